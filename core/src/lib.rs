@@ -1,0 +1,9 @@
+//! Words, contracts and decisions of wl.
+//!
+//! [`model`] and [`reconcile`] are pure: no async, no I/O, no clock. [`storage`] is the contract with backends, [`sync`] the
+//! contract with syncers and the pass they share, [`state`] the baseline on disk, [`plugin`] the registry.
+
+pub mod model;
+pub mod plugin;
+pub mod storage;
+pub mod sync;

@@ -1,0 +1,155 @@
+//! What a run says at its end: the JSON report of the design's section 7.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ContentHash, Sides};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Both sides are equal, but for drift and what was skipped.
+    Synced,
+    /// Conflicts are left; everything else went on.
+    Conflicts,
+    /// The run, or some of its paths, failed.
+    Failed,
+}
+
+/// How many entries changed on a side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeCounts {
+    /// Entries that were not there before.
+    pub created: u64,
+    /// Entries whose content, link or mode was replaced.
+    pub updated: u64,
+    /// Entries that were taken away.
+    pub removed: u64,
+    /// Entries that got another path.
+    pub renamed: u64,
+}
+
+impl ChangeCounts {
+    /// All changes together.
+    pub fn total(&self) -> u64 {
+        self.created + self.updated + self.removed + self.renamed
+    }
+}
+
+/// One version in a conflict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictSide {
+    /// `file`, `folder`, `link`; or `absent`.
+    pub kind: String,
+    /// Bytes of content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The content's hash, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<ContentHash>,
+    /// Where a link points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Time of the last change, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<i64>,
+}
+
+/// Both sides changed a path, differently. Nothing was changed on either.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The path.
+    pub path: String,
+    /// What collided, in words.
+    pub reason: String,
+    /// What the source holds.
+    pub source: Option<ConflictSide>,
+    /// What the target holds.
+    pub target: Option<ConflictSide>,
+    /// What both last agreed on; `null` if they never did.
+    pub ancestor: Option<ConflictSide>,
+}
+
+/// A path that could not be read, written or represented.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The path; `.` is the root.
+    pub path: String,
+    /// The storage, as a person knows it.
+    pub storage: String,
+    /// What was being done.
+    pub operation: String,
+    /// What happened and what to do.
+    pub reason: String,
+}
+
+/// In one-way runs: where the target differs and was left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The path.
+    pub path: String,
+    /// How it differs.
+    pub reason: String,
+}
+
+/// Bytes of content moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByteCounts {
+    /// Read from storages.
+    pub read: u64,
+    /// Written to storages.
+    pub written: u64,
+}
+
+/// The report of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// How it ended.
+    pub result: Outcome,
+    /// The syncer that ran.
+    pub syncer: String,
+    /// The source storage: `type` and `location`, never a secret.
+    pub source: serde_json::Value,
+    /// The target storage.
+    pub target: serde_json::Value,
+    /// What was changed on each side.
+    pub changes: Sides<ChangeCounts>,
+    /// Every open conflict.
+    pub conflicts: Vec<Conflict>,
+    /// Every path that failed.
+    pub problems: Vec<Problem>,
+    /// Differences that a one-way run left alone.
+    pub drift: Vec<Drift>,
+    /// Special files that were passed over.
+    pub skipped: u64,
+    /// Content moved.
+    pub bytes: ByteCounts,
+    /// How long it took.
+    pub seconds: f64,
+    /// Why the run was refused or stopped, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RunError>,
+}
+
+/// Why a run was refused or stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// For programs.
+    pub class: String,
+    /// For people, ending in what to do.
+    pub desc: String,
+}
+
+impl RunReport {
+    /// The result that the lists stand for: problems win over conflicts.
+    pub fn judge(&self) -> Outcome {
+        match (
+            self.problems.is_empty() && self.error.is_none(),
+            self.conflicts.is_empty(),
+        ) {
+            (false, _) => Outcome::Failed,
+            (true, false) => Outcome::Conflicts,
+            (true, true) => Outcome::Synced,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The registry of plug-ins: what `inventory` collected, sorted by name, duplicates refused.
+//!
+//! A plug-in crate must be linked, or it registers nothing: one file, `daemon/src/plugins.rs`, names them all.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::storage::{self, StorageBackend};
+use crate::sync::{Needs, SyncJob, Syncer, SyncerFlags, SyncerType};
+
+mod params;
+mod registry;
+mod select;
+
+pub use params::{ParamsError, check_params};
+pub use registry::{Registry, RegistryError};
+pub use select::SelectError;
+
+/// Makes backends of one type.
+#[async_trait]
+pub trait BackendFactory: Send + Sync {
+    /// The registered name of the type, as in manifests and on the command line.
+    fn type_name(&self) -> &'static str;
+
+    /// One line for people: what it is.
+    fn summary(&self) -> &'static str;
+
+    /// The JSON schema of the parameters (an object; `description` on every property becomes help text).
+    fn schema(&self) -> &'static str;
+
+    /// Makes a backend. The parameters have been checked against the schema. Nothing is written.
+    async fn connect(&self, params: &Value) -> storage::Result<Arc<dyn StorageBackend>>;
+}
+
+/// A backend type, submitted with [`inventory::submit!`].
+#[derive(Clone, Copy)]
+pub struct BackendPlugin(pub &'static dyn BackendFactory);
+
+inventory::collect!(BackendPlugin);
+
+/// A syncer, submitted with [`inventory::submit!`].
+#[derive(Clone, Copy, Debug)]
+pub struct SyncerPlugin {
+    /// Its name.
+    pub name: &'static str,
+    /// Storage types it accepts as source; `["*"]`: all.
+    pub source_types: &'static [&'static str],
+    /// Storage types it accepts as target; `["*"]`: all.
+    pub target_types: &'static [&'static str],
+    /// What it can do and needs.
+    pub flags: SyncerFlags,
+    /// Makes one for a job.
+    pub create: fn(SyncJob) -> Box<dyn Syncer>,
+}
+
+impl SyncerPlugin {
+    /// The plug-in of syncer type `S`.
+    pub const fn of<S: SyncerType>() -> Self {
+        Self {
+            name: S::SYNCER_NAME,
+            source_types: S::SOURCE_TYPES,
+            target_types: S::TARGET_TYPES,
+            flags: SyncerFlags {
+                continuous: S::CONTINUOUS,
+                one_shot: S::ONE_SHOT,
+                unidirectional: S::UNIDIRECTIONAL,
+                requires_mount: S::REQUIRES_MOUNT,
+            },
+            create: |job| Box::new(S::create(job)),
+        }
+    }
+
+    /// Whether it can do what a job needs, whatever the types.
+    pub(crate) fn can(&self, needs: Needs) -> bool {
+        (!needs.continuous || self.flags.continuous)
+            && (!needs.one_shot || self.flags.one_shot)
+            && (!needs.unidirectional || self.flags.unidirectional)
+            && (!self.flags.requires_mount || needs.both_mounted)
+    }
+}
+
+inventory::collect!(SyncerPlugin);

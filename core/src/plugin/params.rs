@@ -1,0 +1,119 @@
+//! Checks a backend's parameters against its JSON schema.
+
+use serde_json::Value;
+
+/// Parameters that the schema refuses. One line for each fault: the field, what is wrong, what to do. Values are not repeated:
+/// they may be secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the parameters of storage type `{type_name}` are wrong: {}", faults.join("; "))]
+pub struct ParamsError {
+    /// The storage type.
+    pub type_name: String,
+    /// What is wrong.
+    pub faults: Vec<String>,
+}
+
+/// Checks `params` of storage type `type_name` against `schema`.
+pub fn check_params(type_name: &str, schema: &str, params: &Value) -> Result<(), ParamsError> {
+    let fail = |faults| ParamsError {
+        type_name: type_name.to_owned(),
+        faults,
+    };
+    let schema: Value = serde_json::from_str(schema)
+        .map_err(|error| fail(vec![format!("its schema is not JSON: {error}")]))?;
+    let validator = jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .map_err(|error| fail(vec![format!("its schema is no JSON schema: {error}")]))?;
+    let faults: Vec<_> = validator
+        .iter_errors(params)
+        .map(|error| describe(&error, &schema))
+        .collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(fail(faults))
+    }
+}
+
+fn describe(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
+    use jsonschema::error::ValidationErrorKind as Kind;
+    let field = error.instance_path().to_string();
+    let field = field.trim_start_matches('/');
+    match error.kind() {
+        Kind::AdditionalProperties { unexpected } => format!(
+            "unknown field {}; the fields are: {}",
+            unexpected
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            fields(schema)
+        ),
+        Kind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            match schema["properties"][name]["description"].as_str() {
+                Some(help) => format!("field `{name}` is missing ({help})"),
+                None => format!("field `{name}` is missing"),
+            }
+        }
+        Kind::Type { .. } | Kind::Enum { .. } | Kind::Pattern { .. } | Kind::Format { .. } => {
+            format!("field `{field}` {}", wanted(schema, field))
+        }
+        kind => format!(
+            "field `{field}` breaks the rule `{}`: {}",
+            kind.keyword(),
+            wanted(schema, field)
+        ),
+    }
+}
+
+/// What the schema wants of a field, without the value that was given.
+fn wanted(schema: &Value, field: &str) -> String {
+    let rule = &schema["properties"][field];
+    let mut wants = Vec::new();
+    if let Some(kind) = rule["type"].as_str() {
+        wants.push(format!("must be a {kind}"));
+    }
+    if let Some(values) = rule["enum"].as_array() {
+        let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+        wants.push(format!("must be one of {}", values.join(", ")));
+    }
+    if let Some(pattern) = rule["pattern"].as_str() {
+        wants.push(format!("must match `{pattern}`"));
+    }
+    for (name, text) in [
+        ("minLength", "at least"),
+        ("minimum", "at least"),
+        ("maximum", "at most"),
+    ] {
+        if let Some(limit) = rule[name].as_u64() {
+            let unit = if name == "minLength" {
+                " characters long"
+            } else {
+                ""
+            };
+            wants.push(format!("must be {text} {limit}{unit}"));
+        }
+    }
+    if let Some(help) = rule["description"].as_str() {
+        wants.push(format!("({help})"));
+    }
+    if wants.is_empty() {
+        "does not fit the schema".to_owned()
+    } else {
+        wants.join(" ")
+    }
+}
+
+fn fields(schema: &Value) -> String {
+    schema["properties"]
+        .as_object()
+        .map(|all| {
+            all.keys()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,115 @@
+//! The storage backend.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Capabilities, ListRequest, Listing, Result, SessionOptions, StorageWatcher, TrashId, TrashItem,
+    WriteSession,
+};
+use crate::model::{ContentHash, Meta, SyncPath, Token};
+
+/// Files up to this many bytes travel whole, many at a time; larger ones are streamed.
+pub const SMALL_FILE: u64 = 256 * 1024;
+
+/// Which file to read, and the version that is meant.
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    /// The file.
+    pub path: SyncPath,
+    /// The file as the listing showed it. If something else is found before or after reading, the result is
+    /// [`super::ErrorKind::Busy`] (or `NotFound`).
+    pub meta: Meta,
+}
+
+/// A small file's content.
+#[derive(Clone, Debug)]
+pub struct SmallRead {
+    /// The content.
+    pub content: Bytes,
+    /// Its hash.
+    pub hash: ContentHash,
+}
+
+/// A file's hash, as the storage found it.
+#[derive(Clone, Debug)]
+pub struct Hashed {
+    /// The hash.
+    pub hash: ContentHash,
+    /// The file's attributes; they were the same before and after reading.
+    pub meta: Meta,
+}
+
+/// Content that is read in pieces.
+#[async_trait]
+pub trait ContentReader: Send {
+    /// The next piece, 1 byte to 1 MiB; `None` at the end, after it was checked that the file is still the version that was
+    /// asked for ([`super::ErrorKind::Busy`] if not).
+    async fn next(&mut self) -> Result<Option<Bytes>>;
+}
+
+/// A storage: a tree of files, folders and links under a root.
+///
+/// Every path is below the root and is never reached through a link. The reserved name [`crate::model::RESERVED`] at the root is
+/// not listed and refused as [`super::ErrorKind::Unrepresentable`]. Futures may be dropped at any point without harm to what is
+/// published.
+#[async_trait]
+pub trait StorageBackend: Send + Sync + fmt::Debug {
+    /// The type's registered name: `local`, `s3`, ...
+    fn type_name(&self) -> &'static str;
+
+    /// Where it is, for people. Holds no secret.
+    fn location(&self) -> &str;
+
+    /// What makes it this storage and no other (canonical path; or endpoint, bucket and prefix), with the type's name in
+    /// front. The same storage has the same identity however it was named.
+    fn identity(&self) -> &str;
+
+    /// What identifies the file system behind the root. A value other than the one remembered means that something else is
+    /// mounted there. Empty where there is no such thing.
+    async fn root_marker(&self) -> Result<String>;
+
+    /// What it can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Lists in the order of [`crate::model::Key`]. The root itself is not a row. A root that is not there is
+    /// [`super::ErrorKind::Unavailable`].
+    async fn list(&self, request: ListRequest) -> Result<Box<dyn Listing>>;
+
+    /// What is at `path`; `None` if nothing.
+    async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>>;
+
+    /// The token of what is at `path`; `None` if nothing.
+    async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
+        Ok(self.stat(path).await?.map(|meta| meta.token))
+    }
+
+    /// The hash of the file at `path`, by the storage's fastest honest way. `Busy` if it changes meanwhile.
+    async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed>;
+
+    /// Opens the version of a file that `request` means, at its start.
+    async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>>;
+
+    /// Reads many files of at most [`SMALL_FILE`] bytes at once; the results are in the order of the requests.
+    async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>>;
+
+    /// Starts to write. Leftovers of dead sessions are taken care of first; what they found is in
+    /// [`WriteSession::stranded`].
+    async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>>;
+
+    /// A watcher on this storage; `None` if it has no events of its own and is polled.
+    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
+        Ok(None)
+    }
+
+    /// What is in the trash, oldest first.
+    async fn trash_list(&self) -> Result<Vec<TrashItem>>;
+
+    /// Puts a version from the trash back at `to`, where nothing may be ([`super::ErrorKind::Changed`] otherwise). Missing
+    /// folders are made.
+    async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()>;
+}

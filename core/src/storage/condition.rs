@@ -1,0 +1,38 @@
+//! What a change expects to find.
+
+use crate::model::{ContentHash, Kind, Meta, Token};
+
+/// The state that a change expects to replace. There is no "whatever is there".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing is there.
+    Absent,
+    /// This version is there.
+    Is(Expected),
+}
+
+/// A version as the caller knows it. The storage compares what it finds by token, or by hash where the token says nothing (it
+/// differs, is not settled, or the storage cannot tell it unchanged after its own rename). For a link the target decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// File, folder or link.
+    pub kind: Kind,
+    /// The token it had when it was last seen.
+    pub token: Option<Token>,
+    /// The content's hash, if it is known. With neither hash nor token nothing matches.
+    pub hash: Option<ContentHash>,
+    /// Where the link points.
+    pub link: Option<Box<str>>,
+}
+
+impl Expected {
+    /// The version that `meta` describes, with the hash if the caller knows it.
+    pub fn of(meta: &Meta, hash: Option<ContentHash>) -> Self {
+        Self {
+            kind: meta.kind,
+            token: Some(meta.token.clone()),
+            hash: hash.or(meta.hash),
+            link: meta.link.clone(),
+        }
+    }
+}

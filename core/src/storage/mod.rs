@@ -1,0 +1,27 @@
+//! The contract with storage backends.
+//!
+//! A backend is a promise in prose (the doc comments here) and in code (`crate::testing::conformance`): every promise has a
+//! function there that tries to break it, and the declared [`Capabilities`] choose which of them run.
+
+mod backend;
+mod capability;
+mod condition;
+mod error;
+mod listing;
+mod session;
+mod spill;
+mod trash;
+mod watch;
+
+pub use backend::{ContentReader, Hashed, ReadRequest, SMALL_FILE, SmallRead, StorageBackend};
+pub use capability::{Capabilities, CasGrade, ListOrder};
+pub use condition::{Expect, Expected};
+pub use error::{ErrorKind, IoResultExt, Result, StorageError};
+pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
+pub use session::{
+    ContentWriter, Displaced, Durability, Payload, Published, RemoveRequest, RenameRequest,
+    ReplaceRequest, SessionOptions, StageRequest, Staged, StrandedVersion, WriteSession,
+};
+pub use spill::SpillSorter;
+pub use trash::{TrashId, TrashItem, TrashKeep, TrashState};
+pub use watch::{Observation, StorageWatcher, WatchHealth};

@@ -1,0 +1,5 @@
+//! Sorting more than fits in memory.
+
+/// placeholder
+#[derive(Debug)]
+pub struct SpillSorter;

@@ -1,0 +1,117 @@
+//! What a job is asked to do.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::Progress;
+use crate::model::{Direction, Sides, SyncPath};
+use crate::storage::{CasGrade, Durability, Filter, NoFilter, StorageBackend, TrashKeep};
+
+/// How much content a run may make exist nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteBudget {
+    /// At most this many distinct contents.
+    Count(u64),
+    /// At most this share of the losing side's files; looked at above 20 lost contents.
+    Percent(u8),
+}
+
+impl Default for DeleteBudget {
+    /// Half.
+    fn default() -> Self {
+        Self::Percent(50)
+    }
+}
+
+impl FromStr for DeleteBudget {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is neither a count (100) nor a percentage (50%)");
+        match text.strip_suffix('%') {
+            Some(share) => match share.trim().parse() {
+                Ok(share @ 0..=100) => Ok(Self::Percent(share)),
+                _ => Err(wrong()),
+            },
+            None => text.parse().map(Self::Count).map_err(|_| wrong()),
+        }
+    }
+}
+
+/// Which version of a conflict is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The source's, whole.
+    Source,
+    /// The target's, whole.
+    Target,
+    /// Both: the source's at the path, the target's beside it under a name made from its hash.
+    Both,
+    /// The one that was changed last; an error where that cannot be told.
+    Newer,
+}
+
+/// The options of a run.
+#[derive(Clone, Debug)]
+pub struct SyncOptions {
+    /// Which way changes travel.
+    pub direction: Direction,
+    /// Only compute what would be done.
+    pub dry_run: bool,
+    /// How much is made durable.
+    pub durability: Durability,
+    /// How much content may be lost.
+    pub max_delete: DeleteBudget,
+    /// A root that was emptied is meant to be.
+    pub allow_empty: bool,
+    /// Another file system under a root or a folder is meant to be there.
+    pub accept_new_filesystem: bool,
+    /// The least compare-and-swap grade that both storages must have.
+    pub require_cas: CasGrade,
+    /// Hash every file, whatever the tokens say.
+    pub checksum: bool,
+    /// How long each side keeps replaced and removed versions.
+    pub trash_keep: TrashKeep,
+    /// What is left out.
+    pub filter: Arc<dyn Filter>,
+    /// Conflicts to end, and how. If not empty the run looks only at these paths.
+    pub resolve: Vec<(SyncPath, Keep)>,
+}
+
+impl SyncOptions {
+    /// The defaults, in this direction.
+    pub fn new(direction: Direction) -> Self {
+        Self {
+            direction,
+            dry_run: false,
+            durability: Durability::Batch,
+            max_delete: DeleteBudget::default(),
+            allow_empty: false,
+            accept_new_filesystem: false,
+            require_cas: CasGrade::None,
+            checksum: false,
+            trash_keep: TrashKeep::default(),
+            filter: Arc::new(NoFilter),
+            resolve: Vec::new(),
+        }
+    }
+}
+
+/// A job: two storages and what is asked.
+#[derive(Clone, Debug)]
+pub struct SyncJob {
+    /// The storages.
+    pub storages: Sides<Arc<dyn StorageBackend>>,
+    /// What is asked.
+    pub options: SyncOptions,
+    /// The folder of the pair databases, their locks and spill files.
+    pub state_dir: PathBuf,
+    /// Where the run tells how far it is.
+    pub progress: Arc<Progress>,
+    /// Stops the run.
+    pub cancel: CancellationToken,
+}

@@ -1,0 +1,1 @@
+//! The wire between `wl` and its daemon.

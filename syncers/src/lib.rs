@@ -1,0 +1,1 @@
+//! Syncers: how content moves between two storages. They know `wl-core` only.
