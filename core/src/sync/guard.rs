@@ -73,27 +73,36 @@ pub(super) fn written_sides(job: &SyncJob) -> impl Iterator<Item = Side> + use<>
         .filter(move |&side| two_way || side == Side::Target)
 }
 
-/// Refuses a root behind which there is another file system than before. Returns what is to be remembered.
-pub(super) async fn check_roots(
+/// What is behind each root now.
+pub(super) async fn root_markers(job: &SyncJob) -> Result<Sides<String>, SyncError> {
+    let (source, target) = tokio::join!(
+        job.storages.source.root_marker(),
+        job.storages.target.root_marker()
+    );
+    Ok(Sides::new(source?, target?))
+}
+
+/// Refuses a root behind which there is another file system than before.
+pub(super) fn check_roots(
     job: &SyncJob,
     state: &PairState,
-) -> Result<Sides<String>, SyncError> {
-    let mut markers = Sides::default();
+    markers: &Sides<String>,
+) -> Result<(), SyncError> {
+    if job.options.accept_new_filesystem {
+        return Ok(());
+    }
     for side in Side::BOTH {
-        let storage = &job.storages[side];
-        let marker = storage.root_marker().await?;
         let known = state.root_marker(side)?;
-        if known.is_some_and(|known| known != marker) && !job.options.accept_new_filesystem {
+        if known.is_some_and(|known| known != markers[side]) {
             return Err(SyncError::new(
                 SyncErrorClass::RootChanged,
                 format!(
                     "another file system than at the last run is behind the {side} {}: nothing was changed; mount the right one, \
                      or run with --accept-new-filesystem if it was moved on purpose",
-                    storage.location()
+                    job.storages[side].location()
                 ),
             ));
         }
-        markers[side] = marker;
     }
-    Ok(markers)
+    Ok(())
 }

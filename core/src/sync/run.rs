@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::guard::{check_pair, check_roots, written_sides};
+use super::guard::{check_pair, check_roots, root_markers, written_sides};
 use super::pass::{self, Context, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
@@ -22,17 +22,21 @@ const MOST_PASSES: u32 = 3;
 pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
     let started = Instant::now();
     check_pair(&job)?;
+    let markers = root_markers(&job).await?;
     let state = PairState::open(&job.state_dir, identities(&job))?;
-    let markers = check_roots(&job, &state).await?;
+    check_roots(&job, &state, &markers)?;
+    let state = Arc::new(Mutex::new(state));
     let sessions = sessions(&job).await?;
-    if job.options.dry_run {
-        state.begin_rehearsal()?;
-    } else {
-        for side in Side::BOTH {
-            state.set_root_marker(side, &markers[side])?;
+    {
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if job.options.dry_run {
+            state.begin_rehearsal()?;
+        } else {
+            for side in Side::BOTH {
+                state.set_root_marker(side, &markers[side])?;
+            }
         }
     }
-    let state = Arc::new(Mutex::new(state));
     let run = Run {
         job,
         sessions,
