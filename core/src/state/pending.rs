@@ -135,6 +135,8 @@ pub enum GroupEnd {
     Wait,
     /// The other side changed something at or under it.
     Conflict,
+    /// It is a conflict that was told already.
+    Told,
 }
 
 impl GroupEnd {
@@ -142,6 +144,7 @@ impl GroupEnd {
         match self {
             Self::Wait => 1,
             Self::Conflict => 2,
+            Self::Told => 3,
         }
     }
 }

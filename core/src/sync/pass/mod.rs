@@ -377,9 +377,8 @@ impl Pass {
             Progressed::Failed(side, error) => {
                 self.context.check_cancelled()?;
                 self.context.file_error(side, &item.node.path, &error);
-                if let Some(group) = &item.place.group {
-                    self.context.state().end_group(group, GroupEnd::Wait)?;
-                }
+                let group = item.place.group.as_ref().unwrap_or(&item.node.path);
+                self.context.state().end_group(group, GroupEnd::Wait)?;
                 self.keep(&item.node.path, &item.place)
             }
             Progressed::Staged(staged) => {
@@ -435,6 +434,7 @@ impl Pass {
             Verdict::Retype { from } => self.hold_back_retype(&item, from)?,
             Verdict::Conflict(what) => {
                 self.keep(&node.path, &item.place)?;
+                self.context.state().end_group(&node.path, GroupEnd::Told)?;
                 self.context.tally().conflict(node.conflict(what));
             }
             Verdict::Drift => {
@@ -473,7 +473,7 @@ impl Pass {
                 None => Ok(()),
             },
             // One-way: the target's own change of type is left alone, with what lies in it.
-            Verdict::Drift => Ok(()),
+            Verdict::Drift if from == Side::Target => Ok(()),
             Verdict::Agreed(_) => Ok(()),
             Verdict::Forget if matches!(item.policy, Policy::Master(_)) => {
                 self.forget(&item.node);

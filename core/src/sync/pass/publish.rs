@@ -142,6 +142,10 @@ async fn make_folder(
     after: &mut Aftermath,
 ) -> Result<(), SyncError> {
     let NewFolder { path, to, like } = folder;
+    if !context.job.storages[to].capabilities().empty_folders {
+        // It comes with what is put into it.
+        return Ok(());
+    }
     let made = match context.session(to) {
         Ok(session) => session.make_folder(&path, like.mode).await,
         Err(error) => Err(error),

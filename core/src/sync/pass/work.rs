@@ -41,6 +41,11 @@ fn in_progress(item: &Item) -> bool {
     matches!(item.progressed, Progressed::Decided)
 }
 
+/// What belongs to a change of type is only read for its decision.
+fn is_copied(item: &Item) -> bool {
+    item.place.group.is_none()
+}
+
 fn is_small(meta: &Meta) -> bool {
     meta.size <= SMALL_FILE
 }
@@ -67,7 +72,7 @@ fn wanted_reads(items: &[Item]) -> Vec<(usize, Side)> {
                         .map(|s| (index, s)),
                 );
             }
-            Verdict::Update { to, .. } => {
+            Verdict::Update { to, .. } if is_copied(item) => {
                 let from = to.other();
                 if item.contents[from].is_none() && files(from).is_some_and(is_small) {
                     wanted.push((index, from));
@@ -147,7 +152,7 @@ fn set_moves_aside(context: &Context, items: &mut [Item]) -> Result<(), SyncErro
             continue;
         };
         let movable = matches!(item.progressed, Progressed::Decided | Progressed::Staged(_));
-        if !movable || item.not_moved || item.node.base.is_some() {
+        if !movable || !is_copied(item) || item.not_moved || item.node.base.is_some() {
             continue;
         }
         if item.node.found[to].meta().is_some() {
@@ -190,7 +195,7 @@ async fn stage_small(context: &Context, items: &mut [Item]) {
             let Verdict::Update { to, .. } = item.verdict else {
                 continue;
             };
-            if to != side || !in_progress(item) {
+            if to != side || !in_progress(item) || !is_copied(item) {
                 continue;
             }
             let Some(from) = item.node.found[to.other()].meta() else {
@@ -237,6 +242,7 @@ fn needs_streaming(item: &Item) -> bool {
         return false;
     };
     in_progress(item)
+        && is_copied(item)
         && item.node.found[to.other()]
             .meta()
             .is_some_and(|meta| meta.kind == Kind::File)
