@@ -7,3 +7,5 @@ pub mod model;
 pub mod plugin;
 pub mod storage;
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
