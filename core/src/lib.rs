@@ -9,3 +9,5 @@ pub mod reconcile;
 pub mod state;
 pub mod storage;
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
