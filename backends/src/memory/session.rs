@@ -232,7 +232,7 @@ impl Shared {
         })
     }
 
-    fn make_folder(&self, path: &SyncPath) -> Result<Published> {
+    fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
         self.at("make folder", path, |state| {
             if !self.store.capabilities.empty_folders {
                 return Err(StorageError::new(
@@ -245,7 +245,7 @@ impl Shared {
                 return Err(changed("make folder", "something is there"));
             }
             let place = state.place("make folder", path, false)?;
-            let node = state.node(Body::Folder, None, None);
+            let node = state.node(Body::Folder, None, mode.map(|mode| Mode::new(mode.bits() | 0o700)));
             let published = state.published(&node);
             state.insert(place, node);
             Ok(published)
@@ -322,8 +322,8 @@ impl WriteSession for MemorySession {
         requests.iter().map(|r| self.shared.rename(r)).collect()
     }
 
-    async fn make_folder(&self, path: &SyncPath) -> Result<Published> {
-        self.shared.make_folder(path)
+    async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
+        self.shared.make_folder(path, mode)
     }
 
     async fn set_mode(
