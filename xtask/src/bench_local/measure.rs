@@ -135,10 +135,36 @@ fn last_line(text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_total_of_strace_is_read() {
         let counts = "syscall calls\n------- -----\nread 12\nwrite 3\n------- -----\ntotal 15\n";
-        assert_eq!(super::total(counts), Some(15));
-        assert_eq!(super::total("syscall calls\n"), None);
+        assert_eq!(total(counts), Some(15));
+        assert_eq!(total("syscall calls\n"), None);
+    }
+
+    /// Both where both are there: a machine may have only one.
+    #[test]
+    fn each_meter_tells_time_and_memory_and_passes_failures_on() {
+        let folder = std::env::temp_dir().join(format!("wl-measure-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let time = Path::new(TIME).is_file().then_some(Meter::Time);
+        let python = exists("python3").then_some(Meter::Python);
+        for meter in time.into_iter().chain(python) {
+            let shell = |script: &str| {
+                let mut command = Command::new("sh");
+                command.env("WORD", "heard").args(["-c", script]);
+                meter.run(&folder, command)
+            };
+            let sample = shell("sleep 0.05").unwrap();
+            assert!(
+                sample.seconds > 0.04 && sample.peak_kib > 100,
+                "{meter:?}: {sample:?}"
+            );
+            let error = shell("echo $WORD >&2; exit 3").unwrap_err().to_string();
+            assert!(error.ends_with("3: heard"), "{meter:?}: {error}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

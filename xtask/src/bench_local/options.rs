@@ -17,7 +17,7 @@ Usage: cargo xtask bench-local [OPTIONS]
   --dir DIR       A RAM-backed folder [default: /dev/shm]
   --tools LIST    Of wl,cp,rsync,rclone,bisync,unison [default: all but bisync]
   --scale N       Also measure peak memory with N small files (1000000)
-  --syscalls      Also count system calls with strace
+  --syscalls      Also count system calls of wl and rsync with strace (slow)
   --wl FILE       Use this wl instead of building one
   --write         Put the figures into docs/performance.md
 ";
