@@ -5,5 +5,7 @@
 
 pub mod model;
 pub mod plugin;
+pub mod reconcile;
+pub mod state;
 pub mod storage;
 pub mod sync;

@@ -105,6 +105,19 @@ impl StorageError {
         self
     }
 
+    /// The same error once more, without its source: one refusal can concern many paths.
+    #[must_use]
+    pub fn repeat(&self) -> Self {
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            operation: self.0.operation,
+            path: self.0.path.clone(),
+            storage: self.0.storage.clone(),
+            reason: self.0.reason.clone(),
+            source: None,
+        }))
+    }
+
     /// What the caller has to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
