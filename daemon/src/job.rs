@@ -11,7 +11,7 @@ use wl_core::model::{
 };
 use wl_core::plugin::{Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
-use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob};
+use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
 use crate::folder::{self, CreatedFolder};
 use crate::{JobSpec, LOCAL, StorageSpec, registry};
@@ -207,12 +207,6 @@ pub async fn trash_restore(
     };
     storage.trash_restore(id, &to).await?;
     Ok(to)
-}
-
-/// The conflicts that the last run of this pair left open.
-// integrator: the body becomes `wl_core::sync::stored_conflicts(job)`; until then no run has stored any.
-fn stored_conflicts(_job: &SyncJob) -> Result<Vec<Conflict>, SyncError> {
-    Ok(Vec::new())
 }
 
 async fn connect(

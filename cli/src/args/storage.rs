@@ -124,9 +124,7 @@ fn argument_id(property: &str) -> String {
 fn type_command(factory: &'static dyn BackendFactory) -> Command {
     let schema = schema(factory);
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let mut command = Command::new(factory.type_name())
-        .about(factory.summary())
-        .disable_help_subcommand(true);
+    let mut command = Command::new(factory.type_name()).disable_help_subcommand(true);
     for (name, rule) in properties(&schema) {
         let mut arg = option(name, rule);
         if required.iter().any(|wanted| wanted == name.as_str()) {
@@ -134,7 +132,8 @@ fn type_command(factory: &'static dyn BackendFactory) -> Command {
         }
         command = command.arg(arg);
     }
-    CommonStorageArgs::augment_args(command)
+    // Last, because the common options bring a description of their own.
+    CommonStorageArgs::augment_args(command).about(factory.summary())
 }
 
 fn option(name: &str, rule: &Value) -> Arg {

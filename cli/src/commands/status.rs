@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::error::{CliError, CliResult};
+use crate::output::quote;
 
 /// Show what the daemon keeps in sync (not available yet)
 #[derive(Debug, Args)]
@@ -11,20 +12,15 @@ pub struct Status {
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Go on showing changes
-    #[arg(long)]
-    watch: bool,
+    #[arg(long = "watch")]
+    _watch: bool,
 }
 
 impl Status {
     pub fn run(self) -> CliResult {
-        let what = match (self.name, self.watch) {
-            (Some(_), _) => {
-                "a look at one container: `wl container sync NAME --one-shot --dry-run`"
-            }
-            _ => "a look at a container: `wl container sync NAME --one-shot --dry-run`",
-        };
+        let name = self.name.as_deref().map_or("NAME".to_owned(), quote);
         Err(CliError::NoDaemon(format!(
-            "the daemon is not part of this version yet, so nothing runs in the background; {what}"
+            "the daemon is not part of this version yet, so nothing runs in the background; to look at a container: `wl container sync {name} --one-shot --dry-run`"
         )))
     }
 }

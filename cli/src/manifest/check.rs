@@ -58,7 +58,7 @@ fn describe(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
         Kind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
             let help = help(&part["properties"][name]);
-            format!("field `{within}{name}` is missing: {help}")
+            format!("field `{within}{name}` is missing ({help})")
         }
         Kind::AdditionalProperties { unexpected } => {
             let known = part["properties"].as_object().into_iter().flatten();
@@ -74,7 +74,7 @@ fn describe(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
             )
         }
         _ if field.is_empty() => "it holds no fields: write `object: container` first".to_owned(),
-        _ => format!("field `{field}` is wrong: it must be {}", help(part)),
+        _ => format!("field `{field}` is wrong ({})", help(part)),
     }
 }
 

@@ -152,9 +152,15 @@ impl Container {
         let storages = self.storages();
         let by_id = storages.iter().find(|s| s.backend_id == x);
         let free = |s: &&Storage| s.type_name == x && !taken.contains(&&*s.backend_id);
-        by_id
-            .or_else(|| storages.iter().find(free))
-            .ok_or_else(|| self.no_storage(x))
+        let chosen = by_id.or_else(|| storages.iter().find(free));
+        chosen.ok_or_else(|| match storages.iter().any(|s| s.type_name == x) {
+            true => CliError::Usage(format!(
+                "every storage of type `{}` is chosen already; name different ones ({})",
+                escape(x),
+                self.known()
+            )),
+            false => self.no_storage(x),
+        })
     }
 
     /// The first local storage that is not `taken`.
@@ -187,7 +193,7 @@ impl Container {
 
     fn no_storage(&self, x: &str) -> CliError {
         CliError::Usage(format!(
-            "the container has no storage `{}` that is free to choose ({})",
+            "the container has no storage `{}` ({})",
             escape(x),
             self.known()
         ))

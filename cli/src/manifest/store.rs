@@ -61,12 +61,8 @@ impl Store {
             Err(error) => return Err(failed("read", &path, &error)),
         };
         let broken = |why: String| CliError::Manifest(format!("{}: {why}", path.display()));
-        let manifest: Value = serde_saphyr::from_str(&text).map_err(|error| {
-            let at = error.location();
-            let at = at.map(|at| format!("line {}, column {}: ", at.line(), at.column()));
-            let at = at.unwrap_or_default();
-            broken(format!("{at}this is no YAML; correct it by hand"))
-        })?;
+        let manifest: Value =
+            serde_saphyr::from_str(&text).map_err(|error| broken(no_yaml(&error)))?;
         let faults = check::container(&manifest);
         if !faults.is_empty() {
             return Err(broken(faults.join("; ")));
@@ -187,6 +183,17 @@ impl Store {
         };
         CliError::Usage(format!("there is no container `{}`; {known}", escape(name)))
     }
+}
+
+/// Where the text stops to be YAML. The text itself is not repeated: it may hold secrets.
+fn no_yaml(error: &serde_saphyr::Error) -> String {
+    let at = error.location();
+    let at = at.map(|at| format!("line {}, column {}: ", at.line(), at.column()));
+    let why = match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { .. } => "a field is there twice",
+        _ => "this is no YAML",
+    };
+    format!("{}{why}; correct it by hand", at.unwrap_or_default())
 }
 
 fn failed(doing: &str, path: &Path, error: &io::Error) -> CliError {

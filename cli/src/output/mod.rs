@@ -123,8 +123,11 @@ pub fn clap_error(error: &clap::Error, format: Format) -> ExitCode {
     let output = Output::new(format, false);
     if error.use_stderr() && output.is_json() {
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let desc = first.strip_prefix("error: ").unwrap_or(first);
+        // What is wrong; the usage and the pointer to the help come after an empty line.
+        let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).collect();
+        let first: Vec<_> = first.iter().map(|line| line.trim()).collect();
+        let first = first.join(" ");
+        let desc = first.strip_prefix("error: ").unwrap_or(&first);
         let _ = output.data(&json::error("usage", &format!("{desc}; see `wl --help`")));
     } else {
         // Colours are clap's to decide; what cannot be written is nobody's to read.
