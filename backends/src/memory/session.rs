@@ -245,7 +245,11 @@ impl Shared {
                 return Err(changed("make folder", "something is there"));
             }
             let place = state.place("make folder", path, false)?;
-            let node = state.node(Body::Folder, None, mode.map(|mode| Mode::new(mode.bits() | 0o700)));
+            let node = state.node(
+                Body::Folder,
+                None,
+                mode.map(|mode| Mode::new(mode.bits() | 0o700)),
+            );
             let published = state.published(&node);
             state.insert(place, node);
             Ok(published)

@@ -7,6 +7,9 @@ mod pair;
 mod pending;
 mod row;
 
+#[cfg(test)]
+mod tests;
+
 pub use pair::{PairState, StateError};
 pub use pending::{GroupEnd, Pending, PendingAction, PendingStage};
 pub use row::{BaselineRow, RowChange, SideRecord};

@@ -105,6 +105,14 @@ impl StorageError {
         self
     }
 
+    /// The same error with what to do about it at the end of its reason.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &str) -> Self {
+        self.0.reason.push_str("; ");
+        self.0.reason.push_str(advice);
+        self
+    }
+
     /// The same error once more, without its source: one refusal can concern many paths.
     #[must_use]
     pub fn repeat(&self) -> Self {
