@@ -28,11 +28,12 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The version that `meta` describes, with the hash if the caller knows it.
+    /// The version that `meta` describes, with the hash if the caller knows it. A token that was not settled when it was seen
+    /// is left out: another content may get the same token within the tick, and nobody could tell later.
     pub fn of(meta: &Meta, hash: Option<ContentHash>) -> Self {
         Self {
             kind: meta.kind,
-            token: Some(meta.token.clone()),
+            token: meta.settled.then(|| meta.token.clone()),
             hash: hash.or(meta.hash),
             link: meta.link.clone(),
         }

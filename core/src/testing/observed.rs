@@ -155,7 +155,11 @@ impl Eye {
         }
         let expected = passed.len();
         let results = work(passed).await;
-        assert_eq!(results.len(), expected, "{operation:?}: one result a request");
+        assert_eq!(
+            results.len(),
+            expected,
+            "{operation:?}: one result a request"
+        );
         let mut results = results.into_iter();
         let finish = |(call, verdict): (Call, Result<()>)| {
             verdict?;
@@ -415,8 +419,11 @@ impl WriteSession for ObservedSession {
     }
 
     async fn rename(&self, requests: Vec<RenameRequest>) -> Vec<Result<Published>> {
-        let both = requests.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
-        let both: Vec<_> = both.collect();
+        let mut both = Vec::new();
+        for request in &requests {
+            both.push(request.from.clone());
+            both.extend(Some(&request.to).filter(|to| **to != request.from).cloned());
+        }
         let both: Vec<_> = both.iter().collect();
         let eye = &self.eye;
         let _inside = eye.observer.enter(eye.session, Operation::Rename, &both);

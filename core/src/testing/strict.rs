@@ -74,7 +74,10 @@ impl Observer for Strict {
         for path in paths {
             let path = (session, SyncPath::clone(path));
             let free = self.busy.lock().unwrap().insert(path.clone());
-            assert!(free, "{operation:?} names a path that is being changed: {path:?}");
+            assert!(
+                free,
+                "{operation:?} names a path that is being changed: {path:?}"
+            );
             busy.mine.push(path);
         }
         Some(Box::new(busy))
@@ -96,7 +99,10 @@ impl Observer for Strict {
             return Ok(());
         };
         let operation = call.operation;
-        assert!(!session.finished, "{operation:?} after the session was finished");
+        assert!(
+            !session.finished,
+            "{operation:?} after the session was finished"
+        );
         match operation {
             Operation::Flush => session.flushing = session.staged.keys().copied().collect(),
             Operation::Replace => {
@@ -126,7 +132,10 @@ impl Observer for Strict {
             }
             (Operation::Flush, _) => {
                 for number in std::mem::take(&mut session.flushing) {
-                    session.staged.entry(number).and_modify(|flushed| *flushed = true);
+                    session
+                        .staged
+                        .entry(number)
+                        .and_modify(|flushed| *flushed = true);
                 }
             }
             (Operation::Finish, _) => session.finished = true,

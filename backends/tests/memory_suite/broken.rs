@@ -1,0 +1,574 @@
+//! Backends that break one promise each, and the suite that must notice.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use wl_core::model::*;
+use wl_core::storage::*;
+use wl_core::testing::conformance::{Editor, Harness, PROMISES, promise};
+
+use super::{Memory, settings};
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nothing: the control.
+    Nothing,
+    /// Whatever is there is replaced.
+    IgnoresExpect,
+    /// Looks, waits a moment, and then changes whatever is there.
+    ChecksThenActs,
+    /// Rows in reverse.
+    Unsorted,
+    /// Sorted by path instead of by key.
+    SortedByPath,
+    /// The last row of every batch is missing.
+    LosesRows,
+    /// A listing that was stopped says that it is complete.
+    EndsWhenStopped,
+    /// What is not there is left out.
+    HidesAbsence,
+    /// `start_after` is not looked at.
+    StartsAnywhere,
+    /// Excluded entries are left out.
+    HidesExcluded,
+    /// The trash is always empty.
+    NoTrash,
+    /// Tokens are the size.
+    TokenIsSize,
+    /// `file_token` is its own.
+    OtherFileToken,
+    /// The hash is that of something else.
+    WrongHash,
+    /// Whatever is there is read.
+    ReadsAnything,
+    /// Small reads answer in the order of paths.
+    ReadsInOtherOrder,
+    /// Content is seen when it is staged.
+    PublishesWhenStaging,
+    /// Renames take the place of what is there.
+    RenamesOver,
+    /// Full folders are removed with all that is in them.
+    RemovesFullFolders,
+    /// Times are dropped.
+    DropsTimes,
+    /// Modes are dropped.
+    DropsModes,
+    /// Links are not claimed, and staged as empty files.
+    LinksAsFiles,
+    /// Folders are made twice.
+    MakesFoldersTwice,
+    /// Claims case to count where it does not.
+    FoldsCaseInSecret,
+    /// Nobody hears that the run is to stop.
+    Deaf,
+    /// `.wl` is a name like any other.
+    StatsReserved,
+}
+
+struct Broken(Memory, Fault);
+
+impl Broken {
+    fn new(fault: Fault) -> Self {
+        let settings = settings().folds_case(fault == Fault::FoldsCaseInSecret);
+        Self(Memory::with(settings), fault)
+    }
+}
+
+impl Harness for Broken {
+    fn backend(&self) -> Arc<dyn StorageBackend> {
+        let inner = self.0.backend();
+        let claims = inner.capabilities().clone();
+        Arc::new(BrokenBackend {
+            claims: Capabilities {
+                folds_case: false,
+                links: self.1 != Fault::LinksAsFiles,
+                ..claims
+            },
+            memory: self.0.0.clone(),
+            inner,
+            fault: self.1,
+        })
+    }
+
+    fn second(&self) -> Arc<dyn StorageBackend> {
+        self.backend()
+    }
+
+    fn editor(&self) -> Arc<dyn Editor> {
+        self.0.editor()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct BrokenBackend {
+    inner: Arc<dyn StorageBackend>,
+    memory: wl_backends::memory::MemoryBackend,
+    claims: Capabilities,
+    fault: Fault,
+}
+
+impl BrokenBackend {
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn tell(&self, meta: Meta) -> Meta {
+        match self.fault {
+            Fault::TokenIsSize if meta.kind == Kind::File => Meta {
+                token: Token::new(meta.size.to_string()),
+                ..meta
+            },
+            _ => meta,
+        }
+    }
+
+    /// The request as the true backend wants it: with the token of what is there.
+    async fn current(&self, request: ReadRequest) -> ReadRequest {
+        if !self.is(Fault::ReadsAnything) && !self.is(Fault::TokenIsSize) {
+            return request;
+        }
+        match self.inner.stat(&request.path).await {
+            Ok(Some(meta)) => ReadRequest { meta, ..request },
+            _ => request,
+        }
+    }
+}
+
+#[async_trait]
+impl StorageBackend for BrokenBackend {
+    fn type_name(&self) -> &'static str {
+        "broken"
+    }
+    fn location(&self) -> &str {
+        self.inner.location()
+    }
+    fn identity(&self) -> &str {
+        self.inner.identity()
+    }
+    async fn root_marker(&self) -> Result<String> {
+        self.inner.root_marker().await
+    }
+    fn capabilities(&self) -> &Capabilities {
+        &self.claims
+    }
+    async fn list(&self, mut request: ListRequest) -> Result<Box<dyn Listing>> {
+        let cancel = request.cancel.clone();
+        if self.is(Fault::EndsWhenStopped) || self.is(Fault::Deaf) {
+            request.cancel = CancellationToken::new();
+        }
+        if self.is(Fault::StartsAnywhere) {
+            request.start_after = None;
+        }
+        Ok(Box::new(BrokenListing {
+            inner: self.inner.list(request).await?,
+            backend: self.clone(),
+            cancel,
+        }))
+    }
+    async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
+        if self.is(Fault::StatsReserved) && path.is_reserved() {
+            return Ok(None);
+        }
+        Ok(self.inner.stat(path).await?.map(|meta| self.tell(meta)))
+    }
+    async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
+        let token = self.inner.file_token(path).await?;
+        Ok(token.map(|token| match self.fault {
+            Fault::OtherFileToken => Token::new(format!("{token:?}-other")),
+            _ => token,
+        }))
+    }
+    async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {
+        let deaf = CancellationToken::new();
+        let cancel = if self.is(Fault::Deaf) { &deaf } else { cancel };
+        let mut hashed = self.inner.hash(path, cancel).await?;
+        hashed.meta = self.tell(hashed.meta);
+        if self.is(Fault::WrongHash) {
+            hashed.hash = ContentHash::of(hashed.meta.size.to_string().as_bytes());
+        }
+        Ok(hashed)
+    }
+    async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
+        self.inner.read(self.current(request).await).await
+    }
+    async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
+        let mut current = Vec::new();
+        for request in requests {
+            current.push(self.current(request).await);
+        }
+        if self.is(Fault::ReadsInOtherOrder) {
+            current.sort_by_key(|request| request.path.clone());
+        }
+        self.inner.read_small(current).await
+    }
+    async fn begin(&self, mut options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
+        if self.is(Fault::Deaf) {
+            options.cancel = CancellationToken::new();
+        }
+        Ok(Arc::new(BrokenSession {
+            inner: self.inner.begin(options).await?,
+            backend: self.clone(),
+        }))
+    }
+    async fn trash_list(&self) -> Result<Vec<TrashItem>> {
+        match self.fault {
+            Fault::NoTrash => Ok(Vec::new()),
+            _ => self.inner.trash_list().await,
+        }
+    }
+    async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
+        if self.is(Fault::IgnoresExpect) {
+            let _ = self.memory.remove(to.as_str());
+        }
+        self.inner.trash_restore(id, to).await
+    }
+}
+
+struct BrokenListing {
+    inner: Box<dyn Listing>,
+    backend: BrokenBackend,
+    cancel: CancellationToken,
+}
+
+#[async_trait]
+impl Listing for BrokenListing {
+    async fn next(&mut self) -> Result<Option<Vec<Row>>> {
+        let fault = self.backend.fault;
+        if fault == Fault::EndsWhenStopped && self.cancel.is_cancelled() {
+            return Ok(None);
+        }
+        let Some(mut rows) = self.inner.next().await? else {
+            return Ok(None);
+        };
+        for row in &mut rows {
+            if let Row::Present(entry) = row {
+                entry.meta = self.backend.tell(entry.meta.clone());
+            }
+        }
+        match fault {
+            Fault::Unsorted => rows.reverse(),
+            Fault::SortedByPath => rows.sort_by_key(|row| row.key().path),
+            Fault::LosesRows if rows.len() > 1 => drop(rows.pop()),
+            Fault::HidesAbsence => rows.retain(|row| !matches!(row, Row::Absent(_))),
+            Fault::HidesExcluded => rows.retain(|row| !matches!(row, Row::Excluded(_))),
+            _ => {}
+        }
+        Ok(Some(rows))
+    }
+}
+
+#[derive(Debug)]
+struct BrokenSession {
+    inner: Arc<dyn WriteSession>,
+    backend: BrokenBackend,
+}
+
+impl BrokenSession {
+    /// What the true backend must be told to expect so that it does what the fault does.
+    async fn expect(&self, path: &SyncPath, expected: Expected) -> Expected {
+        let fault = self.backend.fault;
+        let found = self.backend.inner.stat(path).await.ok().flatten();
+        let Some(found) = found else {
+            return expected;
+        };
+        let now = Expected::of(&found, None);
+        match fault {
+            Fault::IgnoresExpect => now,
+            // A token that does not tell versions apart.
+            Fault::TokenIsSize if self.backend.tell(found).token_is(&expected) => now,
+            Fault::ChecksThenActs => {
+                let hashed = self
+                    .backend
+                    .inner
+                    .hash(path, &CancellationToken::new())
+                    .await;
+                let same = now.token == expected.token
+                    || hashed.is_ok_and(|hashed| expected.hash == Some(hashed.hash));
+                if !same {
+                    return expected;
+                }
+                tokio::task::yield_now().await;
+                tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+                let later = self.backend.inner.stat(path).await.ok().flatten();
+                later.map_or(expected, |meta| Expected::of(&meta, None))
+            }
+            _ => expected,
+        }
+    }
+}
+
+trait TokenIs {
+    fn token_is(&self, expected: &Expected) -> bool;
+}
+
+impl TokenIs for Meta {
+    fn token_is(&self, expected: &Expected) -> bool {
+        Some(&self.token) == expected.token.as_ref()
+    }
+}
+
+#[async_trait]
+impl WriteSession for BrokenSession {
+    async fn stage(&self, mut requests: Vec<StageRequest>) -> Vec<Result<Staged>> {
+        for request in &mut requests {
+            match (&request.payload, self.backend.fault) {
+                (_, Fault::DropsTimes) => request.mtime = None,
+                (_, Fault::DropsModes) => request.mode = None,
+                (Payload::Link(_), Fault::LinksAsFiles) => {
+                    request.payload = Payload::Bytes(Bytes::new());
+                    request.hash = ContentHash::of(b"");
+                }
+                (Payload::Bytes(content), Fault::PublishesWhenStaging) => {
+                    let _ = self
+                        .backend
+                        .memory
+                        .write_file(request.path.as_str(), content.to_vec());
+                }
+                _ => {}
+            }
+        }
+        self.inner.stage(requests).await
+    }
+    async fn stage_large(
+        &self,
+        request: StageRequest,
+        size: u64,
+    ) -> Result<Box<dyn ContentWriter>> {
+        self.inner.stage_large(request, size).await
+    }
+    async fn flush(&self) -> Result<()> {
+        self.inner.flush().await
+    }
+    async fn replace(&self, requests: Vec<ReplaceRequest>) -> Vec<Result<Published>> {
+        let mut changed = Vec::new();
+        for request in requests {
+            let there = self.backend.inner.stat(&request.path).await.ok().flatten();
+            let expect = match (request.expect, there) {
+                (Expect::Is(expected), _) => Expect::Is(self.expect(&request.path, expected).await),
+                (Expect::Absent, Some(meta)) if self.backend.is(Fault::IgnoresExpect) => {
+                    Expect::Is(Expected::of(&meta, None))
+                }
+                (Expect::Absent, None) if self.backend.is(Fault::ChecksThenActs) => {
+                    tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+                    match self.backend.inner.stat(&request.path).await.ok().flatten() {
+                        Some(meta) => Expect::Is(Expected::of(&meta, None)),
+                        None => Expect::Absent,
+                    }
+                }
+                (expect, _) => expect,
+            };
+            changed.push(ReplaceRequest { expect, ..request });
+        }
+        self.inner.replace(changed).await
+    }
+    async fn remove(&self, mut requests: Vec<RemoveRequest>) -> Vec<Result<()>> {
+        for request in &mut requests {
+            let expected = request.expected.clone();
+            request.expected = self.expect(&request.path, expected).await;
+            if self.backend.is(Fault::RemovesFullFolders) {
+                let found = self.backend.memory.snapshot();
+                let below = format!("{}/", request.path.as_str());
+                for key in found
+                    .keys()
+                    .filter(|key| key.starts_with(&below) && **key != below)
+                {
+                    let _ = self.backend.memory.remove(key.trim_end_matches('/'));
+                }
+            }
+        }
+        self.inner.remove(requests).await
+    }
+    async fn rename(&self, mut requests: Vec<RenameRequest>) -> Vec<Result<Published>> {
+        for request in &mut requests {
+            let expected = request.expected.clone();
+            request.expected = self.expect(&request.from, expected).await;
+            if self.backend.is(Fault::RenamesOver) {
+                let _ = self.backend.memory.remove(request.to.as_str());
+            }
+        }
+        self.inner.rename(requests).await
+    }
+    async fn make_folder(&self, path: &SyncPath) -> Result<Published> {
+        if self.backend.is(Fault::MakesFoldersTwice)
+            && let Some(meta) = self.backend.inner.stat(path).await?
+        {
+            return Ok(Published {
+                token: meta.token,
+                settled: true,
+                file_id: None,
+                mode: meta.mode,
+                mtime: meta.mtime,
+            });
+        }
+        self.inner.make_folder(path).await
+    }
+    async fn set_mode(
+        &self,
+        path: &SyncPath,
+        expected: &Expected,
+        mode: Mode,
+    ) -> Result<Published> {
+        let expected = self.expect(path, expected.clone()).await;
+        self.inner.set_mode(path, &expected, mode).await
+    }
+    async fn stranded(&self) -> Vec<StrandedVersion> {
+        self.inner.stranded().await
+    }
+    async fn finish(&self) -> Result<Displaced> {
+        self.inner.finish().await
+    }
+}
+
+/// What must notice which fault.
+const TABLE: &[(Fault, &[&str])] = &[
+    (
+        Fault::IgnoresExpect,
+        &[
+            "absent_refuses_what_is_there",
+            "replace_refuses_another_version",
+            "replace_refuses_without_knowledge",
+            "a_token_from_before_it_settled_never_vouches",
+            "remove_refuses_another_version",
+            "rename_refuses_another_version",
+            "set_mode_refuses_another_version",
+            "restore_refuses_what_is_there",
+            "results_are_in_the_order_of_requests",
+            "links_are_compared_by_target",
+            "one_creator_wins",
+            "no_increment_is_lost",
+            "rename_against_replace_has_one_winner",
+        ],
+    ),
+    (
+        Fault::ChecksThenActs,
+        &[
+            "one_creator_wins",
+            "no_increment_is_lost",
+            "replace_against_an_editor_loses_nothing",
+        ],
+    ),
+    (
+        Fault::Unsorted,
+        &[
+            "a_listing_is_complete_and_in_order",
+            "a_scope_lists_only_itself",
+        ],
+    ),
+    (
+        Fault::SortedByPath,
+        &[
+            "a_listing_is_complete_and_in_order",
+            "a_scope_lists_only_itself",
+        ],
+    ),
+    (
+        Fault::LosesRows,
+        &[
+            "a_listing_is_complete_and_in_order",
+            "a_long_listing_comes_in_batches",
+        ],
+    ),
+    (Fault::EndsWhenStopped, &["a_listing_stops_when_told"]),
+    (Fault::HidesAbsence, &["an_absent_scope_is_told"]),
+    (Fault::StartsAnywhere, &["a_listing_starts_after_a_row"]),
+    (Fault::HidesExcluded, &["what_is_excluded_keeps_its_place"]),
+    (
+        Fault::NoTrash,
+        &[
+            "replaced_versions_are_in_the_trash",
+            "removed_versions_are_in_the_trash",
+            "the_trash_keeps_until_the_next_run_has_ended",
+            "no_increment_is_lost",
+        ],
+    ),
+    (
+        Fault::TokenIsSize,
+        &[
+            "a_token_changes_with_the_content",
+            "replace_refuses_another_version",
+            "remove_refuses_another_version",
+            "rename_refuses_another_version",
+            "another_version_is_not_read",
+        ],
+    ),
+    (Fault::OtherFileToken, &["file_token_is_the_token_of_stat"]),
+    (Fault::WrongHash, &["hash_is_that_of_the_content"]),
+    (
+        Fault::ReadsAnything,
+        &["another_version_is_not_read", "small_reads_answer_in_order"],
+    ),
+    (Fault::ReadsInOtherOrder, &["small_reads_answer_in_order"]),
+    (
+        Fault::PublishesWhenStaging,
+        &[
+            "staged_content_is_invisible",
+            "a_dropped_session_leaves_nothing",
+        ],
+    ),
+    (Fault::RenamesOver, &["rename_refuses_what_is_there"]),
+    (Fault::RemovesFullFolders, &["remove_refuses_a_full_folder"]),
+    (Fault::DropsTimes, &["modification_times_are_kept"]),
+    (Fault::DropsModes, &["modes_are_kept"]),
+    (Fault::LinksAsFiles, &["links_are_kept"]),
+    (
+        Fault::MakesFoldersTwice,
+        &["make_folder_refuses_what_is_there", "one_folder_maker_wins"],
+    ),
+    (Fault::FoldsCaseInSecret, &["case_counts_as_declared"]),
+    (
+        Fault::Deaf,
+        &[
+            "a_listing_stops_when_told",
+            "hash_stops_when_told",
+            "a_cancelled_session_changes_nothing",
+        ],
+    ),
+    (Fault::StatsReserved, &["the_reserved_name_is_refused"]),
+];
+
+/// Whether the suite's function `name` stops a backend with this fault.
+async fn notices(fault: Fault, name: &'static str) -> bool {
+    let broken = Broken::new(fault);
+    let run = tokio::spawn(async move { (promise(name).run)(&broken).await });
+    let limit = std::time::Duration::from_secs(60);
+    let ended = tokio::time::timeout(limit, run).await;
+    let ended = ended.unwrap_or_else(|_| panic!("{name} never ends with {fault:?}"));
+    ended.is_err_and(|error| error.is_panic())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_fault_is_noticed() {
+    let mut missed = Vec::new();
+    for (fault, promises) in TABLE {
+        for name in *promises {
+            if !notices(*fault, name).await {
+                missed.push((*fault, *name));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "not noticed: {missed:#?}");
+}
+
+/// The faults are noticed, not the wrapper.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_a_fault_nothing_is_noticed() {
+    for promise in PROMISES {
+        (promise.run)(&Broken::new(Fault::Nothing)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn zz_matrix() {
+    for promise in PROMISES {
+        let mut by = Vec::new();
+        for (fault, _) in TABLE {
+            if notices(*fault, promise.name).await {
+                by.push(*fault);
+            }
+        }
+        println!("MATRIX {} {:?}", promise.name, by);
+    }
+}
