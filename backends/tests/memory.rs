@@ -1,4 +1,5 @@
 //! The memory backend keeps every promise, whatever it is told to be unable to do; and the promises can be broken.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "memory_suite/broken.rs"]
 mod broken;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wl_core::model::{Direction, Outcome};
+use wl_core::model::{Direction, Outcome, RunReport};
 
 use crate::oracle::{Node, Tree, expect};
 use crate::world::{World, edit_to, read};
@@ -39,83 +39,83 @@ fn tree(shape: Option<&Node>) -> Tree {
 }
 
 async fn check(world: &World, direction: Direction, base: &Tree, source: &Tree, target: &Tree) {
-    let case = || format!("{direction:?}\nbase   {base:?}\nsource {source:?}\ntarget {target:?}");
-    edit_to(&world.storages.source, base);
-    edit_to(&world.storages.target, base);
-    world.forget();
-    let report = world.sync(Direction::TwoWay).await;
-    assert_eq!(report.result, Outcome::Synced, "{}\n{report:?}", case());
+    let case = format!("{direction:?}\nbase   {base:?}\nsource {source:?}\ntarget {target:?}");
+    begin(world, base).await;
     edit_to(&world.storages.source, source);
     edit_to(&world.storages.target, target);
+    let rehearsed = rehearse(world, direction, &case, source, target).await;
+
     let expected = expect(direction, base, source, target);
-
-    let mut rehearsal = World::options(direction);
-    rehearsal.dry_run = true;
-    let rehearsed = world.run(rehearsal).await.unwrap();
-    assert_eq!(
-        read(&world.storages.source),
-        *source,
-        "a dry run changed the source\n{}",
-        case()
-    );
-    assert_eq!(
-        read(&world.storages.target),
-        *target,
-        "a dry run changed the target\n{}",
-        case()
-    );
-
     let report = world.sync(direction).await;
     assert_eq!(
         read(&world.storages.source),
         expected.source,
-        "source of\n{}\n{report:?}",
-        case()
+        "source of\n{case}\n{report:?}"
     );
     assert_eq!(
         read(&world.storages.target),
         expected.target,
-        "target of\n{}\n{report:?}",
-        case()
+        "target of\n{case}\n{report:?}"
     );
     let conflicts: BTreeSet<_> = report.conflicts.iter().map(|c| c.path.clone()).collect();
     assert_eq!(
-        conflicts,
-        expected.conflicts,
-        "conflicts of\n{}\n{report:?}",
-        case()
+        conflicts, expected.conflicts,
+        "conflicts of\n{case}\n{report:?}"
     );
     assert!(
         report.problems.is_empty(),
-        "problems of\n{}\n{report:?}",
-        case()
+        "problems of\n{case}\n{report:?}"
     );
     assert_eq!(
-        rehearsed.changes,
-        report.changes,
-        "the dry run counted otherwise\n{}",
-        case()
+        rehearsed.changes, report.changes,
+        "the dry run counted otherwise\n{case}"
     );
-    assert_eq!(
-        rehearsed.conflicts.len(),
-        report.conflicts.len(),
-        "{}",
-        case()
-    );
+    assert_eq!(rehearsed.conflicts.len(), report.conflicts.len(), "{case}");
 
     let again = world.sync(direction).await;
     assert_eq!(
         again.changes,
         Default::default(),
-        "a second run changed something\n{}",
-        case()
+        "a second run changed something\n{case}"
     );
     assert_eq!(
         again.conflicts.len(),
         report.conflicts.len(),
-        "a conflict went away\n{}",
-        case()
+        "a conflict went away\n{case}"
     );
+}
+
+/// Both sides agree on `base` and nothing else.
+async fn begin(world: &World, base: &Tree) {
+    edit_to(&world.storages.source, base);
+    edit_to(&world.storages.target, base);
+    world.forget();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+}
+
+/// A dry run, which must not touch anything.
+async fn rehearse(
+    world: &World,
+    direction: Direction,
+    case: &str,
+    source: &Tree,
+    target: &Tree,
+) -> RunReport {
+    let mut rehearsal = World::options(direction);
+    rehearsal.dry_run = true;
+    let report = world.run(rehearsal).await.unwrap();
+    assert_eq!(
+        read(&world.storages.source),
+        *source,
+        "a dry run changed the source\n{case}"
+    );
+    assert_eq!(
+        read(&world.storages.target),
+        *target,
+        "a dry run changed the target\n{case}"
+    );
+    report
 }
 
 async fn all(direction: Direction) {

@@ -391,7 +391,7 @@ impl WriteSession for BrokenSession {
         }
         self.inner.rename(requests).await
     }
-    async fn make_folder(&self, path: &SyncPath) -> Result<Published> {
+    async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
         if self.backend.is(Fault::MakesFoldersTwice)
             && let Some(meta) = self.backend.inner.stat(path).await?
         {
@@ -403,7 +403,7 @@ impl WriteSession for BrokenSession {
                 mtime: meta.mtime,
             });
         }
-        self.inner.make_folder(path).await
+        self.inner.make_folder(path, mode).await
     }
     async fn set_mode(
         &self,

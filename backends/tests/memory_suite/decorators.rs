@@ -208,7 +208,7 @@ async fn strict_stops_each_misuse() {
     let session = begin(Durability::None).await;
     let ended = async move {
         session.finish().await.unwrap();
-        drop(session.make_folder(&path("d")).await);
+        drop(session.make_folder(&path("d"), None).await);
     };
     assert!(panics(ended).await, "used after its end");
 }

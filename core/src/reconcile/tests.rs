@@ -8,7 +8,13 @@ use crate::sync::DeleteBudget;
 /// `?` a file of the baseline's size and `!` one of another that were not read, `L` `M` links, `D` a folder, `u` unknown, `x` excluded.
 fn look(code: char) -> Look<'static> {
     let item = |kind, content, size, link| {
-        Look::There(Item { kind, content, size, link, mode: Some(Mode::new(0o644)) })
+        Look::There(Item {
+            kind,
+            content,
+            size,
+            link,
+            mode: Some(Mode::new(0o644)),
+        })
     };
     let file = |content, size| item(Kind::File, content, size, None);
     match code {
@@ -28,7 +34,9 @@ fn look(code: char) -> Look<'static> {
 }
 
 fn base(code: char) -> Option<Base<'static>> {
-    let Look::There(item) = look(code) else { return None };
+    let Look::There(item) = look(code) else {
+        return None;
+    };
     let hash = match item.content {
         Content::Hash(hash) => Some(hash),
         _ => None,
@@ -54,10 +62,15 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Nothing => "nothing",
         Verdict::Forget => "forget",
         Verdict::Agreed(_) => "agreed",
-        Verdict::Read(Sides { source: true, target: true }) => "read both",
+        Verdict::Read(Sides {
+            source: true,
+            target: true,
+        }) => "read both",
         Verdict::Read(Sides { source: true, .. }) => "read source",
         Verdict::Read(_) => "read target",
-        Verdict::Update { to: Side::Target, .. } => "to target",
+        Verdict::Update {
+            to: Side::Target, ..
+        } => "to target",
         Verdict::Update { .. } => "to source",
         Verdict::Remove { on: Side::Target } => "remove on target",
         Verdict::Remove { .. } => "remove on source",
@@ -82,7 +95,12 @@ fn the_table() {
         ("1==", "agreed", "agreed", "agreed"),
         ("-1-", "to target", "to target", "to target"),
         ("12=", "to target", "to target", "to target"),
-        ("1-=", "remove on target", "remove on target", "remove on target"),
+        (
+            "1-=",
+            "remove on target",
+            "remove on target",
+            "remove on target",
+        ),
         ("--1", "to source", "drift", "remove on target"),
         ("1=2", "to source", "drift", "to target"),
         ("1=-", "remove on source", "drift", "to target"),
@@ -99,14 +117,29 @@ fn the_table() {
         // Folders.
         ("-D-", "to target", "to target", "to target"),
         ("DDD", "agreed", "agreed", "agreed"),
-        ("D-D", "remove on target", "remove on target", "remove on target"),
+        (
+            "D-D",
+            "remove on target",
+            "remove on target",
+            "remove on target",
+        ),
         ("DD-", "remove on source", "drift", "to target"),
         ("1D=", "source's type", "source's type", "source's type"),
         ("1=D", "target's type", "target's type", "source's type"),
         ("D1D", "source's type", "source's type", "source's type"),
         ("DD1", "target's type", "target's type", "source's type"),
-        ("-D1", "conflict of types", "conflict of types", "source's type"),
-        ("1D2", "conflict of types", "conflict of types", "source's type"),
+        (
+            "-D1",
+            "conflict of types",
+            "conflict of types",
+            "source's type",
+        ),
+        (
+            "1D2",
+            "conflict of types",
+            "conflict of types",
+            "source's type",
+        ),
         ("1D-", "to target", "to target", "to target"),
         ("1D?", "read target", "read target", "source's type"),
         // What is not known is never acted on.
@@ -134,21 +167,31 @@ fn the_table() {
             (Direction::Mirror, mirror),
         ];
         for (direction, wanted) in directions {
-            assert_eq!(word(decide(direction.into(), row)), wanted, "{row} {direction:?}");
+            assert_eq!(
+                word(decide(direction.into(), row)),
+                wanted,
+                "{row} {direction:?}"
+            );
         }
     }
 }
 
 fn all_rows() -> impl Iterator<Item = String> {
     let bases = ['-', '1', 'L', 'D'];
-    let looks = ['-', '1', '2', '3', '4', '=', '?', '!', 'L', 'M', 'D', 'u', 'x'];
-    bases.into_iter().flat_map(move |base| {
-        looks.into_iter().flat_map(move |source| {
-            looks.into_iter().map(move |target| format!("{base}{source}{target}"))
+    let looks = [
+        '-', '1', '2', '3', '4', '=', '?', '!', 'L', 'M', 'D', 'u', 'x',
+    ];
+    bases
+        .into_iter()
+        .flat_map(move |base| {
+            looks.into_iter().flat_map(move |source| {
+                looks
+                    .into_iter()
+                    .map(move |target| format!("{base}{source}{target}"))
+            })
         })
-    })
-    // Only what has a baseline can be the same as in the baseline.
-    .filter(|row| row.starts_with('1') || !row.contains('='))
+        // Only what has a baseline can be the same as in the baseline.
+        .filter(|row| row.starts_with('1') || !row.contains('='))
 }
 
 fn turned(verdict: Verdict) -> Verdict {
@@ -159,7 +202,10 @@ fn turned(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Agreed(modes) => Verdict::Agreed(plan(modes)),
         Verdict::Read(sides) => Verdict::Read(Sides::new(sides.target, sides.source)),
-        Verdict::Update { to, modes } => Verdict::Update { to: to.other(), modes: plan(modes) },
+        Verdict::Update { to, modes } => Verdict::Update {
+            to: to.other(),
+            modes: plan(modes),
+        },
         Verdict::Remove { on } => Verdict::Remove { on: on.other() },
         Verdict::Retype { from } => Verdict::Retype { from: from.other() },
         other => other,
@@ -185,9 +231,7 @@ fn one_way_and_mirror_never_write_to_the_source() {
         for policy in [Policy::OneWay, Policy::Master(Side::Source)] {
             let verdict = decide(policy, &row);
             let writes = match verdict {
-                Verdict::Update { to, modes } => {
-                    to == Side::Source || modes.set.source.is_some()
-                }
+                Verdict::Update { to, modes } => to == Side::Source || modes.set.source.is_some(),
                 Verdict::Remove { on } => on == Side::Source,
                 Verdict::Agreed(modes) => modes.set.source.is_some(),
                 Verdict::Retype { from } => {
@@ -228,7 +272,11 @@ fn reading_ends() {
                 .collect();
                 let again = decide(policy, &next);
                 if let Verdict::Read(more) = again {
-                    assert_ne!((more.source, more.target), (sides.source, sides.target), "{row}");
+                    assert_ne!(
+                        (more.source, more.target),
+                        (sides.source, sides.target),
+                        "{row}"
+                    );
                 }
             }
         }
@@ -252,35 +300,69 @@ fn modes_travel_only_when_changed_on_their_own_side() {
         modes: Sides::new(Some(Mode::new(0o700)), Some(Mode::new(0o777))),
     };
     let plan = |policy, source, target| {
-        merge_modes(policy, Some(&base), Sides::new(&item(source), &item(target)), None)
+        merge_modes(
+            policy,
+            Some(&base),
+            Sides::new(&item(source), &item(target)),
+            None,
+        )
     };
     let sets = |plan: ModePlan| plan.set.map(|mode| mode.map(Mode::bits));
     let two_way = |source, target| plan(Policy::TwoWay, source, target);
     // A target that shows 0777 for everything sends nothing back.
     assert_eq!(two_way(Some(0o700), Some(0o777)), ModePlan::default());
-    assert_eq!(sets(two_way(Some(0o750), Some(0o777))), Sides::new(None, Some(0o750)));
-    assert_eq!(sets(two_way(Some(0o700), Some(0o755))), Sides::new(Some(0o755), None));
+    assert_eq!(
+        sets(two_way(Some(0o750), Some(0o777))),
+        Sides::new(None, Some(0o750))
+    );
+    assert_eq!(
+        sets(two_way(Some(0o700), Some(0o755))),
+        Sides::new(Some(0o755), None)
+    );
     assert_eq!(two_way(Some(0o750), Some(0o750)), ModePlan::default());
     assert!(two_way(Some(0o750), Some(0o755)).conflict);
     assert_eq!(two_way(Some(0o750), None), ModePlan::default());
     assert!(plan(Policy::OneWay, Some(0o700), Some(0o755)).drift);
     let mirror = Policy::Master(Side::Source);
-    assert_eq!(sets(plan(mirror, Some(0o700), Some(0o755))), Sides::new(None, Some(0o777)));
-    assert_eq!(sets(plan(mirror, Some(0o750), Some(0o755))), Sides::new(None, Some(0o750)));
+    assert_eq!(
+        sets(plan(mirror, Some(0o700), Some(0o755))),
+        Sides::new(None, Some(0o777))
+    );
+    assert_eq!(
+        sets(plan(mirror, Some(0o750), Some(0o755))),
+        Sides::new(None, Some(0o750))
+    );
 }
 
 #[test]
 fn the_delete_budget() {
     let judge = |budget, lost, files| {
-        judge_losses(budget, Losses { side: Side::Target, lost, files })
+        judge_losses(
+            budget,
+            Losses {
+                side: Side::Target,
+                lost,
+                files,
+            },
+        )
     };
     let half = DeleteBudget::Percent(50);
-    assert_eq!(judge(half, 20, 20), BudgetVerdict::Within, "small trees are not looked at");
+    assert_eq!(
+        judge(half, 20, 20),
+        BudgetVerdict::Within,
+        "small trees are not looked at"
+    );
     assert_eq!(judge(half, 21, 42), BudgetVerdict::Within);
     assert_eq!(judge(half, 21, 41), BudgetVerdict::Exceeded);
-    assert_eq!(judge(DeleteBudget::Count(0), 1, 1000), BudgetVerdict::Exceeded);
+    assert_eq!(
+        judge(DeleteBudget::Count(0), 1, 1000),
+        BudgetVerdict::Exceeded
+    );
     assert_eq!(judge(DeleteBudget::Count(1), 1, 1), BudgetVerdict::Within);
-    assert_eq!(judge(DeleteBudget::Percent(0), u64::MAX, u64::MAX), BudgetVerdict::Exceeded);
+    assert_eq!(
+        judge(DeleteBudget::Percent(0), u64::MAX, u64::MAX),
+        BudgetVerdict::Exceeded
+    );
     assert_eq!("50%".parse(), Ok(half));
     assert_eq!("7".parse(), Ok(DeleteBudget::Count(7)));
     assert!("101%".parse::<DeleteBudget>().is_err() && "half".parse::<DeleteBudget>().is_err());

@@ -8,8 +8,14 @@ use crate::model::{
 };
 use crate::storage::Expected;
 
-const PAIR: Sides<&str> = Sides { source: "memory:a", target: "memory:b" };
-const REVERSED: Sides<&str> = Sides { source: "memory:b", target: "memory:a" };
+const PAIR: Sides<&str> = Sides {
+    source: "memory:a",
+    target: "memory:b",
+};
+const REVERSED: Sides<&str> = Sides {
+    source: "memory:b",
+    target: "memory:a",
+};
 
 fn path(text: &str) -> SyncPath {
     SyncPath::new(text).unwrap()
@@ -37,7 +43,11 @@ fn row(at: &str, content: &str) -> BaselineRow {
 }
 
 fn folder(at: &str) -> BaselineRow {
-    BaselineRow { kind: Kind::Folder, hash: None, ..row(at, "") }
+    BaselineRow {
+        kind: Kind::Folder,
+        hash: None,
+        ..row(at, "")
+    }
 }
 
 fn put(state: &mut PairState, rows: &[BaselineRow]) {
@@ -59,8 +69,14 @@ fn rows_come_back_as_they_were_in_the_order_of_keys() {
     rows.insert(4, row("b/c", "x"));
     rows.push(folder("b"));
     put(&mut state, &rows);
-    assert_eq!(keys(&state), ["a", "a b", "a-b", "a.txt", "a0", "b/", "b/c", "é"]);
-    assert_eq!(state.row_at(&path("a-b")).unwrap().unwrap(), row("a-b", "a-b"));
+    assert_eq!(
+        keys(&state),
+        ["a", "a b", "a-b", "a.txt", "a0", "b/", "b/c", "é"]
+    );
+    assert_eq!(
+        state.row_at(&path("a-b")).unwrap().unwrap(),
+        row("a-b", "a-b")
+    );
     assert_eq!(state.row_at(&path("b")).unwrap().unwrap(), folder("b"));
     assert_eq!(state.count_files().unwrap(), 7);
     let below: Vec<_> = state.rows_in("b/", Some("b0"), 1000).unwrap();
@@ -99,7 +115,9 @@ fn the_pair_has_one_state_whichever_is_the_source() {
         target: None,
         ancestor: None,
     };
-    state.store_conflicts(std::slice::from_ref(&conflict)).unwrap();
+    state
+        .store_conflicts(std::slice::from_ref(&conflict))
+        .unwrap();
     drop(state);
 
     let state = PairState::open(dir.path(), REVERSED).unwrap();
@@ -109,7 +127,10 @@ fn the_pair_has_one_state_whichever_is_the_source() {
     assert_eq!(state.root_marker(Side::Source).unwrap(), target);
     assert_eq!(state.root_marker(Side::Target).unwrap(), source);
     let reversed = state.conflicts().unwrap().pop().unwrap();
-    assert_eq!((reversed.source, reversed.target), (conflict.target, conflict.source));
+    assert_eq!(
+        (reversed.source, reversed.target),
+        (conflict.target, conflict.source)
+    );
 }
 
 #[test]
@@ -131,14 +152,24 @@ fn a_damaged_file_is_set_aside_and_a_newer_one_refused() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|end| end == "db"))
         .unwrap();
-    std::fs::write(&file, "this is no database, however long it goes on".repeat(100)).unwrap();
+    std::fs::write(
+        &file,
+        "this is no database, however long it goes on".repeat(100),
+    )
+    .unwrap();
     let state = PairState::open(dir.path(), PAIR).unwrap();
     assert!(state.is_empty().unwrap());
     assert!(state.set_aside().unwrap().exists());
-    state.db().execute_batch("PRAGMA user_version = 99").unwrap();
+    state
+        .db()
+        .execute_batch("PRAGMA user_version = 99")
+        .unwrap();
     drop(state);
     let error = PairState::open(dir.path(), PAIR).unwrap_err();
-    assert!(matches!(error, StateError::Newer { version: 99, .. }), "{error}");
+    assert!(
+        matches!(error, StateError::Newer { version: 99, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -148,7 +179,9 @@ fn a_rehearsal_leaves_nothing_behind() {
     put(&mut state, &[row("a", "1")]);
     state.begin_rehearsal().unwrap();
     put(&mut state, &[row("b", "2")]);
-    state.apply(&[RowChange::Delete(Key::file(path("a")))]).unwrap();
+    state
+        .apply(&[RowChange::Delete(Key::file(path("a")))])
+        .unwrap();
     assert_eq!(keys(&state), ["b"]);
     state.end_rehearsal().unwrap();
     assert_eq!(keys(&state), ["a"]);
@@ -163,7 +196,12 @@ fn moves_are_found_by_content_and_by_file_id() {
     let found = state.rows_with_hash(&ContentHash::of(b"2"), 9).unwrap();
     assert_eq!(found, [row("b", "2")]);
     let time = Timestamp { secs: -5, nanos: 7 };
-    let by_id = |side, id, size| state.rows_with_file_id(side, FileId(id), size, time).unwrap().len();
+    let by_id = |side, id, size| {
+        state
+            .rows_with_file_id(side, FileId(id), size, time)
+            .unwrap()
+            .len()
+    };
     assert_eq!(by_id(Side::Source, u64::MAX, 3), 2);
     assert_eq!(by_id(Side::Target, u64::MAX, 3), 0);
     assert_eq!(by_id(Side::Target, 2, 4), 0);
@@ -204,7 +242,11 @@ fn pending(at: &str, action: PendingAction, content: Option<&str>) -> Pending {
 }
 
 fn remove_file(at: &str, content: &str) -> Pending {
-    pending(at, PendingAction::RemoveFile(expected(content)), Some(content))
+    pending(
+        at,
+        PendingAction::RemoveFile(expected(content)),
+        Some(content),
+    )
 }
 
 fn remove_folder(at: &str) -> Pending {
@@ -219,7 +261,9 @@ fn folders_are_removed_deepest_first_page_by_page() {
     state.add_pending(&folders).unwrap();
     let (mut last, mut seen) = (None, Vec::new());
     loop {
-        let page = state.pending(PendingStage::RemoveFolders, last.as_ref(), 2).unwrap();
+        let page = state
+            .pending(PendingStage::RemoveFolders, last.as_ref(), 2)
+            .unwrap();
         let Some(end) = page.last() else { break };
         last = Some(end.clone());
         seen.extend(page.iter().map(|one| one.path.as_str().to_owned()));
@@ -231,7 +275,9 @@ fn folders_are_removed_deepest_first_page_by_page() {
 fn what_survives_keeps_the_folders_above_it_and_no_others() {
     let dir = TempDir::new().unwrap();
     let mut state = PairState::open(dir.path(), PAIR).unwrap();
-    state.add_pending(&["a", "a/b", "a/b/c", "a/x"].map(remove_folder)).unwrap();
+    state
+        .add_pending(&["a", "a/b", "a/b/c", "a/x"].map(remove_folder))
+        .unwrap();
     let kept = state.keep_folders(&path("a/b/file")).unwrap();
     let kept: Vec<_> = kept.iter().map(|one| one.path.as_str()).collect();
     assert_eq!(kept, ["a", "a/b"]);
@@ -244,29 +290,53 @@ fn what_survives_keeps_the_folders_above_it_and_no_others() {
 fn a_removal_is_claimed_once() {
     let dir = TempDir::new().unwrap();
     let mut state = PairState::open(dir.path(), PAIR).unwrap();
-    state.add_pending(&[remove_file("a", "1"), remove_file("b", "2")]).unwrap();
+    state
+        .add_pending(&[remove_file("a", "1"), remove_file("b", "2")])
+        .unwrap();
     let hash = ContentHash::of(b"1");
     assert!(state.claim_removal(Side::Source, &hash).unwrap().is_none());
     let claimed = state.claim_removal(Side::Target, &hash).unwrap().unwrap();
     assert_eq!(claimed.path.as_str(), "a");
     assert!(state.claim_removal(Side::Target, &hash).unwrap().is_none());
-    assert_eq!(state.pending(PendingStage::RemoveFiles, None, 9).unwrap().len(), 1);
+    assert_eq!(
+        state
+            .pending(PendingStage::RemoveFiles, None, 9)
+            .unwrap()
+            .len(),
+        1
+    );
     state.unclaim_removal(claimed.id).unwrap();
-    assert_eq!(state.pending(PendingStage::RemoveFiles, None, 9).unwrap().len(), 2);
+    assert_eq!(
+        state
+            .pending(PendingStage::RemoveFiles, None, 9)
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]
 fn lost_is_what_would_exist_nowhere() {
     let dir = TempDir::new().unwrap();
     let mut state = PairState::open(dir.path(), PAIR).unwrap();
-    let rows = [row("a", "1"), row("b", "1"), row("c", "2"), row("d", "3"), row("e", "3")];
+    let rows = [
+        row("a", "1"),
+        row("b", "1"),
+        row("c", "2"),
+        row("d", "3"),
+        row("e", "3"),
+    ];
     put(&mut state, &rows);
     let lost = |state: &PairState| state.lost_contents(Side::Target).unwrap();
     // A second copy stays.
     state.add_pending(&[remove_file("a", "1")]).unwrap();
     assert_eq!(lost(&state), 0);
     // The last copy, and both copies of one content: two contents.
-    let more = [remove_file("c", "2"), remove_file("d", "3"), remove_file("e", "3")];
+    let more = [
+        remove_file("c", "2"),
+        remove_file("d", "3"),
+        remove_file("e", "3"),
+    ];
     state.add_pending(&more).unwrap();
     assert_eq!(lost(&state), 2);
     // A creation brings one back.

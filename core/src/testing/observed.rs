@@ -441,8 +441,8 @@ impl WriteSession for ObservedSession {
         .await
     }
 
-    async fn make_folder(&self, path: &SyncPath) -> Result<Published> {
-        let work = self.inner.make_folder(path);
+    async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
+        let work = self.inner.make_folder(path, mode);
         self.eye.one(Operation::MakeFolder, Some(path), work).await
     }
 

@@ -136,7 +136,13 @@ impl Node {
 
     /// The version on `side`; `None` if nothing is there.
     pub(super) fn expected(&self, side: Side) -> Option<Expected> {
-        Some(Expected::of(self.found[side].meta()?, self.hash(side)))
+        let meta = self.found[side].meta()?;
+        let mut expected = Expected::of(meta, self.hash(side));
+        if expected.hash.is_none() {
+            // Nothing better is known: a master replaces what it need not read. It goes to the trash, whatever it is.
+            expected.token = Some(meta.token.clone());
+        }
+        Some(expected)
     }
 
     /// The types of both sides differ in a way that their insides are concerned: the side whose type changed.

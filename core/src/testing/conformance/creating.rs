@@ -72,7 +72,10 @@ pub async fn a_missing_folder_is_no_parent(harness: &dyn Harness) {
             );
         }
         let folder = crate::testing::tree::path("none/deep");
-        refused(pen.0.make_folder(&folder).await, &[ErrorKind::NoParent]);
+        refused(
+            pen.0.make_folder(&folder, None).await,
+            &[ErrorKind::NoParent],
+        );
         refused(
             pen.put("f/below", "x", Expect::Absent).await,
             &[ErrorKind::NoParent],

@@ -12,13 +12,13 @@ pub async fn make_folder_makes_one(harness: &dyn Harness) {
         return;
     };
     let pen = kit.pen().await;
-    let made = pen.0.make_folder(&path("d")).await;
+    let made = pen.0.make_folder(&path("d"), None).await;
     if !kit.caps.empty_folders {
         refused(made, &[ErrorKind::Unsupported]);
         return tree! {}.assert_is(&kit.backend).await;
     }
     made.unwrap();
-    pen.0.make_folder(&path("d/e")).await.unwrap();
+    pen.0.make_folder(&path("d/e"), None).await.unwrap();
     assert_eq!(kit.meta("d/e").await.kind, Kind::Folder);
     pen.finish().await;
     tree! { "d/", "d/e/" }.assert_is(&kit.backend).await;
@@ -39,11 +39,17 @@ pub async fn make_folder_refuses_what_is_there(harness: &dyn Harness) {
     let pen = kit.pen().await;
     for at in ["f", "d", "l"] {
         if kit.stat(at).await.is_some() {
-            refused(pen.0.make_folder(&path(at)).await, &[ErrorKind::Changed]);
+            refused(
+                pen.0.make_folder(&path(at), None).await,
+                &[ErrorKind::Changed],
+            );
         }
     }
     kit.assert_unchanged(&before).await;
-    pen.0.make_folder(&path("new")).await.unwrap();
-    refused(pen.0.make_folder(&path("new")).await, &[ErrorKind::Changed]);
+    pen.0.make_folder(&path("new"), None).await.unwrap();
+    refused(
+        pen.0.make_folder(&path("new"), None).await,
+        &[ErrorKind::Changed],
+    );
     pen.finish().await;
 }

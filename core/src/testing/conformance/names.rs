@@ -46,7 +46,7 @@ pub async fn the_reserved_name_is_refused(harness: &dyn Harness) {
         if kit.caps.rename {
             refused(pen.rename("a", known.clone(), text).await, REFUSED);
         }
-        refused(pen.0.make_folder(at).await, REFUSED);
+        refused(pen.0.make_folder(at, None).await, REFUSED);
         refused(pen.0.set_mode(at, &known, Mode::new(0o600)).await, REFUSED);
         pen.finish().await;
     }

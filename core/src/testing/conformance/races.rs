@@ -76,7 +76,7 @@ pub async fn one_folder_maker_wins(harness: &dyn Harness) {
     for round in 0..ROUNDS {
         let make = |pen: &Pen| {
             let (pen, at) = (pen.clone(), path(&format!("d{round}")));
-            async move { pen.0.make_folder(&at).await }
+            async move { pen.0.make_folder(&at, None).await }
         };
         let (one, two) = together(make(&mine), make(&theirs)).await;
         assert!(
@@ -202,7 +202,7 @@ pub async fn create_against_remove_loses_nothing(harness: &dyn Harness) {
 
 /// How an editor writes in round number `round`.
 async fn edit(editor: &dyn Editor, round: usize, at: &str, content: &str) {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         editor.write(at, content.as_bytes()).await;
     } else {
         editor.write_in_place(at, content.as_bytes()).await;
