@@ -143,6 +143,10 @@ pub async fn list_conflicts(
 ) -> Result<OpenConflicts, SyncError> {
     let mut spec = spec.clone();
     spec.options.dry_run = true;
+    if spec.storages.source.read_only {
+        // The conflicts of both ways and of one way are the same; only one way is allowed here.
+        spec.options.direction = Direction::OneWay;
+    }
     let prepared = prepare(&spec, progress, cancel).await?;
     if !force_scan {
         return Ok(OpenConflicts {

@@ -157,11 +157,14 @@ fn print_reports(context: &Context<'_>, jobs: &[Job], reports: &[RunReport]) -> 
     Ok(exit)
 }
 
-/// The report for people. Why a run was refused goes to stderr.
+/// The report for people. Why a run was refused or stopped goes to stderr.
 fn tell(context: &Context<'_>, job: &Job, report: &RunReport) -> String {
     if let Some(error) = &report.error {
         context.output.complain(&error.desc);
-        return String::new();
+        let changes = &report.changes;
+        if changes.source.total() + changes.target.total() == 0 {
+            return String::new();
+        }
     }
     let clean = Exit::of(report) == Exit::Done && report.drift.is_empty();
     if context.output.is_quiet() && clean {

@@ -32,7 +32,7 @@ impl NextStep {
     }
 }
 
-/// The report of a run that was not refused.
+/// The report of a run that did something.
 pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
     let mut text = String::new();
     headline(&mut text, report, dry_run);
@@ -58,6 +58,7 @@ pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
 fn headline(text: &mut String, report: &RunReport, dry_run: bool) {
     let (source, target) = (place(&report.source), place(&report.target));
     let how = match (report.result, dry_run) {
+        _ if report.error.is_some() => "Stopped before the end of",
         (_, true) => "Dry run of",
         (Outcome::Synced, _) => "Synced",
         (Outcome::Conflicts, _) => "Synced, but for conflicts,",
