@@ -1,5 +1,11 @@
 //! The memory backend keeps every promise, whatever it is told to be unable to do; and the promises can be broken.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are outside of `#[test]` functions"
+)]
+
 #[path = "memory_suite/broken.rs"]
 mod broken;
 #[path = "memory_suite/decorators.rs"]

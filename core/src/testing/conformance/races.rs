@@ -205,7 +205,7 @@ pub async fn create_against_remove_loses_nothing(harness: &dyn Harness) {
 
 /// How an editor writes in round number `round`.
 async fn edit(editor: &dyn Editor, round: usize, at: &str, content: &str) {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         editor.write(at, content.as_bytes()).await;
     } else {
         editor.write_in_place(at, content.as_bytes()).await;
