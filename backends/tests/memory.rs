@@ -1,5 +1,10 @@
 //! The memory backend keeps every promise, whatever it is told to be unable to do; and the promises can be broken.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are outside of `#[test]` functions"
+)]
 
 #[path = "memory_suite/broken.rs"]
 mod broken;

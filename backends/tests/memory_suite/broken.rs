@@ -66,6 +66,30 @@ enum Fault {
     Deaf,
     /// `.wl` is a name like any other.
     StatsReserved,
+    /// What wl keeps for itself is listed.
+    ListsReserved,
+    /// Nothing is excluded.
+    IgnoresFilter,
+    /// The end of a file is not checked.
+    ReadsTorn,
+    /// Claims to be read-only, and is not.
+    WritesInSecret,
+    /// A file takes a folder's place.
+    ReplacesFolders,
+    /// What should be replaced is created if it is gone.
+    CreatesInstead,
+    /// What is gone was removed, it says.
+    RemovesNothing,
+    /// Missing folders are made.
+    MakesParents,
+    /// What is removed is nowhere, whatever it is.
+    RemovesForGood,
+    /// Spaces around names are dropped.
+    TrimsNames,
+    /// `stat` tells no times.
+    StatsWithoutTimes,
+    /// Removals, renames and folders are done, it says.
+    OnlySaysSo,
 }
 
 struct Broken(Memory, Fault);
@@ -85,6 +109,7 @@ impl Harness for Broken {
             claims: Capabilities {
                 folds_case: false,
                 links: self.1 != Fault::LinksAsFiles,
+                writable: self.1 != Fault::WritesInSecret,
                 ..claims
             },
             memory: self.0.0.clone(),
@@ -159,6 +184,9 @@ impl StorageBackend for BrokenBackend {
         if self.is(Fault::EndsWhenStopped) || self.is(Fault::Deaf) {
             request.cancel = CancellationToken::new();
         }
+        if self.is(Fault::IgnoresFilter) {
+            request.filter = Arc::new(NoFilter);
+        }
         if self.is(Fault::StartsAnywhere) {
             request.start_after = None;
         }
@@ -166,13 +194,21 @@ impl StorageBackend for BrokenBackend {
             inner: self.inner.list(request).await?,
             backend: self.clone(),
             cancel,
+            reserved: self.is(Fault::ListsReserved),
         }))
     }
     async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
         if self.is(Fault::StatsReserved) && path.is_reserved() {
             return Ok(None);
         }
-        Ok(self.inner.stat(path).await?.map(|meta| self.tell(meta)))
+        let meta = self.inner.stat(path).await?.map(|meta| self.tell(meta));
+        Ok(match self.fault {
+            Fault::StatsWithoutTimes => meta.map(|meta| Meta {
+                mtime: None,
+                ..meta
+            }),
+            _ => meta,
+        })
     }
     async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
         let token = self.inner.file_token(path).await?;
@@ -192,7 +228,11 @@ impl StorageBackend for BrokenBackend {
         Ok(hashed)
     }
     async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
-        self.inner.read(self.current(request).await).await
+        let reader = self.inner.read(self.current(request).await).await?;
+        Ok(match self.fault {
+            Fault::ReadsTorn => Box::new(TornReader(reader)),
+            _ => reader,
+        })
     }
     async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
         let mut current = Vec::new();
@@ -227,7 +267,18 @@ impl StorageBackend for BrokenBackend {
     }
 }
 
+struct TornReader(Box<dyn ContentReader>);
+
+#[async_trait]
+impl ContentReader for TornReader {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.0.next().await.unwrap_or(None))
+    }
+}
+
 struct BrokenListing {
+    /// Whether the reserved name is still to be listed.
+    reserved: bool,
     inner: Box<dyn Listing>,
     backend: BrokenBackend,
     cancel: CancellationToken,
@@ -240,12 +291,19 @@ impl Listing for BrokenListing {
         if fault == Fault::EndsWhenStopped && self.cancel.is_cancelled() {
             return Ok(None);
         }
+        if std::mem::take(&mut self.reserved) {
+            let path = SyncPath::new(".wl").unwrap();
+            return Ok(Some(vec![Row::Skipped(path)]));
+        }
         let Some(mut rows) = self.inner.next().await? else {
             return Ok(None);
         };
         for row in &mut rows {
             if let Row::Present(entry) = row {
                 entry.meta = self.backend.tell(entry.meta.clone());
+                if fault == Fault::TrimsNames {
+                    entry.path = SyncPath::new(entry.path.as_str().trim()).unwrap();
+                }
             }
         }
         match fault {
@@ -267,6 +325,20 @@ struct BrokenSession {
 }
 
 impl BrokenSession {
+    /// What two of the faults do before something is put at `path`.
+    async fn make_way(&self, path: &SyncPath) {
+        let found = self.backend.inner.stat(path).await.ok().flatten();
+        let folder = found.is_some_and(|meta| meta.kind == Kind::Folder);
+        if folder && self.backend.is(Fault::ReplacesFolders) {
+            let _ = self.backend.memory.remove(path.as_str());
+        }
+        if let Some(parent) = path.parent().filter(|parent| !parent.is_root())
+            && self.backend.is(Fault::MakesParents)
+        {
+            let _ = self.backend.memory.make_folder(parent.as_str());
+        }
+    }
+
     /// What the true backend must be told to expect so that it does what the fault does.
     async fn expect(&self, path: &SyncPath, expected: Expected) -> Expected {
         let fault = self.backend.fault;
@@ -276,7 +348,7 @@ impl BrokenSession {
         };
         let now = Expected::of(&found, None);
         match fault {
-            Fault::IgnoresExpect => now,
+            Fault::IgnoresExpect | Fault::RemovesForGood => now,
             // A token that does not tell versions apart.
             Fault::TokenIsSize if self.backend.tell(found).token_is(&expected) => now,
             Fault::ChecksThenActs => {
@@ -345,8 +417,10 @@ impl WriteSession for BrokenSession {
     async fn replace(&self, requests: Vec<ReplaceRequest>) -> Vec<Result<Published>> {
         let mut changed = Vec::new();
         for request in requests {
+            self.make_way(&request.path).await;
             let there = self.backend.inner.stat(&request.path).await.ok().flatten();
             let expect = match (request.expect, there) {
+                (Expect::Is(_), None) if self.backend.is(Fault::CreatesInstead) => Expect::Absent,
                 (Expect::Is(expected), _) => Expect::Is(self.expect(&request.path, expected).await),
                 (Expect::Absent, Some(meta)) if self.backend.is(Fault::IgnoresExpect) => {
                     Expect::Is(Expected::of(&meta, None))
@@ -365,6 +439,9 @@ impl WriteSession for BrokenSession {
         self.inner.replace(changed).await
     }
     async fn remove(&self, mut requests: Vec<RemoveRequest>) -> Vec<Result<()>> {
+        if self.backend.is(Fault::OnlySaysSo) {
+            return requests.iter().map(|_| Ok(())).collect();
+        }
         for request in &mut requests {
             let expected = request.expected.clone();
             request.expected = self.expect(&request.path, expected).await;
@@ -379,12 +456,33 @@ impl WriteSession for BrokenSession {
                 }
             }
         }
-        self.inner.remove(requests).await
+        let results = self.inner.remove(requests.clone()).await;
+        if self.backend.is(Fault::RemovesForGood) {
+            for item in self.backend.inner.trash_list().await.unwrap_or_default() {
+                let gone = SyncPath::new(format!("gone-{}", item.since)).unwrap();
+                let _ = self.backend.inner.trash_restore(&item.id, &gone).await;
+                let _ = self.backend.memory.remove(gone.as_str());
+            }
+        }
+        let hide = |result: Result<()>| match result {
+            Err(error)
+                if self.backend.is(Fault::RemovesNothing)
+                    && error.kind() == ErrorKind::NotFound =>
+            {
+                Ok(())
+            }
+            result => result,
+        };
+        results.into_iter().map(hide).collect()
     }
     async fn rename(&self, mut requests: Vec<RenameRequest>) -> Vec<Result<Published>> {
+        if self.backend.is(Fault::OnlySaysSo) {
+            return requests.iter().map(|_| Ok(pretended())).collect();
+        }
         for request in &mut requests {
             let expected = request.expected.clone();
             request.expected = self.expect(&request.from, expected).await;
+            self.make_way(&request.to).await;
             if self.backend.is(Fault::RenamesOver) {
                 let _ = self.backend.memory.remove(request.to.as_str());
             }
@@ -392,16 +490,10 @@ impl WriteSession for BrokenSession {
         self.inner.rename(requests).await
     }
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
-        if self.backend.is(Fault::MakesFoldersTwice)
-            && let Some(meta) = self.backend.inner.stat(path).await?
-        {
-            return Ok(Published {
-                token: meta.token,
-                settled: true,
-                file_id: None,
-                mode: meta.mode,
-                mtime: meta.mtime,
-            });
+        let there = self.backend.inner.stat(path).await?.is_some();
+        let twice = there && self.backend.is(Fault::MakesFoldersTwice);
+        if twice || self.backend.is(Fault::OnlySaysSo) {
+            return Ok(pretended());
         }
         self.inner.make_folder(path, mode).await
     }
@@ -419,6 +511,17 @@ impl WriteSession for BrokenSession {
     }
     async fn finish(&self) -> Result<Displaced> {
         self.inner.finish().await
+    }
+}
+
+/// A reply for what was not done.
+fn pretended() -> Published {
+    Published {
+        token: Token::new(""),
+        settled: false,
+        file_id: None,
+        mode: None,
+        mtime: None,
     }
 }
 
@@ -440,6 +543,7 @@ const TABLE: &[(Fault, &[&str])] = &[
             "one_creator_wins",
             "no_increment_is_lost",
             "rename_against_replace_has_one_winner",
+            "create_against_remove_loses_nothing",
         ],
     ),
     (
@@ -495,7 +599,28 @@ const TABLE: &[(Fault, &[&str])] = &[
         ],
     ),
     (Fault::OtherFileToken, &["file_token_is_the_token_of_stat"]),
-    (Fault::WrongHash, &["hash_is_that_of_the_content"]),
+    (
+        Fault::WrongHash,
+        &[
+            "hash_is_that_of_the_content",
+            "an_empty_file_is_a_file",
+            "large_content_streams",
+            "replace_believes_the_hash_after_a_touch",
+        ],
+    ),
+    (Fault::TrimsNames, &["names_arrive_as_they_are"]),
+    (
+        Fault::StatsWithoutTimes,
+        &["stat_tells_what_the_listing_tells"],
+    ),
+    (
+        Fault::OnlySaysSo,
+        &[
+            "remove_takes_the_version_it_knows",
+            "rename_moves_the_version_it_knows",
+            "make_folder_makes_one",
+        ],
+    ),
     (
         Fault::ReadsAnything,
         &["another_version_is_not_read", "small_reads_answer_in_order"],
@@ -505,6 +630,8 @@ const TABLE: &[(Fault, &[&str])] = &[
         Fault::PublishesWhenStaging,
         &[
             "staged_content_is_invisible",
+            "absent_creates",
+            "replace_takes_the_version_it_knows",
             "a_dropped_session_leaves_nothing",
         ],
     ),
@@ -527,6 +654,42 @@ const TABLE: &[(Fault, &[&str])] = &[
         ],
     ),
     (Fault::StatsReserved, &["the_reserved_name_is_refused"]),
+    (
+        Fault::ListsReserved,
+        &[
+            "an_empty_storage_lists_nothing",
+            "the_reserved_name_is_not_listed",
+        ],
+    ),
+    (
+        Fault::IgnoresFilter,
+        &[
+            "what_is_excluded_keeps_its_place",
+            "a_scope_below_an_excluded_folder_is_no_absence",
+        ],
+    ),
+    (
+        Fault::ReadsTorn,
+        &["a_version_that_changes_while_it_is_read_is_busy"],
+    ),
+    (Fault::WritesInSecret, &["what_is_not_writable_is_refused"]),
+    (Fault::ReplacesFolders, &["a_file_never_replaces_a_folder"]),
+    (
+        Fault::CreatesInstead,
+        &["replace_of_nothing_creates_nothing"],
+    ),
+    (Fault::RemovesNothing, &["remove_of_nothing_is_not_found"]),
+    (
+        Fault::MakesParents,
+        &["a_missing_folder_is_no_parent", "rename_needs_its_folder"],
+    ),
+    (
+        Fault::RemovesForGood,
+        &[
+            "removed_versions_are_in_the_trash",
+            "remove_against_an_editor_loses_nothing",
+        ],
+    ),
 ];
 
 /// Whether the suite's function `name` stops a backend with this fault.
@@ -560,15 +723,10 @@ async fn without_a_fault_nothing_is_noticed() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn zz_matrix() {
-    for promise in PROMISES {
-        let mut by = Vec::new();
-        for (fault, _) in TABLE {
-            if notices(*fault, promise.name).await {
-                by.push(*fault);
-            }
-        }
-        println!("MATRIX {} {:?}", promise.name, by);
-    }
+#[test]
+fn every_promise_is_broken_by_a_fault() {
+    let broken: Vec<_> = TABLE.iter().flat_map(|(_, names)| *names).collect();
+    let names = PROMISES.iter().map(|promise| promise.name);
+    let unbroken: Vec<_> = names.filter(|name| !broken.contains(&name)).collect();
+    assert_eq!(unbroken, [""; 0], "no fault of the table breaks these");
 }

@@ -84,83 +84,84 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
+/// Baseline, source, target: what is done two-way, one-way, in a mirror.
+const TABLE: &[(&str, &str, &str, &str)] = &[
+    ("---", "nothing", "nothing", "nothing"),
+    ("1--", "forget", "forget", "forget"),
+    ("-11", "agreed", "agreed", "agreed"),
+    ("122", "agreed", "agreed", "agreed"),
+    ("1==", "agreed", "agreed", "agreed"),
+    ("-1-", "to target", "to target", "to target"),
+    ("12=", "to target", "to target", "to target"),
+    (
+        "1-=",
+        "remove on target",
+        "remove on target",
+        "remove on target",
+    ),
+    ("--1", "to source", "drift", "remove on target"),
+    ("1=2", "to source", "drift", "to target"),
+    ("1=-", "remove on source", "drift", "to target"),
+    ("1-2", "to source", "drift", "remove on target"),
+    ("12-", "to target", "to target", "to target"),
+    ("123", "conflict", "conflict", "to target"),
+    ("-12", "conflict", "conflict", "to target"),
+    ("-14", "conflict", "conflict", "to target"),
+    // Links and files share a path: a change of one is a change of content.
+    ("LM=", "conflict", "conflict", "to target"),
+    ("LML", "to target", "to target", "to target"),
+    ("L1L", "to target", "to target", "to target"),
+    ("1L=", "to target", "to target", "to target"),
+    // Folders.
+    ("-D-", "to target", "to target", "to target"),
+    ("DDD", "agreed", "agreed", "agreed"),
+    (
+        "D-D",
+        "remove on target",
+        "remove on target",
+        "remove on target",
+    ),
+    ("DD-", "remove on source", "drift", "to target"),
+    ("1D=", "source's type", "source's type", "source's type"),
+    ("1=D", "target's type", "target's type", "source's type"),
+    ("D1D", "source's type", "source's type", "source's type"),
+    ("DD1", "target's type", "target's type", "source's type"),
+    (
+        "-D1",
+        "conflict of types",
+        "conflict of types",
+        "source's type",
+    ),
+    (
+        "1D2",
+        "conflict of types",
+        "conflict of types",
+        "source's type",
+    ),
+    ("1D-", "to target", "to target", "to target"),
+    ("1D?", "read target", "read target", "source's type"),
+    // What is not known is never acted on.
+    ("1u=", "wait", "wait", "wait"),
+    ("1=u", "wait", "wait", "wait"),
+    ("-1u", "wait", "wait", "wait"),
+    ("-u1", "wait", "wait", "wait"),
+    ("1xx", "wait", "wait", "wait"),
+    ("1x-", "wait", "wait", "wait"),
+    // What only reading tells.
+    ("1?=", "read source", "read source", "read source"),
+    ("1=?", "read target", "read target", "read target"),
+    ("1??", "read both", "read both", "read both"),
+    ("-??", "read both", "read both", "read both"),
+    ("1-?", "read target", "read target", "remove on target"),
+    ("1?-", "read source", "read source", "to target"),
+    ("1!=", "to target", "to target", "to target"),
+    ("1!?", "read target", "read target", "to target"),
+    ("1!2", "conflict", "conflict", "to target"),
+];
+
 #[test]
 fn the_table() {
-    // baseline, source, target: two-way, one-way, mirror
-    let table = [
-        ("---", "nothing", "nothing", "nothing"),
-        ("1--", "forget", "forget", "forget"),
-        ("-11", "agreed", "agreed", "agreed"),
-        ("122", "agreed", "agreed", "agreed"),
-        ("1==", "agreed", "agreed", "agreed"),
-        ("-1-", "to target", "to target", "to target"),
-        ("12=", "to target", "to target", "to target"),
-        (
-            "1-=",
-            "remove on target",
-            "remove on target",
-            "remove on target",
-        ),
-        ("--1", "to source", "drift", "remove on target"),
-        ("1=2", "to source", "drift", "to target"),
-        ("1=-", "remove on source", "drift", "to target"),
-        ("1-2", "to source", "drift", "remove on target"),
-        ("12-", "to target", "to target", "to target"),
-        ("123", "conflict", "conflict", "to target"),
-        ("-12", "conflict", "conflict", "to target"),
-        ("-14", "conflict", "conflict", "to target"),
-        // Links and files share a path: a change of one is a change of content.
-        ("LM=", "conflict", "conflict", "to target"),
-        ("LML", "to target", "to target", "to target"),
-        ("L1L", "to target", "to target", "to target"),
-        ("1L=", "to target", "to target", "to target"),
-        // Folders.
-        ("-D-", "to target", "to target", "to target"),
-        ("DDD", "agreed", "agreed", "agreed"),
-        (
-            "D-D",
-            "remove on target",
-            "remove on target",
-            "remove on target",
-        ),
-        ("DD-", "remove on source", "drift", "to target"),
-        ("1D=", "source's type", "source's type", "source's type"),
-        ("1=D", "target's type", "target's type", "source's type"),
-        ("D1D", "source's type", "source's type", "source's type"),
-        ("DD1", "target's type", "target's type", "source's type"),
-        (
-            "-D1",
-            "conflict of types",
-            "conflict of types",
-            "source's type",
-        ),
-        (
-            "1D2",
-            "conflict of types",
-            "conflict of types",
-            "source's type",
-        ),
-        ("1D-", "to target", "to target", "to target"),
-        ("1D?", "read target", "read target", "source's type"),
-        // What is not known is never acted on.
-        ("1u=", "wait", "wait", "wait"),
-        ("1=u", "wait", "wait", "wait"),
-        ("-1u", "wait", "wait", "wait"),
-        ("-u1", "wait", "wait", "wait"),
-        ("1xx", "wait", "wait", "wait"),
-        ("1x-", "wait", "wait", "wait"),
-        // What only reading tells.
-        ("1?=", "read source", "read source", "read source"),
-        ("1=?", "read target", "read target", "read target"),
-        ("1??", "read both", "read both", "read both"),
-        ("-??", "read both", "read both", "read both"),
-        ("1-?", "read target", "read target", "remove on target"),
-        ("1?-", "read source", "read source", "to target"),
-        ("1!=", "to target", "to target", "to target"),
-        ("1!?", "read target", "read target", "to target"),
-        ("1!2", "conflict", "conflict", "to target"),
-    ];
-    for (row, two_way, one_way, mirror) in table {
+    for &(row, two_way, one_way, mirror) in TABLE {
         let directions = [
             (Direction::TwoWay, two_way),
             (Direction::OneWay, one_way),

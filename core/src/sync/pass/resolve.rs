@@ -3,7 +3,7 @@
 use super::Pass;
 use super::node::{Found, Node};
 use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
-use crate::reconcile::{Conflicting, Policy};
+use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::storage::{ErrorKind, Published, RenameRequest, StorageError};
 use crate::sync::{Keep, SyncError};
 
@@ -28,6 +28,36 @@ impl Pass {
             Keep::Newer => Ok(self.newer(node).map(Policy::Master)),
             Keep::Both => self.put_beside(node, what).await,
         }
+    }
+
+    /// Decides at `node`; where somebody asked for the end of a conflict, what has to be read is read at once: the wish has an effect
+    /// only if the decision is a conflict.
+    pub(super) async fn decide_wished(&self, node: &mut Node, policy: Policy) -> Verdict {
+        let wished = self
+            .context
+            .job
+            .options
+            .resolve
+            .iter()
+            .any(|(path, _)| *path == node.path);
+        let mut verdict = node.decide(policy);
+        while let (true, Verdict::Read(sides)) = (wished, verdict) {
+            for side in Side::BOTH.into_iter().filter(|&side| sides[side]) {
+                let storage = &self.context.job.storages[side];
+                match storage.hash(&node.path, &self.context.job.cancel).await {
+                    Ok(hashed) => {
+                        node.hashes[side] = Some(hashed.hash);
+                        node.found[side] = Found::There(hashed.meta);
+                    }
+                    Err(error) => {
+                        self.context.file_error(side, &node.path, &error);
+                        return Verdict::Wait;
+                    }
+                }
+            }
+            verdict = node.decide(policy);
+        }
+        verdict
     }
 
     fn newer(&self, node: &Node) -> Option<Side> {

@@ -93,7 +93,7 @@ pub async fn one_folder_maker_wins(harness: &dyn Harness) {
 /// Adds 1 to the counter until it has done so; gives the hash of what it wrote.
 async fn increment(backend: &dyn StorageBackend, pen: &Pen, who: &str) -> ContentHash {
     let at = path("counter");
-    loop {
+    for _ in 0..10_000 {
         let meta = backend.stat(&at).await.unwrap();
         let Some(meta) = meta else {
             tokio::task::yield_now().await;
@@ -110,6 +110,8 @@ async fn increment(backend: &dyn StorageBackend, pen: &Pen, who: &str) -> Conten
         let text = String::from_utf8(read.content.to_vec()).unwrap();
         let count: u64 = text.split(' ').next().unwrap().parse().unwrap();
         let next = format!("{} {who}", count + 1);
+        // Others get their turn here, so that a version which is not compared is overwritten for sure.
+        tokio::task::yield_now().await;
         let expect = Expect::Is(Expected::of(&meta, Some(read.hash)));
         match pen.write(file("counter", next.as_bytes()), expect).await {
             Ok(_) => return ContentHash::of(next.as_bytes()),
@@ -117,6 +119,7 @@ async fn increment(backend: &dyn StorageBackend, pen: &Pen, who: &str) -> Conten
         }
         tokio::task::yield_now().await;
     }
+    panic!("{who} could not replace what it had just read, 10,000 times")
 }
 
 /// Workers that read, add 1 and replace what they read lose no increment, however many there are.
