@@ -1,5 +1,4 @@
 //! The memory backend keeps every promise, whatever it is told to be unable to do; and the promises can be broken.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

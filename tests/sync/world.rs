@@ -6,7 +6,9 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
 use wl_core::model::{Direction, RunReport, Sides};
+use wl_core::storage::StorageBackend;
 use wl_core::sync::{SyncError, SyncJob, SyncOptions, one_shot};
+use wl_core::testing::Strict;
 
 use crate::oracle::{Node, Tree};
 
@@ -37,11 +39,20 @@ impl World {
     }
 
     pub async fn run(&self, options: SyncOptions) -> Result<RunReport, SyncError> {
+        self.run_over(options, |storage| storage).await
+    }
+
+    /// Runs with something around each storage.
+    pub async fn run_over(
+        &self,
+        options: SyncOptions,
+        mut around: impl FnMut(Arc<dyn StorageBackend>) -> Arc<dyn StorageBackend>,
+    ) -> Result<RunReport, SyncError> {
         let job = SyncJob {
-            storages: Sides::new(
-                Arc::new(self.storages.source.clone()),
-                Arc::new(self.storages.target.clone()),
-            ),
+            // Stricter than any real storage: what a syncer must not do is a panic.
+            storages: Sides::from_fn(|side| {
+                Strict::over(around(Arc::new(self.storages[side].clone())))
+            }),
             options,
             state_dir: self.state.path().to_owned(),
             progress: Arc::default(),
