@@ -1,6 +1,7 @@
 //! Races: at once, hundreds of times, and whatever happens nothing is lost.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
@@ -12,8 +13,22 @@ use crate::storage::*;
 
 const ROUNDS: usize = 200;
 
-/// Starts both at the same moment and waits for them.
+/// Lets the other go first: clearly in one round of eight, by some microseconds in the others. So both orders are certain to
+/// be tried, on a busy machine too, and what lies between them is walked through.
+async fn stagger(round: usize, who: usize) {
+    if round % 8 == who {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    } else if round % 2 == who {
+        let until = Instant::now() + Duration::from_micros((round * 3 % 64) as u64);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Starts both at about the same moment and waits for them.
 async fn together<A, B>(
+    round: usize,
     one: impl Future<Output = A> + Send + 'static,
     two: impl Future<Output = B> + Send + 'static,
 ) -> (A, B)
@@ -25,10 +40,12 @@ where
     let other = Arc::clone(&gate);
     let one: JoinHandle<A> = tokio::spawn(async move {
         gate.wait().await;
+        stagger(round, 0).await;
         one.await
     });
     let two: JoinHandle<B> = tokio::spawn(async move {
         other.wait().await;
+        stagger(round, 1).await;
         two.await
     });
     (one.await.unwrap(), two.await.unwrap())
@@ -53,7 +70,7 @@ pub async fn one_creator_wins(harness: &dyn Harness) {
             let (pen, at) = (pen.clone(), at.clone());
             async move { pen.put(&at, content, Expect::Absent).await }
         };
-        let (one, two) = together(create(&mine, "mine"), create(&theirs, "theirs")).await;
+        let (one, two) = together(round, create(&mine, "mine"), create(&theirs, "theirs")).await;
         let winner = match (&one, &two) {
             (Ok(_), Err(_)) if changed(&two) => "mine",
             (Err(_), Ok(_)) if changed(&one) => "theirs",
@@ -78,7 +95,7 @@ pub async fn one_folder_maker_wins(harness: &dyn Harness) {
             let (pen, at) = (pen.clone(), path(&format!("d{round}")));
             async move { pen.0.make_folder(&at, None).await }
         };
-        let (one, two) = together(make(&mine), make(&theirs)).await;
+        let (one, two) = together(round, make(&mine), make(&theirs)).await;
         assert!(
             one.is_ok() != two.is_ok(),
             "round {round}: {one:?}, {two:?}"
@@ -192,7 +209,7 @@ pub async fn create_against_remove_loses_nothing(harness: &dyn Harness) {
         let remove = async move { pen.remove(&name, known).await };
         let (pen, name) = (theirs.clone(), at.clone());
         let create = async move { pen.put(&name, "new", Expect::Absent).await };
-        let (removed, created) = together(remove, create).await;
+        let (removed, created) = together(round, remove, create).await;
         removed.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
         assert!(
             created.is_ok() || changed(&created),
@@ -242,7 +259,7 @@ pub async fn replace_against_an_editor_loses_nothing(harness: &dyn Harness) {
         let replace = async move { ours.publish(&name, staged, expect).await };
         let (editor, name) = (harness.editor(), at.clone());
         let edit = async move { edit(&*editor, round, &name, &format!("edit {round}")).await };
-        let (replaced, ()) = together(replace, edit).await;
+        let (replaced, ()) = together(round, replace, edit).await;
         assert!(
             replaced.is_ok() || changed(&replaced),
             "round {round}: {replaced:?}"
@@ -276,7 +293,7 @@ pub async fn remove_against_an_editor_loses_nothing(harness: &dyn Harness) {
         let remove = async move { ours.remove(&name, known).await };
         let (editor, name) = (harness.editor(), at.clone());
         let edit = async move { edit(&*editor, round, &name, &format!("edit {round}")).await };
-        let (removed, ()) = together(remove, edit).await;
+        let (removed, ()) = together(round, remove, edit).await;
         assert!(
             removed.is_ok() || changed(&removed),
             "round {round}: {removed:?}"
@@ -302,7 +319,7 @@ pub async fn rename_against_replace_has_one_winner(harness: &dyn Harness) {
         let rename = async move { pen.rename(&a, expected, &b).await };
         let (pen, at) = (theirs.clone(), from.clone());
         let replace = async move { pen.put(&at, "new", Expect::Is(known)).await };
-        let (renamed, replaced) = together(rename, replace).await;
+        let (renamed, replaced) = together(round, rename, replace).await;
         let (old, new) = (kit.text(&from).await, kit.text(&to).await);
         let wanted = match (&renamed, &replaced) {
             (Ok(_), Err(_)) if changed(&replaced) => (None, Some("base")),
