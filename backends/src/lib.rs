@@ -1,1 +1,3 @@
 //! Storage backends, one folder each. They know `wl-core` only, never each other.
+
+pub mod local;
