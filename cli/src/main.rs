@@ -1,2 +1,39 @@
 //! The `wl` command.
-fn main() {}
+
+mod args;
+mod commands;
+mod error;
+mod manifest;
+mod output;
+mod runner;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::Cli;
+use error::{CliError, CliResult};
+use output::{Format, Output};
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let cli = match args::parse(&words) {
+        Ok(cli) => cli,
+        Err(error) => return output::clap_error(&error, Format::guess(&words)),
+    };
+    let output = Output::new(cli.global.output, cli.global.quiet);
+    match run(cli, &output) {
+        Ok(exit) => exit.into(),
+        Err(error) => output.error(&error).into(),
+    }
+}
+
+fn run(cli: Cli, output: &Output) -> CliResult {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("cannot start the runtime: {error}")))?;
+    let exit = runtime.block_on(commands::run(cli, output));
+    // A worker that is still in a system call is not waited for: what it staged is tidied up by the next run.
+    runtime.shutdown_background();
+    exit
+}

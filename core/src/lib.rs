@@ -5,5 +5,9 @@
 
 pub mod model;
 pub mod plugin;
+pub mod reconcile;
+pub mod state;
 pub mod storage;
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -13,6 +13,8 @@ use crate::sync::{Needs, SyncJob, Syncer, SyncerFlags, SyncerType};
 mod params;
 mod registry;
 mod select;
+#[cfg(test)]
+mod tests;
 
 pub use params::{ParamsError, check_params};
 pub use registry::{Registry, RegistryError};

@@ -1,1 +1,5 @@
 //! Syncers: how content moves between two storages. They know `wl-core` only.
+
+mod general;
+
+pub use general::General;

@@ -1,2 +1,55 @@
 //! Development tasks: `cargo xtask NAME`.
-fn main() {}
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a development tool talks to a terminal"
+)]
+
+mod bench_local;
+mod ci;
+mod deny;
+mod run;
+mod soak;
+
+use std::process::ExitCode;
+
+/// What went wrong, in words.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const HELP: &str = "\
+Usage: cargo xtask TASK
+
+Tasks:
+  ci           Check formatting, lints, licences and bans, then run all tests
+  deny         Check licences, banned crates and sources against deny.toml
+  bench-local  Measure wl and its peers on a RAM-backed folder (--help for options)
+  soak         Run the long tests: soak --minutes N
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let task = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match task.as_str() {
+        "ci" => ci::main(&rest),
+        "deny" => deny::main(&rest),
+        "bench-local" => bench_local::main(&rest),
+        "soak" => soak::main(&rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => {
+            eprint!("There is no task \"{other}\".\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -31,7 +31,7 @@ pub(super) fn stat(root: &Root, path: &SyncPath) -> Result<Option<Meta>> {
 }
 
 impl Session {
-    pub(super) fn make_folder(&self, path: &SyncPath) -> Result<Published> {
+    pub(super) fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
         const OP: &str = "make folder";
         self.go_on(OP)?;
         self.root.usable(OP, path)?;
@@ -40,13 +40,19 @@ impl Session {
         let made = Folders::new(self.root.fd.as_fd())
             .parent_of(path)
             .and_then(|parent| {
-                fs::mkdirat(&parent, path.name(), Bits::from_raw_mode(0o777))?;
+                let bits = mode.map_or(0o777, |mode| mode.bits() | 0o700);
+                fs::mkdirat(&parent, path.name(), Bits::from_raw_mode(bits))?;
                 let stat = sys::stat_at(parent.as_fd(), path.name())?;
-                if stat.mode & 0o700 == 0o700 {
+                // The system took away what the umask says; without a mode given that is right, but for the owner.
+                let wanted = match mode {
+                    Some(_) => (stat.mode & 0o7000) | bits,
+                    None => (stat.mode & 0o7777) | 0o700,
+                };
+                if stat.mode & 0o7777 == wanted {
                     return Ok(stat);
                 }
                 let folder = open_entry(&parent, path.name())?;
-                change_mode(&folder, stat.mode | 0o700)?;
+                change_mode(&folder, wanted)?;
                 sys::stat_fd(&folder)
             });
         match made {

@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::io::Errno;
 use wl_core::model::{Kind, Timestamp};
 
-use super::spill::{SortedSpill, SpillSorter};
 use super::sys::Stat;
+use wl_core::storage::{SortedSpill, SpillSorter};
 
 /// What a look at a name showed.
 #[derive(Clone, Debug, PartialEq, Eq)]

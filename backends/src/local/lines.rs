@@ -12,35 +12,6 @@ use wl_core::storage::{Expected, TrashState};
 
 use super::sys::{self, Stamp, Sys};
 
-/// What kind of thing a record is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum KindText {
-    File,
-    Folder,
-    Link,
-}
-
-impl From<Kind> for KindText {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::File => Self::File,
-            Kind::Folder => Self::Folder,
-            Kind::Link => Self::Link,
-        }
-    }
-}
-
-impl From<KindText> for Kind {
-    fn from(kind: KindText) -> Self {
-        match kind {
-            KindText::File => Self::File,
-            KindText::Folder => Self::Folder,
-            KindText::Link => Self::Link,
-        }
-    }
-}
-
 /// What was about to happen to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -56,12 +27,12 @@ pub(super) enum Operation {
 pub(super) struct Intent {
     pub(super) n: u64,
     pub(super) op: Operation,
-    pub(super) path: String,
+    pub(super) path: SyncPath,
     /// Where it was to go, for `rename`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) to: Option<String>,
+    pub(super) to: Option<SyncPath>,
     /// The version that is expected there.
-    pub(super) kind: KindText,
+    pub(super) kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hash: Option<ContentHash>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,9 +59,9 @@ impl Intent {
         Self {
             n,
             op,
-            path: path.as_str().to_owned(),
+            path: path.clone(),
             to: None,
-            kind: expected.kind.into(),
+            kind: expected.kind,
             hash: expected.hash,
             token: expected.token.as_ref().map(|t| t.as_str().to_owned()),
             link: expected.link.as_deref().map(str::to_owned),
@@ -103,8 +74,8 @@ impl Intent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Displacement {
     pub(super) n: u64,
-    pub(super) path: Option<String>,
-    pub(super) kind: Option<KindText>,
+    pub(super) path: Option<SyncPath>,
+    pub(super) kind: Option<Kind>,
     pub(super) hash: Option<ContentHash>,
     pub(super) state: TrashState,
     pub(super) size: u64,

@@ -30,7 +30,6 @@ mod recover;
 mod reserved;
 mod root;
 mod session;
-mod spill;
 mod stage;
 mod sys;
 #[cfg(test)]
@@ -203,12 +202,5 @@ async fn blocking<T: Send + 'static>(
 
 /// The failure of a whole batch, for each of its requests.
 fn all_failed<T>(count: usize, error: &StorageError) -> Vec<Result<T>> {
-    (0..count)
-        .map(|_| {
-            Err(
-                StorageError::new(error.kind(), error.operation(), error.reason())
-                    .on(error.storage()),
-            )
-        })
-        .collect()
+    (0..count).map(|_| Err(error.repeat())).collect()
 }

@@ -74,7 +74,7 @@ impl Job {
         };
         Intent {
             new,
-            to: to.map(|to| to.as_str().to_owned()),
+            to: to.cloned(),
             ..Intent::new(self.n, op, &self.path, &self.expected)
         }
     }
@@ -95,8 +95,8 @@ pub(super) fn displacement(
 ) -> Displacement {
     Displacement {
         n,
-        path: path.map(|path| path.as_str().to_owned()),
-        kind: stat.kind().map(Into::into),
+        path: path.cloned(),
+        kind: stat.kind(),
         hash,
         state,
         size: stat.size,
@@ -186,10 +186,7 @@ impl Session {
             .into_iter()
             .flatten()
             .map(|result| match (&flushed, result) {
-                (Err(error), Ok(_)) => {
-                    Err(StorageError::new(error.kind(), "flush", error.reason())
-                        .on(&self.root.location))
-                }
+                (Err(error), Ok(_)) => Err(error.repeat()),
                 (_, result) => result,
             })
             .collect()
@@ -487,6 +484,10 @@ impl Session {
             Ok(seen) => seen,
             Err(miss) => return self.missed(OP, from, miss, ErrorKind::NotFound),
         };
+        if from == to {
+            let reason = "the old path is the new one";
+            return Err(self.root.refuse(ErrorKind::Changed, OP, to, reason));
+        }
         let job = Job {
             index,
             n: self.number(),

@@ -135,8 +135,8 @@ impl Leftovers<'_> {
                 }
                 _ => (TrashState::Rescued, None),
             };
-            let path = intent.and_then(|intent| SyncPath::new(intent.path.clone()).ok());
-            notes.push(displacement(n, path.as_ref(), &stat, state, hash));
+            let path = intent.map(|intent| &intent.path);
+            notes.push(displacement(n, path, &stat, state, hash));
         }
         trash.note(&notes)?;
         trash.sync()
@@ -153,11 +153,11 @@ impl Leftovers<'_> {
         let name = swap(n);
         let at = (self.folder.as_fd(), &*name);
         let stat = sys::stat_at(at.0, at.1)?;
-        let path = intent.and_then(|intent| SyncPath::new(intent.path.clone()).ok());
-        let (Some(intent), Some(path)) = (intent, &path) else {
+        let Some(intent) = intent else {
             let why = "was found in a dead session's hands without a record of its path";
             return self.rescue(n, None, &stat, why, stranded);
         };
+        let path = &intent.path;
         if self.has_arrived(&stat, intent) {
             return unlink(&self.folder, &name);
         }
@@ -235,9 +235,8 @@ impl Leftovers<'_> {
 
     /// Whether a file on its way to another path has its name there already, as a second hard link.
     fn has_arrived(&self, stat: &Stat, intent: &Intent) -> bool {
-        let to = intent.to.clone().and_then(|to| SyncPath::new(to).ok());
-        to.is_some_and(|to| {
-            self.parent(&to)
+        intent.to.as_ref().is_some_and(|to| {
+            self.parent(to)
                 .and_then(|parent| sys::stat_at(parent.as_fd(), to.name()).ok())
                 .is_some_and(|there| (there.ino, there.dev) == (stat.ino, stat.dev))
         })
@@ -278,7 +277,7 @@ impl Leftovers<'_> {
         {
             return Whose::Ours;
         }
-        if stat.kind() != Some(intent.kind.into()) {
+        if stat.kind() != Some(intent.kind) {
             return Whose::Somebodys;
         }
         let known = intent.hash.is_some() || intent.link.is_some();

@@ -314,10 +314,12 @@ impl WriteSession for LocalSession {
             .await
     }
 
-    async fn make_folder(&self, path: &SyncPath) -> Result<Published> {
+    async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
         let path = path.clone();
-        self.run("make folder", move |session| session.make_folder(&path))
-            .await?
+        self.run("make folder", move |session| {
+            session.make_folder(&path, mode)
+        })
+        .await?
     }
 
     async fn set_mode(

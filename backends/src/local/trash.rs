@@ -130,8 +130,8 @@ fn collect(root: &Root, items: &mut Vec<TrashItem>) -> Sys<()> {
 fn item(run: &str, record: Displacement, size: u64) -> TrashItem {
     TrashItem {
         id: TrashId(format!("{run}/{}", record.n)),
-        path: record.path.and_then(|path| SyncPath::new(path).ok()),
-        kind: record.kind.map(Kind::from),
+        path: record.path,
+        kind: record.kind,
         state: record.state,
         size,
         hash: record.hash,
@@ -288,10 +288,7 @@ fn only_notes(folder: &OwnedFd) -> Sys<bool> {
 
 fn late_version(run: &str, record: &Displacement) -> StrandedVersion {
     StrandedVersion {
-        path: record
-            .path
-            .clone()
-            .and_then(|path| SyncPath::new(path).ok()),
+        path: record.path.clone(),
         kept: format!("in the trash as {run}/{}", record.n),
         reason: "a program that still had the old version open wrote to it after it was displaced"
             .to_owned(),

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use rustix::fs::{FileType, RawDir};
 use rustix::io::Errno;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_util::sync::CancellationToken;
 use wl_core::model::{Entry, Key, Kind, RESERVED, SyncPath, Timestamp, Token};
 use wl_core::storage::{ErrorKind, ListRequest, Listing, Result, Row, Scope, StorageError};
 
@@ -35,6 +36,7 @@ type Message = Result<Option<Vec<Row>>>;
 struct Walking {
     rows: Receiver<Message>,
     ended: bool,
+    cancel: CancellationToken,
     location: Box<str>,
 }
 
@@ -43,6 +45,11 @@ impl Listing for Walking {
     async fn next(&mut self) -> Result<Option<Vec<Row>>> {
         if self.ended {
             return Ok(None);
+        }
+        // The walk may have been done before it was told to stop; who stops it wants no end mark.
+        if self.cancel.is_cancelled() {
+            let error = StorageError::new(ErrorKind::Cancelled, "list", "told to stop");
+            return Err(error.on(&self.location));
         }
         match self.rows.recv().await {
             Some(Ok(None)) => {
@@ -67,6 +74,7 @@ pub(super) fn list(root: Root, request: ListRequest) -> Result<Box<dyn Listing>>
     }
     let (sender, rows) = channel(4);
     let location = root.location.clone();
+    let cancel = request.cancel.clone();
     tokio::task::spawn_blocking(move || {
         let mut walk = Walk::new(&root, &request, sender);
         let last = match walk.run().and_then(|()| walk.send_rows()) {
@@ -80,6 +88,7 @@ pub(super) fn list(root: Root, request: ListRequest) -> Result<Box<dyn Listing>>
     Ok(Box::new(Walking {
         rows,
         ended: false,
+        cancel,
         location,
     }))
 }

@@ -1,9 +1,12 @@
 //! What a storage holds at a path.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ContentHash, FileId, Mode, SyncPath, Timestamp, Token};
 
 /// What kind of thing an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A regular file.
     File,
@@ -14,7 +17,7 @@ pub enum Kind {
 }
 
 /// An entry's attributes, as a listing or a stat gives them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// File, folder or link.
     pub kind: Kind,
@@ -43,6 +46,17 @@ pub struct Entry {
     pub path: SyncPath,
     /// What it is.
     pub meta: Meta,
+}
+
+impl Kind {
+    /// The kind's name, as in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::File => "file",
+            Kind::Folder => "folder",
+            Kind::Link => "link",
+        }
+    }
 }
 
 impl Entry {

@@ -3,10 +3,13 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A path inside a storage: relative, `/`-separated, UTF-8, without empty, `.` or `..` parts and without NUL.
 ///
 /// The empty path is the root.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SyncPath(Box<str>);
 
 /// Why a text is no [`SyncPath`].
@@ -114,6 +117,19 @@ impl SyncPath {
     /// Whether this is the reserved name at the root or lies below it.
     pub fn is_reserved(&self) -> bool {
         self.0.split('/').next() == Some(super::RESERVED)
+    }
+}
+
+impl From<SyncPath> for String {
+    fn from(path: SyncPath) -> Self {
+        path.0.into_string()
+    }
+}
+
+impl TryFrom<String> for SyncPath {
+    type Error = PathError;
+    fn try_from(text: String) -> Result<Self, PathError> {
+        Self::new(text)
     }
 }
 

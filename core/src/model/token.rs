@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A string that changes when the file changes. Only ever compared with an earlier token of the same storage.
 ///
 /// For a folder it names the file system that holds it; empty where that is the root's own.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Token(Box<str>);
 
 impl Token {
@@ -28,5 +31,6 @@ impl fmt::Debug for Token {
 
 /// What stays the same when a storage moves a file (locally: the inode). Two files of one storage can have the same id at
 /// different times, so it is believed only together with an equal size and modification time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct FileId(pub u64);

@@ -105,6 +105,27 @@ impl StorageError {
         self
     }
 
+    /// The same error with what to do about it at the end of its reason.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &str) -> Self {
+        self.0.reason.push_str("; ");
+        self.0.reason.push_str(advice);
+        self
+    }
+
+    /// The same error once more, without its source: one refusal can concern many paths.
+    #[must_use]
+    pub fn repeat(&self) -> Self {
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            operation: self.0.operation,
+            path: self.0.path.clone(),
+            storage: self.0.storage.clone(),
+            reason: self.0.reason.clone(),
+            source: None,
+        }))
+    }
+
     /// What the caller has to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

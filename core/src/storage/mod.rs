@@ -22,6 +22,6 @@ pub use session::{
     ContentWriter, Displaced, Durability, Payload, Published, RemoveRequest, RenameRequest,
     ReplaceRequest, SessionOptions, StageRequest, Staged, StrandedVersion, WriteSession,
 };
-pub use spill::SpillSorter;
+pub use spill::{SortedSpill, SpillSorter};
 pub use trash::{TrashId, TrashItem, TrashKeep, TrashState};
 pub use watch::{Observation, StorageWatcher, WatchHealth};

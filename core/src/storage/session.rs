@@ -185,9 +185,9 @@ pub trait WriteSession: Send + Sync + fmt::Debug {
     /// Renames files and links; a missing folder is `NoParent`, something at the new path `Changed`.
     async fn rename(&self, requests: Vec<RenameRequest>) -> Vec<Result<Published>>;
 
-    /// Makes a folder; its parent must be there. A folder that is there already is `Changed`. `writable` by the owner until its
-    /// mode is set.
-    async fn make_folder(&self, path: &SyncPath) -> Result<Published>;
+    /// Makes a folder; its parent must be there. Anything that is there already is `Changed`. It appears with `mode` and in any
+    /// case with all rights for its owner, so that it can be filled; [`Published::mode`] tells.
+    async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published>;
 
     /// Sets the permission bits of a file or folder that is still as expected.
     async fn set_mode(&self, path: &SyncPath, expected: &Expected, mode: Mode)

@@ -73,3 +73,13 @@ impl From<StorageError> for SyncError {
         Self::new(class, error.to_string())
     }
 }
+
+impl From<crate::state::StateError> for SyncError {
+    fn from(error: crate::state::StateError) -> Self {
+        let class = match error {
+            crate::state::StateError::Locked(_) => SyncErrorClass::Locked,
+            _ => SyncErrorClass::State,
+        };
+        Self::new(class, error.to_string())
+    }
+}

@@ -1,11 +1,16 @@
 //! The contract with syncers, and the pass that all of them share.
 
 mod error;
+mod guard;
 mod options;
+pub(crate) mod pass;
 mod progress;
+mod rehearsal;
+mod run;
 mod syncer;
 
 pub use error::{SyncError, SyncErrorClass};
 pub use options::{DeleteBudget, Keep, SyncJob, SyncOptions};
 pub use progress::{Phase, Progress, ProgressView};
+pub use run::{one_shot, stored_conflicts};
 pub use syncer::{Needs, Syncer, SyncerFlags, SyncerType};

@@ -1,0 +1,107 @@
+//! The contract, told to the store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{Meta, SyncPath, Token};
+use wl_core::storage::{
+    Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
+    SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId, TrashItem,
+    WriteSession,
+};
+
+use super::MemoryBackend;
+use super::listing::{MemoryListing, check_cancel};
+use super::reader::{MemoryReader, content, read_version};
+use super::session::MemorySession;
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StorageBackend for MemoryBackend {
+    fn type_name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn location(&self) -> &str {
+        &self.store.location
+    }
+
+    fn identity(&self) -> &str {
+        &self.store.location
+    }
+
+    async fn root_marker(&self) -> Result<String> {
+        self.store
+            .with("look at the root", |state| Ok(state.marker.clone()))
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.store.capabilities
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Box<dyn Listing>> {
+        Ok(Box::new(MemoryListing::start(&self.store, &request)?))
+    }
+
+    async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
+        self.store.at("stat", path, |state| {
+            Ok(state.find(path).map(|(_, node)| state.meta(node)))
+        })
+    }
+
+    async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
+        self.store.at("stat", path, |state| {
+            Ok(state.find(path).map(|(_, node)| state.token(node)))
+        })
+    }
+
+    async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {
+        self.store.at("hash", path, |state| {
+            check_cancel("hash", cancel)?;
+            let (_, hash, _) = content(state, "hash", path)?;
+            let node = state.find(path).map(|(_, node)| state.meta(node));
+            node.map(|meta| Hashed { hash, meta })
+                .ok_or_else(|| StorageError::new(ErrorKind::NotFound, "hash", "nothing is there"))
+        })
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
+        let found = self
+            .store
+            .at("read", &request.path, |state| read_version(state, &request))?;
+        Ok(Box::new(MemoryReader {
+            store: Arc::clone(&self.store),
+            request,
+            rest: found.content,
+        }))
+    }
+
+    async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
+        requests
+            .iter()
+            .map(|request| {
+                self.store
+                    .at("read", &request.path, |state| read_version(state, request))
+            })
+            .collect()
+    }
+
+    async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
+        Ok(Arc::new(MemorySession::begin(&self.store, options)?))
+    }
+
+    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
+        Ok(None)
+    }
+
+    async fn trash_list(&self) -> Result<Vec<TrashItem>> {
+        self.store
+            .with("list the trash", |state| Ok(state.trash_items()))
+    }
+
+    async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
+        self.store
+            .at("restore", to, |state| state.trash_restore(id, to))
+    }
+}

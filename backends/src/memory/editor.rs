@@ -1,0 +1,213 @@
+//! What tests do behind the backend's back: an editor's changes, trouble, and looking at everything at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wl_core::model::{Mode, SyncPath, Timestamp};
+use wl_core::storage::{ErrorKind, Result, StorageError, TrashId};
+
+use super::MemoryBackend;
+use super::state::{Body, State};
+
+/// An entry as [`MemoryBackend::snapshot`] shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoryNode {
+    /// A file.
+    File {
+        /// Its content.
+        content: Bytes,
+        /// Its permission bits, if they are kept.
+        mode: Option<Mode>,
+        /// Its modification time.
+        mtime: Timestamp,
+    },
+    /// A folder.
+    Folder {
+        /// Its permission bits, if they are kept.
+        mode: Option<Mode>,
+    },
+    /// A symbolic link and where it points.
+    Link(Box<str>),
+    /// A socket, device or pipe.
+    Special,
+}
+
+fn parse(path: &str) -> Result<SyncPath> {
+    SyncPath::new(path)
+        .map_err(|error| StorageError::new(ErrorKind::Unrepresentable, "edit", error.to_string()))
+}
+
+impl MemoryBackend {
+    /// Everything in the tree, by the text of its key (`a/` for a folder).
+    pub fn snapshot(&self) -> BTreeMap<String, MemoryNode> {
+        let state = self.store.lock();
+        let nodes = state.nodes.iter();
+        nodes
+            .map(|(key, node)| {
+                let shown = match &node.body {
+                    Body::File { content, .. } => MemoryNode::File {
+                        content: content.clone(),
+                        mode: node.mode,
+                        mtime: node.mtime,
+                    },
+                    Body::Folder => MemoryNode::Folder { mode: node.mode },
+                    Body::Link(target) => MemoryNode::Link(target.clone()),
+                    Body::Special => MemoryNode::Special,
+                };
+                (key.to_text(), shown)
+            })
+            .collect()
+    }
+
+    fn edit<T>(
+        &self,
+        path: &str,
+        work: impl FnOnce(&mut State, &SyncPath) -> Result<T>,
+    ) -> Result<T> {
+        let path = parse(path)?;
+        self.store.at("edit", &path, |state| work(state, &path))
+    }
+
+    fn put(&self, path: &str, body: Body) -> Result<()> {
+        self.edit(path, |state, path| {
+            let place = match state.find(path) {
+                Some((key, _)) if key.folder => {
+                    return Err(StorageError::new(
+                        ErrorKind::Changed,
+                        "edit",
+                        "a folder is there; remove it first",
+                    ));
+                }
+                Some((key, _)) => key.path.clone(),
+                None => state.place("edit", path, true)?,
+            };
+            let mode = state.find(path).and_then(|(_, node)| node.mode);
+            let node = state.node(body, None, mode);
+            state.swap(place, node);
+            Ok(())
+        })
+    }
+
+    /// Writes a file as an editor does, whatever is there; missing folders are made.
+    pub fn write_file(&self, path: &str, content: impl Into<Vec<u8>>) -> Result<()> {
+        self.put(path, Body::file(Bytes::from(content.into())))
+    }
+
+    /// Makes a link, whatever is there.
+    pub fn make_link(&self, path: &str, target: &str) -> Result<()> {
+        self.put(path, Body::Link(target.into()))
+    }
+
+    /// Puts a socket, device or pipe there.
+    pub fn make_special(&self, path: &str) -> Result<()> {
+        self.put(path, Body::Special)
+    }
+
+    /// Makes a folder, and those above it. Without effect where empty folders are not kept, or if it is there.
+    pub fn make_folder(&self, path: &str) -> Result<()> {
+        self.edit(path, |state, path| {
+            if state.find(path).is_none() && self.store.settings.empty_folders {
+                let place = state.place("edit", path, true)?;
+                let node = state.node(Body::Folder, None, None);
+                state.insert(place, node);
+            }
+            Ok(())
+        })
+    }
+
+    /// Removes what is at `path` and all below it; not into the trash. Whether something was there.
+    pub fn remove(&self, path: &str) -> Result<bool> {
+        self.edit(path, |state, path| {
+            let there = state.find(path).is_some();
+            let below: Vec<_> = state.nodes.keys().rev().cloned().collect();
+            for key in below.into_iter().filter(|key| key.path.is_within(path)) {
+                state.take(&key.path);
+            }
+            Ok(there)
+        })
+    }
+
+    /// A file's content.
+    pub fn read_file(&self, path: &str) -> Option<Bytes> {
+        let found = self.edit(path, |state, path| {
+            Ok(state.find(path).and_then(|(_, node)| match &node.body {
+                Body::File { content, .. } => Some(content.clone()),
+                _ => None,
+            }))
+        });
+        found.ok().flatten()
+    }
+
+    fn change(&self, path: &str, change: impl FnOnce(&mut super::state::Node)) -> Result<()> {
+        self.edit(path, |state, path| {
+            let version = state.tick();
+            let node = state.node_mut(path).ok_or_else(|| {
+                StorageError::new(ErrorKind::NotFound, "edit", "nothing is there")
+            })?;
+            node.version = version;
+            change(node);
+            Ok(())
+        })
+    }
+
+    /// Changes a modification time, and with it the token, but not the content.
+    pub fn touch(&self, path: &str, mtime: Timestamp) -> Result<()> {
+        self.change(path, |node| node.mtime = mtime)
+    }
+
+    /// Changes permission bits, where they are kept.
+    pub fn chmod(&self, path: &str, mode: Mode) -> Result<()> {
+        let kept = self.store.settings.modes;
+        self.change(path, |node| {
+            if kept && node.mode.is_some() {
+                node.mode = Some(mode);
+            }
+        })
+    }
+
+    /// Makes a file or the inside of a folder unreadable, or readable again.
+    pub fn set_unreadable(&self, path: &str, unreadable: bool) -> Result<()> {
+        self.change(path, |node| node.unreadable = unreadable)
+    }
+
+    /// Puts a name that is no path part into a folder (the empty path is the root).
+    pub fn add_odd_name(&self, folder: &str, name: &str) -> Result<()> {
+        self.edit(folder, |state, path| {
+            let names = state.odd_names.entry(path.clone()).or_default();
+            names.push(name.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Writes to a version in the trash, as a program does that still holds the file open.
+    pub fn write_to_trash(&self, id: &TrashId, content: impl Into<Vec<u8>>) -> Result<()> {
+        let body = Body::file(Bytes::from(content.into()));
+        self.store.with("edit", |state| {
+            let number = state.trash_number(id);
+            let item = number.and_then(|number| state.trash.get_mut(&number));
+            let item = item.ok_or_else(|| {
+                StorageError::new(ErrorKind::NotFound, "edit", "the trash has no such version")
+            })?;
+            item.node.body = body;
+            Ok(())
+        })
+    }
+
+    /// Takes the store away (every call fails), or brings it back.
+    pub fn set_available(&self, available: bool) {
+        self.store.lock().available = available;
+    }
+
+    /// What [`wl_core::storage::StorageBackend::root_marker`] says from now on.
+    pub fn set_root_marker(&self, marker: &str) {
+        self.store.lock().marker = marker.to_owned();
+    }
+
+    /// Lets logical time pass. All tokens settle.
+    pub fn pass_time(&self, time: Duration) {
+        let mut state = self.store.lock();
+        state.skipped_seconds += i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 4);
+        state.settle();
+    }
+}

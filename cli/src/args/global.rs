@@ -1,0 +1,60 @@
+//! Options that go before or after every subcommand.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{CliError, CliResult};
+use crate::output::Format;
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Folder of configuration and state [default: ~/.config/wildland]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "WL_BASE_DIR",
+        hide_env_values = true
+    )]
+    base_dir: Option<PathBuf>,
+    /// How to print results
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
+    pub output: Format,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+impl Global {
+    /// The base directory, absolute.
+    pub fn base_dir(&self) -> CliResult<PathBuf> {
+        let dir = match &self.base_dir {
+            Some(dir) => dir.clone(),
+            None => default_base_dir()?,
+        };
+        std::path::absolute(&dir).map_err(|error| {
+            CliError::Usage(format!("the base directory {}: {error}", dir.display()))
+        })
+    }
+
+    /// The options that a suggested command needs to mean the same base directory.
+    pub fn repeat(&self) -> String {
+        let dir = self.base_dir.as_ref().and_then(|dir| dir.to_str());
+        dir.map(|dir| format!("-b {} ", crate::output::quote(dir)))
+            .unwrap_or_default()
+    }
+}
+
+fn default_base_dir() -> CliResult<PathBuf> {
+    match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
+        Some(home) => Ok(PathBuf::from(home).join(".config/wildland")),
+        None => Err(CliError::Usage(
+            "HOME is not set, so there is no default base directory; give one with --base-dir"
+                .to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line as types.
+
+mod global;
+mod pair;
+mod parse;
+mod run;
+mod storage;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::commands::Command;
+
+pub use global::Global;
+pub use pair::{Pair, Selection};
+pub use parse::{storage, sync_path};
+pub use run::{KeepArg, RunArgs};
+pub use storage::{StorageChoice, TypedStorage};
+
+/// Keep storages in sync
+///
+/// A container is a named thing that lives in several storages at once: local folders now, more types to come.
+/// `wl sync` makes two folders equal without any set-up; `wl container` and `wl storage` give them names.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wl",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = AFTER_HELP
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  wl sync ~/Documents /media/stick/Documents
+  wl sync --dry-run --output json notes backup/notes
+  wl container create photos
+  wl storage create local --container photos --location ~/Pictures
+  wl storage create local --container photos --location /media/disk/Pictures
+  wl container sync photos --one-shot
+
+Exit codes:
+  0  in sync, or done
+  1  failed, wholly or for some paths; also a run that Ctrl-C ended
+  2  wrong usage
+  3  done, with conflicts left (a dry run too)";
+
+/// The whole command line, for help and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Reads the command line.
+pub fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,141 @@
+//! Options of everything that runs a pass.
+
+use clap::{Args, ValueEnum};
+use wl_daemon::model::Direction;
+use wl_daemon::storage::{CasGrade, Durability, TrashKeep};
+use wl_daemon::sync::{DeleteBudget, Keep, SyncOptions};
+
+use super::parse;
+
+/// Which way changes travel.
+#[derive(Clone, Copy, Debug, Args)]
+struct DirectionArgs {
+    /// Send changes from source to target only; leave the target's own alone and report them as drift
+    #[arg(long, conflicts_with = "mirror")]
+    unidirectional: bool,
+    /// Make the target equal to the source; put the target's own changes into its trash
+    #[arg(long)]
+    mirror: bool,
+}
+
+impl DirectionArgs {
+    fn direction(self) -> Direction {
+        match (self.mirror, self.unidirectional) {
+            (true, _) => Direction::Mirror,
+            (false, true) => Direction::OneWay,
+            (false, false) => Direction::TwoWay,
+        }
+    }
+}
+
+/// How a run goes about its work.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    direction: DirectionArgs,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Make every file durable by itself, a batch at a time, or leave it to the system
+    #[arg(
+        long,
+        value_enum,
+        default_value = "batch",
+        value_name = "HOW",
+        help_heading = "Run options"
+    )]
+    durability: DurabilityArg,
+    /// Stop before more content than this would exist nowhere: a count, or a percentage of the files
+    #[arg(long, value_parser = parse::max_delete, default_value = "50%", value_name = "N|P%", help_heading = "Run options")]
+    max_delete: DeleteBudget,
+    /// Accept that a storage was emptied, and empty the other
+    #[arg(long, help_heading = "Run options")]
+    allow_empty: bool,
+    /// Accept that another file system is mounted where a storage was
+    #[arg(long, help_heading = "Run options")]
+    accept_new_filesystem: bool,
+    /// Keep replaced and removed versions this long (30s, 12h, 7d, 2w), or not at all (none)
+    #[arg(long, value_parser = parse::trash_keep, default_value = "7d", value_name = "TIME", help_heading = "Run options")]
+    trash_keep: TrashKeep,
+    /// Read and hash every file, whatever its times say
+    #[arg(long, help_heading = "Run options")]
+    checksum: bool,
+    /// Refuse storages whose protection against racing writers is weaker
+    #[arg(long, value_enum, value_name = "GRADE", help_heading = "Run options")]
+    require_cas: Option<CasArg>,
+}
+
+impl RunArgs {
+    /// The options of a run.
+    pub fn options(&self) -> SyncOptions {
+        SyncOptions {
+            dry_run: self.dry_run,
+            durability: self.durability.into(),
+            max_delete: self.max_delete,
+            allow_empty: self.allow_empty,
+            accept_new_filesystem: self.accept_new_filesystem,
+            trash_keep: self.trash_keep,
+            checksum: self.checksum,
+            require_cas: self.require_cas.map_or(CasGrade::None, Into::into),
+            ..SyncOptions::new(self.direction.direction())
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DurabilityArg {
+    Full,
+    Batch,
+    None,
+}
+
+impl From<DurabilityArg> for Durability {
+    fn from(arg: DurabilityArg) -> Self {
+        match arg {
+            DurabilityArg::Full => Durability::Full,
+            DurabilityArg::Batch => Durability::Batch,
+            DurabilityArg::None => Durability::None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CasArg {
+    Atomic,
+    Recoverable,
+    Checked,
+}
+
+impl From<CasArg> for CasGrade {
+    fn from(arg: CasArg) -> Self {
+        match arg {
+            CasArg::Atomic => CasGrade::Atomic,
+            CasArg::Recoverable => CasGrade::Recoverable,
+            CasArg::Checked => CasGrade::Checked,
+        }
+    }
+}
+
+/// Which version of a conflict is kept.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum KeepArg {
+    /// The source's, whole
+    Source,
+    /// The target's, whole
+    Target,
+    /// Both: the source's at the path, the target's beside it under another name
+    Both,
+    /// The one that was changed last
+    Newer,
+}
+
+impl From<KeepArg> for Keep {
+    fn from(arg: KeepArg) -> Self {
+        match arg {
+            KeepArg::Source => Keep::Source,
+            KeepArg::Target => Keep::Target,
+            KeepArg::Both => Keep::Both,
+            KeepArg::Newer => Keep::Newer,
+        }
+    }
+}

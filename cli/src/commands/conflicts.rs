@@ -1,0 +1,31 @@
+//! `wl conflicts`
+
+use clap::Args;
+
+use super::Context;
+use super::runs::{self, Job};
+use crate::args::Pair;
+use crate::error::CliResult;
+
+/// List the open conflicts of two storages that `wl sync` keeps equal
+///
+/// Lists what the last run left open. The exit code is 3 if there is any.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wl conflicts ~/Documents /media/stick/Documents
+  wl conflicts --force-scan --output json notes backup/notes")]
+pub struct Conflicts {
+    #[command(flatten)]
+    pair: Pair,
+    /// Look at both storages now instead of at what the last run found
+    #[arg(long)]
+    force_scan: bool,
+}
+
+impl Conflicts {
+    pub async fn run(self, context: &Context<'_>) -> CliResult {
+        let job = Job::of_pair(context, &self.pair, runs::conflict_options(true))?;
+        runs::list_conflicts(context, job, self.force_scan).await
+    }
+}

@@ -1,0 +1,35 @@
+//! `wl container list-conflicts`
+
+use clap::Args;
+
+use super::pairs;
+use crate::args::Selection;
+use crate::commands::{Context, runs};
+use crate::error::CliResult;
+
+/// List the open conflicts between two storages of a container
+///
+/// Lists what the last run left open. The exit code is 3 if there is any.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wl container list-conflicts photos
+  wl container list-conflicts photos --force-scan --output json")]
+pub struct ListConflicts {
+    /// Name of the container
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    selection: Selection,
+    /// Look at both storages now instead of at what the last run found
+    #[arg(long)]
+    force_scan: bool,
+}
+
+impl ListConflicts {
+    pub async fn run(self, context: &Context<'_>) -> CliResult {
+        let options = runs::conflict_options(true);
+        let job = pairs::job(context, &self.name, &self.selection, &options)?;
+        runs::list_conflicts(context, job, self.force_scan).await
+    }
+}

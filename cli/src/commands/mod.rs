@@ -1,0 +1,89 @@
+//! The subcommands, one file each.
+
+mod completions;
+mod conflicts;
+mod container;
+mod daemon;
+mod resolve;
+mod runs;
+mod status;
+mod storage;
+mod sync;
+mod trash;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::args::{Cli, Global};
+use crate::error::CliResult;
+use crate::manifest::Store;
+use crate::output::Output;
+
+/// What `wl` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Sync(sync::Sync),
+    Conflicts(conflicts::Conflicts),
+    Resolve(resolve::Resolve),
+    /// Name a thing that lives in several storages, and sync it
+    #[command(subcommand)]
+    Container(container::Container),
+    /// Say in which storages a container lives
+    #[command(subcommand)]
+    Storage(storage::Storage),
+    /// See and bring back what runs removed or replaced
+    #[command(subcommand)]
+    Trash(trash::Trash),
+    Status(status::Status),
+    Start(daemon::Start),
+    Stop(daemon::Stop),
+    Daemon(daemon::Daemon),
+    Completions(completions::Completions),
+}
+
+/// What every command gets.
+pub struct Context<'a> {
+    /// The options of every command.
+    pub global: Global,
+    /// Where to print.
+    pub output: &'a Output,
+}
+
+impl Context<'_> {
+    /// The base directory.
+    pub fn base_dir(&self) -> CliResult<PathBuf> {
+        self.global.base_dir()
+    }
+
+    /// The manifests.
+    pub fn store(&self) -> CliResult<Store> {
+        Ok(Store::new(&self.base_dir()?))
+    }
+
+    /// The start of a command that means the same base directory as this one.
+    pub fn wl(&self) -> String {
+        format!("wl {}", self.global.repeat())
+    }
+}
+
+/// Does what the command line asks for.
+pub async fn run(cli: Cli, output: &Output) -> CliResult {
+    let context = Context {
+        global: cli.global,
+        output,
+    };
+    match cli.command {
+        Command::Sync(sync) => sync.run(&context).await,
+        Command::Conflicts(conflicts) => conflicts.run(&context).await,
+        Command::Resolve(resolve) => resolve.run(&context).await,
+        Command::Container(container) => container.run(&context).await,
+        Command::Storage(storage) => storage.run(&context),
+        Command::Trash(trash) => trash.run(&context).await,
+        Command::Status(status) => status.run(),
+        Command::Start(start) => start.run(),
+        Command::Stop(stop) => stop.run(),
+        Command::Daemon(daemon) => daemon.run(),
+        Command::Completions(completions) => completions.run(&context),
+    }
+}

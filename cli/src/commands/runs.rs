@@ -1,0 +1,174 @@
+//! What every command that runs passes, or looks at their results, does.
+
+use serde_json::json;
+use wl_daemon::job::{self, OpenConflicts};
+use wl_daemon::model::{Direction, RunError, RunReport, Sides, SyncPath};
+use wl_daemon::sync::{Keep, SyncError, SyncErrorClass, SyncOptions};
+use wl_daemon::{JobSpec, StorageSpec};
+
+use super::Context;
+use crate::args::{self, Pair};
+use crate::error::{CliError, CliResult, Exit};
+use crate::output::human::{self, NextStep};
+use crate::output::quote;
+use crate::runner;
+
+/// A job and the command that ends its conflicts.
+pub struct Job {
+    /// What to run.
+    pub spec: JobSpec,
+    /// What to say about conflicts.
+    pub next: NextStep,
+}
+
+impl Job {
+    /// The job of two storages without set-up.
+    pub fn of_pair(context: &Context<'_>, pair: &Pair, options: SyncOptions) -> CliResult<Self> {
+        let names = Sides::new(&pair.source, &pair.target);
+        let resolve = format!(
+            "{}resolve {} {}",
+            context.wl(),
+            quote(names.source),
+            quote(names.target)
+        );
+        Ok(Self {
+            spec: JobSpec {
+                storages: Sides::new(args::storage(names.source)?, args::storage(names.target)?),
+                options,
+                base_dir: context.base_dir()?,
+            },
+            next: NextStep {
+                resolve,
+                options: String::new(),
+            },
+        })
+    }
+}
+
+/// Runs jobs one after another and prints their reports.
+pub async fn run_all(context: &Context<'_>, jobs: CliResult<Vec<Job>>) -> CliResult {
+    let jobs = match jobs {
+        Ok(jobs) => jobs,
+        Err(error) => return refuse(context, error),
+    };
+    let reports = runner::attended(context.output, async |progress, cancel| {
+        let mut reports = Vec::with_capacity(jobs.len());
+        for job in &jobs {
+            reports.push(job::run_one_shot(&job.spec, progress.clone(), cancel.clone()).await);
+        }
+        reports
+    })
+    .await;
+    print_reports(context, &jobs, &reports)
+}
+
+/// Ends conflicts of a job and prints the report.
+pub async fn resolve(
+    context: &Context<'_>,
+    job: CliResult<Job>,
+    paths: &[SyncPath],
+    keep: Keep,
+) -> CliResult {
+    let job = match job {
+        Ok(job) => job,
+        Err(error) => return refuse(context, error),
+    };
+    let report = runner::attended(context.output, async |progress, cancel| {
+        job::resolve(&job.spec, paths, keep, progress, cancel).await
+    })
+    .await;
+    print_reports(context, &[job], &[report])
+}
+
+/// Prints the open conflicts of a job.
+pub async fn list_conflicts(context: &Context<'_>, job: Job, force_scan: bool) -> CliResult {
+    let OpenConflicts {
+        conflicts,
+        problems,
+    } = runner::attended(context.output, async |progress, cancel| {
+        job::list_conflicts(&job.spec, force_scan, progress, cancel).await
+    })
+    .await?;
+    let found = json!({ "conflicts": conflicts, "problems": problems });
+    context.output.print(&found, || {
+        let text = human::conflicts(&conflicts, &job.next) + &human::problems(&problems);
+        match text.is_empty() && !context.output.is_quiet() {
+            true => "No open conflicts\n".to_owned(),
+            false => text,
+        }
+    })?;
+    Ok(match (problems.is_empty(), conflicts.is_empty()) {
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::Conflicts,
+        (true, true) => Exit::Done,
+    })
+}
+
+/// The options of a run that is only about conflicts.
+pub fn conflict_options(dry_run: bool) -> SyncOptions {
+    SyncOptions {
+        dry_run,
+        ..SyncOptions::new(Direction::TwoWay)
+    }
+}
+
+/// A storage that is made if it is not there.
+pub fn created_if_missing(spec: StorageSpec) -> StorageSpec {
+    StorageSpec {
+        create_missing: true,
+        ..spec
+    }
+}
+
+/// A run that was refused before its job was known: in JSON a report all the same.
+fn refuse(context: &Context<'_>, error: CliError) -> CliResult {
+    if !context.output.is_json() {
+        return Err(error);
+    }
+    let nothing = Sides::from_fn(|_| json!({}));
+    let stand_in = SyncError::new(SyncErrorClass::Usage, "");
+    let report = RunReport {
+        error: Some(RunError {
+            class: error.class(),
+            desc: error.to_string(),
+        }),
+        ..job::refused(nothing, &stand_in)
+    };
+    context.output.print(&report, String::new)?;
+    Ok(error.exit())
+}
+
+fn print_reports(context: &Context<'_>, jobs: &[Job], reports: &[RunReport]) -> CliResult {
+    let exit = reports.iter().map(Exit::of).fold(Exit::Done, Exit::worse);
+    match reports {
+        [report] => context
+            .output
+            .print(report, || tell(context, &jobs[0], report))?,
+        reports => {
+            let worst = reports.iter().find(|report| Exit::of(report) == exit);
+            let all = json!({ "result": worst.map(|report| report.result), "runs": reports });
+            context.output.print(&all, || {
+                let each = jobs.iter().zip(reports);
+                each.map(|(job, report)| tell(context, job, report))
+                    .collect()
+            })?;
+        }
+    }
+    Ok(exit)
+}
+
+/// The report for people. Why a run was refused or stopped goes to stderr.
+fn tell(context: &Context<'_>, job: &Job, report: &RunReport) -> String {
+    if let Some(error) = &report.error {
+        context.output.complain(&error.desc);
+        let changes = &report.changes;
+        if changes.source.total() + changes.target.total() == 0 {
+            return String::new();
+        }
+    }
+    let clean = Exit::of(report) == Exit::Done && report.drift.is_empty();
+    if context.output.is_quiet() && clean {
+        return String::new();
+    }
+    human::report(report, job.spec.options.dry_run, &job.next)
+}

@@ -1,0 +1,276 @@
+//! Results for people.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use wl_daemon::model::{ChangeCounts, Conflict, ConflictSide, Outcome, Problem, RunReport, Side};
+
+use super::{escape, quote};
+
+/// How many lines of a list are printed.
+const SHOWN: usize = 20;
+
+/// The command that ends a conflict: what goes before the path, and after it.
+#[derive(Clone, Debug)]
+pub struct NextStep {
+    /// `wl resolve SOURCE TARGET`, say.
+    pub resolve: String,
+    /// Options, each with a space before it.
+    pub options: String,
+}
+
+impl NextStep {
+    fn command(&self, path: &str) -> String {
+        // A path that starts with a dash would be read as an option.
+        let dash = if path.starts_with('-') { "./" } else { "" };
+        format!(
+            "{} {}{} --keep source|target|both|newer",
+            self.resolve,
+            quote(&format!("{dash}{path}")),
+            self.options
+        )
+    }
+}
+
+/// The report of a run that did something.
+pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
+    let mut text = String::new();
+    headline(&mut text, report, dry_run);
+    for side in Side::BOTH {
+        let changes = match side {
+            Side::Source => report.changes.source,
+            Side::Target => report.changes.target,
+        };
+        line(&mut text, format_args!("  {side}: {}", counts(changes)));
+    }
+    if report.skipped > 0 {
+        line(
+            &mut text,
+            format_args!("  skipped: {} special files", report.skipped),
+        );
+    }
+    drift(&mut text, report);
+    text += &conflicts(&report.conflicts, next);
+    text += &problems(&report.problems);
+    text
+}
+
+fn headline(text: &mut String, report: &RunReport, dry_run: bool) {
+    let (source, target) = (place(&report.source), place(&report.target));
+    let how = match (report.result, dry_run) {
+        _ if report.error.is_some() => "Stopped before the end of",
+        (_, true) => "Dry run of",
+        (Outcome::Synced, _) => "Synced",
+        (Outcome::Conflicts, _) => "Synced, but for conflicts,",
+        (Outcome::Failed, _) => "Synced, but for problems,",
+    };
+    let moved = match dry_run {
+        true => "nothing was changed; a run would do this".to_owned(),
+        false => format!(
+            "{} written in {:.1} s",
+            bytes(report.bytes.written),
+            report.seconds
+        ),
+    };
+    line(text, format_args!("{how} {source} and {target}: {moved}"));
+}
+
+/// A storage as a report names it.
+pub fn place(storage: &Value) -> String {
+    let name = storage["location"].as_str().or(storage["type"].as_str());
+    escape(name.unwrap_or("?"))
+}
+
+fn counts(changes: ChangeCounts) -> String {
+    let words = [
+        (changes.created, "created"),
+        (changes.updated, "updated"),
+        (changes.removed, "removed"),
+        (changes.renamed, "renamed"),
+    ];
+    let some: Vec<_> = words.iter().filter(|(count, _)| *count > 0).collect();
+    if some.is_empty() {
+        return "no changes".to_owned();
+    }
+    let some: Vec<_> = some.iter().map(|(n, word)| format!("{n} {word}")).collect();
+    some.join(", ")
+}
+
+fn drift(text: &mut String, report: &RunReport) {
+    if report.drift.is_empty() {
+        return;
+    }
+    let count = plural(report.drift.len(), "difference");
+    line(text, format_args!("{count} left alone in the target:"));
+    list(text, &report.drift, |text, drift| {
+        line(
+            text,
+            format_args!("  {}: {}", escape(&drift.path), escape(&drift.reason)),
+        );
+    });
+}
+
+/// Open conflicts, each with the command that ends it. Empty without any.
+pub fn conflicts(conflicts: &[Conflict], next: &NextStep) -> String {
+    let mut text = String::new();
+    if conflicts.is_empty() {
+        return text;
+    }
+    let count = plural(conflicts.len(), "conflict");
+    line(
+        &mut text,
+        format_args!("{count}; both versions were left as they are:"),
+    );
+    list(&mut text, conflicts, |text, conflict| {
+        let (path, reason) = (escape(&conflict.path), escape(&conflict.reason));
+        let (source, target) = (version(&conflict.source), version(&conflict.target));
+        line(text, format_args!("  {path}: {reason}"));
+        line(
+            text,
+            format_args!("    the source has {source}, the target {target}"),
+        );
+        line(
+            text,
+            format_args!("    to end it: {}", next.command(&conflict.path)),
+        );
+    });
+    text
+}
+
+fn version(side: &Option<ConflictSide>) -> String {
+    match side {
+        None => "nothing".to_owned(),
+        Some(side) => match (side.size, &side.link) {
+            (_, Some(link)) => format!("a {} to {}", side.kind, escape(link)),
+            (Some(size), _) => format!("a {} of {}", side.kind, bytes(size)),
+            _ if side.kind == "absent" => "nothing".to_owned(),
+            _ => format!("a {}", side.kind),
+        },
+    }
+}
+
+/// Paths that failed. Empty without any.
+pub fn problems(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    if problems.is_empty() {
+        return text;
+    }
+    let count = plural(problems.len(), "problem");
+    line(
+        &mut text,
+        format_args!("{count}; correct what is wrong and run again:"),
+    );
+    list(&mut text, problems, |text, problem| {
+        let path = escape(&problem.path);
+        let (operation, storage) = (escape(&problem.operation), escape(&problem.storage));
+        let reason = escape(&problem.reason);
+        line(
+            text,
+            format_args!("  {path}: {operation} in {storage}: {reason}"),
+        );
+    });
+    text
+}
+
+fn list<T>(text: &mut String, items: &[T], mut each: impl FnMut(&mut String, &T)) {
+    for item in items.iter().take(SHOWN) {
+        each(text, item);
+    }
+    if items.len() > SHOWN {
+        let more = items.len() - SHOWN;
+        line(
+            text,
+            format_args!("  and {more} more: --output json shows all"),
+        );
+    }
+}
+
+fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{words}");
+}
+
+/// `1 conflict`, `2 conflicts`.
+pub fn plural(count: usize, word: &str) -> String {
+    match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    }
+}
+
+/// `512 bytes`, `1.5 KiB`, `2.0 GiB`.
+pub fn bytes(count: u64) -> String {
+    if count < 1024 {
+        return format!("{count} bytes");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].iter();
+    let mut unit = units.next().unwrap_or(&"KiB");
+    while value >= 1023.95 {
+        let Some(next) = units.next() else { break };
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// Seconds since 1970 as `2026-01-31 12:00:00Z`.
+pub fn date(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days since 0000-03-01, in eras of 400 years: see "days from civil".
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        assert_eq!(bytes(0), "0 bytes");
+        assert_eq!(bytes(1023), "1023 bytes");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn dates_are_civil() {
+        assert_eq!(date(0), "1970-01-01 00:00:00Z");
+        assert_eq!(date(951_827_696), "2000-02-29 12:34:56Z");
+        assert_eq!(date(-1), "1969-12-31 23:59:59Z");
+        assert_eq!(date(4_107_542_400), "2100-03-01 00:00:00Z");
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_names_cannot_write_to_the_terminal() {
+        let conflict = Conflict {
+            path: "-a\x1b[2J".to_owned(),
+            reason: "both sides changed".to_owned(),
+            source: None,
+            target: None,
+            ancestor: None,
+        };
+        let next = NextStep {
+            resolve: "wl resolve a b".to_owned(),
+            options: String::new(),
+        };
+        let text = conflicts(&vec![conflict; 25], &next);
+        assert!(!text.contains('\x1b'));
+        assert!(
+            text.contains(r"wl resolve a b $'./-a\x1b[2J' --keep"),
+            "{text}"
+        );
+        assert!(text.ends_with("  and 5 more: --output json shows all\n"));
+        assert_eq!(text.lines().count(), 1 + 3 * SHOWN + 1);
+    }
+}

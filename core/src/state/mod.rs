@@ -1,0 +1,15 @@
+//! The baseline on disk: per pair of storages and path, what both sides last agreed on.
+//!
+//! One SQLite file a pair. It is only ever a memory: deleting it at any time loses nothing, the next run adopts what is equal and
+//! lists the rest as conflicts.
+
+mod pair;
+mod pending;
+mod row;
+
+#[cfg(test)]
+mod tests;
+
+pub use pair::{PairState, StateError};
+pub use pending::{GroupEnd, Pending, PendingAction, PendingStage};
+pub use row::{BaselineRow, RowChange, SideRecord};

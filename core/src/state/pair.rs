@@ -1,0 +1,352 @@
+//! Opens and locks the state of a pair.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::{FlockOperation, flock};
+
+use super::{pending, row};
+use crate::model::{Conflict, ContentHash, Side, Sides};
+
+/// The version of the tables. A higher one is refused, a lower one is brought up in [`PairState::open`].
+const SCHEMA_VERSION: i64 = 1;
+
+/// The state could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another run holds the lock.
+    #[error("another run is working on this pair of storages (lock {0}); wait for it to end")]
+    Locked(PathBuf),
+    /// It was made by a newer wl.
+    #[error(
+        "{path} was written by a newer wl (version {version}); use that, or delete the file: the next run carries on"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: i64,
+    },
+    /// It holds what no wl wrote.
+    #[error("{path} is damaged ({what}); delete it: the next run carries on")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        what: String,
+    },
+    /// The folder or the lock could not be used.
+    #[error(
+        "open the state of the pair in {path}: {source}; check the folder's permissions and space"
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// SQLite failed.
+    #[error(
+        "read or write the pair's state: {0}; check space and permissions of the base directory"
+    )]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// The baseline of a pair of storages, with the pair's lock.
+///
+/// The pair is unordered: the same two storages have one state, whichever is the source.
+#[derive(Debug)]
+pub struct PairState {
+    db: Connection,
+    path: PathBuf,
+    /// Whether the source is the pair's second storage.
+    swapped: bool,
+    damaged: Option<PathBuf>,
+    _lock: Option<File>,
+}
+
+impl PairState {
+    /// Opens the state of the pair in `dir` (made if missing) and takes its lock, which the kernel gives back when the process
+    /// ends. A damaged file is set aside ([`PairState::set_aside`]).
+    pub fn open(dir: &Path, identities: Sides<&str>) -> Result<Self, StateError> {
+        let io = |source| StateError::Io {
+            path: dir.to_owned(),
+            source,
+        };
+        fs::create_dir_all(dir).map_err(io)?;
+        let path = Self::file(dir, identities);
+        let lock_path = path.with_extension("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|source| StateError::Io {
+                path: lock_path.clone(),
+                source,
+            })?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StateError::Locked(lock_path)),
+            Err(errno) => {
+                return Err(StateError::Io {
+                    path: lock_path,
+                    source: errno.into(),
+                });
+            }
+        }
+        let mut this = match Self::connect(&path, identities) {
+            Err(StateError::Sqlite(error)) if is_damage(&error) => {
+                let aside = set_aside(&path)?;
+                let mut fresh = Self::connect(&path, identities)?;
+                fresh.damaged = Some(aside);
+                fresh
+            }
+            other => other?,
+        };
+        this._lock = Some(lock);
+        Ok(this)
+    }
+
+    /// Opens the state only to read the stored conflicts, without the lock; `None` if there is none yet.
+    pub fn peek(dir: &Path, identities: Sides<&str>) -> Result<Option<Self>, StateError> {
+        let path = Self::file(dir, identities);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Some(Self {
+            db,
+            path,
+            swapped: swapped(identities),
+            damaged: None,
+            _lock: None,
+        }))
+    }
+
+    fn file(dir: &Path, identities: Sides<&str>) -> PathBuf {
+        let (a, b) = ordered(identities);
+        let name = ContentHash::of(format!("{a}\0{b}").as_bytes()).to_string();
+        dir.join(format!("{}.db", &name[..24]))
+    }
+
+    fn connect(path: &Path, identities: Sides<&str>) -> Result<Self, StateError> {
+        let db = Connection::open(path)?;
+        // No mmap and a small cache: memory must not grow with the number of files.
+        db.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; \
+             PRAGMA mmap_size = 0; PRAGMA temp_store = FILE; PRAGMA busy_timeout = 5000; \
+             PRAGMA journal_size_limit = 16777216;",
+        )?;
+        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > SCHEMA_VERSION {
+            return Err(StateError::Newer {
+                path: path.to_owned(),
+                version,
+            });
+        }
+        db.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {} CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; \
+             CREATE TABLE IF NOT EXISTS conflicts (path TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT; \
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT; {}",
+            row::CREATE_ROWS,
+            pending::CREATE_PENDING,
+        ))?;
+        let this = Self {
+            db,
+            path: path.to_owned(),
+            swapped: swapped(identities),
+            damaged: None,
+            _lock: None,
+        };
+        let (a, b) = ordered(identities);
+        this.set_meta("storage a", a)?;
+        this.set_meta("storage b", b)?;
+        if !this.is_empty()? {
+            this.index()?;
+        }
+        Ok(this)
+    }
+
+    /// Where a damaged file was put when this state was opened, if there was one.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.damaged.as_deref()
+    }
+
+    /// Builds the look-ups for moves and the delete budget, if they are not there yet.
+    pub fn index(&self) -> Result<(), StateError> {
+        Ok(self.db.execute_batch(row::CREATE_INDEXES)?)
+    }
+
+    pub(super) fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    pub(super) fn damaged(&self, what: &str) -> StateError {
+        StateError::Damaged {
+            path: self.path.clone(),
+            what: what.to_owned(),
+        }
+    }
+
+    pub(super) fn column(&self, side: Side) -> &'static str {
+        if (side == Side::Source) == self.swapped {
+            "b"
+        } else {
+            "a"
+        }
+    }
+
+    pub(super) fn oriented<T>(&self, a: T, b: T) -> Sides<T> {
+        if self.swapped {
+            Sides::new(b, a)
+        } else {
+            Sides::new(a, b)
+        }
+    }
+
+    pub(super) fn columns<'r, T>(&self, sides: &'r Sides<T>) -> (&'r T, &'r T) {
+        if self.swapped {
+            (&sides.target, &sides.source)
+        } else {
+            (&sides.source, &sides.target)
+        }
+    }
+
+    /// Runs `work` in a transaction, or in a part of the rehearsal that is going on.
+    pub(super) fn in_transaction(
+        &mut self,
+        work: impl FnOnce(&Self) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        self.db.execute_batch("SAVEPOINT step")?;
+        match work(self) {
+            Ok(()) => Ok(self.db.execute_batch("RELEASE step")?),
+            Err(error) => {
+                self.db.execute_batch("ROLLBACK TO step; RELEASE step")?;
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on nothing is kept: a dry run changes the baseline as the real run would, and [`PairState::end_rehearsal`] (or the
+    /// end of the process) takes all of it back.
+    pub fn begin_rehearsal(&self) -> Result<(), StateError> {
+        Ok(self.db.execute_batch("BEGIN")?)
+    }
+
+    /// Takes back all that was changed since [`PairState::begin_rehearsal`].
+    pub fn end_rehearsal(&self) -> Result<(), StateError> {
+        Ok(self.db.execute_batch("ROLLBACK")?)
+    }
+
+    fn set_meta(&self, name: &str, value: &str) -> Result<(), StateError> {
+        if self.meta(name)?.as_deref() != Some(value) {
+            self.db
+                .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+                .execute([name, value])?;
+        }
+        Ok(())
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<String>, StateError> {
+        Ok(self
+            .db
+            .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// The root marker of `side` that was remembered.
+    pub fn root_marker(&self, side: Side) -> Result<Option<String>, StateError> {
+        self.meta(&format!("root {}", self.column(side)))
+    }
+
+    /// Remembers the root marker of `side`.
+    pub fn set_root_marker(&self, side: Side, marker: &str) -> Result<(), StateError> {
+        self.set_meta(&format!("root {}", self.column(side)), marker)
+    }
+
+    /// Replaces the stored conflicts.
+    pub fn store_conflicts(&mut self, conflicts: &[Conflict]) -> Result<(), StateError> {
+        self.in_transaction(|this| {
+            this.db.execute("DELETE FROM conflicts", [])?;
+            let mut insert = this
+                .db
+                .prepare_cached("INSERT OR REPLACE INTO conflicts VALUES (?1, ?2)")?;
+            for conflict in conflicts {
+                let report = serde_json::to_string(&this.stored(conflict))
+                    .map_err(|_| this.damaged("a conflict"))?;
+                insert.execute([&conflict.path, &report])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The conflicts that the last pass left open, by path.
+    pub fn conflicts(&self) -> Result<Vec<Conflict>, StateError> {
+        let mut statement = self
+            .db
+            .prepare("SELECT report FROM conflicts ORDER BY path")?;
+        let reports = statement.query_map([], |row| row.get::<_, String>(0))?;
+        reports
+            .map(|report| {
+                serde_json::from_str(&report?)
+                    .map(|conflict| self.stored(&conflict))
+                    .map_err(|_| self.damaged("a conflict"))
+            })
+            .collect()
+    }
+
+    /// A conflict as it is stored: by storage, not by role. The same again turns it back.
+    fn stored(&self, conflict: &Conflict) -> Conflict {
+        let mut conflict = conflict.clone();
+        if self.swapped {
+            std::mem::swap(&mut conflict.source, &mut conflict.target);
+        }
+        conflict
+    }
+}
+
+fn ordered(identities: Sides<&str>) -> (&str, &str) {
+    if swapped(identities) {
+        (identities.target, identities.source)
+    } else {
+        (identities.source, identities.target)
+    }
+}
+
+fn swapped(identities: Sides<&str>) -> bool {
+    identities.source > identities.target
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
+}
+
+/// Moves a damaged database out of the way, with what belongs to it.
+fn set_aside(path: &Path) -> Result<PathBuf, StateError> {
+    let mut number = 1;
+    let aside = loop {
+        let candidate = path.with_extension(format!("damaged-{number}"));
+        if !candidate.exists() {
+            break candidate;
+        }
+        number += 1;
+    };
+    let io = |source| StateError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    fs::rename(path, &aside).map_err(io)?;
+    for end in ["db-wal", "db-shm"] {
+        match fs::remove_file(path.with_extension(end)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,383 @@
+//! What a pass holds back until every listing has ended. It lives as long as the pass: what it could not finish is found again by
+//! the next.
+
+use rusqlite::{OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::StateError;
+use super::pair::PairState;
+use crate::model::{Conflict, ContentHash, Key, Meta, Mode, Side, SyncPath};
+use crate::storage::Expected;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PendingAction {
+    /// Remove a file or link.
+    RemoveFile(Expected),
+    /// Remove a folder, if nothing in it survives.
+    RemoveFolder(Box<Meta>),
+    /// Copy a file or link from the other side; nothing is there on this one (any more).
+    Create(Box<Meta>),
+    /// Make a folder, with this mode.
+    CreateFolder(Box<Meta>),
+    /// Set a folder's mode, when it is filled.
+    FolderMode(Expected, Mode),
+}
+
+/// Something that is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its number, in the order of arrival; 0 for one that is not stored yet.
+    pub id: i64,
+    /// Where.
+    pub path: SyncPath,
+    /// On which side.
+    pub side: Side,
+    /// What.
+    pub action: PendingAction,
+    /// The content that is removed or created, if it is known.
+    pub hash: Option<ContentHash>,
+    /// The path whose change of type this belongs to.
+    pub group: Option<SyncPath>,
+}
+
+pub(super) const CREATE_PENDING: &str = "
+CREATE TEMP TABLE pending (
+    id INTEGER PRIMARY KEY,
+    stage INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    side TEXT NOT NULL,
+    action TEXT NOT NULL,
+    hash BLOB,
+    grp TEXT,
+    done INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX pending_by_stage ON pending (stage, key);
+CREATE INDEX pending_by_hash ON pending (hash);
+CREATE INDEX pending_by_group ON pending (grp);
+CREATE TEMP TABLE groups (path TEXT PRIMARY KEY, from_side TEXT NOT NULL, report TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0);";
+
+const REMOVE_FILE: i64 = 1;
+const REMOVE_FOLDER: i64 = 2;
+const CREATE: i64 = 3;
+const CREATE_FOLDER: i64 = 4;
+const FOLDER_MODE: i64 = 5;
+
+impl PendingAction {
+    fn stage(&self) -> i64 {
+        match self {
+            Self::RemoveFile(_) => REMOVE_FILE,
+            Self::RemoveFolder(_) => REMOVE_FOLDER,
+            Self::Create(_) => CREATE,
+            Self::CreateFolder(_) => CREATE_FOLDER,
+            Self::FolderMode(..) => FOLDER_MODE,
+        }
+    }
+
+    fn is_folder(&self) -> bool {
+        matches!(
+            self,
+            Self::RemoveFolder(_) | Self::CreateFolder(_) | Self::FolderMode(..)
+        )
+    }
+}
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Source => "source",
+        Side::Target => "target",
+    }
+}
+
+fn side_of(name: &str) -> Side {
+    if name == "source" {
+        Side::Source
+    } else {
+        Side::Target
+    }
+}
+
+/// Which of the pending things are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingStage {
+    /// File removals.
+    RemoveFiles,
+    /// Folder removals, deepest first.
+    RemoveFolders,
+    /// Creations that belong to a change of type or may be moves.
+    Create,
+    /// Folders of a change of type, topmost first.
+    CreateFolders,
+    /// Folder modes, deepest first.
+    FolderModes,
+}
+
+impl PendingStage {
+    fn number(self) -> i64 {
+        match self {
+            Self::RemoveFiles => REMOVE_FILE,
+            Self::RemoveFolders => REMOVE_FOLDER,
+            Self::Create => CREATE,
+            Self::CreateFolders => CREATE_FOLDER,
+            Self::FolderModes => FOLDER_MODE,
+        }
+    }
+
+    fn deepest_first(self) -> bool {
+        matches!(self, Self::RemoveFolders | Self::FolderModes)
+    }
+}
+
+/// Why a change of type does not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupEnd {
+    /// Something at or under it is unknown: the next pass looks again.
+    Wait,
+    /// The other side changed something at or under it.
+    Conflict,
+    /// It is a conflict that was told already.
+    Told,
+}
+
+impl GroupEnd {
+    fn number(self) -> i64 {
+        match self {
+            Self::Wait => 1,
+            Self::Conflict => 2,
+            Self::Told => 3,
+        }
+    }
+}
+
+impl PairState {
+    /// Forgets what an earlier pass of this process held back.
+    pub fn clear_pending(&self) -> Result<(), StateError> {
+        Ok(self
+            .db()
+            .execute_batch("DELETE FROM pending; DELETE FROM groups")?)
+    }
+
+    /// Holds these back.
+    pub fn add_pending(&mut self, all: &[Pending]) -> Result<(), StateError> {
+        self.in_transaction(|this| {
+            let mut insert = this.db().prepare_cached(
+                "INSERT INTO pending (stage, key, side, action, hash, grp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?;
+            for one in all {
+                let key = Key { path: one.path.clone(), folder: one.action.is_folder() };
+                let action = serde_json::to_string(&one.action)
+                    .map_err(|_| this.damaged("a pending action"))?;
+                insert.execute(params![
+                    one.action.stage(),
+                    key.to_text(),
+                    side_name(one.side),
+                    action,
+                    one.hash.map(|hash| hash.as_bytes().to_vec()),
+                    one.group.as_ref().map(SyncPath::as_str),
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that at `path` the type changed on `from`; what belongs to it is held back until it is known whether the other
+    /// side changed anything at or under it. `report` is the conflict that it then is.
+    pub fn add_group(
+        &self,
+        path: &SyncPath,
+        from: Side,
+        report: &Conflict,
+    ) -> Result<(), StateError> {
+        let report = serde_json::to_string(report).map_err(|_| self.damaged("a conflict"))?;
+        self.db()
+            .prepare_cached(
+                "INSERT OR IGNORE INTO groups (path, from_side, report) VALUES (?1, ?2, ?3)",
+            )?
+            .execute([path.as_str(), side_name(from), &report])?;
+        Ok(())
+    }
+
+    /// The side whose type changed at `path`.
+    pub fn group_side(&self, path: &SyncPath) -> Result<Option<Side>, StateError> {
+        Ok(self
+            .db()
+            .prepare_cached("SELECT from_side FROM groups WHERE path = ?1")?
+            .query_row([path.as_str()], |row| row.get::<_, String>(0))
+            .optional()?
+            .map(|name| side_of(&name)))
+    }
+
+    /// The change of type at `path` does not happen in this pass.
+    pub fn end_group(&self, path: &SyncPath, end: GroupEnd) -> Result<(), StateError> {
+        self.db()
+            .prepare_cached("UPDATE groups SET ended = max(ended, ?2) WHERE path = ?1")?
+            .execute(params![path.as_str(), end.number()])?;
+        Ok(())
+    }
+
+    /// Drops what belongs to changes of type that do not happen.
+    pub fn drop_ended_groups(&self) -> Result<(), StateError> {
+        self.db().execute(
+            "DELETE FROM pending WHERE grp IN (SELECT path FROM groups WHERE ended > 0)",
+            [],
+        )?;
+        Ok(())
+    }
+
+    /// No change of type happens in this pass.
+    pub fn end_all_groups(&self) -> Result<(), StateError> {
+        self.db()
+            .execute("UPDATE groups SET ended = max(ended, 1)", [])?;
+        self.drop_ended_groups()
+    }
+
+    /// The changes of type that ended so (`None`: that happen), by path: the side whose type changed, and the conflict.
+    pub fn groups(&self, end: Option<GroupEnd>) -> Result<Vec<(Side, Conflict)>, StateError> {
+        let mut statement = self
+            .db()
+            .prepare("SELECT from_side, report FROM groups WHERE ended = ?1 ORDER BY path")?;
+        let mut found = statement.query([end.map_or(0, GroupEnd::number)])?;
+        let mut groups = Vec::new();
+        while let Some(row) = found.next()? {
+            let report = serde_json::from_str(&row.get::<_, String>(1)?)
+                .map_err(|_| self.damaged("a conflict"))?;
+            groups.push((side_of(&row.get::<_, String>(0)?), report));
+        }
+        Ok(groups)
+    }
+
+    /// Something at or below `path` survives: neither the folder there nor those above it are removed. Returns what was
+    /// pending, topmost first.
+    pub fn keep_folders(&self, path: &SyncPath) -> Result<Vec<Pending>, StateError> {
+        let mut kept = Vec::new();
+        for folder in path.ancestors().chain([path.clone()]) {
+            let mut statement = self.db().prepare_cached(
+                "DELETE FROM pending WHERE stage = ?1 AND key = ?2 AND grp IS NULL \
+                 RETURNING id, key, side, action, hash, grp",
+            )?;
+            let mut found =
+                statement.query(params![REMOVE_FOLDER, Key::folder(folder).to_text()])?;
+            while let Some(row) = found.next()? {
+                kept.push(self.decode_pending(row)?);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Up to `limit` of a stage that are not done, from `after` (the id and key of the last one) on.
+    pub fn pending(
+        &self,
+        stage: PendingStage,
+        after: Option<&Pending>,
+        limit: u32,
+    ) -> Result<Vec<Pending>, StateError> {
+        let (compare, order) = if stage.deepest_first() {
+            ("<", "DESC")
+        } else {
+            (">", "ASC")
+        };
+        let sql = format!(
+            "SELECT id, key, side, action, hash, grp FROM pending WHERE stage = ?1 AND done = 0 \
+             AND (?2 IS NULL OR (key, id) {compare} (?2, ?3)) ORDER BY key {order}, id {order} LIMIT ?4"
+        );
+        let key = after.map(|last| {
+            Key {
+                path: last.path.clone(),
+                folder: last.action.is_folder(),
+            }
+            .to_text()
+        });
+        let mut statement = self.db().prepare_cached(&sql)?;
+        let mut found = statement.query(params![
+            stage.number(),
+            key,
+            after.map_or(0, |last| last.id),
+            limit
+        ])?;
+        let mut all = Vec::new();
+        while let Some(row) = found.next()? {
+            all.push(self.decode_pending(row)?);
+        }
+        Ok(all)
+    }
+
+    fn decode_pending(&self, row: &Row<'_>) -> Result<Pending, StateError> {
+        let key = Key::from_text(&row.get::<_, String>(1)?).map_err(|_| self.damaged("pending"))?;
+        let group = row.get::<_, Option<String>>(5)?;
+        Ok(Pending {
+            id: row.get(0)?,
+            path: key.path,
+            side: side_of(&row.get::<_, String>(2)?),
+            action: serde_json::from_str(&row.get::<_, String>(3)?)
+                .map_err(|_| self.damaged("a pending action"))?,
+            hash: row
+                .get::<_, Option<[u8; 32]>>(4)?
+                .map(ContentHash::from_bytes),
+            group: group
+                .map(SyncPath::new)
+                .transpose()
+                .map_err(|_| self.damaged("a pending group"))?,
+        })
+    }
+
+    /// A removal on `side` of a file with this content that no move has claimed yet and that belongs to no change of type; it
+    /// is claimed.
+    pub fn claim_removal(
+        &self,
+        side: Side,
+        hash: &ContentHash,
+    ) -> Result<Option<Pending>, StateError> {
+        let mut statement = self.db().prepare_cached(
+            "UPDATE pending SET done = 1 WHERE id = (SELECT id FROM pending WHERE hash = ?1 AND stage = ?2 \
+             AND side = ?3 AND done = 0 AND grp IS NULL ORDER BY key LIMIT 1) RETURNING id, key, side, action, hash, grp",
+        )?;
+        let mut found = statement.query(params![
+            hash.as_bytes().as_slice(),
+            REMOVE_FILE,
+            side_name(side)
+        ])?;
+        match found.next()? {
+            Some(row) => Ok(Some(self.decode_pending(row)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes a claim back.
+    pub fn unclaim_removal(&self, id: i64) -> Result<(), StateError> {
+        self.db()
+            .prepare_cached("UPDATE pending SET done = 0 WHERE id = ?1")?
+            .execute([id])?;
+        Ok(())
+    }
+
+    /// Drops all pending removals.
+    pub fn drop_removals(&self) -> Result<(), StateError> {
+        self.db().execute(
+            "DELETE FROM pending WHERE stage IN (?1, ?2)",
+            [REMOVE_FILE, REMOVE_FOLDER],
+        )?;
+        Ok(())
+    }
+
+    /// How many distinct contents the pending removals on `side` would make exist nowhere: content that no other row of the
+    /// baseline holds and no pending creation brings back.
+    pub fn lost_contents(&self, side: Side) -> Result<u64, StateError> {
+        self.index()?;
+        let lost: i64 = self.db().query_row(
+            "SELECT count(DISTINCT p.hash) FROM pending p WHERE p.stage = ?1 AND p.side = ?2 AND p.done = 0 \
+             AND NOT EXISTS (SELECT 1 FROM pending c WHERE c.hash = p.hash AND c.stage = ?3) \
+             AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = p.hash AND NOT EXISTS \
+                (SELECT 1 FROM pending q WHERE q.stage = ?1 AND q.key = r.key AND q.done = 0))",
+            params![REMOVE_FILE, side_name(side), CREATE],
+            |row| row.get(0),
+        )?;
+        // A removal without a known hash (a mirror's, without a baseline) is a content of its own.
+        let unknown: i64 = self.db().query_row(
+            "SELECT count(*) FROM pending WHERE stage = ?1 AND side = ?2 AND done = 0 AND hash IS NULL \
+             AND action NOT LIKE '%\"kind\":\"link\"%'",
+            params![REMOVE_FILE, side_name(side)],
+            |row| row.get(0),
+        )?;
+        Ok((lost + unknown) as u64)
+    }
+}

@@ -1,0 +1,299 @@
+//! A baseline row and how it is kept in SQLite.
+
+use rusqlite::{Row, ToSql, params_from_iter};
+
+use super::StateError;
+use super::pair::PairState;
+use crate::model::{
+    ContentHash, FileId, Key, Kind, Meta, Mode, Side, Sides, SyncPath, Timestamp, Token,
+};
+
+/// What one side held when both agreed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideRecord {
+    /// Its token then.
+    pub token: Token,
+    /// Whether an equal token proves equal content.
+    pub settled: bool,
+    /// Its file id.
+    pub file_id: Option<FileId>,
+    /// Bytes of content.
+    pub size: u64,
+    /// Time of the last change of content.
+    pub mtime: Option<Timestamp>,
+    /// Permission bits.
+    pub mode: Option<Mode>,
+}
+
+impl SideRecord {
+    /// The record of an entry as it was seen.
+    pub fn of(meta: &Meta) -> Self {
+        Self {
+            token: meta.token.clone(),
+            settled: meta.settled,
+            file_id: meta.file_id,
+            size: meta.size,
+            mtime: meta.mtime,
+            mode: meta.mode,
+        }
+    }
+}
+
+/// What both sides last agreed on at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaselineRow {
+    /// The path.
+    pub path: SyncPath,
+    /// File, folder or link.
+    pub kind: Kind,
+    /// The content's hash; for files only.
+    pub hash: Option<ContentHash>,
+    /// Where the link points; for links only.
+    pub link: Option<Box<str>>,
+    /// Each side's record.
+    pub sides: Sides<SideRecord>,
+}
+
+impl BaselineRow {
+    /// The row's place in the order.
+    pub fn key(&self) -> Key {
+        Key {
+            path: self.path.clone(),
+            folder: self.kind == Kind::Folder,
+        }
+    }
+}
+
+/// A change of the baseline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowChange {
+    /// Both sides agree on this.
+    Put(BaselineRow),
+    /// Nothing is there on either side.
+    Delete(Key),
+}
+
+pub(super) const CREATE_ROWS: &str = "
+CREATE TABLE IF NOT EXISTS rows (
+    key TEXT PRIMARY KEY COLLATE BINARY,
+    kind INTEGER NOT NULL,
+    hash BLOB,
+    link TEXT,
+    a_token TEXT NOT NULL, a_settled INTEGER NOT NULL, a_file_id INTEGER, a_size INTEGER NOT NULL, a_mtime INTEGER, a_mode INTEGER,
+    b_token TEXT NOT NULL, b_settled INTEGER NOT NULL, b_file_id INTEGER, b_size INTEGER NOT NULL, b_mtime INTEGER, b_mode INTEGER
+) STRICT, WITHOUT ROWID;";
+
+/// Built after the first sync in one go: kept up to date row by row they would cost more than the rows.
+pub(super) const CREATE_INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
+CREATE INDEX IF NOT EXISTS rows_by_a_file_id ON rows (a_file_id) WHERE a_file_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS rows_by_b_file_id ON rows (b_file_id) WHERE b_file_id IS NOT NULL;";
+
+const SELECT: &str = "SELECT key, kind, hash, link, a_token, a_settled, a_file_id, a_size, a_mtime, a_mode, \
+     b_token, b_settled, b_file_id, b_size, b_mtime, b_mode FROM rows";
+
+const PUT: &str =
+    "INSERT OR REPLACE INTO rows VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
+
+/// Nanoseconds since 1970, or `None` for what 64 bits cannot hold; only moves by file id need it.
+fn nanos(time: Timestamp) -> Option<i64> {
+    time.secs
+        .checked_mul(1_000_000_000)?
+        .checked_add(i64::from(time.nanos))
+}
+
+fn time(nanos: i64) -> Timestamp {
+    Timestamp {
+        secs: nanos.div_euclid(1_000_000_000),
+        nanos: nanos.rem_euclid(1_000_000_000) as u32,
+    }
+}
+
+fn side_values(record: &SideRecord) -> [Box<dyn ToSql>; 6] {
+    [
+        Box::new(record.token.as_str().to_owned()),
+        Box::new(record.settled),
+        Box::new(record.file_id.map(|id| id.0.cast_signed())),
+        Box::new(record.size.cast_signed()),
+        Box::new(record.mtime.and_then(nanos)),
+        Box::new(record.mode.map(Mode::bits)),
+    ]
+}
+
+fn side_record(row: &Row<'_>, first: usize) -> rusqlite::Result<SideRecord> {
+    Ok(SideRecord {
+        token: Token::new(row.get::<_, String>(first)?),
+        settled: row.get(first + 1)?,
+        file_id: row
+            .get::<_, Option<i64>>(first + 2)?
+            .map(|id| FileId(id.cast_unsigned())),
+        size: row.get::<_, i64>(first + 3)?.cast_unsigned(),
+        mtime: row.get::<_, Option<i64>>(first + 4)?.map(time),
+        mode: row.get::<_, Option<u32>>(first + 5)?.map(Mode::new),
+    })
+}
+
+fn kind_number(kind: Kind) -> i64 {
+    match kind {
+        Kind::File => 1,
+        Kind::Folder => 2,
+        Kind::Link => 3,
+    }
+}
+
+impl PairState {
+    fn decode(&self, row: &Row<'_>) -> Result<BaselineRow, StateError> {
+        let key_text = row
+            .get_ref(0)?
+            .as_str()
+            .map_err(|_| self.damaged("a key"))?
+            .to_owned();
+        let key = Key::from_text(&key_text).map_err(|_| self.damaged("a key"))?;
+        let kind = match row.get::<_, i64>(1)? {
+            1 => Kind::File,
+            2 => Kind::Folder,
+            3 => Kind::Link,
+            _ => return Err(self.damaged("a kind")),
+        };
+        let hash = row
+            .get::<_, Option<[u8; 32]>>(2)?
+            .map(ContentHash::from_bytes);
+        let (a, b) = (side_record(row, 4)?, side_record(row, 10)?);
+        Ok(BaselineRow {
+            path: key.path,
+            kind,
+            hash,
+            link: row.get::<_, Option<String>>(3)?.map(String::into_boxed_str),
+            sides: self.oriented(a, b),
+        })
+    }
+
+    fn select(
+        &self,
+        condition: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<Vec<BaselineRow>, StateError> {
+        let mut statement = self.db().prepare_cached(&format!("{SELECT} {condition}"))?;
+        let mut found = statement.query(values)?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            rows.push(self.decode(row)?);
+        }
+        Ok(rows)
+    }
+
+    /// Up to `limit` rows whose keys, as text, are from `from` on and before `to`, in order.
+    pub fn rows_in(
+        &self,
+        from: &str,
+        to: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<BaselineRow>, StateError> {
+        match to {
+            None => self.select("WHERE key >= ?1 ORDER BY key LIMIT ?2", &[&from, &limit]),
+            Some(to) => self.select(
+                "WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",
+                &[&from, &to, &limit],
+            ),
+        }
+    }
+
+    /// The row at `path`, whatever its kind.
+    pub fn row_at(&self, path: &SyncPath) -> Result<Option<BaselineRow>, StateError> {
+        let file = path.as_str();
+        let folder = format!("{file}/");
+        Ok(self
+            .select("WHERE key IN (?1, ?2)", &[&file, &folder])?
+            .pop())
+    }
+
+    /// Up to `limit` rows with this content.
+    pub fn rows_with_hash(
+        &self,
+        hash: &ContentHash,
+        limit: u32,
+    ) -> Result<Vec<BaselineRow>, StateError> {
+        self.select(
+            "WHERE hash = ?1 LIMIT ?2",
+            &[&hash.as_bytes().as_slice(), &limit],
+        )
+    }
+
+    /// The rows of files that had this id, size and time on `side`.
+    pub fn rows_with_file_id(
+        &self,
+        side: Side,
+        id: FileId,
+        size: u64,
+        mtime: Timestamp,
+    ) -> Result<Vec<BaselineRow>, StateError> {
+        let Some(mtime) = nanos(mtime) else {
+            return Ok(Vec::new());
+        };
+        let column = self.column(side);
+        self.select(
+            &format!(
+                "WHERE {column}_file_id = ?1 AND {column}_size = ?2 AND {column}_mtime = ?3 \
+                 AND kind = 1 LIMIT 4"
+            ),
+            &[&id.0.cast_signed(), &size.cast_signed(), &mtime],
+        )
+    }
+
+    /// Whether the baseline holds no row.
+    pub fn is_empty(&self) -> Result<bool, StateError> {
+        Ok(!self
+            .db()
+            .query_row("SELECT EXISTS (SELECT 1 FROM rows)", [], |row| row.get(0))?)
+    }
+
+    /// How many files the baseline holds.
+    pub fn count_files(&self) -> Result<u64, StateError> {
+        Ok(self
+            .db()
+            .query_row("SELECT count(*) FROM rows WHERE kind = 1", [], |row| {
+                row.get::<_, i64>(0)
+            })? as u64)
+    }
+
+    /// Makes the changes, all or none.
+    pub fn apply(&mut self, changes: &[RowChange]) -> Result<(), StateError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.in_transaction(|this| changes.iter().try_for_each(|change| this.apply_one(change)))
+    }
+
+    fn apply_one(&self, change: &RowChange) -> Result<(), StateError> {
+        match change {
+            RowChange::Delete(key) => {
+                self.db()
+                    .prepare_cached("DELETE FROM rows WHERE key = ?1")?
+                    .execute([key.to_text()])?;
+            }
+            RowChange::Put(row) => {
+                let (a, b) = self.columns(&row.sides);
+                let mut values: Vec<Box<dyn ToSql>> = vec![
+                    Box::new(row.key().to_text()),
+                    Box::new(kind_number(row.kind)),
+                    Box::new(row.hash.map(|hash| hash.as_bytes().to_vec())),
+                    Box::new(row.link.as_deref().map(str::to_owned)),
+                ];
+                values.extend(side_values(a));
+                values.extend(side_values(b));
+                // A path is a file or a folder, never both.
+                let other = Key {
+                    path: row.path.clone(),
+                    folder: row.kind != Kind::Folder,
+                };
+                self.db()
+                    .prepare_cached("DELETE FROM rows WHERE key = ?1")?
+                    .execute([other.to_text()])?;
+                self.db()
+                    .prepare_cached(PUT)?
+                    .execute(params_from_iter(values))?;
+            }
+        }
+        Ok(())
+    }
+}

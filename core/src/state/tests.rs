@@ -1,0 +1,347 @@
+//! What the state promises: one owner, one row a path, all or nothing, and nothing that could not be deleted.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{
+    Conflict, ContentHash, FileId, Key, Kind, Meta, Mode, Side, Sides, SyncPath, Timestamp, Token,
+};
+use crate::storage::Expected;
+
+const PAIR: Sides<&str> = Sides {
+    source: "memory:a",
+    target: "memory:b",
+};
+const REVERSED: Sides<&str> = Sides {
+    source: "memory:b",
+    target: "memory:a",
+};
+
+fn path(text: &str) -> SyncPath {
+    SyncPath::new(text).unwrap()
+}
+
+fn record(token: &str, id: u64) -> SideRecord {
+    SideRecord {
+        token: Token::new(token),
+        settled: true,
+        file_id: Some(FileId(id)),
+        size: 3,
+        mtime: Some(Timestamp { secs: -5, nanos: 7 }),
+        mode: Some(Mode::new(0o640)),
+    }
+}
+
+fn row(at: &str, content: &str) -> BaselineRow {
+    BaselineRow {
+        path: path(at),
+        kind: Kind::File,
+        hash: Some(ContentHash::of(content.as_bytes())),
+        link: None,
+        sides: Sides::new(record("source", u64::MAX), record("target", 2)),
+    }
+}
+
+fn folder(at: &str) -> BaselineRow {
+    BaselineRow {
+        kind: Kind::Folder,
+        hash: None,
+        ..row(at, "")
+    }
+}
+
+fn put(state: &mut PairState, rows: &[BaselineRow]) {
+    let changes: Vec<_> = rows.iter().cloned().map(RowChange::Put).collect();
+    state.apply(&changes).unwrap();
+}
+
+fn keys(state: &PairState) -> Vec<String> {
+    let rows = state.rows_in("", None, 1000).unwrap();
+    rows.iter().map(|row| row.key().to_text()).collect()
+}
+
+#[test]
+fn rows_come_back_as_they_were_in_the_order_of_keys() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    let rows = ["a", "a b", "a-b", "a.txt", "a0", "é"].map(|at| row(at, at));
+    let mut rows = rows.to_vec();
+    rows.insert(4, row("b/c", "x"));
+    rows.push(folder("b"));
+    put(&mut state, &rows);
+    assert_eq!(
+        keys(&state),
+        ["a", "a b", "a-b", "a.txt", "a0", "b/", "b/c", "é"]
+    );
+    assert_eq!(
+        state.row_at(&path("a-b")).unwrap().unwrap(),
+        row("a-b", "a-b")
+    );
+    assert_eq!(state.row_at(&path("b")).unwrap().unwrap(), folder("b"));
+    assert_eq!(state.count_files().unwrap(), 7);
+    let below: Vec<_> = state.rows_in("b/", Some("b0"), 1000).unwrap();
+    assert_eq!(below.len(), 2);
+}
+
+#[test]
+fn a_path_is_a_file_or_a_folder_never_both() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    put(&mut state, &[row("a", "1")]);
+    put(&mut state, &[folder("a")]);
+    assert_eq!(keys(&state), ["a/"]);
+    put(&mut state, &[row("a", "1")]);
+    assert_eq!(keys(&state), ["a"]);
+}
+
+#[test]
+fn the_pair_has_one_state_whichever_is_the_source() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    put(&mut state, &[row("a", "1")]);
+    let (source, target) = (Some("root of a".to_owned()), Some("root of b".to_owned()));
+    state.set_root_marker(Side::Source, "root of a").unwrap();
+    state.set_root_marker(Side::Target, "root of b").unwrap();
+    let conflict = Conflict {
+        path: "x".into(),
+        reason: "r".into(),
+        source: Some(crate::model::ConflictSide {
+            kind: "file".into(),
+            size: Some(1),
+            hash: None,
+            link: None,
+            mtime: None,
+        }),
+        target: None,
+        ancestor: None,
+    };
+    state
+        .store_conflicts(std::slice::from_ref(&conflict))
+        .unwrap();
+    drop(state);
+
+    let state = PairState::open(dir.path(), REVERSED).unwrap();
+    let found = state.row_at(&path("a")).unwrap().unwrap();
+    assert_eq!(found.sides.source.token.as_str(), "target");
+    assert_eq!(found.sides.target.file_id, Some(FileId(u64::MAX)));
+    assert_eq!(state.root_marker(Side::Source).unwrap(), target);
+    assert_eq!(state.root_marker(Side::Target).unwrap(), source);
+    let reversed = state.conflicts().unwrap().pop().unwrap();
+    assert_eq!(
+        (reversed.source, reversed.target),
+        (conflict.target, conflict.source)
+    );
+}
+
+#[test]
+fn only_one_run_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let state = PairState::open(dir.path(), PAIR).unwrap();
+    let error = PairState::open(dir.path(), REVERSED).unwrap_err();
+    assert!(matches!(error, StateError::Locked(_)), "{error}");
+    drop(state);
+    PairState::open(dir.path(), REVERSED).unwrap();
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_a_newer_one_refused() {
+    let dir = TempDir::new().unwrap();
+    drop(PairState::open(dir.path(), PAIR).unwrap());
+    let file = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "db"))
+        .unwrap();
+    std::fs::write(
+        &file,
+        "this is no database, however long it goes on".repeat(100),
+    )
+    .unwrap();
+    let state = PairState::open(dir.path(), PAIR).unwrap();
+    assert!(state.is_empty().unwrap());
+    assert!(state.set_aside().unwrap().exists());
+    state
+        .db()
+        .execute_batch("PRAGMA user_version = 99")
+        .unwrap();
+    drop(state);
+    let error = PairState::open(dir.path(), PAIR).unwrap_err();
+    assert!(
+        matches!(error, StateError::Newer { version: 99, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_rehearsal_leaves_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    put(&mut state, &[row("a", "1")]);
+    state.begin_rehearsal().unwrap();
+    put(&mut state, &[row("b", "2")]);
+    state
+        .apply(&[RowChange::Delete(Key::file(path("a")))])
+        .unwrap();
+    assert_eq!(keys(&state), ["b"]);
+    state.end_rehearsal().unwrap();
+    assert_eq!(keys(&state), ["a"]);
+}
+
+#[test]
+fn moves_are_found_by_content_and_by_file_id() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    put(&mut state, &[row("a", "1"), row("b", "2")]);
+    state.index().unwrap();
+    let found = state.rows_with_hash(&ContentHash::of(b"2"), 9).unwrap();
+    assert_eq!(found, [row("b", "2")]);
+    let time = Timestamp { secs: -5, nanos: 7 };
+    let by_id = |side, id, size| {
+        state
+            .rows_with_file_id(side, FileId(id), size, time)
+            .unwrap()
+            .len()
+    };
+    assert_eq!(by_id(Side::Source, u64::MAX, 3), 2);
+    assert_eq!(by_id(Side::Target, u64::MAX, 3), 0);
+    assert_eq!(by_id(Side::Target, 2, 4), 0);
+}
+
+fn expected(content: &str) -> Expected {
+    Expected {
+        kind: Kind::File,
+        token: None,
+        hash: Some(ContentHash::of(content.as_bytes())),
+        link: None,
+    }
+}
+
+fn meta(kind: Kind) -> Box<Meta> {
+    Box::new(Meta {
+        kind,
+        size: 0,
+        mtime: None,
+        mode: None,
+        token: Token::new("t"),
+        settled: true,
+        file_id: None,
+        hash: None,
+        link: None,
+    })
+}
+
+fn pending(at: &str, action: PendingAction, content: Option<&str>) -> Pending {
+    Pending {
+        id: 0,
+        path: path(at),
+        side: Side::Target,
+        action,
+        hash: content.map(|content| ContentHash::of(content.as_bytes())),
+        group: None,
+    }
+}
+
+fn remove_file(at: &str, content: &str) -> Pending {
+    pending(
+        at,
+        PendingAction::RemoveFile(expected(content)),
+        Some(content),
+    )
+}
+
+fn remove_folder(at: &str) -> Pending {
+    pending(at, PendingAction::RemoveFolder(meta(Kind::Folder)), None)
+}
+
+#[test]
+fn folders_are_removed_deepest_first_page_by_page() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    let folders = ["a", "a/b", "a/b/c", "a-", "z"].map(remove_folder);
+    state.add_pending(&folders).unwrap();
+    let (mut last, mut seen) = (None, Vec::new());
+    loop {
+        let page = state
+            .pending(PendingStage::RemoveFolders, last.as_ref(), 2)
+            .unwrap();
+        let Some(end) = page.last() else { break };
+        last = Some(end.clone());
+        seen.extend(page.iter().map(|one| one.path.as_str().to_owned()));
+    }
+    assert_eq!(seen, ["z", "a/b/c", "a/b", "a", "a-"]);
+}
+
+#[test]
+fn what_survives_keeps_the_folders_above_it_and_no_others() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    state
+        .add_pending(&["a", "a/b", "a/b/c", "a/x"].map(remove_folder))
+        .unwrap();
+    let kept = state.keep_folders(&path("a/b/file")).unwrap();
+    let kept: Vec<_> = kept.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(kept, ["a", "a/b"]);
+    let left = state.pending(PendingStage::RemoveFolders, None, 9).unwrap();
+    let left: Vec<_> = left.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(left, ["a/x", "a/b/c"]);
+}
+
+#[test]
+fn a_removal_is_claimed_once() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    state
+        .add_pending(&[remove_file("a", "1"), remove_file("b", "2")])
+        .unwrap();
+    let hash = ContentHash::of(b"1");
+    assert!(state.claim_removal(Side::Source, &hash).unwrap().is_none());
+    let claimed = state.claim_removal(Side::Target, &hash).unwrap().unwrap();
+    assert_eq!(claimed.path.as_str(), "a");
+    assert!(state.claim_removal(Side::Target, &hash).unwrap().is_none());
+    assert_eq!(
+        state
+            .pending(PendingStage::RemoveFiles, None, 9)
+            .unwrap()
+            .len(),
+        1
+    );
+    state.unclaim_removal(claimed.id).unwrap();
+    assert_eq!(
+        state
+            .pending(PendingStage::RemoveFiles, None, 9)
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn lost_is_what_would_exist_nowhere() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    let rows = [
+        row("a", "1"),
+        row("b", "1"),
+        row("c", "2"),
+        row("d", "3"),
+        row("e", "3"),
+    ];
+    put(&mut state, &rows);
+    let lost = |state: &PairState| state.lost_contents(Side::Target).unwrap();
+    // A second copy stays.
+    state.add_pending(&[remove_file("a", "1")]).unwrap();
+    assert_eq!(lost(&state), 0);
+    // The last copy, and both copies of one content: two contents.
+    let more = [
+        remove_file("c", "2"),
+        remove_file("d", "3"),
+        remove_file("e", "3"),
+    ];
+    state.add_pending(&more).unwrap();
+    assert_eq!(lost(&state), 2);
+    // A creation brings one back.
+    let creation = pending("new", PendingAction::Create(meta(Kind::File)), Some("2"));
+    state.add_pending(&[creation]).unwrap();
+    assert_eq!(lost(&state), 1);
+    assert_eq!(state.lost_contents(Side::Source).unwrap(), 0);
+}

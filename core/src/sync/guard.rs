@@ -1,0 +1,108 @@
+//! What must hold before a run may begin.
+
+use super::{SyncError, SyncErrorClass, SyncJob};
+use crate::model::{Direction, Side, Sides};
+use crate::state::PairState;
+
+/// Refuses two storages that are the same or lie in each other, and those whose compare-and-swap is too weak.
+pub(super) fn check_pair(job: &SyncJob) -> Result<(), SyncError> {
+    let identities = job.storages.as_ref().map(|storage| storage.identity());
+    if identities.source == identities.target {
+        return Err(SyncError::new(
+            SyncErrorClass::Nested,
+            format!(
+                "source and target are the same storage, {}; name two different ones",
+                job.storages.source.location()
+            ),
+        ));
+    }
+    for side in Side::BOTH {
+        if lies_within(identities[side], identities[side.other()]) {
+            return Err(SyncError::new(
+                SyncErrorClass::Nested,
+                format!(
+                    "the {side} {} lies inside the {} {}; choose folders that do not hold each other",
+                    job.storages[side].location(),
+                    side.other(),
+                    job.storages[side.other()].location()
+                ),
+            ));
+        }
+    }
+    check_grades(job)
+}
+
+/// Identities of hierarchical storages are paths: one lies in another if it goes on from it after a `/`.
+fn lies_within(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer.trim_end_matches('/'))
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn check_grades(job: &SyncJob) -> Result<(), SyncError> {
+    for side in written_sides(job) {
+        let capabilities = job.storages[side].capabilities();
+        let location = job.storages[side].location();
+        if !capabilities.writable {
+            return Err(SyncError::new(
+                SyncErrorClass::Usage,
+                format!(
+                    "the {side} {location} cannot be written; make it the source of a one-way run"
+                ),
+            ));
+        }
+        if capabilities.cas < job.options.require_cas {
+            return Err(SyncError::new(
+                SyncErrorClass::WeakCas,
+                format!(
+                    "the {side} {location} can only compare and swap as `{:?}`, `{:?}` is required; lower --require-cas to accept that",
+                    capabilities.cas, job.options.require_cas
+                )
+                .to_lowercase(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The sides that this job may write to. One-way and mirror never write to the source.
+pub(super) fn written_sides(job: &SyncJob) -> impl Iterator<Item = Side> + use<> {
+    let two_way = job.options.direction == Direction::TwoWay;
+    Side::BOTH
+        .into_iter()
+        .filter(move |&side| two_way || side == Side::Target)
+}
+
+/// What is behind each root now.
+pub(super) async fn root_markers(job: &SyncJob) -> Result<Sides<String>, SyncError> {
+    let (source, target) = tokio::join!(
+        job.storages.source.root_marker(),
+        job.storages.target.root_marker()
+    );
+    Ok(Sides::new(source?, target?))
+}
+
+/// Refuses a root behind which there is another file system than before.
+pub(super) fn check_roots(
+    job: &SyncJob,
+    state: &PairState,
+    markers: &Sides<String>,
+) -> Result<(), SyncError> {
+    if job.options.accept_new_filesystem {
+        return Ok(());
+    }
+    for side in Side::BOTH {
+        let known = state.root_marker(side)?;
+        if known.is_some_and(|known| known != markers[side]) {
+            return Err(SyncError::new(
+                SyncErrorClass::RootChanged,
+                format!(
+                    "another file system than at the last run is behind the {side} {}: nothing was changed; mount the right one, \
+                     or run with --accept-new-filesystem if it was moved on purpose",
+                    job.storages[side].location()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}

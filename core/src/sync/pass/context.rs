@@ -1,0 +1,98 @@
+//! What all parts of a pass share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::tally::Tally;
+use crate::model::{Side, Sides, SyncPath};
+use crate::reconcile::Policy;
+use crate::state::PairState;
+use crate::storage::{ErrorKind, StorageError, WriteSession};
+use crate::sync::{SyncError, SyncJob};
+
+/// What all parts of a pass share.
+#[derive(Debug)]
+pub(in crate::sync) struct Context {
+    pub(in crate::sync) job: SyncJob,
+    pub(in crate::sync) policy: Policy,
+    /// The sessions that are written through; in a dry run they touch nothing. `None`: this side is never written.
+    pub(in crate::sync) sessions: Sides<Option<Arc<dyn WriteSession>>>,
+    /// Whether the baseline held anything at the start: without it there are no moves.
+    pub(in crate::sync) has_baseline: bool,
+    state: Arc<Mutex<PairState>>,
+    tally: Mutex<Tally>,
+}
+
+impl Context {
+    pub(in crate::sync) fn new(
+        job: SyncJob,
+        sessions: Sides<Option<Arc<dyn WriteSession>>>,
+        state: Arc<Mutex<PairState>>,
+    ) -> Result<Self, SyncError> {
+        let has_baseline = !lock(&state).is_empty()?;
+        let policy = job.options.direction.into();
+        Ok(Self {
+            job,
+            policy,
+            sessions,
+            has_baseline,
+            state,
+            tally: Mutex::new(Tally::default()),
+        })
+    }
+
+    /// The baseline; held for short, never across an await.
+    pub(in crate::sync) fn state(&self) -> MutexGuard<'_, PairState> {
+        lock(&self.state)
+    }
+
+    pub(in crate::sync) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the pass has done and found; the pass is over.
+    pub(in crate::sync) fn take_tally(&self) -> Tally {
+        std::mem::take(&mut *self.tally())
+    }
+
+    /// The session that writes to `side`.
+    pub(super) fn session(&self, side: Side) -> Result<&Arc<dyn WriteSession>, StorageError> {
+        self.sessions[side].as_ref().ok_or_else(|| {
+            StorageError::new(
+                ErrorKind::Unsupported,
+                "write",
+                "this run never writes to this side",
+            )
+            .on(self.job.storages[side].location())
+        })
+    }
+
+    /// Files an error of one path: one that only says that the path moved on is left for the next pass, others are problems.
+    pub(super) fn file_error(&self, side: Side, path: &SyncPath, error: &StorageError) {
+        let mut tally = self.tally();
+        match error.kind() {
+            ErrorKind::Busy
+            | ErrorKind::Changed
+            | ErrorKind::NotFound
+            | ErrorKind::NoParent
+            | ErrorKind::NotEmpty => {
+                tally.unfinished(path, error, self.job.storages[side].location());
+            }
+            _ => tally.problem(path, error, self.job.storages[side].location()),
+        }
+    }
+
+    pub(super) fn check_cancelled(&self) -> Result<(), SyncError> {
+        if self.job.cancel.is_cancelled() {
+            return Err(SyncError::new(
+                crate::sync::SyncErrorClass::Cancelled,
+                "the run was stopped; what was done so far is recorded, the next run carries on",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn lock(state: &Mutex<PairState>) -> MutexGuard<'_, PairState> {
+    // Every change of the state is a transaction: a panic in between leaves it whole.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,398 @@
+//! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
+
+use super::Pass;
+use super::item::Item;
+use super::node::{Found, Node};
+use super::publish::{NewFolder, commit, finish_folder, flush};
+use crate::model::{Key, Kind, Side, Sides};
+use crate::reconcile::{BudgetVerdict, Losses, ModePlan, Policy, Verdict, judge_losses};
+use crate::state::{
+    BaselineRow, GroupEnd, Pending, PendingAction, PendingStage, RowChange, SideRecord,
+};
+use crate::storage::{Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult};
+use crate::sync::progress::Phase;
+use crate::sync::{SyncError, SyncErrorClass};
+
+/// How many held back things are taken up at once.
+const PAGE: u32 = 1024;
+
+impl Pass {
+    pub(super) async fn finish(mut self) -> Result<(), SyncError> {
+        self.context.job.progress.enter(Phase::Finishing);
+        self.pipeline.complete().await?;
+        self.settle_groups()?;
+        if self.cut_short {
+            self.context.state().drop_removals()?;
+            self.context.state().end_all_groups()?;
+        }
+        self.create_or_move().await?;
+        let exceeded = self.judge_budget()?;
+        self.remove_files().await?;
+        self.remove_folders().await?;
+        self.create_in_groups().await?;
+        self.set_folder_modes().await?;
+        match exceeded {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Which changes of type happen.
+    fn settle_groups(&self) -> Result<(), SyncError> {
+        let state = self.context.state();
+        state.drop_ended_groups()?;
+        let mut tally = self.context.tally();
+        for (_, conflict) in state.groups(Some(GroupEnd::Conflict))? {
+            tally.conflict(conflict);
+        }
+        if self.context.policy == Policy::OneWay {
+            for (_, conflict) in state
+                .groups(None)?
+                .into_iter()
+                .filter(|(from, _)| *from == Side::Target)
+            {
+                if let Ok(path) = crate::model::SyncPath::new(conflict.path) {
+                    tally.drift(&path, "it was changed on the target");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn page(
+        &self,
+        stage: PendingStage,
+        after: Option<&Pending>,
+    ) -> Result<Vec<Pending>, SyncError> {
+        self.context.check_cancelled()?;
+        Ok(self.context.state().pending(stage, after, PAGE)?)
+    }
+
+    /// New files whose content may have been elsewhere: renamed if that place was given up, copied if not.
+    async fn create_or_move(&mut self) -> Result<(), SyncError> {
+        let mut last = None;
+        loop {
+            let page = self.page(PendingStage::Create, last.as_ref())?;
+            let Some(end) = page.last().cloned() else {
+                break;
+            };
+            last = Some(end);
+            for side in Side::BOTH {
+                let mine = page
+                    .iter()
+                    .filter(|one| one.side == side && one.group.is_none());
+                self.create_or_move_on(side, mine.cloned().collect())
+                    .await?;
+            }
+        }
+        self.settle().await?;
+        self.pipeline.complete().await
+    }
+
+    async fn create_or_move_on(
+        &mut self,
+        to: Side,
+        creations: Vec<Pending>,
+    ) -> Result<(), SyncError> {
+        let can_rename = self.context.job.storages[to].capabilities().rename;
+        let mut moves = Vec::new();
+        for creation in creations {
+            let claimed = match &creation.hash {
+                Some(hash) if can_rename => self.context.state().claim_removal(to, hash)?,
+                _ => None,
+            };
+            match claimed {
+                Some(removal) => moves.push((creation, removal)),
+                None => self.copy(creation).await?,
+            }
+        }
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let results = self.rename_all(to, &moves).await;
+        let mut rows = Vec::new();
+        for ((creation, removal), result) in moves.into_iter().zip(results) {
+            match result {
+                Ok(published) => {
+                    rows.extend(self.moved(to, &creation, &removal, published).await);
+                }
+                // Whatever is there now: the removal is tried by itself, the creation is a copy.
+                Err(_) => {
+                    self.context.state().unclaim_removal(removal.id)?;
+                    self.copy(creation).await?;
+                }
+            }
+        }
+        flush(&self.context).await?;
+        commit(&self.context, rows).await
+    }
+
+    async fn rename_all(
+        &self,
+        to: Side,
+        moves: &[(Pending, Pending)],
+    ) -> Vec<StorageResult<Published>> {
+        let requests = moves.iter().filter_map(|(creation, removal)| {
+            let PendingAction::RemoveFile(expected) = &removal.action else {
+                return None;
+            };
+            Some(RenameRequest {
+                from: removal.path.clone(),
+                expected: expected.clone(),
+                to: creation.path.clone(),
+            })
+        });
+        match self.context.session(to) {
+            Ok(session) => session.rename(requests.collect()).await,
+            Err(error) => moves.iter().map(|_| Err(error.repeat())).collect(),
+        }
+    }
+
+    async fn moved(
+        &self,
+        to: Side,
+        creation: &Pending,
+        removal: &Pending,
+        mut published: Published,
+    ) -> Vec<RowChange> {
+        let PendingAction::Create(meta) = &creation.action else {
+            return Vec::new();
+        };
+        self.context.tally().changes[to].renamed += 1;
+        self.context.job.progress.did(1, 0);
+        if let (Some(wanted), Some(has)) = (meta.mode, published.mode)
+            && wanted != has
+        {
+            let expected = Expected {
+                kind: meta.kind,
+                token: Some(published.token.clone()),
+                hash: creation.hash,
+                link: meta.link.clone(),
+            };
+            let set = match self.context.session(to) {
+                Ok(session) => session.set_mode(&creation.path, &expected, wanted).await,
+                Err(error) => Err(error.repeat()),
+            };
+            match set {
+                Ok(set) => published = set,
+                Err(error) => self.context.file_error(to, &creation.path, &error),
+            }
+        }
+        let mut sides = Sides::new(SideRecord::of(meta), SideRecord::of(meta));
+        sides[to] = SideRecord {
+            token: published.token,
+            settled: published.settled,
+            file_id: published.file_id,
+            size: meta.size,
+            mtime: published.mtime,
+            mode: published.mode,
+        };
+        sides[to.other()].mode = published.mode.and(meta.mode);
+        vec![
+            RowChange::Delete(Key::file(removal.path.clone())),
+            RowChange::Put(BaselineRow {
+                path: creation.path.clone(),
+                kind: meta.kind,
+                hash: creation.hash,
+                link: meta.link.clone(),
+                sides,
+            }),
+        ]
+    }
+
+    /// Sends a held back creation through the pipeline.
+    async fn copy(&mut self, creation: Pending) -> Result<(), SyncError> {
+        let PendingAction::Create(meta) = creation.action else {
+            return Ok(());
+        };
+        let to = creation.side;
+        let mut node = Node::new(creation.path, self.context.job.options.checksum);
+        let mode = meta.mode;
+        node.found[to.other()] = Found::There(*meta);
+        let mut plan = ModePlan::default();
+        plan.set[to] = mode;
+        let verdict = Verdict::Update { to, modes: plan };
+        // A master decides for the side that has it, whatever the run's policy: the decision was made.
+        let policy = Policy::Master(to.other());
+        let mut item = Item::new(node, policy, verdict, Default::default());
+        item.not_moved = true;
+        let done = self.pipeline.push(item).await?;
+        self.absorb(done)?;
+        self.pipeline.publish_if_full().await
+    }
+
+    /// Whether the removals may be carried out; if not they are dropped.
+    fn judge_budget(&self) -> Result<Option<SyncError>, SyncError> {
+        let state = self.context.state();
+        for side in Side::BOTH {
+            if self.emptied == Some(side.other()) {
+                continue;
+            }
+            let lost = state.lost_contents(side)?;
+            let losses = Losses {
+                side,
+                lost,
+                files: self.baseline_files,
+            };
+            if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
+                continue;
+            }
+            state.drop_removals()?;
+            state.end_all_groups()?;
+            return Ok(Some(SyncError::new(
+                SyncErrorClass::DeleteBudget,
+                format!(
+                    "{lost} different contents would be lost on the {side} {}, of {} files: no removal was carried out; \
+                     if that is meant, run again with a higher --max-delete",
+                    self.context.job.storages[side].location(),
+                    self.baseline_files
+                ),
+            )));
+        }
+        Ok(None)
+    }
+
+    async fn remove_files(&mut self) -> Result<(), SyncError> {
+        let mut last = None;
+        loop {
+            let page = self.page(PendingStage::RemoveFiles, last.as_ref())?;
+            let Some(end) = page.last().cloned() else {
+                return Ok(());
+            };
+            last = Some(end);
+            let mut sides = Sides::<Vec<(Pending, Expected)>>::default();
+            for one in page {
+                if let PendingAction::RemoveFile(expected) = &one.action {
+                    let expected = expected.clone();
+                    sides[one.side].push((one, expected));
+                }
+            }
+            for side in Side::BOTH {
+                self.remove_all(side, std::mem::take(&mut sides[side]))
+                    .await?;
+            }
+        }
+    }
+
+    /// Folders, deepest first. Those in one call do not lie in each other.
+    async fn remove_folders(&mut self) -> Result<(), SyncError> {
+        let mut last = None;
+        loop {
+            let page = self.page(PendingStage::RemoveFolders, last.as_ref())?;
+            let Some(end) = page.last().cloned() else {
+                return Ok(());
+            };
+            last = Some(end);
+            let mut together: Vec<(Pending, Expected)> = Vec::new();
+            for one in page {
+                let PendingAction::RemoveFolder(meta) = &one.action else {
+                    continue;
+                };
+                let apart = together.last().is_none_or(|(before, _)| {
+                    before.side == one.side && !before.path.is_within(&one.path)
+                });
+                if !apart {
+                    let side = together[0].0.side;
+                    self.remove_all(side, std::mem::take(&mut together)).await?;
+                }
+                let expected = Expected::of(meta, None);
+                together.push((one, expected));
+            }
+            if let Some((first, _)) = together.first() {
+                let side = first.side;
+                self.remove_all(side, together).await?;
+            }
+        }
+    }
+
+    async fn remove_all(
+        &mut self,
+        side: Side,
+        all: Vec<(Pending, Expected)>,
+    ) -> Result<(), SyncError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let requests = all.iter().map(|(one, expected)| RemoveRequest {
+            path: one.path.clone(),
+            expected: expected.clone(),
+        });
+        let results = match self.context.session(side) {
+            Ok(session) => session.remove(requests.collect()).await,
+            Err(error) => all.iter().map(|_| Err(error.repeat())).collect(),
+        };
+        let mut rows = Vec::new();
+        for ((one, expected), result) in all.into_iter().zip(results) {
+            match result {
+                Ok(()) => {
+                    self.context.tally().changes[side].removed += 1;
+                    self.context.job.progress.did(1, 0);
+                    let folder = expected.kind == Kind::Folder;
+                    rows.push(RowChange::Delete(Key {
+                        path: one.path,
+                        folder,
+                    }));
+                }
+                Err(error) => self.context.file_error(side, &one.path, &error),
+            }
+        }
+        flush(&self.context).await?;
+        commit(&self.context, rows).await
+    }
+
+    /// What took the place of something else's type.
+    async fn create_in_groups(&mut self) -> Result<(), SyncError> {
+        let mut last = None;
+        loop {
+            let page = self.page(PendingStage::CreateFolders, last.as_ref())?;
+            let Some(end) = page.last().cloned() else {
+                break;
+            };
+            last = Some(end);
+            for one in page {
+                if let PendingAction::CreateFolder(like) = one.action {
+                    let folder = NewFolder {
+                        path: one.path,
+                        to: one.side,
+                        like: *like,
+                    };
+                    self.pipeline.batch.folders.push(folder);
+                }
+            }
+            self.pipeline.publish_if_full().await?;
+        }
+        let mut last = None;
+        loop {
+            let page = self.page(PendingStage::Create, last.as_ref())?;
+            let Some(end) = page.last().cloned() else {
+                break;
+            };
+            last = Some(end);
+            for one in page.into_iter().filter(|one| one.group.is_some()) {
+                self.copy(one).await?;
+            }
+        }
+        self.settle().await?;
+        self.pipeline.complete().await
+    }
+
+    async fn set_folder_modes(&mut self) -> Result<(), SyncError> {
+        let mut last = None;
+        loop {
+            let page = self.page(PendingStage::FolderModes, last.as_ref())?;
+            let Some(end) = page.last().cloned() else {
+                return Ok(());
+            };
+            last = Some(end);
+            let mut rows = Vec::new();
+            for one in page {
+                if let PendingAction::FolderMode(expected, mode) = &one.action {
+                    let row = finish_folder(&self.context, &one.path, one.side, expected, *mode);
+                    rows.extend(row.await);
+                }
+            }
+            flush(&self.context).await?;
+            commit(&self.context, rows).await?;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The folders that are open in the merge: what they mean for what is in them. Its size is the depth of the tree.
+
+use super::item::Place;
+use crate::model::{Meta, Side, SyncPath};
+use crate::reconcile::Policy;
+
+/// An open folder, or a path whose inside matters.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) path: SyncPath,
+    /// Nothing inside is touched or reported: it is unknown or left alone on a side, or part of a conflict.
+    pub(super) closed: bool,
+    /// What is inside belongs to this change of type.
+    pub(super) group: Option<(SyncPath, Side)>,
+    /// The side that does not have the folder and did not get it, with the folder on the other.
+    pub(super) lacking: Option<(Side, Meta)>,
+    /// Another policy inside.
+    pub(super) policy: Option<Policy>,
+}
+
+impl Frame {
+    pub(super) fn new(path: SyncPath) -> Self {
+        Self {
+            path,
+            closed: false,
+            group: None,
+            lacking: None,
+            policy: None,
+        }
+    }
+}
+
+/// The open folders, outermost first.
+#[derive(Debug, Default)]
+pub(super) struct Frames(Vec<Frame>);
+
+impl Frames {
+    /// Closes what does not hold `path`.
+    pub(super) fn enter(&mut self, path: &SyncPath) {
+        while self
+            .0
+            .last()
+            .is_some_and(|frame| !path.is_within(&frame.path))
+        {
+            self.0.pop();
+        }
+    }
+
+    pub(super) fn open(&mut self, frame: Frame) {
+        self.0.push(frame);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.iter().any(|frame| frame.closed)
+    }
+
+    pub(super) fn policy(&self) -> Option<Policy> {
+        self.0.iter().rev().find_map(|frame| frame.policy)
+    }
+
+    /// The change of type that the current place lies in.
+    pub(super) fn group(&self) -> Option<&(SyncPath, Side)> {
+        self.0.iter().find_map(|frame| frame.group.as_ref())
+    }
+
+    /// What a path takes along from here.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            group: self.group().map(|(path, _)| path.clone()),
+            lacking: self
+                .0
+                .iter()
+                .filter_map(|frame| {
+                    let (side, meta) = frame.lacking.as_ref()?;
+                    Some((frame.path.clone(), *side, meta.clone()))
+                })
+                .collect(),
+        }
+    }
+
+    /// Nothing inside the folder at `path` is touched.
+    pub(super) fn close(&mut self, path: &SyncPath) {
+        for frame in self.0.iter_mut().filter(|frame| frame.path == *path) {
+            frame.closed = true;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What is held back until every listing has ended.
+
+use super::Pass;
+use super::item::Item;
+use super::node::Node;
+use crate::model::{ContentHash, Kind, Side};
+use crate::reconcile::Policy;
+use crate::state::{Pending, PendingAction};
+use crate::sync::SyncError;
+
+impl Pass {
+    /// Whether a new file carries the id, size and time of a file that the baseline knows under another path.
+    pub(super) fn may_be_moved(&self, node: &Node, to: Side) -> Result<bool, SyncError> {
+        Ok(self.known_elsewhere(node, to)?.is_some())
+    }
+
+    fn known_elsewhere(&self, node: &Node, to: Side) -> Result<Option<ContentHash>, SyncError> {
+        let from = to.other();
+        if !self.context.has_baseline || node.base.is_some() || node.found[to].meta().is_some() {
+            return Ok(None);
+        }
+        let Some(meta) = node.found[from]
+            .meta()
+            .filter(|meta| meta.kind == Kind::File)
+        else {
+            return Ok(None);
+        };
+        let (Some(id), Some(mtime), true) = (meta.file_id, meta.mtime, meta.settled) else {
+            return Ok(None);
+        };
+        let rows = self
+            .context
+            .state()
+            .rows_with_file_id(from, id, meta.size, mtime)?;
+        Ok(rows
+            .into_iter()
+            .find(|row| row.path != node.path)
+            .and_then(|row| row.hash))
+    }
+
+    fn hold_back(
+        &mut self,
+        item: &Item,
+        side: Side,
+        action: PendingAction,
+    ) -> Result<(), SyncError> {
+        let hash = match &action {
+            PendingAction::RemoveFile(expected) => expected.hash,
+            PendingAction::Create(_) => match item.node.hash(side.other()) {
+                Some(hash) => Some(hash),
+                None => self.known_elsewhere(&item.node, side)?,
+            },
+            _ => None,
+        };
+        let pending = Pending {
+            id: 0,
+            path: item.node.path.clone(),
+            side,
+            action,
+            hash,
+            group: item.place.group.clone(),
+        };
+        Ok(self.context.state().add_pending(&[pending])?)
+    }
+
+    pub(super) fn hold_back_removal(&mut self, item: &Item, on: Side) -> Result<(), SyncError> {
+        let (Some(meta), Some(expected)) = (item.node.found[on].meta(), item.node.expected(on))
+        else {
+            return Ok(());
+        };
+        let action = match meta.kind {
+            Kind::Folder => PendingAction::RemoveFolder(Box::new(meta.clone())),
+            _ => PendingAction::RemoveFile(expected),
+        };
+        self.hold_back(item, on, action)
+    }
+
+    pub(super) fn hold_back_creation(&mut self, item: &Item, to: Side) -> Result<(), SyncError> {
+        let Some(meta) = item.node.found[to.other()].meta() else {
+            return Ok(());
+        };
+        let meta = Box::new(meta.clone());
+        let action = match meta.kind {
+            Kind::Folder => PendingAction::CreateFolder(meta),
+            _ => PendingAction::Create(meta),
+        };
+        self.hold_back(item, to, action)
+    }
+
+    pub(super) fn hold_back_retype(&mut self, item: &Item, from: Side) -> Result<(), SyncError> {
+        if item.policy == Policy::OneWay && from == Side::Target {
+            return Ok(());
+        }
+        let mut item = Item::new(
+            Node {
+                path: item.node.path.clone(),
+                base: item.node.base.clone(),
+                found: item.node.found.clone(),
+                hashes: item.node.hashes,
+                checksum: item.node.checksum,
+            },
+            item.policy,
+            item.verdict,
+            item.place.clone(),
+        );
+        if item.place.group.is_none() {
+            item.place.group = Some(item.node.path.clone());
+        }
+        self.hold_back_removal(&item, from.other())?;
+        self.hold_back_creation(&item, from.other())
+    }
+}

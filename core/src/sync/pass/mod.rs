@@ -1,0 +1,495 @@
+//! A pass: both sides and the baseline are merged, decided path by path, and carried out.
+//!
+//! Creations and edits go to the [`pipeline`] as the merge meets them. Removals, possible moves and what belongs to a change of
+//! type are held back in the pair's database until every listing has ended ([`finish`]).
+
+mod context;
+mod finish;
+mod frames;
+mod hold;
+mod item;
+mod merge;
+mod node;
+mod pipeline;
+mod publish;
+mod resolve;
+mod tally;
+mod work;
+
+use std::sync::Arc;
+
+pub(super) use context::Context;
+pub(super) use tally::Tally;
+
+use frames::{Frame, Frames};
+use item::{Item, Place, Progressed};
+use merge::{Merge, Remark};
+use node::{Found, Node};
+use pipeline::Pipeline;
+use publish::{NewFolder, NewModes};
+
+use super::progress::Phase;
+use super::{SyncError, SyncErrorClass};
+use crate::model::{Kind, Side, Sides, SyncPath};
+use crate::reconcile::{Conflicting, Policy, Verdict};
+use crate::state::{GroupEnd, RowChange};
+use crate::storage::{ListRequest, Listing, Scope, StorageError};
+
+/// Looks at everything, or at one path and what is below it, and does what is to be done.
+pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Result<(), SyncError> {
+    context.state().clear_pending()?;
+    let baseline_files = context.state().count_files()?;
+    let listings = list(&context, scope.as_ref()).await?;
+    let mut merge = Merge::new(Arc::clone(&context), listings, scope.as_ref());
+    let emptied = if scope.is_none() {
+        refuse_emptied(&context, &mut merge).await?
+    } else {
+        None
+    };
+    let mut pass = Pass {
+        pipeline: Pipeline::new(Arc::clone(&context)),
+        context,
+        frames: Frames::default(),
+        cut_short: false,
+        emptied,
+        baseline_files,
+    };
+    pass.compare(&mut merge).await?;
+    pass.finish().await
+}
+
+async fn list(
+    context: &Context,
+    scope: Option<&SyncPath>,
+) -> Result<Sides<Box<dyn Listing>>, SyncError> {
+    let request = ListRequest {
+        scope: match scope {
+            None => Scope::Everything,
+            Some(path) => Scope::Subtrees(vec![path.clone()]),
+        },
+        filter: Arc::clone(&context.job.options.filter),
+        start_after: None,
+        spill_dir: context.job.state_dir.clone(),
+        cancel: context.job.cancel.clone(),
+    };
+    let storages = &context.job.storages;
+    let (source, target) = tokio::join!(
+        storages.source.list(request.clone()),
+        storages.target.list(request)
+    );
+    Ok(Sides::new(source?, target?))
+}
+
+/// A root that held something and lists nothing is more likely an accident than a wish.
+async fn refuse_emptied(context: &Context, merge: &mut Merge) -> Result<Option<Side>, SyncError> {
+    let nothing = merge.lists_nothing().await;
+    if !context.has_baseline || nothing.source == nothing.target {
+        return Ok(None);
+    }
+    let side = if nothing.source {
+        Side::Source
+    } else {
+        Side::Target
+    };
+    if context.job.options.allow_empty {
+        return Ok(Some(side));
+    }
+    Err(SyncError::new(
+        SyncErrorClass::RootEmptied,
+        format!(
+            "the {side} {} lists nothing, but it held files at the last run: nothing was changed; if it is not mounted, mount it; \
+             if it was emptied on purpose, run again with --allow-empty",
+            context.job.storages[side].location()
+        ),
+    ))
+}
+
+struct Pass {
+    context: Arc<Context>,
+    pipeline: Pipeline,
+    frames: Frames,
+    /// A listing ended in an error: nothing is removed in this pass.
+    cut_short: bool,
+    /// The side that lists nothing although the baseline held something, on purpose.
+    emptied: Option<Side>,
+    /// Files in the baseline when the pass began.
+    baseline_files: u64,
+}
+
+impl Pass {
+    async fn compare(&mut self, merge: &mut Merge) -> Result<(), SyncError> {
+        self.context.job.progress.enter(Phase::Comparing);
+        let mut seen = 0;
+        loop {
+            let node = merge.next().await?;
+            for remark in merge.take_remarks() {
+                self.note(remark)?;
+            }
+            let Some(node) = node else { break };
+            seen += 1;
+            if seen == 256 {
+                self.context.check_cancelled()?;
+                self.context.job.progress.saw(std::mem::take(&mut seen));
+            }
+            self.frames.enter(&node.path);
+            self.visit(node).await?;
+            self.pipeline.publish_if_full().await?;
+        }
+        self.context.job.progress.saw(seen);
+        self.settle().await
+    }
+
+    /// Waits for all chunks that are on their way.
+    async fn settle(&mut self) -> Result<(), SyncError> {
+        loop {
+            let done = self.pipeline.drain().await?;
+            if done.is_empty() {
+                return Ok(());
+            }
+            self.absorb(done)?;
+            self.pipeline.publish_if_full().await?;
+        }
+    }
+
+    fn note(&mut self, remark: Remark) -> Result<(), SyncError> {
+        let location = |side: Side| self.context.job.storages[side].location();
+        match remark {
+            Remark::UnknownInside(side, path, error) => {
+                self.context.tally().problem(&path, &error, location(side));
+                self.frames.close(&path);
+                self.context.state().keep_folders(&path)?;
+            }
+            Remark::UnknownAt(side, error) => {
+                let path = error.path().cloned().unwrap_or_else(SyncPath::root);
+                self.context.tally().problem(&path, &error, location(side));
+            }
+            Remark::Unrepresentable(side, parent, name, reason) => {
+                let error =
+                    StorageError::new(crate::storage::ErrorKind::Unrepresentable, "list", reason);
+                let path = parent.join(&name).unwrap_or_else(|_| parent.clone());
+                self.context.tally().problem(&path, &error, location(side));
+                self.context.state().keep_folders(&parent)?;
+            }
+            Remark::Skipped => self.context.tally().found.skipped += 1,
+            Remark::CutShort(side, error) => {
+                self.context.check_cancelled()?;
+                self.cut_short = true;
+                let path = error.path().cloned().unwrap_or_else(SyncPath::root);
+                self.context.tally().problem(&path, &error, location(side));
+            }
+        }
+        Ok(())
+    }
+
+    async fn visit(&mut self, mut node: Node) -> Result<(), SyncError> {
+        if node.is_untouched() {
+            return self.open_untouched(&node);
+        }
+        if self.frames.is_closed() {
+            return Ok(());
+        }
+        self.check_filesystem(&mut node);
+        self.excuse_missing_folder(&mut node);
+        let mut policy = self.frames.policy().unwrap_or(self.context.policy);
+        let mut verdict = self.decide_wished(&mut node, policy).await;
+        if let Verdict::Conflict(what) = verdict
+            && let Some(settled) = self.resolve(&mut node, what).await?
+        {
+            policy = settled;
+            verdict = node.decide(policy);
+        }
+        let place = self.frames.place();
+        self.open_frame(&node, verdict, policy)?;
+        let item = Item::new(node, policy, verdict, place);
+        if self.needs_work(&item)? {
+            let done = self.pipeline.push(item).await?;
+            return self.absorb(done);
+        }
+        self.apply(item)
+    }
+
+    fn open_untouched(&mut self, node: &Node) -> Result<(), SyncError> {
+        if node.found.source.is_folder() {
+            self.frames.open(Frame::new(node.path.clone()));
+        }
+        Ok(())
+    }
+
+    /// A folder that lies on another file system than when both sides agreed is unknown, with all that is in it.
+    fn check_filesystem(&self, node: &mut Node) {
+        let Some(base) = &node.base else { return };
+        if base.kind != Kind::Folder || self.context.job.options.accept_new_filesystem {
+            return;
+        }
+        for side in Side::BOTH {
+            let Some(meta) = node.found[side].meta() else {
+                continue;
+            };
+            if meta.kind != Kind::Folder || meta.token == base.sides[side].token {
+                continue;
+            }
+            let error = StorageError::new(
+                crate::storage::ErrorKind::Unavailable,
+                "list",
+                "another file system is mounted here than at the last run (or none any more); mount it, or run with \
+                 --accept-new-filesystem if it is meant to be so",
+            );
+            self.context.tally().problem(
+                &node.path,
+                &error,
+                self.context.job.storages[side].location(),
+            );
+            node.found[side] = Found::Unknown;
+        }
+    }
+
+    /// Where a storage has no empty folders an absent folder says nothing.
+    fn excuse_missing_folder(&self, node: &mut Node) {
+        for side in Side::BOTH {
+            let capable = self.context.job.storages[side].capabilities().empty_folders;
+            if !capable
+                && matches!(node.found[side], Found::Absent)
+                && node.found[side.other()].is_folder()
+            {
+                node.found[side] = Found::LeftAlone;
+            }
+        }
+    }
+
+    /// Whether content has to be read or copied for it.
+    fn needs_work(&self, item: &Item) -> Result<bool, SyncError> {
+        Ok(match item.verdict {
+            Verdict::Read(_) => true,
+            Verdict::Update { to, .. } => {
+                item.place.group.is_none()
+                    && !item.node.found[to.other()].is_folder()
+                    && !self.may_be_moved(&item.node, to)?
+            }
+            _ => false,
+        })
+    }
+
+    /// Opens the frame that the node's inside needs.
+    fn open_frame(
+        &mut self,
+        node: &Node,
+        verdict: Verdict,
+        policy: Policy,
+    ) -> Result<(), SyncError> {
+        let holds = Side::BOTH.iter().any(|&side| {
+            node.found[side].is_folder()
+                || matches!(node.found[side], Found::LeftAlone | Found::Unknown)
+        });
+        let was_folder = node
+            .base
+            .as_ref()
+            .is_some_and(|base| base.kind == Kind::Folder);
+        if !holds && !was_folder {
+            return Ok(());
+        }
+        let mut frame = Frame::new(node.path.clone());
+        if policy != self.context.policy {
+            frame.policy = Some(policy);
+        }
+        frame.closed = Side::BOTH.into_iter().any(|side| {
+            matches!(node.found[side], Found::Unknown | Found::LeftAlone)
+                && !self.only_lacks_folders(node, side)
+        });
+        match verdict {
+            Verdict::Conflict(Conflicting::Types) => frame.closed = true,
+            Verdict::Retype { from } => frame.group = Some((node.path.clone(), from)),
+            Verdict::Read(_) => {
+                frame.group = node.retyped().map(|from| (node.path.clone(), from));
+            }
+            Verdict::Remove { on } => {
+                let meta = node.found[on]
+                    .meta()
+                    .filter(|meta| meta.kind == Kind::Folder);
+                frame.lacking = meta.map(|meta| (on.other(), meta.clone()));
+            }
+            Verdict::Drift => {
+                frame.lacking = Side::BOTH.into_iter().find_map(|side| {
+                    let meta = node.found[side].meta()?;
+                    let lacks = matches!(node.found[side.other()], Found::Absent);
+                    lacks.then(|| (side.other(), meta.clone()))
+                });
+            }
+            _ => {}
+        }
+        if let Some((path, from)) = &frame.group
+            && self.frames.group().is_none()
+        {
+            let report = node.conflict(Conflicting::Types);
+            self.context.state().add_group(path, *from, &report)?;
+        } else {
+            frame.group = None;
+        }
+        self.frames.open(frame);
+        Ok(())
+    }
+
+    /// The side was found without the folder only because it keeps none.
+    fn only_lacks_folders(&self, node: &Node, side: Side) -> bool {
+        matches!(node.found[side], Found::LeftAlone)
+            && !self.context.job.storages[side].capabilities().empty_folders
+            && node.found[side.other()].is_folder()
+    }
+
+    fn absorb(&mut self, items: Vec<Item>) -> Result<(), SyncError> {
+        items.into_iter().try_for_each(|item| self.apply(item))
+    }
+
+    /// Hands a decided path to those who carry it out.
+    fn apply(&mut self, mut item: Item) -> Result<(), SyncError> {
+        match std::mem::replace(&mut item.progressed, Progressed::Decided) {
+            Progressed::Failed(side, error) => {
+                self.context.check_cancelled()?;
+                self.context.file_error(side, &item.node.path, &error);
+                let group = item.place.group.as_ref().unwrap_or(&item.node.path);
+                self.context.state().end_group(group, GroupEnd::Wait)?;
+                self.keep(&item.node.path, &item.place)
+            }
+            Progressed::Staged(staged) => {
+                let Verdict::Update { to, .. } = item.verdict else {
+                    return Ok(());
+                };
+                self.make_lacking(&item, to)?;
+                self.pipeline.batch.push_file(item, to, staged);
+                Ok(())
+            }
+            Progressed::MaybeMoved => {
+                let Verdict::Update { to, .. } = item.verdict else {
+                    return Ok(());
+                };
+                self.make_lacking(&item, to)?;
+                self.hold_back_creation(&item, to)
+            }
+            Progressed::Decided if item.place.group.is_some() => self.apply_in_group(item),
+            Progressed::Decided => self.apply_verdict(item),
+        }
+    }
+
+    fn apply_verdict(&mut self, item: Item) -> Result<(), SyncError> {
+        let node = &item.node;
+        match item.verdict {
+            Verdict::Nothing | Verdict::Read(_) => {}
+            Verdict::Forget => self.forget(node),
+            Verdict::Agreed(plan) => {
+                self.keep(&node.path, &item.place)?;
+                if plan.set != Sides::default() {
+                    self.pipeline.batch.modes.push(NewModes { item, plan });
+                } else if let Some(row) = node.agreed_row()
+                    && node.base.as_ref() != Some(&row)
+                {
+                    self.pipeline.batch.rows.push(RowChange::Put(row));
+                }
+            }
+            Verdict::Update { to, .. } => {
+                self.make_lacking(&item, to)?;
+                match node.found[to.other()].meta() {
+                    Some(like) if like.kind == Kind::Folder => {
+                        let folder = NewFolder {
+                            path: node.path.clone(),
+                            to,
+                            like: like.clone(),
+                        };
+                        self.pipeline.batch.folders.push(folder);
+                    }
+                    _ => self.hold_back_creation(&item, to)?,
+                }
+            }
+            Verdict::Remove { on } => self.hold_back_removal(&item, on)?,
+            Verdict::Retype { from } => self.hold_back_retype(&item, from)?,
+            Verdict::Conflict(what) => {
+                self.keep(&node.path, &item.place)?;
+                self.context.state().end_group(&node.path, GroupEnd::Told)?;
+                self.context.tally().conflict(node.conflict(what));
+            }
+            Verdict::Drift => {
+                // Below a folder that the target lacks, every path would say so again.
+                let told = item
+                    .place
+                    .lacking
+                    .iter()
+                    .any(|(_, side, _)| *side == Side::Target)
+                    && matches!(node.found.target, Found::Absent);
+                self.keep(&node.path, &item.place)?;
+                if !told {
+                    self.context.tally().drift(&node.path, drift_reason(node));
+                }
+            }
+            Verdict::Wait => self.keep(&node.path, &item.place)?,
+        }
+        Ok(())
+    }
+
+    /// Inside a change of type: what the other side did not change is held back with it; anything else makes it a conflict.
+    fn apply_in_group(&mut self, item: Item) -> Result<(), SyncError> {
+        let Some(group) = item.place.group.clone() else {
+            return Ok(());
+        };
+        let Some(from) = self.context.state().group_side(&group)? else {
+            return Ok(());
+        };
+        let other = from.other();
+        match item.verdict {
+            Verdict::Nothing | Verdict::Read(_) => Ok(()),
+            Verdict::Retype { from } => self.hold_back_retype(&item, from),
+            Verdict::Remove { on } if on == other => self.hold_back_removal(&item, on),
+            Verdict::Update { to, .. } if to == other => match item.node.found[from].meta() {
+                Some(_) => self.hold_back_creation(&item, to),
+                None => Ok(()),
+            },
+            // One-way: the target's own change of type is left alone, with what lies in it.
+            Verdict::Drift if from == Side::Target => Ok(()),
+            Verdict::Agreed(_) => Ok(()),
+            Verdict::Forget if matches!(item.policy, Policy::Master(_)) => {
+                self.forget(&item.node);
+                Ok(())
+            }
+            Verdict::Wait if matches!(item.node.found[other], Found::Unknown) => {
+                Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
+            }
+            _ => Ok(self.context.state().end_group(&group, GroupEnd::Conflict)?),
+        }
+    }
+
+    fn forget(&mut self, node: &Node) {
+        if let Some(base) = &node.base {
+            self.pipeline.batch.rows.push(RowChange::Delete(base.key()));
+        }
+    }
+
+    /// The path survives: the folders above it are not removed.
+    fn keep(&mut self, path: &SyncPath, place: &Place) -> Result<(), SyncError> {
+        if !place.lacking.is_empty() {
+            self.context.state().keep_folders(path)?;
+        }
+        Ok(())
+    }
+
+    /// Something is written to `to`: the folders above it are not removed, and are made there where they are lacking.
+    fn make_lacking(&mut self, item: &Item, to: Side) -> Result<(), SyncError> {
+        self.keep(&item.node.path, &item.place)?;
+        for (path, side, like) in &item.place.lacking {
+            if *side == to {
+                let folder = NewFolder {
+                    path: path.clone(),
+                    to,
+                    like: like.clone(),
+                };
+                self.pipeline.batch.folders.push(folder);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn drift_reason(node: &Node) -> &'static str {
+    match (&node.found.source, &node.found.target, &node.base) {
+        (_, Found::Absent, _) => "it was removed on the target",
+        (Found::Absent, _, None) => "it is on the target only",
+        (Found::Absent, _, Some(_)) => "it was removed on the source and changed on the target",
+        _ => "it was changed on the target",
+    }
+}

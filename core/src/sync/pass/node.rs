@@ -1,0 +1,214 @@
+//! One row a path: the baseline and both sides, joined.
+
+use crate::model::{Conflict, ConflictSide, ContentHash, Kind, Meta, Side, Sides, SyncPath};
+use crate::reconcile::{Base, Conflicting, Content, Item, Look, Policy, Verdict, reconcile};
+use crate::state::{BaselineRow, SideRecord};
+use crate::storage::{Expect, Expected};
+
+/// What a side's listing showed at a path.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// Nothing, and the listing got past it.
+    Absent,
+    /// An entry.
+    There(Meta),
+    /// It could not be found out.
+    Unknown,
+    /// Excluded, a special file, or a folder that the storage cannot show.
+    LeftAlone,
+}
+
+impl Found {
+    pub(super) fn meta(&self) -> Option<&Meta> {
+        match self {
+            Found::There(meta) => Some(meta),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        self.meta().is_some_and(|meta| meta.kind == Kind::Folder)
+    }
+}
+
+/// A path with all that is known of it.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) path: SyncPath,
+    pub(super) base: Option<BaselineRow>,
+    pub(super) found: Sides<Found>,
+    /// Hashes that were read in this pass.
+    pub(super) hashes: Sides<Option<ContentHash>>,
+    /// Tokens are not believed.
+    pub(super) checksum: bool,
+}
+
+impl Node {
+    pub(super) fn new(path: SyncPath, checksum: bool) -> Self {
+        Self {
+            path,
+            base: None,
+            found: Sides::new(Found::Absent, Found::Absent),
+            hashes: Sides::default(),
+            checksum,
+        }
+    }
+
+    /// Whether both sides are there with the tokens and modes of the baseline: nothing needs to be decided.
+    pub(super) fn is_untouched(&self) -> bool {
+        let Some(base) = &self.base else { return false };
+        !self.checksum
+            && Side::BOTH.iter().all(|&side| {
+                self.found[side].meta().is_some_and(|meta| {
+                    let was = &base.sides[side];
+                    meta.kind == base.kind
+                        && was.token == meta.token
+                        && was.settled
+                        && was.mode == meta.mode
+                        && (base.kind != Kind::File || base.hash.is_some())
+                        && (base.kind != Kind::Link || base.link == meta.link)
+                })
+            })
+    }
+
+    fn content(&self, side: Side, meta: &Meta) -> Content {
+        if let Some(hash) = self.hashes[side].or(meta.hash) {
+            return Content::Hash(hash);
+        }
+        match &self.base {
+            Some(base)
+                if !self.checksum
+                    && base.kind == Kind::File
+                    && base.hash.is_some()
+                    && base.sides[side].settled
+                    && base.sides[side].token == meta.token =>
+            {
+                Content::Same
+            }
+            _ => Content::Unread,
+        }
+    }
+
+    fn look(&self, side: Side) -> Look<'_> {
+        match &self.found[side] {
+            Found::Absent => Look::Absent,
+            Found::Unknown => Look::Unknown,
+            Found::LeftAlone => Look::LeftAlone,
+            Found::There(meta) => Look::There(Item {
+                kind: meta.kind,
+                content: self.content(side, meta),
+                size: meta.size,
+                link: meta.link.as_deref(),
+                mode: meta.mode,
+            }),
+        }
+    }
+
+    /// What is to be done here.
+    pub(super) fn decide(&self, policy: Policy) -> Verdict {
+        let base = self.base.as_ref().map(|row| Base {
+            kind: row.kind,
+            hash: row.hash,
+            link: row.link.as_deref(),
+            sizes: row.sides.as_ref().map(|side| side.size),
+            modes: row.sides.as_ref().map(|side| side.mode),
+        });
+        let looks = Sides::from_fn(|side| self.look(side));
+        reconcile(policy, base.as_ref(), looks.as_ref())
+    }
+
+    /// The hash of what `side` holds, if it is known.
+    pub(super) fn hash(&self, side: Side) -> Option<ContentHash> {
+        match self.content(side, self.found[side].meta()?) {
+            Content::Hash(hash) => Some(hash),
+            Content::Same => self.base.as_ref()?.hash,
+            Content::Unread => None,
+        }
+    }
+
+    /// What a change of `side` has to find there.
+    pub(super) fn expect(&self, side: Side) -> Expect {
+        match self.expected(side) {
+            Some(expected) => Expect::Is(expected),
+            None => Expect::Absent,
+        }
+    }
+
+    /// The version on `side`; `None` if nothing is there.
+    pub(super) fn expected(&self, side: Side) -> Option<Expected> {
+        let meta = self.found[side].meta()?;
+        let mut expected = Expected::of(meta, self.hash(side));
+        if expected.hash.is_none() {
+            // Nothing better is known: a master replaces what it need not read. It goes to the trash, whatever it is.
+            expected.token = Some(meta.token.clone());
+        }
+        Some(expected)
+    }
+
+    /// The types of both sides differ in a way that their insides are concerned: the side whose type changed.
+    pub(super) fn retyped(&self) -> Option<Side> {
+        let folders = Sides::from_fn(|side| self.found[side].is_folder());
+        let there = Sides::from_fn(|side| self.found[side].meta().is_some());
+        if !(there.source && there.target) || folders.source == folders.target {
+            return None;
+        }
+        let was_folder = self.base.as_ref()?.kind == Kind::Folder;
+        Some(if folders.source == was_folder {
+            Side::Target
+        } else {
+            Side::Source
+        })
+    }
+
+    /// The row that records that both sides agree on what they hold now. `None` unless both are there and equal is known.
+    pub(super) fn agreed_row(&self) -> Option<BaselineRow> {
+        let (source, target) = (self.found.source.meta()?, self.found.target.meta()?);
+        Some(BaselineRow {
+            path: self.path.clone(),
+            kind: source.kind,
+            hash: self.hash(Side::Source).or_else(|| self.hash(Side::Target)),
+            link: source.link.clone(),
+            sides: Sides::new(SideRecord::of(source), SideRecord::of(target)),
+        })
+    }
+
+    /// The conflict at this path, for the report.
+    pub(super) fn conflict(&self, what: Conflicting) -> Conflict {
+        let reason = match (what, &self.base) {
+            (Conflicting::Content, Some(_)) => "both sides changed it, differently",
+            (Conflicting::Content, None) => "both sides made it, differently",
+            (Conflicting::Types, _) => {
+                "a folder on one side and a file on the other, and both sides changed it"
+            }
+            (Conflicting::Modes, _) => "both sides changed the permissions, differently",
+        };
+        Conflict {
+            path: self.path.as_str().to_owned(),
+            reason: reason.to_owned(),
+            source: self.conflict_side(Side::Source),
+            target: self.conflict_side(Side::Target),
+            ancestor: self.base.as_ref().map(|row| ConflictSide {
+                kind: row.kind.name().to_owned(),
+                size: (row.kind == Kind::File).then_some(row.sides.source.size),
+                hash: row.hash,
+                link: row.link.as_deref().map(str::to_owned),
+                mtime: row.sides.source.mtime.map(|time| time.secs),
+            }),
+        }
+    }
+
+    fn conflict_side(&self, side: Side) -> Option<ConflictSide> {
+        let meta = self.found[side].meta()?;
+        Some(ConflictSide {
+            kind: meta.kind.name().to_owned(),
+            size: (meta.kind == Kind::File).then_some(meta.size),
+            hash: if meta.kind == Kind::File {
+                self.hash(side)
+            } else {
+                None
+            },
+            link: meta.link.as_deref().map(str::to_owned),
+            mtime: meta.mtime.map(|time| time.secs),
+        })
+    }
+}

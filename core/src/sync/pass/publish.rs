@@ -1,0 +1,373 @@
+//! A batch of changes becomes visible: folders, then files, then permission bits; then the baseline may record them.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::item::Item;
+use crate::model::{Kind, Meta, Mode, Side, Sides, SyncPath};
+use crate::reconcile::{Conflicting, ModePlan, Verdict};
+use crate::state::{BaselineRow, Pending, PendingAction, RowChange, SideRecord};
+use crate::storage::{
+    ErrorKind, Expected, Published, ReplaceRequest, Result, Staged, StorageError, WriteSession,
+};
+use crate::sync::SyncError;
+
+/// Published together: so much is at stake when the power goes, and so many folders are synced at once.
+const BATCH_ITEMS: usize = 2048;
+const BATCH_BYTES: u64 = 256 << 20;
+
+/// A folder to make on `to`.
+#[derive(Debug)]
+pub(super) struct NewFolder {
+    pub(super) path: SyncPath,
+    pub(super) to: Side,
+    /// The folder on the other side.
+    pub(super) like: Meta,
+}
+
+/// Permission bits to set where the content is agreed on.
+#[derive(Debug)]
+pub(super) struct NewModes {
+    pub(super) item: Item,
+    pub(super) plan: ModePlan,
+}
+
+/// Changes that are published together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) folders: Vec<NewFolder>,
+    pub(super) files: Vec<(Item, Side, Staged)>,
+    pub(super) modes: Vec<NewModes>,
+    /// What is agreed on without any change.
+    pub(super) rows: Vec<RowChange>,
+    bytes: u64,
+}
+
+/// What a published batch leaves to be done: rows for the baseline, once the names are durable.
+#[derive(Debug, Default)]
+pub(super) struct Aftermath {
+    pub(super) rows: Vec<RowChange>,
+}
+
+impl Batch {
+    pub(super) fn push_file(&mut self, item: Item, to: Side, staged: Staged) {
+        self.bytes += staged.size;
+        self.files.push((item, to, staged));
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.files.len() + self.folders.len() + self.modes.len() >= BATCH_ITEMS
+            || self.bytes >= BATCH_BYTES
+            || self.rows.len() >= 4 * BATCH_ITEMS
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+            && self.folders.is_empty()
+            && self.modes.is_empty()
+            && self.rows.is_empty()
+    }
+}
+
+/// Makes durable what was staged for this batch and published before it, records the earlier batch, publishes this one.
+pub(super) async fn publish(
+    context: Arc<Context>,
+    batch: Batch,
+    before: Aftermath,
+) -> Result<Aftermath, SyncError> {
+    if !batch.files.is_empty() || !before.rows.is_empty() {
+        flush(&context).await?;
+    }
+    let mut rows = before.rows;
+    let mut after = Aftermath::default();
+    rows.extend(batch.rows);
+    commit(&context, rows).await?;
+    for folder in batch.folders {
+        make_folder(&context, folder, &mut after).await?;
+    }
+    let mut sides = Sides::<Vec<(Item, Staged)>>::default();
+    for (item, to, staged) in batch.files {
+        sides[to].push((item, staged));
+    }
+    for side in Side::BOTH {
+        replace(&context, side, std::mem::take(&mut sides[side]), &mut after).await;
+    }
+    for modes in batch.modes {
+        set_modes(&context, modes, &mut after).await;
+    }
+    Ok(after)
+}
+
+/// Makes everything durable that was staged or published so far.
+pub(super) async fn flush(context: &Context) -> Result<(), SyncError> {
+    for session in Side::BOTH
+        .into_iter()
+        .filter_map(|side| context.sessions[side].as_ref())
+    {
+        session.flush().await?;
+    }
+    Ok(())
+}
+
+/// Records rows in the baseline; they are durable when this returns.
+pub(super) async fn commit(context: &Arc<Context>, rows: Vec<RowChange>) -> Result<(), SyncError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let context = Arc::clone(context);
+    let done = tokio::task::spawn_blocking(move || context.state().apply(&rows)).await;
+    match done {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(SyncError::new(
+            crate::sync::SyncErrorClass::State,
+            format!("recording the baseline failed: {panic}; report this as a bug"),
+        )),
+    }
+}
+
+fn record(meta: &Meta, published: &Published) -> SideRecord {
+    SideRecord {
+        token: published.token.clone(),
+        settled: published.settled,
+        file_id: published.file_id,
+        size: meta.size,
+        mtime: published.mtime,
+        mode: published.mode,
+    }
+}
+
+async fn make_folder(
+    context: &Context,
+    folder: NewFolder,
+    after: &mut Aftermath,
+) -> Result<(), SyncError> {
+    let NewFolder { path, to, like } = folder;
+    if !context.job.storages[to].capabilities().empty_folders {
+        // It comes with what is put into it.
+        return Ok(());
+    }
+    let made = match context.session(to) {
+        Ok(session) => session.make_folder(&path, like.mode).await,
+        Err(error) => Err(error),
+    };
+    let made = match made {
+        Ok(made) => made,
+        // It was made for the sake of something in it before its own turn came.
+        Err(error) if error.kind() == ErrorKind::Changed && is_folder(context, to, &path).await => {
+            return Ok(());
+        }
+        Err(error) => {
+            context.file_error(to, &path, &error);
+            return Ok(());
+        }
+    };
+    context.tally().changes[to].created += 1;
+    context.job.progress.did(1, 0);
+    let mut of_like = SideRecord::of(&like);
+    if let (Some(wanted), Some(has)) = (like.mode, made.mode)
+        && wanted != has
+    {
+        // Until the right mode is set the baseline says what was achieved, so that a crash in between loses nothing.
+        of_like.mode = Some(has);
+        let expected = Expected {
+            kind: Kind::Folder,
+            token: Some(made.token.clone()),
+            hash: None,
+            link: None,
+        };
+        context.state().add_pending(&[Pending {
+            id: 0,
+            path: path.clone(),
+            side: to,
+            action: PendingAction::FolderMode(expected, wanted),
+            hash: None,
+            group: None,
+        }])?;
+    }
+    let mut sides = Sides::new(of_like.clone(), of_like);
+    sides[to] = record(&Meta { size: 0, ..like }, &made);
+    after.rows.push(RowChange::Put(BaselineRow {
+        path,
+        kind: Kind::Folder,
+        hash: None,
+        link: None,
+        sides,
+    }));
+    Ok(())
+}
+
+async fn is_folder(context: &Context, side: Side, path: &SyncPath) -> bool {
+    matches!(context.job.storages[side].stat(path).await, Ok(Some(meta)) if meta.kind == Kind::Folder)
+}
+
+async fn replace(
+    context: &Arc<Context>,
+    side: Side,
+    files: Vec<(Item, Staged)>,
+    after: &mut Aftermath,
+) {
+    if files.is_empty() {
+        return;
+    }
+    let session = match context.session(side) {
+        Ok(session) => Arc::clone(session),
+        Err(error) => {
+            for (item, _) in files {
+                context.file_error(side, &item.node.path, &error);
+            }
+            return;
+        }
+    };
+    let mut items = Vec::with_capacity(files.len());
+    let mut requests = Vec::with_capacity(files.len());
+    for (item, staged) in files {
+        requests.push(ReplaceRequest {
+            path: item.node.path.clone(),
+            expect: item.node.expect(side),
+            staged,
+        });
+        items.push(item);
+    }
+    let results = in_halves(session, requests).await;
+    for (item, result) in items.into_iter().zip(results) {
+        match result {
+            Ok(published) => replaced(context, side, item, &published, after).await,
+            Err(error) => context.file_error(side, &item.node.path, &error),
+        }
+    }
+}
+
+/// Two halves at once: one waits for the disk while the other computes.
+async fn in_halves(
+    session: Arc<dyn WriteSession>,
+    mut requests: Vec<ReplaceRequest>,
+) -> Vec<Result<Published>> {
+    let rest = requests.split_off(requests.len() / 2);
+    let (mut first, second) = tokio::join!(session.replace(requests), session.replace(rest));
+    first.extend(second);
+    first
+}
+
+async fn replaced(
+    context: &Context,
+    to: Side,
+    item: Item,
+    published: &Published,
+    after: &mut Aftermath,
+) {
+    let from = to.other();
+    let node = &item.node;
+    let (Some(meta), Verdict::Update { modes, .. }) = (node.found[from].meta(), item.verdict)
+    else {
+        return;
+    };
+    {
+        let mut tally = context.tally();
+        if node.found[to].meta().is_some() {
+            tally.changes[to].updated += 1;
+        } else {
+            tally.changes[to].created += 1;
+        }
+        tally.bytes.written += meta.size;
+        if modes.conflict {
+            tally.conflict(node.conflict(Conflicting::Modes));
+        }
+    }
+    let streamed = meta.size > crate::storage::SMALL_FILE;
+    context
+        .job
+        .progress
+        .did(1, if streamed { 0 } else { meta.size });
+    let mut sides = Sides::new(SideRecord::of(meta), SideRecord::of(meta));
+    sides[to] = record(meta, published);
+    if let Some(base) = &node.base
+        && (modes.conflict || modes.set[from].is_some())
+    {
+        // The bits are not agreed on yet: they stay as they were agreed on before.
+        sides.source.mode = base.sides.source.mode;
+        sides.target.mode = base.sides.target.mode;
+    }
+    let mut row = BaselineRow {
+        path: node.path.clone(),
+        kind: meta.kind,
+        hash: if meta.kind == Kind::File {
+            node.hash(from)
+        } else {
+            None
+        },
+        link: meta.link.clone(),
+        sides,
+    };
+    if let (Some(mode), false) = (modes.set[from], modes.conflict)
+        && let Some(set) = set_mode(context, from, &item, mode).await
+    {
+        row.sides[from] = record(meta, &set);
+        row.sides[to].mode = published.mode;
+    }
+    after.rows.push(RowChange::Put(row));
+}
+
+/// Sets the permission bits on `side`; errors are filed.
+async fn set_mode(context: &Context, side: Side, item: &Item, mode: Mode) -> Option<Published> {
+    let path = &item.node.path;
+    let expected = item.node.expected(side)?;
+    let result = match context.session(side) {
+        Ok(session) => session.set_mode(path, &expected, mode).await,
+        Err(error) => Err(error),
+    };
+    result
+        .map_err(|error| context.file_error(side, path, &error))
+        .ok()
+}
+
+async fn set_modes(context: &Context, modes: NewModes, after: &mut Aftermath) {
+    let NewModes { item, plan } = modes;
+    let Some(mut row) = item.node.agreed_row() else {
+        return;
+    };
+    for side in Side::BOTH {
+        let Some(mode) = plan.set[side] else { continue };
+        let Some(published) = set_mode(context, side, &item, mode).await else {
+            return;
+        };
+        let Some(meta) = item.node.found[side].meta() else {
+            return;
+        };
+        row.sides[side] = record(meta, &published);
+        context.tally().changes[side].updated += 1;
+        context.job.progress.did(1, 0);
+    }
+    after.rows.push(RowChange::Put(row));
+}
+
+/// Sets the modes of folders that are filled now.
+pub(super) async fn finish_folder(
+    context: &Context,
+    path: &SyncPath,
+    side: Side,
+    expected: &Expected,
+    mode: Mode,
+) -> Option<RowChange> {
+    let session = context.session(side).ok()?;
+    let published = match session.set_mode(path, expected, mode).await {
+        Ok(published) => published,
+        Err(error) => {
+            context.file_error(side, path, &error);
+            return None;
+        }
+    };
+    let mut row = context.state().row_at(path).ok()??;
+    row.sides[side].mode = published.mode;
+    row.sides[side].token = published.token;
+    row.sides[side.other()].mode = Some(mode);
+    Some(RowChange::Put(row))
+}
+
+/// The error of a step that panicked or was aborted.
+pub(super) fn broken(error: &tokio::task::JoinError) -> StorageError {
+    StorageError::new(
+        ErrorKind::Other,
+        "sync",
+        format!("a step of the run failed ({error}); report this as a bug"),
+    )
+}

@@ -1,0 +1,182 @@
+//! Ends conflicts as somebody asked for.
+
+use super::Pass;
+use super::node::{Found, Node};
+use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
+use crate::reconcile::{Conflicting, Policy, Verdict};
+use crate::storage::{ErrorKind, Published, RenameRequest, StorageError};
+use crate::sync::{Keep, SyncError};
+
+/// The longest name that common file systems hold, in bytes.
+const LONGEST_NAME: usize = 255;
+
+impl Pass {
+    /// The policy that ends the conflict at `node`, if somebody asked for an end; the node is changed where a version was put
+    /// beside the path.
+    pub(super) async fn resolve(
+        &mut self,
+        node: &mut Node,
+        what: Conflicting,
+    ) -> Result<Option<Policy>, SyncError> {
+        let wishes = &self.context.job.options.resolve;
+        let Some((_, keep)) = wishes.iter().find(|(path, _)| *path == node.path) else {
+            return Ok(None);
+        };
+        match keep {
+            Keep::Source => Ok(Some(Policy::Master(Side::Source))),
+            Keep::Target => Ok(Some(Policy::Master(Side::Target))),
+            Keep::Newer => Ok(self.newer(node).map(Policy::Master)),
+            Keep::Both => self.put_beside(node, what).await,
+        }
+    }
+
+    /// Decides at `node`; where somebody asked for the end of a conflict, what has to be read is read at once: the wish has an effect
+    /// only if the decision is a conflict.
+    pub(super) async fn decide_wished(&self, node: &mut Node, policy: Policy) -> Verdict {
+        let wished = self
+            .context
+            .job
+            .options
+            .resolve
+            .iter()
+            .any(|(path, _)| *path == node.path);
+        let mut verdict = node.decide(policy);
+        while let (true, Verdict::Read(sides)) = (wished, verdict) {
+            for side in Side::BOTH.into_iter().filter(|&side| sides[side]) {
+                let storage = &self.context.job.storages[side];
+                match storage.hash(&node.path, &self.context.job.cancel).await {
+                    Ok(hashed) => {
+                        node.hashes[side] = Some(hashed.hash);
+                        node.found[side] = Found::There(hashed.meta);
+                    }
+                    Err(error) => {
+                        self.context.file_error(side, &node.path, &error);
+                        return Verdict::Wait;
+                    }
+                }
+            }
+            verdict = node.decide(policy);
+        }
+        verdict
+    }
+
+    fn newer(&self, node: &Node) -> Option<Side> {
+        let mtime = |side: Side| {
+            node.found[side]
+                .meta()
+                .filter(|meta| meta.kind != Kind::Folder)
+                .and_then(|m| m.mtime)
+        };
+        match (mtime(Side::Source), mtime(Side::Target)) {
+            (Some(source), Some(target)) if source > target => Some(Side::Source),
+            (Some(source), Some(target)) if target > source => Some(Side::Target),
+            _ => {
+                self.refuse(
+                    node,
+                    "it cannot be told which version is newer; choose source, target or both",
+                );
+                None
+            }
+        }
+    }
+
+    fn refuse(&self, node: &Node, reason: &str) {
+        let error = StorageError::new(ErrorKind::Unsupported, "resolve", reason);
+        self.context.tally().problem(&node.path, &error, "");
+    }
+
+    /// Puts one version beside the path: the target's, or the one that is no folder.
+    async fn put_beside(
+        &mut self,
+        node: &mut Node,
+        what: Conflicting,
+    ) -> Result<Option<Policy>, SyncError> {
+        let side = if node.found.target.is_folder() {
+            Side::Source
+        } else {
+            Side::Target
+        };
+        let movable = !node.found[side].is_folder() && what != Conflicting::Modes;
+        let Some(meta) = node.found[side].meta().cloned().filter(|_| movable) else {
+            self.refuse(
+                node,
+                "permissions cannot be kept twice; choose source or target",
+            );
+            return Ok(None);
+        };
+        match self.rename_beside(node, side, &meta).await {
+            Ok(_) => {
+                self.context.tally().changes[side].renamed += 1;
+                node.found[side] = Found::Absent;
+                Ok(Some(Policy::Master(side.other())))
+            }
+            Err(error) => {
+                self.context.file_error(side, &node.path, &error);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Pass {
+    async fn rename_beside(
+        &self,
+        node: &mut Node,
+        side: Side,
+        meta: &Meta,
+    ) -> Result<Published, StorageError> {
+        let mark = match (meta.kind, node.hash(side)) {
+            (Kind::File, Some(hash)) => hash,
+            (Kind::File, None) => {
+                let storage = &self.context.job.storages[side];
+                storage
+                    .hash(&node.path, &self.context.job.cancel)
+                    .await?
+                    .hash
+            }
+            _ => ContentHash::of(meta.link.as_deref().unwrap_or("").as_bytes()),
+        };
+        node.hashes[side] = (meta.kind == Kind::File).then_some(mark);
+        let expected = node
+            .expected(side)
+            .ok_or_else(|| StorageError::new(ErrorKind::NotFound, "resolve", "nothing is there"))?;
+        let to = beside(&node.path, &mark.to_string()[..8])?;
+        let request = RenameRequest {
+            from: node.path.clone(),
+            expected,
+            to,
+        };
+        let session = self.context.session(side)?;
+        session
+            .rename(vec![request])
+            .await
+            .pop()
+            .unwrap_or_else(|| {
+                Err(StorageError::new(
+                    ErrorKind::Other,
+                    "rename",
+                    "the storage gave no answer",
+                ))
+            })
+    }
+}
+
+/// The name beside `path` for a version with this mark: `photo.jpg` becomes `photo.conflict-1a2b3c4d.jpg`.
+fn beside(path: &SyncPath, mark: &str) -> Result<SyncPath, StorageError> {
+    let name = path.name();
+    let (stem, end) = match name.rfind('.') {
+        Some(at) if at > 0 => name.split_at(at),
+        _ => (name, ""),
+    };
+    let tail = format!(".conflict-{mark}{end}");
+    let mut room = LONGEST_NAME.saturating_sub(tail.len()).min(stem.len());
+    while !stem.is_char_boundary(room) {
+        room -= 1;
+    }
+    let parent = path.parent().unwrap_or_else(SyncPath::root);
+    parent
+        .join(&format!("{}{tail}", &stem[..room]))
+        .map_err(|error| {
+            StorageError::new(ErrorKind::Unrepresentable, "resolve", error.to_string()).at(path)
+        })
+}

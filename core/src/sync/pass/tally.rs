@@ -1,0 +1,100 @@
+//! What a pass has done and found, for the report.
+
+use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Sides, SyncPath};
+use crate::storage::StorageError;
+
+/// A list longer than this is cut, with a last entry that says so: memory does not grow with the number of failures.
+const MOST_LISTED: usize = 10_000;
+
+/// What a pass has done and found.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Tally {
+    pub(in crate::sync) changes: Sides<ChangeCounts>,
+    pub(in crate::sync) bytes: ByteCounts,
+    pub(in crate::sync) found: Findings,
+}
+
+/// What a pass has found; the next pass finds it again if it is still so.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Findings {
+    pub(in crate::sync) conflicts: Vec<Conflict>,
+    pub(in crate::sync) problems: Vec<Problem>,
+    pub(in crate::sync) drift: Vec<Drift>,
+    pub(in crate::sync) skipped: u64,
+    /// Paths that moved on while the pass was looking: another pass will find them.
+    pub(in crate::sync) unfinished: Vec<Problem>,
+    problems_cut: u64,
+    unfinished_cut: u64,
+}
+
+impl Tally {
+    pub(super) fn problem(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
+        self.add_problem(problem(path, error, storage));
+    }
+
+    pub(in crate::sync) fn add_problem(&mut self, problem: Problem) {
+        if self.found.problems.len() < MOST_LISTED {
+            self.found.problems.push(problem);
+        } else {
+            self.found.problems_cut += 1;
+        }
+    }
+
+    pub(super) fn unfinished(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
+        if self.found.unfinished.len() < MOST_LISTED {
+            self.found.unfinished.push(problem(path, error, storage));
+        } else {
+            self.found.unfinished_cut += 1;
+        }
+    }
+
+    pub(super) fn conflict(&mut self, conflict: Conflict) {
+        self.found.conflicts.push(conflict);
+    }
+
+    pub(super) fn drift(&mut self, path: &SyncPath, reason: &str) {
+        self.found.drift.push(Drift {
+            path: path.as_str().to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+impl Findings {
+    /// Whether another pass is called for.
+    pub(in crate::sync) fn is_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// No further pass comes: what is unfinished is a problem now, and cut lists say so.
+    pub(in crate::sync) fn close(&mut self) {
+        for mut problem in std::mem::take(&mut self.unfinished) {
+            problem
+                .reason
+                .push_str("; it kept changing, run again when it is quiet");
+            self.problems.push(problem);
+        }
+        let cut = self.problems_cut + self.unfinished_cut;
+        if cut > 0 {
+            self.problems.push(Problem {
+                path: ".".into(),
+                storage: String::new(),
+                operation: "sync".into(),
+                reason: format!("{cut} more paths failed and are not listed"),
+            });
+        }
+    }
+}
+
+fn problem(path: &SyncPath, error: &StorageError, storage: &str) -> Problem {
+    Problem {
+        path: if path.is_root() {
+            ".".into()
+        } else {
+            path.as_str().into()
+        },
+        storage: storage.into(),
+        operation: error.operation().into(),
+        reason: error.reason().into(),
+    }
+}

@@ -1,0 +1,314 @@
+//! Reading, deciding again with what was read, staging: a chunk of paths at a time.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::item::{Item, Progressed};
+use crate::model::{Hasher, Kind, Meta, Side};
+use crate::reconcile::Verdict;
+use crate::storage::{
+    ErrorKind, Payload, ReadRequest, Result, SMALL_FILE, StageRequest, Staged, StorageError,
+};
+use crate::sync::SyncError;
+
+/// Takes a chunk of paths as far as it goes without the rest of the pass.
+pub(super) async fn work_on(
+    context: Arc<Context>,
+    mut items: Vec<Item>,
+) -> Result<Vec<Item>, SyncError> {
+    // A decision asks for reading at most twice: first the sides that may have changed, then both to compare them.
+    loop {
+        context.check_cancelled()?;
+        let wanted = wanted_reads(&items);
+        if wanted.is_empty() {
+            break;
+        }
+        read_all(&context, &mut items, wanted).await;
+    }
+    set_moves_aside(&context, &mut items)?;
+    stage_small(&context, &mut items).await;
+    for item in &mut items {
+        if needs_streaming(item) {
+            stream(&context, item).await;
+        }
+    }
+    // A large file's hash is known only now.
+    set_moves_aside(&context, &mut items)?;
+    Ok(items)
+}
+
+fn in_progress(item: &Item) -> bool {
+    matches!(item.progressed, Progressed::Decided)
+}
+
+/// What belongs to a change of type is only read for its decision.
+fn is_copied(item: &Item) -> bool {
+    item.place.group.is_none()
+}
+
+fn is_small(meta: &Meta) -> bool {
+    meta.size <= SMALL_FILE
+}
+
+/// Which sides of which items are to be read now: those a decision waits for, and small contents that will be copied.
+fn wanted_reads(items: &[Item]) -> Vec<(usize, Side)> {
+    let mut wanted = Vec::new();
+    for (index, item) in items
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| in_progress(item))
+    {
+        let files = |side: Side| {
+            item.node.found[side]
+                .meta()
+                .filter(|meta| meta.kind == Kind::File)
+        };
+        match item.verdict {
+            Verdict::Read(sides) => {
+                wanted.extend(
+                    Side::BOTH
+                        .into_iter()
+                        .filter(|&s| sides[s])
+                        .map(|s| (index, s)),
+                );
+            }
+            Verdict::Update { to, .. } if is_copied(item) => {
+                let from = to.other();
+                if item.contents[from].is_none() && files(from).is_some_and(is_small) {
+                    wanted.push((index, from));
+                }
+            }
+            _ => {}
+        }
+    }
+    wanted
+}
+
+async fn read_all(context: &Context, items: &mut [Item], wanted: Vec<(usize, Side)>) {
+    for side in Side::BOTH {
+        let storage = &context.job.storages[side];
+        let (mut small, mut requests) = (Vec::new(), Vec::new());
+        for &(index, _) in wanted.iter().filter(|(_, at)| *at == side) {
+            let node = &items[index].node;
+            let Some(meta) = node.found[side].meta() else {
+                continue;
+            };
+            if is_small(meta) {
+                small.push(index);
+                requests.push(ReadRequest {
+                    path: node.path.clone(),
+                    meta: meta.clone(),
+                });
+            } else {
+                let hashed = storage.hash(&node.path, &context.job.cancel).await;
+                let hashed = hashed.and_then(|hashed| {
+                    if hashed.meta.token != meta.token {
+                        return Err(StorageError::new(
+                            ErrorKind::Busy,
+                            "hash",
+                            "the file changed since it was listed",
+                        ));
+                    }
+                    context.tally().bytes.read += meta.size;
+                    Ok(hashed.hash)
+                });
+                learn(&mut items[index], side, hashed);
+            }
+        }
+        if small.is_empty() {
+            continue;
+        }
+        let results = storage.read_small(requests).await;
+        for (index, result) in small.into_iter().zip(results) {
+            let result = result.map(|read| {
+                context.tally().bytes.read += read.content.len() as u64;
+                items[index].contents[side] = Some(read.content);
+                read.hash
+            });
+            learn(&mut items[index], side, result);
+        }
+    }
+}
+
+/// Notes a hash that was read and decides again.
+fn learn(item: &mut Item, side: Side, hash: Result<crate::model::ContentHash>) {
+    match hash {
+        Ok(hash) => {
+            item.node.hashes[side] = Some(hash);
+            item.verdict = item.node.decide(item.policy);
+        }
+        Err(error) => item.progressed = Progressed::Failed(side, error),
+    }
+}
+
+/// A new file whose content the baseline knows under another path may be a move.
+fn set_moves_aside(context: &Context, items: &mut [Item]) -> Result<(), SyncError> {
+    if !context.has_baseline {
+        return Ok(());
+    }
+    let state = context.state();
+    for item in items {
+        let Verdict::Update { to, .. } = item.verdict else {
+            continue;
+        };
+        let movable = matches!(item.progressed, Progressed::Decided | Progressed::Staged(_));
+        if !movable || !is_copied(item) || item.not_moved || item.node.base.is_some() {
+            continue;
+        }
+        if item.node.found[to].meta().is_some() {
+            continue;
+        }
+        let Some(hash) = item.node.hash(to.other()) else {
+            continue;
+        };
+        item.not_moved = true;
+        if !state.rows_with_hash(&hash, 1)?.is_empty() {
+            item.contents = Default::default();
+            item.progressed = Progressed::MaybeMoved;
+        }
+    }
+    Ok(())
+}
+
+fn stage_request(item: &Item, to: Side, payload: Payload) -> Option<StageRequest> {
+    let from = item.node.found[to.other()].meta()?;
+    let Verdict::Update { modes, .. } = item.verdict else {
+        return None;
+    };
+    Some(StageRequest {
+        path: item.node.path.clone(),
+        payload,
+        hash: item
+            .node
+            .hash(to.other())
+            .unwrap_or(crate::model::ContentHash::from_bytes([0; 32])),
+        mtime: from.mtime,
+        mode: modes.set[to].or_else(|| item.node.found[to].meta().and_then(|meta| meta.mode)),
+    })
+}
+
+/// Small contents and links, all at once for a side.
+async fn stage_small(context: &Context, items: &mut [Item]) {
+    for side in Side::BOTH {
+        let (mut indexes, mut requests) = (Vec::new(), Vec::new());
+        for (index, item) in items.iter_mut().enumerate() {
+            let Verdict::Update { to, .. } = item.verdict else {
+                continue;
+            };
+            if to != side || !in_progress(item) || !is_copied(item) {
+                continue;
+            }
+            let Some(from) = item.node.found[to.other()].meta() else {
+                continue;
+            };
+            let payload = match from.kind {
+                Kind::Link => from.link.clone().map(Payload::Link),
+                Kind::File => item.contents[to.other()].take().map(Payload::Bytes),
+                Kind::Folder => None,
+            };
+            if let Some(request) = payload.and_then(|payload| stage_request(item, to, payload)) {
+                indexes.push(index);
+                requests.push(request);
+            }
+        }
+        if requests.is_empty() {
+            continue;
+        }
+        match context.session(side) {
+            Ok(session) => {
+                let results = session.stage(requests).await;
+                for (index, result) in indexes.into_iter().zip(results) {
+                    items[index].progressed = staged(side, result);
+                }
+            }
+            Err(error) => {
+                for index in indexes {
+                    items[index].progressed = Progressed::Failed(side, error.repeat());
+                }
+            }
+        }
+    }
+}
+
+fn staged(side: Side, result: Result<Staged>) -> Progressed {
+    match result {
+        Ok(staged) => Progressed::Staged(staged),
+        Err(error) => Progressed::Failed(side, error),
+    }
+}
+
+fn needs_streaming(item: &Item) -> bool {
+    let Verdict::Update { to, .. } = item.verdict else {
+        return false;
+    };
+    in_progress(item)
+        && is_copied(item)
+        && item.node.found[to.other()]
+            .meta()
+            .is_some_and(|meta| meta.kind == Kind::File)
+}
+
+/// A large file, piece by piece.
+async fn stream(context: &Context, item: &mut Item) {
+    let Verdict::Update { to, .. } = item.verdict else {
+        return;
+    };
+    let from = to.other();
+    item.progressed = match stream_content(context, item, from, to).await {
+        Ok((hash, staged)) => {
+            item.node.hashes[from] = Some(hash);
+            Progressed::Staged(staged)
+        }
+        Err((side, error)) => Progressed::Failed(side, error),
+    };
+}
+
+async fn stream_content(
+    context: &Context,
+    item: &Item,
+    from: Side,
+    to: Side,
+) -> Result<(crate::model::ContentHash, Staged), (Side, StorageError)> {
+    let Some(meta) = item.node.found[from].meta() else {
+        return Err((
+            from,
+            StorageError::new(ErrorKind::NotFound, "read", "nothing is there"),
+        ));
+    };
+    let at = |side| move |error| (side, error);
+    let request = ReadRequest {
+        path: item.node.path.clone(),
+        meta: meta.clone(),
+    };
+    let mut reader = context.job.storages[from]
+        .read(request)
+        .await
+        .map_err(at(from))?;
+    let Some(stage) = stage_request(item, to, Payload::Bytes(bytes::Bytes::new())) else {
+        return Err((
+            to,
+            StorageError::new(ErrorKind::Other, "stage", "nothing to stage"),
+        ));
+    };
+    let session = context.session(to).map_err(at(to))?;
+    let mut writer = session
+        .stage_large(stage, meta.size)
+        .await
+        .map_err(at(to))?;
+    let mut hasher = Hasher::new();
+    while let Some(piece) = reader.next().await.map_err(at(from))? {
+        if context.job.cancel.is_cancelled() {
+            let error = StorageError::new(ErrorKind::Cancelled, "copy", "the run was stopped");
+            return Err((from, error));
+        }
+        let length = piece.len() as u64;
+        // The next piece could be read while this one is hashed and written; the writer does so.
+        hasher.update(&piece);
+        writer.write(piece).await.map_err(at(to))?;
+        context.tally().bytes.read += length;
+        context.job.progress.did(0, length);
+    }
+    let hash = hasher.finish();
+    let staged = writer.finish(hash).await.map_err(at(to))?;
+    Ok((hash, staged))
+}

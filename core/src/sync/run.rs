@@ -1,0 +1,251 @@
+//! A run from lock to report: one pass, and further ones while paths moved on under the first.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::guard::{check_pair, check_roots, root_markers, written_sides};
+use super::pass::{self, Context, Tally};
+use super::progress::Phase;
+use super::rehearsal::Rehearsal;
+use super::{SyncError, SyncErrorClass, SyncJob};
+use crate::model::{Conflict, Outcome, RunError, RunReport, Side, Sides, SyncPath};
+use crate::state::PairState;
+use crate::storage::{SessionOptions, TrashState, WriteSession};
+
+/// Passes that a one-shot run makes at the most while paths change under it.
+const MOST_PASSES: u32 = 3;
+
+/// Runs `job` once on behalf of the syncer named `syncer`.
+///
+/// `Err`: the run was refused or stopped before it could look at the storages. What stops it later is in the report, beside what was
+/// done until then.
+pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+    let started = Instant::now();
+    check_pair(&job)?;
+    let markers = root_markers(&job).await?;
+    let state = PairState::open(&job.state_dir, identities(&job))?;
+    check_roots(&job, &state, &markers)?;
+    let state = Arc::new(Mutex::new(state));
+    let sessions = sessions(&job).await?;
+    {
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if job.options.dry_run {
+            state.begin_rehearsal()?;
+        } else {
+            for side in Side::BOTH {
+                state.set_root_marker(side, &markers[side])?;
+            }
+        }
+    }
+    let run = Run {
+        job,
+        sessions,
+        state,
+        total: Tally::default(),
+    };
+    Ok(run.carry_out(syncer, started).await)
+}
+
+/// The conflicts that the last pass over the pair left open.
+pub fn stored_conflicts(job: &SyncJob) -> Result<Vec<Conflict>, SyncError> {
+    Ok(match PairState::peek(&job.state_dir, identities(job))? {
+        Some(state) => state.conflicts()?,
+        None => Vec::new(),
+    })
+}
+
+fn identities(job: &SyncJob) -> Sides<&str> {
+    job.storages.as_ref().map(|storage| storage.identity())
+}
+
+async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>, SyncError> {
+    let mut sessions = Sides::default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let run = format!(
+        "{:x}-{:x}-{:x}",
+        since.as_secs(),
+        since.subsec_nanos(),
+        std::process::id()
+    );
+    for side in written_sides(job) {
+        sessions[side] = Some(if job.options.dry_run {
+            Arc::new(Rehearsal) as Arc<dyn WriteSession>
+        } else {
+            let options = SessionOptions {
+                run: format!("{run}-{side}"),
+                durability: job.options.durability,
+                trash_keep: job.options.trash_keep,
+                cancel: job.cancel.clone(),
+            };
+            job.storages[side].begin(options).await?
+        });
+    }
+    Ok(sessions)
+}
+
+struct Run {
+    job: SyncJob,
+    sessions: Sides<Option<Arc<dyn WriteSession>>>,
+    state: Arc<Mutex<PairState>>,
+    total: Tally,
+}
+
+impl Run {
+    async fn carry_out(mut self, syncer: &str, started: Instant) -> RunReport {
+        let mut error = self.passes().await.err();
+        if let Err(failed) = self.end().await {
+            error = error.or(Some(failed));
+        }
+        self.job.progress.enter(Phase::Done);
+        self.report(syncer, started, error)
+    }
+
+    async fn passes(&mut self) -> Result<(), SyncError> {
+        let wishes: Vec<SyncPath> = self
+            .job
+            .options
+            .resolve
+            .iter()
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in wishes {
+            self.pass(Some(path)).await?;
+        }
+        for _ in 0..MOST_PASSES {
+            self.pass(None).await?;
+            if self.job.options.dry_run || !self.total.found.is_unfinished() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass; what it found replaces what the one before found, what it did is added.
+    async fn pass(&mut self, scope: Option<SyncPath>) -> Result<(), SyncError> {
+        let context = Arc::new(Context::new(
+            self.job.clone(),
+            self.sessions.clone(),
+            Arc::clone(&self.state),
+        )?);
+        let result = pass::run(Arc::clone(&context), scope).await;
+        let tally = context.take_tally();
+        for side in Side::BOTH {
+            let (sum, new) = (&mut self.total.changes[side], &tally.changes[side]);
+            sum.created += new.created;
+            sum.updated += new.updated;
+            sum.removed += new.removed;
+            sum.renamed += new.renamed;
+        }
+        self.total.bytes.read += tally.bytes.read;
+        self.total.bytes.written += tally.bytes.written;
+        self.total.found = tally.found;
+        result
+    }
+
+    async fn end(&mut self) -> Result<(), SyncError> {
+        let stranded = self.end_sessions().await;
+        self.total.found.close();
+        self.total.found.conflicts.extend(self.rescued().await?);
+        self.total
+            .found
+            .conflicts
+            .sort_by(|a, b| a.path.cmp(&b.path));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.job.options.dry_run {
+            state.end_rehearsal()?;
+        } else {
+            if !state.is_empty()? {
+                state.index()?;
+            }
+            state.store_conflicts(&self.total.found.conflicts)?;
+        }
+        stranded
+    }
+
+    async fn end_sessions(&mut self) -> Result<(), SyncError> {
+        let mut result = Ok(());
+        for side in Side::BOTH {
+            let Some(session) = &self.sessions[side] else {
+                continue;
+            };
+            if let Err(error) = session.finish().await {
+                result = Err(error.into());
+            }
+        }
+        result
+    }
+
+    /// Versions in the trash that nobody agreed to give up: conflicts until somebody takes them out.
+    async fn rescued(&self) -> Result<Vec<Conflict>, SyncError> {
+        let mut conflicts = Vec::new();
+        for side in Side::BOTH {
+            let storage = &self.job.storages[side];
+            if !storage.capabilities().trash {
+                continue;
+            }
+            for item in storage.trash_list().await? {
+                let how = match item.state {
+                    TrashState::Rescued => "a version that was caught between two writers",
+                    TrashState::Late => "a version that was written to after it had been replaced",
+                    TrashState::Replaced | TrashState::Removed => continue,
+                };
+                conflicts.push(Conflict {
+                    path: item.path.as_ref().map_or(".", SyncPath::as_str).to_owned(),
+                    reason: format!(
+                        "{how} is kept in the trash of {} as {}; take it out with `wl trash restore`",
+                        storage.location(),
+                        item.id
+                    ),
+                    source: None,
+                    target: None,
+                    ancestor: None,
+                });
+            }
+        }
+        Ok(conflicts)
+    }
+
+    fn report(self, syncer: &str, started: Instant, error: Option<SyncError>) -> RunReport {
+        let Tally {
+            changes,
+            bytes,
+            found,
+        } = self.total;
+        let mut report = RunReport {
+            result: Outcome::Failed,
+            syncer: syncer.to_owned(),
+            source: describe(&self.job, Side::Source),
+            target: describe(&self.job, Side::Target),
+            changes,
+            conflicts: found.conflicts,
+            problems: found.problems,
+            drift: found.drift,
+            skipped: found.skipped,
+            bytes,
+            seconds: started.elapsed().as_secs_f64(),
+            error: error.map(|error| RunError {
+                class: error.class.name(),
+                desc: error.desc,
+            }),
+        };
+        report.result = report.judge();
+        report
+    }
+}
+
+fn describe(job: &SyncJob, side: Side) -> serde_json::Value {
+    let storage = &job.storages[side];
+    serde_json::json!({ "type": storage.type_name(), "location": storage.location() })
+}
+
+impl SyncErrorClass {
+    /// The class as in reports.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => format!("{self:?}"),
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! A storage that tells an observer of every call, before and after; the observer may fail it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{ContentHash, Meta, Mode, SyncPath, Token};
+use crate::storage::*;
+
+/// What is asked of a storage. One value for each method of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are those of the methods")]
+pub enum Operation {
+    RootMarker,
+    List,
+    ListNext,
+    Stat,
+    FileToken,
+    Hash,
+    Read,
+    ReadNext,
+    ReadSmall,
+    Begin,
+    Watcher,
+    TrashList,
+    TrashRestore,
+    Stage,
+    StageLarge,
+    WriterWrite,
+    WriterFinish,
+    Flush,
+    Replace,
+    Remove,
+    Rename,
+    MakeFolder,
+    SetMode,
+    Finish,
+}
+
+/// One request. A call with many requests is many of these.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What is asked.
+    pub operation: Operation,
+    /// Where, if at a path.
+    pub path: Option<SyncPath>,
+    /// The session's number, in sessions.
+    pub session: Option<u64>,
+    /// The staged content's number, where there is one.
+    pub staged: Option<u64>,
+}
+
+/// Sees every call. The defaults do nothing.
+pub trait Observer: Send + Sync + fmt::Debug {
+    /// Sees one call with all its paths. What it gives is dropped when the call has ended or was given up.
+    fn enter(&self, _: Option<u64>, _: Operation, _: &[&SyncPath]) -> Option<Box<dyn Send>> {
+        None
+    }
+
+    /// Before a request is done; an error is the request's result, and it is not done.
+    fn before(&self, _: &Call) -> Result<()> {
+        Ok(())
+    }
+
+    /// After a request was done well; an error takes the place of its result.
+    fn after(&self, _: &Call) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many of the next `rows` rows of listing number `listing` arrive before it breaks off; `None`: all.
+    fn cut(&self, _listing: u64, _rows: usize) -> Option<(usize, StorageError)> {
+        None
+    }
+
+    /// A session with this number has begun.
+    fn began(&self, _session: u64, _options: &SessionOptions) {}
+}
+
+/// `inner`, with `observer` told of every call.
+pub fn observe(
+    inner: Arc<dyn StorageBackend>,
+    observer: Arc<dyn Observer>,
+) -> Arc<dyn StorageBackend> {
+    Arc::new(Observed {
+        inner,
+        eye: Eye {
+            observer,
+            session: None,
+        },
+        listings: AtomicU64::new(0),
+        sessions: AtomicU64::new(0),
+    })
+}
+
+#[derive(Clone, Debug)]
+struct Eye {
+    observer: Arc<dyn Observer>,
+    session: Option<u64>,
+}
+
+impl Eye {
+    fn call(&self, operation: Operation, path: Option<&SyncPath>) -> Call {
+        Call {
+            operation,
+            path: path.cloned(),
+            session: self.session,
+            staged: None,
+        }
+    }
+
+    /// Does one request.
+    async fn one<T>(
+        &self,
+        operation: Operation,
+        path: Option<&SyncPath>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let paths: Vec<_> = path.into_iter().collect();
+        let _inside = self.observer.enter(self.session, operation, &paths);
+        let call = self.call(operation, path);
+        self.observer.before(&call)?;
+        let result = work.await?;
+        self.observer.after(&call)?;
+        Ok(result)
+    }
+
+    /// Does many requests with one call; those that `before` refuses are left out of it.
+    async fn many<Q, T, F: Future<Output = Vec<Result<T>>>>(
+        &self,
+        operation: Operation,
+        requests: Vec<Q>,
+        seen: impl Fn(&Q) -> (&SyncPath, Option<u64>),
+        told: impl Fn(&T) -> Option<u64>,
+        work: impl FnOnce(Vec<Q>) -> F,
+    ) -> Vec<Result<T>> {
+        let paths: Vec<_> = requests.iter().map(|request| seen(request).0).collect();
+        let _inside = self.observer.enter(self.session, operation, &paths);
+        let mut calls = Vec::with_capacity(requests.len());
+        let mut passed = Vec::new();
+        for request in requests {
+            let (path, staged) = seen(&request);
+            let call = Call {
+                staged,
+                ..self.call(operation, Some(path))
+            };
+            let verdict = self.observer.before(&call);
+            if verdict.is_ok() {
+                passed.push(request);
+            }
+            calls.push((call, verdict));
+        }
+        let expected = passed.len();
+        let results = work(passed).await;
+        assert_eq!(
+            results.len(),
+            expected,
+            "{operation:?}: one result a request"
+        );
+        let mut results = results.into_iter();
+        let finish = |(call, verdict): (Call, Result<()>)| {
+            verdict?;
+            let result = results.next().unwrap()?;
+            let staged = told(&result).or(call.staged);
+            self.observer.after(&Call { staged, ..call })?;
+            Ok(result)
+        };
+        calls.into_iter().map(finish).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Observed {
+    inner: Arc<dyn StorageBackend>,
+    eye: Eye,
+    listings: AtomicU64,
+    sessions: AtomicU64,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StorageBackend for Observed {
+    fn type_name(&self) -> &'static str {
+        self.inner.type_name()
+    }
+
+    fn location(&self) -> &str {
+        self.inner.location()
+    }
+
+    fn identity(&self) -> &str {
+        self.inner.identity()
+    }
+
+    async fn root_marker(&self) -> Result<String> {
+        let work = self.inner.root_marker();
+        self.eye.one(Operation::RootMarker, None, work).await
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Box<dyn Listing>> {
+        let work = self.inner.list(request);
+        let inner = self.eye.one(Operation::List, None, work).await?;
+        Ok(Box::new(ObservedListing {
+            inner,
+            eye: self.eye.clone(),
+            number: self.listings.fetch_add(1, SeqCst) + 1,
+            broken: None,
+        }))
+    }
+
+    async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
+        let work = self.inner.stat(path);
+        self.eye.one(Operation::Stat, Some(path), work).await
+    }
+
+    async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
+        let work = self.inner.file_token(path);
+        self.eye.one(Operation::FileToken, Some(path), work).await
+    }
+
+    async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {
+        let work = self.inner.hash(path, cancel);
+        self.eye.one(Operation::Hash, Some(path), work).await
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
+        let path = request.path.clone();
+        let work = self.inner.read(request);
+        let inner = self.eye.one(Operation::Read, Some(&path), work).await?;
+        Ok(Box::new(ObservedReader {
+            inner,
+            eye: self.eye.clone(),
+            path,
+        }))
+    }
+
+    async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
+        self.eye
+            .many(
+                Operation::ReadSmall,
+                requests,
+                |request| (&request.path, None),
+                |_| None,
+                |requests| self.inner.read_small(requests),
+            )
+            .await
+    }
+
+    async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
+        let number = self.sessions.fetch_add(1, SeqCst) + 1;
+        let work = self.inner.begin(options.clone());
+        let inner = self.eye.one(Operation::Begin, None, work).await?;
+        self.eye.observer.began(number, &options);
+        Ok(Arc::new(ObservedSession {
+            inner,
+            eye: Eye {
+                session: Some(number),
+                ..self.eye.clone()
+            },
+        }))
+    }
+
+    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
+        let work = self.inner.watcher();
+        self.eye.one(Operation::Watcher, None, work).await
+    }
+
+    async fn trash_list(&self) -> Result<Vec<TrashItem>> {
+        let work = self.inner.trash_list();
+        self.eye.one(Operation::TrashList, None, work).await
+    }
+
+    async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
+        let work = self.inner.trash_restore(id, to);
+        self.eye.one(Operation::TrashRestore, Some(to), work).await
+    }
+}
+
+struct ObservedListing {
+    inner: Box<dyn Listing>,
+    eye: Eye,
+    number: u64,
+    broken: Option<StorageError>,
+}
+
+#[async_trait]
+impl Listing for ObservedListing {
+    async fn next(&mut self) -> Result<Option<Vec<Row>>> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let work = self.inner.next();
+        let mut rows = self.eye.one(Operation::ListNext, None, work).await?;
+        let count = rows.as_ref().map_or(0, Vec::len);
+        let Some((kept, error)) = self.eye.observer.cut(self.number, count) else {
+            return Ok(rows);
+        };
+        match &mut rows {
+            Some(rows) if kept > 0 => rows.truncate(kept),
+            _ => return Err(error),
+        }
+        self.broken = Some(error);
+        Ok(rows)
+    }
+}
+
+struct ObservedReader {
+    inner: Box<dyn ContentReader>,
+    eye: Eye,
+    path: SyncPath,
+}
+
+#[async_trait]
+impl ContentReader for ObservedReader {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let work = self.inner.next();
+        let operation = Operation::ReadNext;
+        self.eye.one(operation, Some(&self.path), work).await
+    }
+}
+
+struct ObservedWriter {
+    inner: Box<dyn ContentWriter>,
+    eye: Eye,
+    path: SyncPath,
+}
+
+#[async_trait]
+impl ContentWriter for ObservedWriter {
+    async fn write(&mut self, piece: Bytes) -> Result<()> {
+        let work = self.inner.write(piece);
+        let operation = Operation::WriterWrite;
+        self.eye.one(operation, Some(&self.path), work).await
+    }
+
+    async fn finish(self: Box<Self>, hash: ContentHash) -> Result<Staged> {
+        let call = self.eye.call(Operation::WriterFinish, Some(&self.path));
+        self.eye.observer.before(&call)?;
+        let staged = self.inner.finish(hash).await?;
+        self.eye.observer.after(&Call {
+            staged: Some(staged.number),
+            ..call
+        })?;
+        Ok(staged)
+    }
+}
+
+#[derive(Debug)]
+struct ObservedSession {
+    inner: Arc<dyn WriteSession>,
+    eye: Eye,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl WriteSession for ObservedSession {
+    async fn stage(&self, requests: Vec<StageRequest>) -> Vec<Result<Staged>> {
+        self.eye
+            .many(
+                Operation::Stage,
+                requests,
+                |request| (&request.path, None),
+                |staged: &Staged| Some(staged.number),
+                |requests| self.inner.stage(requests),
+            )
+            .await
+    }
+
+    async fn stage_large(
+        &self,
+        request: StageRequest,
+        size: u64,
+    ) -> Result<Box<dyn ContentWriter>> {
+        let path = request.path.clone();
+        let work = self.inner.stage_large(request, size);
+        let operation = Operation::StageLarge;
+        let inner = self.eye.one(operation, Some(&path), work).await?;
+        Ok(Box::new(ObservedWriter {
+            inner,
+            eye: self.eye.clone(),
+            path,
+        }))
+    }
+
+    async fn flush(&self) -> Result<()> {
+        let work = self.inner.flush();
+        self.eye.one(Operation::Flush, None, work).await
+    }
+
+    async fn replace(&self, requests: Vec<ReplaceRequest>) -> Vec<Result<Published>> {
+        self.eye
+            .many(
+                Operation::Replace,
+                requests,
+                |request| (&request.path, Some(request.staged.number)),
+                |_| None,
+                |requests| self.inner.replace(requests),
+            )
+            .await
+    }
+
+    async fn remove(&self, requests: Vec<RemoveRequest>) -> Vec<Result<()>> {
+        self.eye
+            .many(
+                Operation::Remove,
+                requests,
+                |request| (&request.path, None),
+                |()| None,
+                |requests| self.inner.remove(requests),
+            )
+            .await
+    }
+
+    async fn rename(&self, requests: Vec<RenameRequest>) -> Vec<Result<Published>> {
+        let mut both = Vec::new();
+        for request in &requests {
+            both.push(request.from.clone());
+            both.extend(Some(&request.to).filter(|to| **to != request.from).cloned());
+        }
+        let both: Vec<_> = both.iter().collect();
+        let eye = &self.eye;
+        let _inside = eye.observer.enter(eye.session, Operation::Rename, &both);
+        let eye = Eye {
+            observer: Arc::new(WithoutEnter(Arc::clone(&eye.observer))),
+            session: eye.session,
+        };
+        eye.many(
+            Operation::Rename,
+            requests,
+            |request| (&request.from, None),
+            |_| None,
+            |requests| self.inner.rename(requests),
+        )
+        .await
+    }
+
+    async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
+        let work = self.inner.make_folder(path, mode);
+        self.eye.one(Operation::MakeFolder, Some(path), work).await
+    }
+
+    async fn set_mode(
+        &self,
+        path: &SyncPath,
+        expected: &Expected,
+        mode: Mode,
+    ) -> Result<Published> {
+        let work = self.inner.set_mode(path, expected, mode);
+        self.eye.one(Operation::SetMode, Some(path), work).await
+    }
+
+    async fn stranded(&self) -> Vec<StrandedVersion> {
+        self.inner.stranded().await
+    }
+
+    async fn finish(&self) -> Result<Displaced> {
+        let work = self.inner.finish();
+        self.eye.one(Operation::Finish, None, work).await
+    }
+}
+
+/// The observer, for a call that it has already seen enter with both paths of each request.
+#[derive(Debug)]
+struct WithoutEnter(Arc<dyn Observer>);
+
+impl Observer for WithoutEnter {
+    fn before(&self, call: &Call) -> Result<()> {
+        self.0.before(call)
+    }
+
+    fn after(&self, call: &Call) -> Result<()> {
+        self.0.after(call)
+    }
+}

@@ -1,0 +1,306 @@
+//! One job, once: from what was asked to a report.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{
+    ByteCounts, ChangeCounts, Conflict, Direction, Outcome, Problem, RunError, RunReport, Side,
+    Sides, SyncPath,
+};
+use wl_core::plugin::{Registry, SyncerPlugin, check_params};
+use wl_core::storage::{StorageBackend, TrashId, TrashItem};
+use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
+
+use crate::folder::{self, CreatedFolder};
+use crate::{JobSpec, LOCAL, StorageSpec, registry};
+
+/// A job whose storages are connected and whose syncer is chosen.
+pub struct PreparedJob {
+    syncer: SyncerPlugin,
+    job: SyncJob,
+    created: Option<CreatedFolder>,
+}
+
+/// Checks and connects everything that a job needs. The storages are not written to, but for a local target that the
+/// specification asks to make.
+pub async fn prepare(
+    spec: &JobSpec,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+) -> Result<PreparedJob, SyncError> {
+    if cancel.is_cancelled() {
+        return Err(SyncError::new(
+            SyncErrorClass::Cancelled,
+            "the run was told to stop before it began; run again to carry on",
+        ));
+    }
+    let registry = registry().map_err(usage)?;
+    check_writable(spec)?;
+    let source = connect(&registry, &spec.storages.source).await?;
+    let created = make_target(&spec.storages.target)?;
+    let target = connect(&registry, &spec.storages.target).await?;
+    let syncer = choose_syncer(&registry, spec)?;
+    let job = SyncJob {
+        storages: Sides::new(source, target),
+        options: spec.options.clone(),
+        state_dir: folder::state_dir(&spec.base_dir)?,
+        progress,
+        cancel,
+    };
+    Ok(PreparedJob {
+        syncer,
+        job,
+        created,
+    })
+}
+
+impl PreparedJob {
+    /// Runs once.
+    pub async fn run_one_shot(self) -> Result<RunReport, SyncError> {
+        let dry_run = self.job.options.dry_run;
+        let report = (self.syncer.create)(self.job).one_shot_sync().await?;
+        if let Some(created) = self.created
+            && !dry_run
+            && report.error.is_none()
+        {
+            created.keep();
+        }
+        Ok(report)
+    }
+
+    fn names(&self) -> Sides<Value> {
+        self.job
+            .storages
+            .as_ref()
+            .map(|storage| json!({ "type": storage.type_name(), "location": storage.location() }))
+    }
+}
+
+/// Runs a job once. A run that was refused or stopped is a report too, with the error in it.
+pub async fn run_one_shot(
+    spec: &JobSpec,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+) -> RunReport {
+    let started = Instant::now();
+    let names = spec.storages.as_ref().map(StorageSpec::describe);
+    let (names, syncer, error) = match prepare(spec, progress, cancel).await {
+        Ok(prepared) => {
+            let (names, syncer) = (prepared.names(), prepared.syncer.name);
+            match prepared.run_one_shot().await {
+                Ok(report) => return report,
+                Err(error) => (names, syncer, error),
+            }
+        }
+        Err(error) => (names, "", error),
+    };
+    RunReport {
+        syncer: syncer.to_owned(),
+        seconds: started.elapsed().as_secs_f64(),
+        ..refused(names, &error)
+    }
+}
+
+/// The report of a run that never began.
+pub fn refused(storages: Sides<Value>, error: &SyncError) -> RunReport {
+    let class = serde_json::to_value(error.class).unwrap_or_default();
+    RunReport {
+        result: Outcome::Failed,
+        syncer: String::new(),
+        source: storages.source,
+        target: storages.target,
+        changes: Sides::<ChangeCounts>::default(),
+        conflicts: Vec::new(),
+        problems: Vec::new(),
+        drift: Vec::new(),
+        skipped: 0,
+        bytes: ByteCounts::default(),
+        seconds: 0.0,
+        error: Some(RunError {
+            class: class.as_str().unwrap_or("failed").to_owned(),
+            desc: error.desc.clone(),
+        }),
+    }
+}
+
+/// What a look for conflicts found.
+#[derive(Debug, Default)]
+pub struct OpenConflicts {
+    /// Every open conflict.
+    pub conflicts: Vec<Conflict>,
+    /// Paths that could not be looked at.
+    pub problems: Vec<Problem>,
+}
+
+/// The open conflicts of a pair: as the last run left them, or (`force_scan`) as a dry run finds them now.
+pub async fn list_conflicts(
+    spec: &JobSpec,
+    force_scan: bool,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+) -> Result<OpenConflicts, SyncError> {
+    let mut spec = spec.clone();
+    spec.options.dry_run = true;
+    if spec.storages.source.read_only {
+        // The conflicts of both ways and of one way are the same; only one way is allowed here.
+        spec.options.direction = Direction::OneWay;
+    }
+    let prepared = prepare(&spec, progress, cancel).await?;
+    if !force_scan {
+        return Ok(OpenConflicts {
+            conflicts: stored_conflicts(&prepared.job)?,
+            problems: Vec::new(),
+        });
+    }
+    let report = prepared.run_one_shot().await?;
+    Ok(OpenConflicts {
+        conflicts: report.conflicts,
+        problems: report.problems,
+    })
+}
+
+/// Ends conflicts: a run that looks only at these paths.
+pub async fn resolve(
+    spec: &JobSpec,
+    paths: &[SyncPath],
+    keep: Keep,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+) -> RunReport {
+    let mut spec = spec.clone();
+    spec.options.resolve = paths.iter().map(|path| (path.clone(), keep)).collect();
+    if spec.storages.source.read_only && keep == Keep::Source {
+        // Keeping the source's version writes to the target only.
+        spec.options.direction = Direction::OneWay;
+    }
+    run_one_shot(&spec, progress, cancel).await
+}
+
+/// What is in a storage's trash, oldest first.
+pub async fn trash_list(spec: &StorageSpec) -> Result<Vec<TrashItem>, SyncError> {
+    let registry = registry().map_err(usage)?;
+    Ok(connect(&registry, spec).await?.trash_list().await?)
+}
+
+/// Puts a version from a storage's trash back at `to`, or where it was. Returns where it is now.
+pub async fn trash_restore(
+    spec: &StorageSpec,
+    id: &TrashId,
+    to: Option<&SyncPath>,
+) -> Result<SyncPath, SyncError> {
+    if spec.read_only {
+        return Err(usage("the storage is read-only; nothing can be restored"));
+    }
+    let registry = registry().map_err(usage)?;
+    let storage = connect(&registry, spec).await?;
+    let to = match to {
+        Some(to) => to.clone(),
+        None => {
+            let items = storage.trash_list().await?;
+            let item = items.into_iter().find(|item| item.id == *id);
+            let item = item.ok_or_else(|| {
+                usage(format!(
+                    "`{id}` is not in the trash; see `wl trash list` for what is"
+                ))
+            })?;
+            item.path
+                .ok_or_else(|| usage(format!("nobody knows where `{id}` was; say it with --to")))?
+        }
+    };
+    storage.trash_restore(id, &to).await?;
+    Ok(to)
+}
+
+async fn connect(
+    registry: &Registry,
+    spec: &StorageSpec,
+) -> Result<Arc<dyn StorageBackend>, SyncError> {
+    let factory = registry.backend(&spec.type_name).map_err(usage)?;
+    let params = spec.params_for(factory.schema());
+    check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
+    Ok(factory.connect(&params).await?)
+}
+
+fn make_target(spec: &StorageSpec) -> Result<Option<CreatedFolder>, SyncError> {
+    match spec.local_folder() {
+        Some(folder) if spec.create_missing => Ok(CreatedFolder::make(&folder)?),
+        _ => Ok(None),
+    }
+}
+
+fn choose_syncer(registry: &Registry, spec: &JobSpec) -> Result<SyncerPlugin, SyncError> {
+    let types = spec.storages.as_ref().map(|storage| &*storage.type_name);
+    let needs = Needs {
+        continuous: false,
+        one_shot: true,
+        unidirectional: spec.options.direction != Direction::TwoWay,
+        both_mounted: types.source == LOCAL && types.target == LOCAL,
+    };
+    let syncer = registry.select_syncer(types.source, types.target, needs);
+    syncer.copied().map_err(usage)
+}
+
+/// Refuses a run that would have to write to a read-only storage.
+fn check_writable(spec: &JobSpec) -> Result<(), SyncError> {
+    let one_way = spec.options.direction != Direction::TwoWay;
+    for side in Side::BOTH {
+        if spec.storages[side].read_only && !(side == Side::Source && one_way) {
+            let fix = match side {
+                Side::Source => "go one way with --unidirectional or --mirror",
+                Side::Target => "choose another target",
+            };
+            return Err(usage(format!("the {side} storage is read-only; {fix}")));
+        }
+    }
+    Ok(())
+}
+
+fn usage(error: impl ToString) -> SyncError {
+    SyncError::new(SyncErrorClass::Usage, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use wl_core::sync::SyncOptions;
+
+    fn spec(direction: Direction) -> JobSpec {
+        JobSpec {
+            storages: Sides::from_fn(|side| StorageSpec::local(&format!("/{side}"))),
+            options: SyncOptions::new(direction),
+            base_dir: PathBuf::from("/nowhere"),
+        }
+    }
+
+    #[test]
+    fn a_read_only_storage_is_never_written_to() {
+        for direction in [Direction::TwoWay, Direction::OneWay, Direction::Mirror] {
+            for side in Side::BOTH {
+                let mut spec = spec(direction);
+                spec.storages[side].read_only = true;
+                let fine = side == Side::Source && direction != Direction::TwoWay;
+                assert_eq!(check_writable(&spec).is_ok(), fine, "{side} {direction:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_report_counts_nothing_and_names_the_class() {
+        let error = SyncError::new(SyncErrorClass::RootEmptied, "why");
+        let report = refused(Sides::default(), &error);
+        assert_eq!(report.judge(), Outcome::Failed);
+        assert_eq!(report.error.unwrap().class, "root-emptied");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_job_is_not_begun() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let report = run_one_shot(&spec(Direction::TwoWay), Arc::default(), cancel).await;
+        assert_eq!(report.error.unwrap().class, "cancelled");
+    }
+}

@@ -1,0 +1,121 @@
+//! What a job is, before anything is connected.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use wl_core::model::Sides;
+use wl_core::sync::SyncOptions;
+
+/// The type name of folders on this machine: the one type that a plain path on the command line stands for.
+pub const LOCAL: &str = "local";
+
+/// A storage: its type and what the type's schema asks for.
+#[derive(Clone, PartialEq)]
+pub struct StorageSpec {
+    /// The registered type.
+    pub type_name: String,
+    /// The type's own parameters.
+    pub params: Value,
+    /// Poll every so many seconds.
+    pub watcher_interval: Option<u64>,
+    /// No run may write here.
+    pub read_only: bool,
+    /// A local folder that is not there is made, if the folder above it is.
+    pub create_missing: bool,
+}
+
+impl StorageSpec {
+    /// A storage of this type with these parameters.
+    pub fn new(type_name: impl Into<String>, params: Value) -> Self {
+        Self {
+            type_name: type_name.into(),
+            params,
+            watcher_interval: None,
+            read_only: false,
+            create_missing: false,
+        }
+    }
+
+    /// The local folder `location`, an absolute path.
+    pub fn local(location: &str) -> Self {
+        Self::new(LOCAL, json!({ "location": location }))
+    }
+
+    /// The parameters as a backend with this schema takes them: with those of the common ones that it knows.
+    pub(crate) fn params_for(&self, schema: &str) -> Value {
+        let mut params = self.params.clone();
+        let Some(fields) = params.as_object_mut() else {
+            return params;
+        };
+        let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+        let known = |name: &str| schema["properties"].get(name).is_some();
+        if let Some(seconds) = self.watcher_interval
+            && known("watcher-interval")
+        {
+            fields.insert("watcher-interval".to_owned(), seconds.into());
+        }
+        if self.read_only && known("read-only") {
+            fields.insert("read-only".to_owned(), true.into());
+        }
+        params
+    }
+
+    /// The folder of a local storage.
+    pub(crate) fn local_folder(&self) -> Option<PathBuf> {
+        (self.type_name == LOCAL)
+            .then(|| self.params["location"].as_str().map(PathBuf::from))
+            .flatten()
+    }
+
+    /// What a report says of a storage that could not be connected: nothing that may be a secret.
+    pub(crate) fn describe(&self) -> Value {
+        match self.local_folder() {
+            Some(folder) => json!({ "type": self.type_name, "location": folder }),
+            None => json!({ "type": self.type_name }),
+        }
+    }
+}
+
+impl fmt::Debug for StorageSpec {
+    /// Without parameters: they may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageSpec")
+            .field("type_name", &self.type_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A job: two storages, what is asked, and where its state is kept.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    /// The storages.
+    pub storages: Sides<StorageSpec>,
+    /// What is asked.
+    pub options: SyncOptions,
+    /// The base directory; state is in `state` below it.
+    pub base_dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_parameters_reach_only_a_schema_that_knows_them() {
+        let mut spec = StorageSpec::local("/a");
+        spec.watcher_interval = Some(5);
+        spec.read_only = true;
+        assert_eq!(spec.params_for("{}"), json!({"location": "/a"}));
+        assert_eq!(
+            spec.params_for(r#"{"properties": {"watcher-interval": {}, "location": {}}}"#),
+            json!({"location": "/a", "watcher-interval": 5})
+        );
+    }
+
+    #[test]
+    fn debug_output_holds_no_parameter() {
+        let spec = StorageSpec::new("s3", json!({"secret": "hush"}));
+        assert!(!format!("{spec:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,87 @@
+//! What is said when something is wrong, and the exit codes.
+
+use crate::support::{Home, snapshot};
+
+#[test]
+fn wrong_usage_is_answered_with_what_to_do() {
+    let home = Home::new();
+    home.ok("container create notes");
+    let text = home.transcript(&[
+        "frobnicate",
+        "sync",
+        "sync a",
+        "sync a b --mirror --unidirectional",
+        "sync a b --max-delete 101%",
+        "sync a b --max-delete some",
+        "sync a b --trash-keep forever",
+        "sync a b --require-cas none",
+        "sync a b --watch",
+        "resolve a b",
+        "resolve a b /c --keep source",
+        "resolve a b ../c --keep source",
+        "resolve a b .wl --keep source",
+        "resolve a b c --keep mine",
+        "container create",
+        "container create .notes",
+        "container create -- -notes",
+        "container create no/tes",
+        "container create notes",
+        "container info nothing",
+        "container delete nothing",
+        "container sync nothing --one-shot",
+        "container sync notes",
+        "container sync notes --one-shot",
+        "container sync notes --one-shot --source-storage x",
+        "container sync notes --no-wait",
+        "container sync notes --one-shot --no-wait",
+        "container stop-sync notes",
+        "container list-conflicts nothing",
+        "container resolve nothing a --keep both",
+        "storage delete x --container notes",
+        "storage delete x",
+        "trash list",
+        "trash list --container notes",
+        "trash restore a",
+        "trash restore a 1 2 --to x",
+        "--output yaml container list",
+    ]);
+    snapshot("usage-errors.txt", &text);
+}
+
+#[test]
+fn what_needs_the_daemon_says_so() {
+    let home = Home::new();
+    let text = home.transcript(&["status", "status notes", "start", "stop", "daemon -l -"]);
+    snapshot("no-daemon.txt", &text);
+}
+
+#[test]
+fn an_unknown_container_is_said_when_there_is_none() {
+    let home = Home::new();
+    let text = home.transcript(&["container info notes", "container delete notes"]);
+    snapshot("no-containers.txt", &text);
+    assert!(!home.base().exists(), "only looking makes nothing");
+}
+
+#[test]
+fn a_name_of_a_hundred_characters_is_fine_and_one_more_is_not() {
+    let home = Home::new();
+    home.ok(&format!("container create {}", "x".repeat(100)));
+    let done = home.run(&format!("container create {}", "x".repeat(101)));
+    assert_eq!(done.code, 2);
+    assert!(done.stderr.contains("100 characters"), "{done:?}");
+}
+
+#[test]
+fn without_a_home_a_base_directory_is_asked_for() {
+    let home = Home::new();
+    let out = home
+        .command()
+        .env_remove("HOME")
+        .args(["container", "list"])
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert!(text.contains("--base-dir"), "{text}");
+}

@@ -1,0 +1,10 @@
+//! Black-box tests of the built `wl`. `SNAPSHOTS=overwrite cargo test -p wl --test cli` renews the snapshots.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod completions;
+mod errors;
+mod help;
+mod manifests;
+mod output;
+mod schemas;
+mod support;

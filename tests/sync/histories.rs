@@ -1,0 +1,199 @@
+//! Random histories: both sides are edited, a run follows, the oracle says what must be there; again and again with the baseline
+//! that the runs before have left.
+
+use proptest::prelude::*;
+use wl_core::model::{Direction, Outcome, Side};
+
+use crate::oracle::{Node, Tree, expect};
+use crate::world::{World, edit_to, read};
+
+/// Few names, so that histories meet; odd ones, so that the order is tried.
+const NAMES: [&str; 6] = ["a", "a-", "a b", "é", "-n\n", "z.txt"];
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Write(Vec<usize>, String),
+    Link(Vec<usize>, String),
+    Folder(Vec<usize>),
+    Remove(Vec<usize>),
+    Move(Vec<usize>, Vec<usize>),
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Edit(bool, Edit),
+    Sync,
+    /// The baseline is lost.
+    Forget,
+}
+
+fn path() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(0..NAMES.len(), 1..4)
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    // Equal lengths with unequal content, equal content at several paths, and nothing at all.
+    let content = prop_oneof!["[ab]{3}", Just(String::new()), "[ab]{1,5}"];
+    prop_oneof![
+        4 => (path(), content).prop_map(|(path, content)| Edit::Write(path, content)),
+        1 => (path(), "[ab]").prop_map(|(path, target)| Edit::Link(path, target)),
+        1 => path().prop_map(Edit::Folder),
+        3 => path().prop_map(Edit::Remove),
+        3 => (path(), path()).prop_map(|(from, to)| Edit::Move(from, to)),
+    ]
+}
+
+fn history() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (any::<bool>(), edit()).prop_map(|(source, edit)| Step::Edit(source, edit)),
+        2 => Just(Step::Sync),
+        1 => Just(Step::Forget),
+    ];
+    prop::collection::vec(step, 1..24)
+}
+
+/// The folder that holds the path's last name; what is in the way is replaced.
+fn folder_of<'t>(tree: &'t mut Tree, path: &[usize]) -> (&'t mut Tree, String) {
+    let mut folder = tree;
+    for &name in &path[..path.len() - 1] {
+        let node = folder
+            .entry(NAMES[name].into())
+            .or_insert_with(|| Node::Folder(Tree::new()));
+        if !matches!(node, Node::Folder(_)) {
+            *node = Node::Folder(Tree::new());
+        }
+        let Node::Folder(inside) = node else {
+            unreachable!()
+        };
+        folder = inside;
+    }
+    (folder, NAMES[path[path.len() - 1]].into())
+}
+
+fn take(tree: &mut Tree, path: &[usize]) -> Option<Node> {
+    let mut folder = tree;
+    for &name in &path[..path.len() - 1] {
+        match folder.get_mut(NAMES[name]) {
+            Some(Node::Folder(inside)) => folder = inside,
+            _ => return None,
+        }
+    }
+    folder.remove(NAMES[path[path.len() - 1]])
+}
+
+fn apply(tree: &mut Tree, edit: &Edit) {
+    let mut put = |path: &[usize], node| {
+        let (folder, name) = folder_of(tree, path);
+        folder.insert(name, node);
+    };
+    match edit {
+        Edit::Write(path, content) => put(path, Node::File(content.clone())),
+        Edit::Link(path, target) => put(path, Node::Link(target.clone())),
+        Edit::Folder(path) => put(path, Node::Folder(Tree::new())),
+        Edit::Remove(path) => {
+            take(tree, path);
+        }
+        Edit::Move(from, to) => {
+            if let Some(node) = take(tree, from) {
+                let (folder, name) = folder_of(tree, to);
+                folder.insert(name, node);
+            }
+        }
+    }
+}
+
+async fn play(direction: Direction, history: Vec<Step>) {
+    let world = World::new();
+    let mut base = Tree::new();
+    for step in history.into_iter().chain([Step::Sync]) {
+        match step {
+            Step::Edit(source, edit) => {
+                let side = if source { Side::Source } else { Side::Target };
+                let mut tree = read(&world.storages[side]);
+                apply(&mut tree, &edit);
+                edit_to(&world.storages[side], &tree);
+            }
+            Step::Forget => {
+                world.forget();
+                base = Tree::new();
+            }
+            Step::Sync => base = sync(&world, direction, base).await,
+        }
+    }
+}
+
+async fn sync(world: &World, direction: Direction, base: Tree) -> Tree {
+    let (source, target) = (read(&world.storages.source), read(&world.storages.target));
+    let expected = expect(direction, &base, &source, &target);
+    let report = world.sync(direction).await;
+    let case = || format!("base {base:?}\nsource {source:?}\ntarget {target:?}\n{report:?}");
+    assert_eq!(
+        read(&world.storages.source),
+        expected.source,
+        "source of\n{}",
+        case()
+    );
+    assert_eq!(
+        read(&world.storages.target),
+        expected.target,
+        "target of\n{}",
+        case()
+    );
+    let conflicts: std::collections::BTreeSet<_> = report
+        .conflicts
+        .iter()
+        .map(|conflict| conflict.path.clone())
+        .collect();
+    assert_eq!(conflicts, expected.conflicts, "conflicts of\n{}", case());
+    assert!(report.problems.is_empty(), "problems of\n{}", case());
+    let in_sync = report.result == Outcome::Synced;
+    assert_eq!(in_sync, conflicts.is_empty(), "{}", case());
+    if in_sync && direction != Direction::OneWay {
+        assert_eq!(
+            expected.source,
+            expected.target,
+            "synced, but not equal\n{}",
+            case()
+        );
+    }
+    expected.base
+}
+
+fn run(direction: Direction, history: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(play(direction, history));
+}
+
+fn cases(usual: u32) -> ProptestConfig {
+    let soak = std::env::var("WL_SOAK_MINUTES")
+        .ok()
+        .and_then(|m| m.parse::<u32>().ok());
+    ProptestConfig {
+        cases: soak.map_or(usual, |minutes| minutes * 4000),
+        failure_persistence: None,
+        max_shrink_iters: 2000,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1500))]
+
+    #[test]
+    fn two_way(history in history()) {
+        run(Direction::TwoWay, history);
+    }
+
+    #[test]
+    fn one_way(history in history()) {
+        run(Direction::OneWay, history);
+    }
+
+    #[test]
+    fn mirror(history in history()) {
+        run(Direction::Mirror, history);
+    }
+}

@@ -1,0 +1,9 @@
+//! Whole runs over the reference backend, judged by an oracle that knows nothing of how they are made.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod exhaustive;
+mod histories;
+mod modes;
+mod moves;
+mod oracle;
+mod world;

@@ -1,0 +1,165 @@
+//! Moves: found by content, done as renames, and never more than a removal and a creation.
+
+use wl_core::model::{Direction, Outcome};
+
+use crate::world::World;
+
+async fn agreed(files: &[(&str, &str)]) -> World {
+    let world = World::new();
+    for (path, content) in files {
+        world
+            .storages
+            .source
+            .write_file(path, content.as_bytes())
+            .unwrap();
+    }
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Synced);
+    world
+}
+
+fn move_file(world: &World, from: &str, to: &str) {
+    let content = world.storages.source.read_file(from).unwrap();
+    world.storages.source.remove(from).unwrap();
+    world.storages.source.write_file(to, content).unwrap();
+}
+
+#[tokio::test]
+async fn a_move_is_one_rename_both_ways_in_the_order() {
+    for (from, to) in [("m", "a"), ("m", "z"), ("m", "new/deep/m"), ("d/m", "m")] {
+        let world = agreed(&[(from, "content"), ("other", "o")]).await;
+        move_file(&world, from, to);
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(
+            report.changes.target.renamed, 1,
+            "{from} to {to}: {report:?}"
+        );
+        assert_eq!(report.bytes.written, 0, "{from} to {to}: {report:?}");
+        assert_eq!(
+            world.storages.target.read_file(to).unwrap(),
+            "content".as_bytes()
+        );
+        assert!(world.storages.target.read_file(from).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_move_of_what_was_edited_elsewhere_keeps_the_edit() {
+    let world = agreed(&[("m", "content"), ("other", "o")]).await;
+    move_file(&world, "m", "n");
+    world.storages.target.write_file("m", "edited").unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    for side in [&world.storages.source, &world.storages.target] {
+        assert_eq!(side.read_file("m").unwrap(), "edited".as_bytes());
+        assert_eq!(side.read_file("n").unwrap(), "content".as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn one_removal_serves_one_creation() {
+    let world = agreed(&[("m", "content"), ("other", "o")]).await;
+    move_file(&world, "m", "n1");
+    world.storages.source.write_file("n2", "content").unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.changes.target.renamed, 1, "{report:?}");
+    assert_eq!(report.changes.target.created, 1, "{report:?}");
+    assert_eq!(
+        world.storages.target.read_file("n2").unwrap(),
+        "content".as_bytes()
+    );
+}
+
+#[tokio::test]
+async fn a_copy_leaves_the_original() {
+    let world = agreed(&[("m", "content"), ("other", "o")]).await;
+    world.storages.source.write_file("n", "content").unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.changes.target.renamed, 0, "{report:?}");
+    assert!(world.storages.target.read_file("m").is_some());
+}
+
+#[tokio::test]
+async fn moving_everything_is_no_loss() {
+    let names: Vec<_> = (0..50)
+        .map(|n| (format!("old/{n}"), format!("content {n}")))
+        .collect();
+    let files: Vec<_> = names
+        .iter()
+        .map(|(p, c)| (p.as_str(), c.as_str()))
+        .collect();
+    let world = agreed(&files).await;
+    for (path, _) in &files {
+        move_file(&world, path, &path.replace("old", "new"));
+    }
+    world.storages.source.remove("old").unwrap();
+    let report = world
+        .run(wl_core::sync::SyncOptions::new(Direction::TwoWay))
+        .await
+        .unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.changes.target.renamed, 50, "{report:?}");
+}
+
+#[tokio::test]
+async fn removing_more_than_half_stops_before_the_first_removal() {
+    let names: Vec<_> = (0..50)
+        .map(|n| (format!("f{n}"), format!("content {n}")))
+        .collect();
+    let files: Vec<_> = names
+        .iter()
+        .map(|(p, c)| (p.as_str(), c.as_str()))
+        .collect();
+    let world = agreed(&files).await;
+    for (path, _) in files.iter().take(30) {
+        world.storages.source.remove(path).unwrap();
+    }
+    world.storages.source.write_file("new", "new").unwrap();
+    let mut options = wl_core::sync::SyncOptions::new(Direction::TwoWay);
+    let report = world.run(options.clone()).await.unwrap();
+    assert_eq!(report.result, Outcome::Failed);
+    assert_eq!(
+        report.error.as_ref().unwrap().class,
+        "delete-budget",
+        "{report:?}"
+    );
+    assert_eq!(report.changes.target.removed, 0, "{report:?}");
+    assert_eq!(
+        report.changes.target.created, 1,
+        "the rest went on: {report:?}"
+    );
+    options.max_delete = wl_core::sync::DeleteBudget::Count(30);
+    let report = world.run(options).await.unwrap();
+    assert_eq!(report.changes.target.removed, 30, "{report:?}");
+}
+
+#[tokio::test]
+async fn an_emptied_root_stops_the_run() {
+    let world = agreed(&[("a", "1"), ("b", "2")]).await;
+    world.storages.source.remove("a").unwrap();
+    world.storages.source.remove("b").unwrap();
+    let mut options = wl_core::sync::SyncOptions::new(Direction::TwoWay);
+    let report = world.run(options.clone()).await.unwrap();
+    assert_eq!(
+        report.error.as_ref().unwrap().class,
+        "root-emptied",
+        "{report:?}"
+    );
+    assert!(world.storages.target.read_file("a").is_some());
+    options.allow_empty = true;
+    let report = world.run(options).await.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert!(world.storages.target.read_file("a").is_none());
+}
+
+#[tokio::test]
+async fn another_file_system_behind_a_root_stops_the_run() {
+    let world = agreed(&[("a", "1")]).await;
+    world.storages.target.set_root_marker("another");
+    let mut options = wl_core::sync::SyncOptions::new(Direction::TwoWay);
+    let error = world.run(options.clone()).await.unwrap_err();
+    assert_eq!(error.class.name(), "root-changed", "{error}");
+    options.accept_new_filesystem = true;
+    assert_eq!(world.run(options).await.unwrap().result, Outcome::Synced);
+}

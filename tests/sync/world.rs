@@ -1,0 +1,141 @@
+//! Two storages in memory and the runs between them.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
+use wl_core::model::{Direction, RunReport, Sides};
+use wl_core::sync::{SyncError, SyncJob, SyncOptions, one_shot};
+
+use crate::oracle::{Node, Tree};
+
+pub struct World {
+    pub storages: Sides<MemoryBackend>,
+    state: TempDir,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let shm = std::path::Path::new("/dev/shm");
+        let state = if shm.is_dir() {
+            TempDir::new_in(shm)
+        } else {
+            TempDir::new()
+        };
+        Self {
+            storages: Sides::from_fn(|_| MemoryBackend::private(MemorySettings::default())),
+            state: state.unwrap(),
+        }
+    }
+
+    pub fn options(direction: Direction) -> SyncOptions {
+        let mut options = SyncOptions::new(direction);
+        options.allow_empty = true;
+        options.max_delete = wl_core::sync::DeleteBudget::Percent(100);
+        options
+    }
+
+    pub async fn run(&self, options: SyncOptions) -> Result<RunReport, SyncError> {
+        let job = SyncJob {
+            storages: Sides::new(
+                Arc::new(self.storages.source.clone()),
+                Arc::new(self.storages.target.clone()),
+            ),
+            options,
+            state_dir: self.state.path().to_owned(),
+            progress: Arc::default(),
+            cancel: CancellationToken::new(),
+        };
+        one_shot(job, "test").await
+    }
+
+    pub async fn sync(&self, direction: Direction) -> RunReport {
+        self.run(Self::options(direction)).await.unwrap()
+    }
+
+    /// Forgets the baseline.
+    pub fn forget(&self) {
+        for file in std::fs::read_dir(self.state.path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+}
+
+fn put_all(storage: &MemoryBackend, at: &str, tree: &Tree) {
+    for (name, node) in tree {
+        let path = if at.is_empty() {
+            name.clone()
+        } else {
+            format!("{at}/{name}")
+        };
+        match node {
+            Node::File(content) => storage.write_file(&path, content.as_bytes()).unwrap(),
+            Node::Link(target) => storage.make_link(&path, target).unwrap(),
+            Node::Folder(inside) => {
+                storage.make_folder(&path).unwrap();
+                put_all(storage, &path, inside);
+            }
+        }
+    }
+}
+
+/// Edits `storage` from what it holds to `tree`, touching only what differs.
+pub fn edit_to(storage: &MemoryBackend, tree: &Tree) {
+    edit_folder(storage, "", &read(storage), tree);
+}
+
+fn edit_folder(storage: &MemoryBackend, at: &str, now: &Tree, wanted: &Tree) {
+    let path = |name: &str| {
+        if at.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{at}/{name}")
+        }
+    };
+    for (name, node) in now {
+        let stays = match (node, wanted.get(name)) {
+            (Node::Folder(_), Some(Node::Folder(_))) => true,
+            (_, other) => other == Some(node),
+        };
+        if !stays {
+            storage.remove(&path(name)).unwrap();
+        }
+    }
+    for (name, node) in wanted {
+        match (now.get(name), node) {
+            (Some(Node::Folder(old)), Node::Folder(new)) => {
+                edit_folder(storage, &path(name), old, new);
+            }
+            (old, new) if old == Some(new) => {}
+            (_, new) => put_all(storage, at, &Tree::from([(name.clone(), new.clone())])),
+        }
+    }
+}
+
+/// The whole tree of a storage.
+pub fn read(storage: &MemoryBackend) -> Tree {
+    let mut tree = Tree::new();
+    for (key, node) in storage.snapshot() {
+        let node = match node {
+            MemoryNode::File { content, .. } => {
+                Node::File(String::from_utf8_lossy(&content).into_owned())
+            }
+            MemoryNode::Link(target) => Node::Link(target.into_string()),
+            MemoryNode::Folder { .. } => Node::Folder(Tree::new()),
+            MemoryNode::Special => continue,
+        };
+        let path = key.trim_end_matches('/');
+        let mut folder = &mut tree;
+        let mut parts: Vec<_> = path.split('/').collect();
+        let name = parts.pop().unwrap();
+        for part in parts {
+            let Some(Node::Folder(inside)) = folder.get_mut(part) else {
+                panic!("{key}: no folder")
+            };
+            folder = inside;
+        }
+        folder.insert(name.to_owned(), node);
+    }
+    tree
+}
