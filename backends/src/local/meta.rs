@@ -1,0 +1,183 @@
+//! From system attributes to wl's words: tokens, modes, what is settled.
+
+use std::os::fd::BorrowedFd;
+
+use wl_core::model::{FileId, Kind, Meta, Mode, Timestamp, Token};
+
+use super::sys::{self, Stat, Sys};
+
+/// What has to be known of the root's file system to judge an entry's attributes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    /// The root's device.
+    pub(super) dev: u64,
+    /// Times are kept to two seconds or so, and there is no true ctime.
+    pub(super) coarse: bool,
+}
+
+/// A file changed within this time may change again without its times showing it: the system's clock for files ticks
+/// every 1 to 10 ms.
+const TICK: u32 = 20_000_000;
+
+impl Facts {
+    /// Whether an equal token later proves equal content. `now` was read before the attributes were.
+    ///
+    /// A later write sets both times to the clock, so it is enough that one of them cannot come again: the mtime, or
+    /// (where a program set the mtime into the future) the ctime.
+    pub(super) fn settled(&self, stat: &Stat, now: Timestamp) -> bool {
+        if self.coarse {
+            return now.secs - stat.mtime.secs > 2;
+        }
+        aged(stat.mtime, now) || aged(stat.ctime, now)
+    }
+
+    /// The attributes of an entry. A folder's token needs [`folder_token`]; a link's target is given.
+    pub(super) fn meta(&self, kind: Kind, stat: &Stat, now: Timestamp, token: Token) -> Meta {
+        Meta {
+            kind,
+            size: if kind == Kind::File { stat.size } else { 0 },
+            mtime: Some(stat.mtime),
+            mode: (kind != Kind::Link).then(|| Mode::new(stat.mode)),
+            token,
+            settled: kind == Kind::Folder || self.settled(stat, now),
+            file_id: Some(FileId(stat.ino)),
+            hash: None,
+            link: None,
+        }
+    }
+}
+
+fn aged(time: Timestamp, now: Timestamp) -> bool {
+    match now.secs - time.secs {
+        0 => now.nanos.saturating_sub(time.nanos) >= TICK,
+        1 => now.nanos + (1_000_000_000 - time.nanos) >= TICK,
+        seconds => seconds > 1,
+    }
+}
+
+/// The token of a file or link: inode, size, mtime and ctime. Without the device, whose number changes over reboots.
+pub(super) fn file_token(stat: &Stat) -> Token {
+    let mut text = TokenText::default();
+    text.hex(stat.ino);
+    text.byte(b'-');
+    text.hex(stat.size);
+    text.byte(b'-');
+    text.time(stat.mtime);
+    text.byte(b'-');
+    text.time(stat.ctime);
+    Token::new(text.as_str())
+}
+
+/// What of a file token survives a rename.
+pub(super) fn token_stem(token: &str) -> &str {
+    token.rfind('-').map_or(token, |at| &token[..at])
+}
+
+/// The token of the folder `name`: empty on the root's own file system, else what is mounted there.
+pub(super) fn folder_token(
+    facts: &Facts,
+    stat: &Stat,
+    folder: BorrowedFd<'_>,
+    name: &str,
+) -> Token {
+    if stat.dev == facts.dev {
+        return Token::new("");
+    }
+    let marker = super::dir::open_folder(folder, name, super::dir::PATH)
+        .and_then(|opened| super::root::file_system(&opened, stat.dev));
+    Token::new(marker.unwrap_or_else(|_| format!("dev-{:x}", stat.dev)))
+}
+
+/// The full attributes of `name` in `folder`. `Ok(None)`: a special file, or a link that is no text.
+pub(super) fn meta_at(facts: &Facts, folder: BorrowedFd<'_>, name: &str) -> Sys<Option<Meta>> {
+    let now = sys::now();
+    let stat = sys::stat_at(folder, name)?;
+    let Some(kind) = stat.kind() else {
+        return Ok(None);
+    };
+    let token = match kind {
+        Kind::Folder => folder_token(facts, &stat, folder, name),
+        _ => file_token(&stat),
+    };
+    let mut meta = facts.meta(kind, &stat, now, token);
+    if kind == Kind::Link {
+        let Ok(target) = String::from_utf8(sys::read_link(folder, name)?) else {
+            return Ok(None);
+        };
+        meta.link = Some(target.into());
+    }
+    Ok(Some(meta))
+}
+
+/// Hexadecimal text without allocation; six numbers of at most 16 digits and five marks.
+struct TokenText {
+    bytes: [u8; 104],
+    used: usize,
+}
+
+impl Default for TokenText {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 104],
+            used: 0,
+        }
+    }
+}
+
+impl TokenText {
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.used] = byte;
+        self.used += 1;
+    }
+
+    fn hex(&mut self, value: u64) {
+        let digits = (16 - value.leading_zeros() as usize / 4).max(1);
+        for place in (0..digits).rev() {
+            self.byte(b"0123456789abcdef"[(value >> (place * 4)) as usize & 15]);
+        }
+    }
+
+    fn time(&mut self, time: Timestamp) {
+        self.hex(time.secs as u64);
+        self.byte(b'.');
+        self.hex(u64::from(time.nanos));
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.used]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64, nanos: u32) -> Timestamp {
+        Timestamp { secs, nanos }
+    }
+
+    #[test]
+    fn a_token_names_all_that_changes() {
+        let stat = Stat {
+            ino: 0x1f,
+            size: 0,
+            mtime: at(16, 255),
+            ctime: at(-1, 0),
+            mode: 0o100_644,
+            dev: 7,
+        };
+        let token = file_token(&stat);
+        assert_eq!(token.as_str(), "1f-0-10.ff-ffffffffffffffff.0");
+        assert_eq!(token_stem(token.as_str()), "1f-0-10.ff");
+    }
+
+    #[test]
+    fn young_times_prove_nothing() {
+        assert!(!aged(at(10, 999_999_999), at(11, 0)));
+        assert!(aged(at(10, 980_000_000), at(11, 0)));
+        assert!(!aged(at(10, 5), at(10, 20_000_004)));
+        assert!(aged(at(10, 5), at(10, 20_000_005)));
+        assert!(!aged(at(12, 0), at(11, 0)), "a time in the future");
+        assert!(aged(at(9, 999_999_999), at(11, 0)));
+    }
+}

@@ -1,0 +1,206 @@
+//! The local backend: a folder of this machine.
+//!
+//! Everything is reached relative to an open root and never through a link. Content is staged in `.wl` on the same file
+//! system and published by one rename: a creation by one that refuses to replace, a replacement by an exchange whose result is
+//! verified and taken back if it was not what was expected. What is displaced goes to the trash; nothing is unlinked that is not ours.
+//!
+//! *Deliberately absent:* a way to write in place, and a way to replace "whatever is there".
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{Meta, SyncPath};
+use wl_core::plugin::{BackendFactory, BackendPlugin};
+use wl_core::storage::{
+    Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
+    SessionOptions, SmallRead, StorageBackend, StorageError, TrashId, TrashItem, WriteSession,
+};
+
+mod attributes;
+mod dir;
+mod entries;
+mod lines;
+mod meta;
+mod publish;
+mod read;
+mod recover;
+mod reserved;
+mod root;
+mod session;
+mod stage;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod trash;
+mod verify;
+mod walk;
+
+use root::{Root, Spot};
+use session::{LocalSession, Session};
+use sys::Renames;
+
+const TYPE: &str = "local";
+
+/// Makes local backends.
+#[derive(Debug)]
+pub struct LocalFactory;
+
+inventory::submit! { BackendPlugin(&LocalFactory) }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    location: String,
+}
+
+#[async_trait]
+impl BackendFactory for LocalFactory {
+    fn type_name(&self) -> &'static str {
+        TYPE
+    }
+
+    fn summary(&self) -> &'static str {
+        "A folder of this machine"
+    }
+
+    fn schema(&self) -> &'static str {
+        include_str!("schema.json")
+    }
+
+    async fn connect(&self, params: &Value) -> Result<Arc<dyn StorageBackend>> {
+        let params = Params::deserialize(params).map_err(|error| {
+            let reason = format!("{error}; see `wl storage create local --help`");
+            StorageError::new(ErrorKind::Config, "connect", reason)
+        })?;
+        let backend = blocking("connect", move || LocalBackend::open(&params.location)).await??;
+        Ok(Arc::new(backend))
+    }
+}
+
+/// A folder of this machine.
+#[derive(Debug)]
+pub struct LocalBackend {
+    spot: Arc<Spot>,
+}
+
+impl LocalBackend {
+    /// The storage in the folder at `location`, which has to be there.
+    pub fn open(location: &str) -> Result<Self> {
+        Self::limited(location, Renames::ALL)
+    }
+
+    /// The same, made out to be on a file system that can do no more than `limit`.
+    fn limited(location: &str, limit: Renames) -> Result<Self> {
+        Ok(Self {
+            spot: Arc::new(Spot::find(location, limit)?),
+        })
+    }
+
+    /// Runs `work` with the open root on a thread that may block.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(Root) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let spot = Arc::clone(&self.spot);
+        blocking(operation, move || work(spot.open()?)).await?
+    }
+}
+
+#[async_trait]
+impl StorageBackend for LocalBackend {
+    fn type_name(&self) -> &'static str {
+        TYPE
+    }
+
+    fn location(&self) -> &str {
+        &self.spot.location
+    }
+
+    fn identity(&self) -> &str {
+        &self.spot.identity
+    }
+
+    async fn root_marker(&self) -> Result<String> {
+        self.run("look at the root", |root| {
+            root::file_system(&root.fd, root.facts.dev)
+                .map_err(|errno| sys::os_error("look at the root", errno).on(&root.location))
+        })
+        .await
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.spot.capabilities()
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Box<dyn Listing>> {
+        self.run("list", |root| walk::list(root, request)).await
+    }
+
+    async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
+        let path = path.clone();
+        self.run("stat", move |root| attributes::stat(&root, &path))
+            .await
+    }
+
+    async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {
+        let (path, cancel) = (path.clone(), cancel.clone());
+        self.run("hash", move |root| read::hash(&root, &path, &cancel))
+            .await
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
+        self.run("read", |root| read::open_reader(root, request))
+            .await
+    }
+
+    async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
+        let count = requests.len();
+        match self
+            .run("read", move |root| Ok(read::read_small(&root, &requests)))
+            .await
+        {
+            Ok(results) => results,
+            Err(error) => all_failed(count, &error),
+        }
+    }
+
+    async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
+        let spot = Arc::clone(&self.spot);
+        let session = blocking("begin", move || Session::begin(spot, options)).await??;
+        Ok(Arc::new(LocalSession(Arc::new(session))))
+    }
+
+    async fn trash_list(&self) -> Result<Vec<TrashItem>> {
+        self.run("list the trash", |root| trash::list(&root)).await
+    }
+
+    async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
+        let (id, to) = (id.clone(), to.clone());
+        let spot = Arc::clone(&self.spot);
+        self.run("restore", move |root| {
+            let renames = spot.renames(&root)?;
+            trash::restore(&root, renames, &id, &to)
+        })
+        .await
+    }
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        let reason = format!("the work broke off: {error}; run again");
+        StorageError::new(ErrorKind::Other, operation, reason)
+    })
+}
+
+/// The failure of a whole batch, for each of its requests.
+fn all_failed<T>(count: usize, error: &StorageError) -> Vec<Result<T>> {
+    (0..count).map(|_| Err(error.repeat())).collect()
+}

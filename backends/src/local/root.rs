@@ -1,0 +1,295 @@
+//! The root: where it is, what is mounted there, what its file system can do.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{self, Access, AtFlags, Mode as Bits, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use wl_core::model::SyncPath;
+use wl_core::storage::{Capabilities, CasGrade, ErrorKind, ListOrder, Result, StorageError};
+
+use super::meta::Facts;
+use super::sys::{self, Renames, Sys};
+
+/// Where a storage is. The root is opened anew for every call, so that another file system mounted there is seen.
+#[derive(Debug)]
+pub(super) struct Spot {
+    pub(super) path: PathBuf,
+    pub(super) location: String,
+    pub(super) identity: String,
+    /// What it is taken for until it was tried.
+    presumed: Capabilities,
+    /// What a try in our own folder showed.
+    tried: OnceLock<Tried>,
+    /// For tests: what the file system is made out to be unable to do.
+    limit: Renames,
+}
+
+/// The outcome of a try.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) renames: Renames,
+    capabilities: Capabilities,
+}
+
+/// The root, open.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) fd: OwnedFd,
+    pub(super) facts: Facts,
+    pub(super) location: Box<str>,
+}
+
+/// File systems whose names fold case, whose times are coarse and which keep neither links nor modes.
+const FAT: [i64; 3] = [0x4d44, 0x2011_bab0, 0x1bad_face];
+/// File systems that are known to exchange names; believed until it was tried.
+const EXCHANGES: [i64; 6] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x0102_1994,
+    0xf2f5_2010,
+    0x794c_7630,
+];
+
+impl Spot {
+    /// Resolves `location`. It has to be a folder that is there.
+    pub(super) fn find(location: &str, limit: Renames) -> Result<Self> {
+        let path = std::fs::canonicalize(location).map_err(|error| {
+            StorageError::new(
+                ErrorKind::Unavailable,
+                "open",
+                format!("{error}; make the folder, or mount what belongs there"),
+            )
+            .on(location)
+        })?;
+        let location = path.to_string_lossy().into_owned();
+        let identity = format!("local:{}", exact_text(&path));
+        let root = open_root(&path, &location)?;
+        let presumed = presume(root.fd.as_fd());
+        let spot = Self {
+            path,
+            location,
+            identity,
+            presumed,
+            tried: OnceLock::new(),
+            limit,
+        };
+        if let Ok(Some(wl)) = super::reserved::open(&root)
+            && spot.presumed.writable
+        {
+            // Where this fails the session that needs it tries again and says why.
+            let _ = spot.try_out(wl.as_fd(), "connect");
+        }
+        Ok(spot)
+    }
+
+    /// Opens the root; `Unavailable` if it is not there.
+    pub(super) fn open(&self) -> Result<Root> {
+        open_root(&self.path, &self.location)
+    }
+
+    pub(super) fn capabilities(&self) -> &Capabilities {
+        self.tried
+            .get()
+            .map_or(&self.presumed, |tried| &tried.capabilities)
+    }
+
+    /// How renames can be done, for what happens outside a session.
+    pub(super) fn renames(&self, root: &Root) -> Result<Renames> {
+        match super::reserved::open(root)? {
+            Some(wl) => Ok(self.try_out(wl.as_fd(), "restore")?.renames),
+            None => Ok(self.limit),
+        }
+    }
+
+    /// What the file system can do, tried out in our own folder `wl` the first time.
+    ///
+    /// `renameat2` on names that are not there says `NOENT` even where the file system lacks the flag, so there is no
+    /// way to find out without two files. A file system that was taken for more than it can do is refused once.
+    pub(super) fn try_out(&self, wl: BorrowedFd<'_>, run: &str) -> Result<&Tried> {
+        if let Some(tried) = self.tried.get() {
+            return Ok(tried);
+        }
+        let name = format!("probe-{run}-{}", rustix::process::getpid().as_raw_nonzero());
+        let mut capabilities = self.presumed.clone();
+        let renames = probe(wl, &name, self.limit, &mut capabilities)
+            .map_err(|errno| sys::os_error("probe", errno).on(&self.location))?;
+        capabilities.cas = grade(renames);
+        if capabilities.cas < self.presumed.cas && self.limit == Renames::ALL {
+            let _ = self.tried.set(Tried {
+                renames,
+                capabilities,
+            });
+            return Err(StorageError::new(
+                ErrorKind::Unsupported,
+                "probe",
+                "the file system turned out unable to exchange two names; run again to go on with the weaker check",
+            )
+            .on(&self.location));
+        }
+        Ok(self.tried.get_or_init(|| Tried {
+            renames,
+            capabilities,
+        }))
+    }
+}
+
+fn grade(renames: Renames) -> CasGrade {
+    match renames.exchange {
+        true => CasGrade::Recoverable,
+        false => CasGrade::Checked,
+    }
+}
+
+/// The path as text that no other path has.
+fn exact_text(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) => text.to_owned(),
+        None => path
+            .as_os_str()
+            .as_encoded_bytes()
+            .escape_ascii()
+            .to_string(),
+    }
+}
+
+fn open_root(path: &Path, location: &str) -> Result<Root> {
+    let unavailable = |errno: Errno| {
+        let text = std::io::Error::from(errno);
+        let reason =
+            format!("the folder cannot be opened: {text}; mount it or check its permissions");
+        StorageError::new(ErrorKind::Unavailable, "open", reason).on(location)
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let fd = match fs::openat2(fs::CWD, path, flags, Bits::empty(), resolve) {
+        Err(Errno::NOSYS) => fs::open(path, flags | OFlags::NOFOLLOW, Bits::empty()),
+        other => other,
+    }
+    .map_err(unavailable)?;
+    let stat = sys::stat_fd(&fd).map_err(unavailable)?;
+    let coarse = fs::fstatfs(&fd).is_ok_and(|facts| FAT.contains(&(facts.f_type as i64)));
+    Ok(Root {
+        facts: Facts {
+            dev: stat.dev,
+            coarse,
+        },
+        location: location.into(),
+        fd,
+    })
+}
+
+impl Root {
+    /// A failed system call on `path`.
+    pub(super) fn error(
+        &self,
+        operation: &'static str,
+        path: &SyncPath,
+        errno: Errno,
+    ) -> StorageError {
+        sys::os_error(operation, errno).at(path).on(&self.location)
+    }
+
+    /// A refusal of `path`.
+    pub(super) fn refuse(
+        &self,
+        kind: ErrorKind,
+        operation: &'static str,
+        path: &SyncPath,
+        reason: &str,
+    ) -> StorageError {
+        StorageError::new(kind, operation, reason)
+            .at(path)
+            .on(&self.location)
+    }
+
+    /// Refuses the root itself and the reserved name.
+    pub(super) fn usable(&self, operation: &'static str, path: &SyncPath) -> Result<()> {
+        let reason = if path.is_root() {
+            "the root itself is no entry"
+        } else if path.is_reserved() {
+            "`.wl` is reserved for wl itself; give it another name"
+        } else {
+            return Ok(());
+        };
+        Err(self.refuse(ErrorKind::Unrepresentable, operation, path, reason))
+    }
+}
+
+/// What names the file system of an open folder: its own id, or the device where it has none.
+pub(super) fn file_system(folder: &OwnedFd, dev: u64) -> Sys<String> {
+    Ok(match fs::fstatvfs(folder)?.f_fsid {
+        0 => format!("dev-{dev:x}"),
+        id => format!("fs-{id:x}"),
+    })
+}
+
+fn presume(root: BorrowedFd<'_>) -> Capabilities {
+    let magic = fs::fstatfs(root).map_or(0, |facts| facts.f_type as i64);
+    let fat = FAT.contains(&magic);
+    let writable = fs::accessat(root, ".", Access::WRITE_OK, AtFlags::empty()).is_ok();
+    Capabilities {
+        cas: match EXCHANGES.contains(&magic) {
+            true => CasGrade::Recoverable,
+            false => CasGrade::Checked,
+        },
+        list_order: ListOrder::Key,
+        empty_folders: true,
+        links: !fat,
+        modes: !fat,
+        mtime_resolution: Some(if fat { 2_000_000_000 } else { 1 }),
+        rename: true,
+        trash: true,
+        folds_case: fat,
+        stages: true,
+        writable,
+    }
+}
+
+/// Tries renames, links and modes on scratch files in a folder of its own, which is gone afterwards.
+fn probe(
+    wl: BorrowedFd<'_>,
+    name: &str,
+    limit: Renames,
+    capabilities: &mut Capabilities,
+) -> Sys<Renames> {
+    match fs::mkdirat(wl, name, Bits::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let folder = super::dir::open_step(wl, name, super::dir::READ)?;
+    let outcome = try_names(folder.as_fd(), limit, capabilities);
+    for scratch in ["a", "b", "c", "l"] {
+        let _ = fs::unlinkat(&folder, scratch, AtFlags::empty());
+    }
+    let _ = fs::unlinkat(wl, name, AtFlags::REMOVEDIR);
+    outcome
+}
+
+fn try_names(
+    folder: BorrowedFd<'_>,
+    limit: Renames,
+    capabilities: &mut Capabilities,
+) -> Sys<Renames> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let scratch = fs::openat(folder, "a", flags, Bits::RUSR | Bits::WUSR)?;
+    fs::openat(folder, "b", flags, Bits::RUSR | Bits::WUSR)?;
+    let first = sys::stat_at(folder, "a")?.ino;
+    let exchange = limit.exchange
+        && sys::exchange((folder, "a"), (folder, "b")).is_ok()
+        && sys::stat_at(folder, "b")?.ino == first;
+    let try_new = |to| Renames::ALL.move_new((folder, "b"), (folder, to));
+    let no_replace = limit.no_replace && try_new("a") == Err(Errno::EXIST) && try_new("c").is_ok();
+    capabilities.links &= fs::symlinkat("x", folder, "l").is_ok();
+    for bits in [0o600, 0o751] {
+        let kept = fs::fchmod(&scratch, Bits::from_raw_mode(bits)).is_ok()
+            && sys::stat_fd(&scratch)?.mode & 0o777 == bits;
+        capabilities.modes &= kept;
+    }
+    Ok(Renames {
+        exchange,
+        no_replace,
+    })
+}

@@ -1,0 +1,264 @@
+//! The few system calls that the backend is made of, with attributes in our own words.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{self, AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, StatxFlags};
+use rustix::io::Errno;
+use wl_core::model::{ContentHash, Hasher, Kind, Timestamp};
+use wl_core::storage::{ErrorKind, StorageError};
+
+/// What a system call gives.
+pub(super) type Sys<T> = Result<T, Errno>;
+
+/// One read or write moves this much at most.
+pub(super) const PIECE: usize = 1 << 20;
+
+/// What is asked of every entry, and nothing more.
+const WANTED: StatxFlags = StatxFlags::TYPE
+    .union(StatxFlags::MODE)
+    .union(StatxFlags::INO)
+    .union(StatxFlags::SIZE)
+    .union(StatxFlags::MTIME)
+    .union(StatxFlags::CTIME);
+
+/// An entry's attributes as the system tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) ino: u64,
+    pub(super) size: u64,
+    pub(super) mtime: Timestamp,
+    pub(super) ctime: Timestamp,
+    pub(super) mode: u32,
+    pub(super) dev: u64,
+}
+
+impl Stat {
+    fn of(raw: &fs::Statx) -> Self {
+        let time = |t: fs::StatxTimestamp| Timestamp {
+            secs: t.tv_sec,
+            nanos: t.tv_nsec,
+        };
+        Self {
+            ino: raw.stx_ino,
+            size: raw.stx_size,
+            mtime: time(raw.stx_mtime),
+            ctime: time(raw.stx_ctime),
+            mode: u32::from(raw.stx_mode),
+            dev: (u64::from(raw.stx_dev_major) << 32) | u64::from(raw.stx_dev_minor),
+        }
+    }
+
+    /// File, folder or link; `None` for anything else.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        match FileType::from_raw_mode(self.mode) {
+            FileType::RegularFile => Some(Kind::File),
+            FileType::Directory => Some(Kind::Folder),
+            FileType::Symlink => Some(Kind::Link),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the same version as `earlier`. A rename changes the ctime, so that is not looked at.
+    pub(super) fn same_version(&self, earlier: &Self) -> bool {
+        self.kind() == earlier.kind() && self.stamp() == earlier.stamp()
+    }
+
+    /// What of the attributes survives a rename and changes with the content.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            ino: self.ino,
+            size: self.size,
+            mtime: self.mtime,
+        }
+    }
+}
+
+/// Inode, size and modification time: what survives our own rename.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) ino: u64,
+    pub(super) size: u64,
+    pub(super) mtime: Timestamp,
+}
+
+impl Stamp {
+    /// As the note of a staged file.
+    pub(super) fn to_note(self) -> Box<str> {
+        let Timestamp { secs, nanos } = self.mtime;
+        format!("{} {} {secs} {nanos}", self.ino, self.size).into()
+    }
+
+    /// The inverse of [`Stamp::to_note`].
+    pub(super) fn from_note(note: &str) -> Option<Self> {
+        let mut parts = note.split(' ');
+        Some(Self {
+            ino: parts.next()?.parse().ok()?,
+            size: parts.next()?.parse().ok()?,
+            mtime: Timestamp {
+                secs: parts.next()?.parse().ok()?,
+                nanos: parts.next()?.parse().ok()?,
+            },
+        })
+    }
+}
+
+/// The attributes of `name` in `folder`; a link is not followed.
+pub(super) fn stat_at(folder: BorrowedFd<'_>, name: &str) -> Sys<Stat> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    Ok(Stat::of(&fs::statx(folder, name, flags, WANTED)?))
+}
+
+/// As [`stat_at`], for names as the system gives them.
+pub(super) fn stat_raw(folder: BorrowedFd<'_>, name: &std::ffi::CStr) -> Sys<Stat> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    Ok(Stat::of(&fs::statx(folder, name, flags, WANTED)?))
+}
+
+/// The attributes of an open file.
+pub(super) fn stat_fd(fd: impl AsFd) -> Sys<Stat> {
+    Ok(Stat::of(&fs::statx(fd, c"", AtFlags::EMPTY_PATH, WANTED)?))
+}
+
+/// Where the link `name` points, as bytes.
+pub(super) fn read_link(folder: BorrowedFd<'_>, name: &str) -> Sys<Vec<u8>> {
+    Ok(fs::readlinkat(folder, name, Vec::new())?.into_bytes())
+}
+
+/// Opens a file for reading. Neither a link nor a pipe put in its place can lead elsewhere or block.
+pub(super) fn open_file(folder: BorrowedFd<'_>, name: &str) -> Sys<OwnedFd> {
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    fs::openat(folder, name, flags, Bits::empty())
+}
+
+/// Reads until `buffer` is full or the file ends; how much it was.
+pub(super) fn read_full(fd: &OwnedFd, buffer: &mut [u8]) -> Sys<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::io::read(fd, &mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes all of `content`.
+pub(super) fn write_all(fd: &OwnedFd, mut content: &[u8]) -> Sys<()> {
+    while !content.is_empty() {
+        match rustix::io::write(fd, content) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(written) => content = &content[written..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The hash of `name` in `folder` and its attributes, which were the same before and after; `None` if they were not.
+/// `go_on` is asked once a MiB.
+pub(super) fn hash_at(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    go_on: &dyn Fn() -> bool,
+) -> Sys<Option<(ContentHash, Stat)>> {
+    let file = open_file(folder, name)?;
+    let before = stat_fd(&file)?;
+    if before.kind() != Some(Kind::File) {
+        return Ok(None);
+    }
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; PIECE.min(before.size as usize + 1)];
+    loop {
+        if !go_on() {
+            return Err(Errno::CANCELED);
+        }
+        match read_full(&file, &mut buffer)? {
+            0 => break,
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+    let after = stat_fd(&file)?;
+    Ok((after == before).then(|| (hasher.finish(), after)))
+}
+
+/// How renames can be done here: tried, not guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Renames {
+    /// Two names can be exchanged.
+    pub(super) exchange: bool,
+    /// A rename can refuse to replace.
+    pub(super) no_replace: bool,
+}
+
+impl Renames {
+    /// All that a modern file system can.
+    pub(super) const ALL: Self = Self {
+        exchange: true,
+        no_replace: true,
+    };
+
+    /// Moves an entry to a name where nothing may be (`EXIST` otherwise). Without the system's help: a second hard link,
+    /// then the first is taken away; only for names in our own hands, so that no one can change it in between.
+    pub(super) fn move_new(self, from: At<'_>, to: At<'_>) -> Sys<()> {
+        if self.no_replace {
+            return fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE);
+        }
+        fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
+        fs::unlinkat(from.0, from.1, AtFlags::empty())
+    }
+}
+
+/// A name in an open folder.
+pub(super) type At<'a> = (BorrowedFd<'a>, &'a str);
+
+/// Exchanges two names.
+pub(super) fn exchange(one: At<'_>, two: At<'_>) -> Sys<()> {
+    fs::renameat_with(one.0, one.1, two.0, two.1, RenameFlags::EXCHANGE)
+}
+
+/// The clock, for comparing with file times.
+pub(super) fn now() -> Timestamp {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => Timestamp {
+            secs: since.as_secs() as i64,
+            nanos: since.subsec_nanos(),
+        },
+        Err(_) => Timestamp { secs: 0, nanos: 0 },
+    }
+}
+
+/// A failed system call as a storage error whose reason says what to do.
+pub(super) fn os_error(operation: &'static str, errno: Errno) -> StorageError {
+    let (kind, hint) = match errno {
+        Errno::ACCESS | Errno::PERM => (
+            ErrorKind::Denied,
+            "; check the permissions of the entry and of the folders above it",
+        ),
+        Errno::ROFS => (ErrorKind::Denied, "; mount it writable"),
+        Errno::NOSPC | Errno::DQUOT => (ErrorKind::Full, "; free some space"),
+        Errno::FBIG => (
+            ErrorKind::Full,
+            "; the file system cannot hold a file this large",
+        ),
+        Errno::MFILE | Errno::NFILE => (ErrorKind::Other, "; raise `ulimit -n`"),
+        Errno::NAMETOOLONG => (ErrorKind::Unrepresentable, "; give it a shorter name"),
+        Errno::XDEV => (
+            ErrorKind::Unsupported,
+            "; another file system is mounted here: sync it as a storage of its own",
+        ),
+        Errno::LOOP | Errno::NOTDIR => (ErrorKind::NoParent, ""),
+        Errno::CANCELED => {
+            return StorageError::new(ErrorKind::Cancelled, operation, "told to stop");
+        }
+        _ => return StorageError::io(operation, errno.into()),
+    };
+    let plain = io::Error::from(errno);
+    let told = io::Error::new(plain.kind(), format!("{plain}{hint}"));
+    StorageError::io(operation, told).with_kind(kind)
+}

@@ -1,0 +1,11 @@
+//! Tests that try to break what the local backend promises.
+
+mod conformance;
+mod kit;
+mod leftovers;
+mod listing;
+mod publishing;
+mod races;
+mod reading;
+mod staging;
+mod trash;

@@ -1,0 +1,317 @@
+//! The trash: displaced versions, kept on the same file system so that a move is all it takes.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, OFlags};
+use rustix::io::Errno;
+use wl_core::model::{Kind, SyncPath};
+use wl_core::storage::{
+    ErrorKind, Result, StorageError, StrandedVersion, TrashId, TrashItem, TrashKeep, TrashState,
+};
+
+use super::dir::{READ, open_folder};
+use super::lines::{self, Displacement};
+use super::reserved;
+use super::root::Root;
+use super::sys::{self, Renames, Sys};
+
+/// A run's folder in the trash.
+#[derive(Debug)]
+pub(super) struct TrashRun {
+    pub(super) folder: OwnedFd,
+    index: OwnedFd,
+}
+
+impl TrashRun {
+    /// Opens it; it is made if need be.
+    pub(super) fn make(wl: BorrowedFd<'_>, run: &str) -> Sys<Self> {
+        let trash = reserved::make_in(wl, "trash")?;
+        let folder = reserved::make_in(trash.as_fd(), run)?;
+        let index = reserved::open_lines(folder.as_fd(), "index")?;
+        Ok(Self { folder, index })
+    }
+
+    /// Writes to the index, before the versions are moved here.
+    pub(super) fn note(&self, records: &[Displacement]) -> Sys<()> {
+        lines::append(&self.index, records)
+    }
+
+    /// Moves a version here. It keeps its number.
+    pub(super) fn take(
+        &self,
+        renames: Renames,
+        from: BorrowedFd<'_>,
+        name: &str,
+        n: u64,
+    ) -> Sys<()> {
+        let to = n.to_string();
+        match renames.move_new((from, name), (self.folder.as_fd(), &to)) {
+            // No hard links to folders: numbers are never used twice, so nothing is there to be replaced.
+            Err(Errno::PERM | Errno::OPNOTSUPP) => fs::renameat(from, name, &self.folder, &to),
+            // A crash between making the second link and taking away the first.
+            Err(Errno::EXIST) if self.is_same(from, name, &to) => {
+                fs::unlinkat(from, name, AtFlags::empty())
+            }
+            other => other,
+        }
+    }
+
+    fn is_same(&self, from: BorrowedFd<'_>, name: &str, to: &str) -> bool {
+        let one = sys::stat_at(from, name).map(|stat| stat.ino);
+        one.is_ok() && one == sys::stat_at(self.folder.as_fd(), to).map(|stat| stat.ino)
+    }
+
+    /// Makes index and names durable.
+    pub(super) fn sync(&self) -> Sys<()> {
+        fs::fsync(&self.index)?;
+        fs::fsync(&self.folder)
+    }
+}
+
+/// Calls `each` with the record that counts of every number, line by line. Numbers come in ascending order but for what was
+/// told again; only those are held in memory.
+pub(super) fn for_each(
+    run: BorrowedFd<'_>,
+    mut each: impl FnMut(Displacement) -> Sys<bool>,
+) -> Sys<()> {
+    let mut again: HashMap<u64, usize> = HashMap::new();
+    let mut highest = None;
+    for (line, record) in lines::read::<Displacement>(run, "index")?.enumerate() {
+        let n = record?.n;
+        if highest >= Some(n) {
+            again.insert(n, line);
+        }
+        highest = highest.max(Some(n));
+    }
+    for (line, record) in lines::read::<Displacement>(run, "index")?.enumerate() {
+        let record = record?;
+        let counts = again.get(&record.n).is_none_or(|&last| last == line);
+        if counts && !each(record)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// All versions in the trash, oldest first.
+pub(super) fn list(root: &Root) -> Result<Vec<TrashItem>> {
+    let mut items = Vec::new();
+    collect(root, &mut items)
+        .map_err(|errno| sys::os_error("list the trash", errno).on(&root.location))?;
+    items.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
+    Ok(items)
+}
+
+fn collect(root: &Root, items: &mut Vec<TrashItem>) -> Sys<()> {
+    let Some(wl) = reserved::open(root).map_err(|_| Errno::NOTDIR)? else {
+        return Ok(());
+    };
+    let Some(trash) = reserved::open_in(wl.as_fd(), "trash")? else {
+        return Ok(());
+    };
+    for run in reserved::names(&trash) {
+        let run = run?;
+        let Ok(Some(folder)) = reserved::open_in(trash.as_fd(), &run) else {
+            continue;
+        };
+        for_each(folder.as_fd(), |record| {
+            match sys::stat_at(folder.as_fd(), &record.n.to_string()) {
+                Ok(stat) => items.push(item(&run, record, stat.size)),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+            Ok(true)
+        })?;
+    }
+    Ok(())
+}
+
+fn item(run: &str, record: Displacement, size: u64) -> TrashItem {
+    TrashItem {
+        id: TrashId(format!("{run}/{}", record.n)),
+        path: record.path,
+        kind: record.kind,
+        state: record.state,
+        size,
+        hash: record.hash,
+        since: record.since,
+    }
+}
+
+/// Moves a version back to where nothing is.
+pub(super) fn restore(root: &Root, renames: Renames, id: &TrashId, to: &SyncPath) -> Result<()> {
+    const OP: &str = "restore";
+    root.usable(OP, to)?;
+    let unknown = || {
+        let reason = format!("there is no `{id}` in the trash; list the trash to see what is");
+        root.refuse(ErrorKind::NotFound, OP, to, &reason)
+    };
+    let (run, n) = id.0.split_once('/').ok_or_else(unknown)?;
+    if !reserved::is_run(run) || n.is_empty() || !n.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(unknown());
+    }
+    let failed = |errno| root.error(OP, to, errno);
+    let wl = reserved::open(root)?.ok_or_else(unknown)?;
+    let _lock = reserved::lock(wl.as_fd()).map_err(failed)?;
+    let run = open_folder(wl.as_fd(), &format!("trash/{run}"), READ).map_err(|_| unknown())?;
+    sys::stat_at(run.as_fd(), n).map_err(|_| unknown())?;
+    let parent = make_parents(root, to).map_err(failed)?;
+    match renames.move_new((run.as_fd(), n), (parent.as_fd(), to.name())) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            let reason = "something is there; give another path to restore to";
+            return Err(root.refuse(ErrorKind::Changed, OP, to, reason));
+        }
+        Err(errno) => return Err(failed(errno)),
+    }
+    fs::fsync(&run)
+        .and_then(|()| sync_folder(&parent))
+        .map_err(failed)
+}
+
+fn sync_folder(folder: &OwnedFd) -> Sys<()> {
+    fs::fsync(folder)
+}
+
+fn make_parents(root: &Root, path: &SyncPath) -> Sys<OwnedFd> {
+    for above in path.ancestors() {
+        let holder = above.parent().unwrap_or_else(SyncPath::root);
+        let holder = open_folder(root.fd.as_fd(), holder.as_str(), READ)?;
+        match fs::mkdirat(&holder, above.name(), fs::Mode::from_raw_mode(0o777)) {
+            Ok(()) => fs::fsync(&holder)?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let parent = path.parent().unwrap_or_else(SyncPath::root);
+    open_folder(root.fd.as_fd(), parent.as_str(), READ)
+}
+
+/// Looks through what earlier sessions displaced: versions written to since become `Late`, others that are old enough go.
+/// The storage's lock is held.
+pub(super) fn look_through(
+    wl: BorrowedFd<'_>,
+    own_run: &str,
+    keep: TrashKeep,
+    found: &mut Vec<StrandedVersion>,
+) -> Sys<()> {
+    let Some(trash) = reserved::open_in(wl, "trash")? else {
+        return Ok(());
+    };
+    let now = sys::now().secs;
+    let due = |record: &Displacement| match (record.state, keep) {
+        (TrashState::Rescued | TrashState::Late, _) => false,
+        (_, TrashKeep::None) => true,
+        (_, TrashKeep::For(time)) => record.since.saturating_add_unsigned(time.as_secs()) <= now,
+    };
+    for run in reserved::names(&trash) {
+        let run = run?;
+        if run == own_run || !reserved::is_run(&run) || reserved::is_live(wl, &run)? {
+            continue;
+        }
+        if let Some(folder) = reserved::open_in(trash.as_fd(), &run)? {
+            look_through_run(&folder, &run, &due, found)?;
+            // Fails as long as something is in it.
+            let _ = fs::unlinkat(&trash, &run, AtFlags::REMOVEDIR);
+        }
+    }
+    Ok(())
+}
+
+fn look_through_run(
+    folder: &OwnedFd,
+    run: &str,
+    due: &dyn Fn(&Displacement) -> bool,
+    found: &mut Vec<StrandedVersion>,
+) -> Sys<()> {
+    let checked = sys::stat_at(folder.as_fd(), "checked").is_ok();
+    let mut late = Vec::new();
+    let mut left = 0_u64;
+    for_each(folder.as_fd(), |mut record| {
+        let is_due = due(&record);
+        if checked && !is_due && matches!(record.state, TrashState::Replaced | TrashState::Removed)
+        {
+            // The index is in the order of time: what follows is younger and was looked at before.
+            left += 1;
+            return Ok(false);
+        }
+        let name = record.n.to_string();
+        let stat = match sys::stat_at(folder.as_fd(), &name) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(true),
+            Err(errno) => return Err(errno),
+        };
+        let touched = stat.kind() != Some(Kind::Folder) && stat.stamp() != record.stamp();
+        let settled = matches!(record.state, TrashState::Rescued | TrashState::Late);
+        if touched && !settled {
+            found.push(late_version(run, &record));
+            record.state = TrashState::Late;
+            record.hash = None;
+            record.set_stamp(stat.stamp());
+            late.push(record);
+            left += 1;
+        } else if is_due {
+            fs::unlinkat(folder, &name, AtFlags::empty())?;
+        } else {
+            left += 1;
+        }
+        Ok(true)
+    })?;
+    if !late.is_empty() {
+        let index = reserved::open_lines(folder.as_fd(), "index")?;
+        lines::append(&index, &late)?;
+        fs::fsync(&index)?;
+    }
+    if left > 0 || !only_notes(folder)? {
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        return fs::openat(folder, "checked", flags, fs::Mode::RUSR).map(drop);
+    }
+    for name in ["checked", "index"] {
+        match fs::unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing but our notes is in a run's folder.
+fn only_notes(folder: &OwnedFd) -> Sys<bool> {
+    for name in reserved::names(folder) {
+        if !matches!(name?.as_str(), "checked" | "index") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn late_version(run: &str, record: &Displacement) -> StrandedVersion {
+    StrandedVersion {
+        path: record.path.clone(),
+        kept: format!("in the trash as {run}/{}", record.n),
+        reason: "a program that still had the old version open wrote to it after it was displaced"
+            .to_owned(),
+    }
+}
+
+/// The numbers of versions in a run's folder that its index does not name.
+pub(super) fn unnamed(folder: &OwnedFd) -> Sys<HashSet<u64>> {
+    let mut numbers = HashSet::new();
+    for name in reserved::names(folder) {
+        if let Ok(n) = name?.parse() {
+            numbers.insert(n);
+        }
+    }
+    if !numbers.is_empty() {
+        for record in lines::read::<Displacement>(folder.as_fd(), "index")? {
+            numbers.remove(&record?.n);
+        }
+    }
+    Ok(numbers)
+}
+
+/// An error of the whole trash.
+pub(super) fn error(location: &str, operation: &'static str, errno: Errno) -> StorageError {
+    sys::os_error(operation, errno).on(location)
+}
