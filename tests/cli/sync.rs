@@ -233,6 +233,17 @@ fn a_conflict_ends_with_the_version_that_is_kept() {
 }
 
 #[test]
+fn a_conflict_that_only_hashes_tell_ends_too() {
+    let home = Home::new();
+    write(&home.path("src"), &[("a", "one")]);
+    write(&home.path("dst"), &[("a", "two")]);
+    assert_eq!(run(&home, "sync src dst").0, 3);
+    let (code, report) = run(&home, "resolve src dst a --keep target");
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(read(&home.path("src"))["a"], "two");
+}
+
+#[test]
 fn a_conflict_ends_with_both_versions_kept() {
     let home = in_conflict();
     run(&home, "sync src dst");
