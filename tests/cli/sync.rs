@@ -425,6 +425,15 @@ fn a_read_only_storage_is_never_written_to() {
     assert_eq!(code, 0);
     assert_equal(&home);
     assert!(!home.path("src/.wl").exists());
+    for (name, content) in [("src", "changed here"), ("dst", "changed there")] {
+        write(&home.path(name), &[("a.txt", content)]);
+    }
+    home.run("container sync notes --one-shot --unidirectional");
+    assert_eq!(home.json("container list-conflicts notes").0, 3);
+    let line = "container resolve notes a.txt --keep";
+    assert_eq!(home.run(&format!("{line} target")).code, 2);
+    assert_eq!(home.run(&format!("{line} source")).code, 0);
+    assert_equal(&home);
 }
 
 #[test]
