@@ -7,4 +7,8 @@ mod help;
 mod manifests;
 mod output;
 mod schemas;
+mod storages;
 mod support;
+mod sync;
+mod trash;
+mod trees;
