@@ -67,6 +67,16 @@ fn is_folder(node: Found<'_>) -> bool {
     matches!(node, Some(Node::Folder(_)))
 }
 
+/// Whether a side did nothing at or below a path but remove: where the other side's type changed both want that gone.
+fn only_removed(base: Found<'_>, now: Found<'_>) -> bool {
+    match (base, now) {
+        (Some(Node::Folder(base)), Some(Node::Folder(now))) => now
+            .iter()
+            .all(|(name, node)| only_removed(base.get(name), Some(node))),
+        _ => base == now,
+    }
+}
+
 impl Judge {
     fn folder(
         &mut self,
@@ -175,7 +185,11 @@ impl Judge {
         target: Found<'_>,
     ) -> Outcome {
         let unchanged = (source.cloned(), target.cloned(), base.cloned());
-        match (base.is_some(), source == base, target == base) {
+        match (
+            base.is_some(),
+            only_removed(base, source),
+            only_removed(base, target),
+        ) {
             (true, true, _) if self.one_way => unchanged,
             (true, true, _) => all(target),
             (true, _, true) => all(source),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
-use wl_core::model::{Direction, RunReport, Sides};
+use wl_core::model::{Direction, RunReport, Side, Sides};
 use wl_core::storage::StorageBackend;
 use wl_core::sync::{SyncError, SyncJob, SyncOptions, one_shot};
 use wl_core::testing::Strict;
@@ -39,19 +39,19 @@ impl World {
     }
 
     pub async fn run(&self, options: SyncOptions) -> Result<RunReport, SyncError> {
-        self.run_over(options, |storage| storage).await
+        self.run_over(options, |_, storage| storage).await
     }
 
     /// Runs with something around each storage.
     pub async fn run_over(
         &self,
         options: SyncOptions,
-        mut around: impl FnMut(Arc<dyn StorageBackend>) -> Arc<dyn StorageBackend>,
+        mut around: impl FnMut(Side, Arc<dyn StorageBackend>) -> Arc<dyn StorageBackend>,
     ) -> Result<RunReport, SyncError> {
         let job = SyncJob {
             // Stricter than any real storage: what a syncer must not do is a panic.
             storages: Sides::from_fn(|side| {
-                Strict::over(around(Arc::new(self.storages[side].clone())))
+                Strict::over(around(side, Arc::new(self.storages[side].clone())))
             }),
             options,
             state_dir: self.state.path().to_owned(),

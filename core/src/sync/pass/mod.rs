@@ -443,7 +443,8 @@ impl Pass {
             // One-way: the target's own change of type is left alone, with what lies in it.
             Verdict::Drift if from == Side::Target => Ok(()),
             Verdict::Agreed(_) => Ok(()),
-            Verdict::Forget if matches!(item.policy, Policy::Master(_)) => {
+            // Both sides want it gone; so does a run that broke off in the middle of this change of type.
+            Verdict::Forget => {
                 self.forget(&item.node);
                 Ok(())
             }
