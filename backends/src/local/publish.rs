@@ -209,6 +209,10 @@ impl Session {
         }
         let mut displaced = Vec::new();
         for job in jobs {
+            if let Err(error) = self.go_on(job.operation()) {
+                slots[job.index] = Some(Err(error));
+                continue;
+            }
             let (result, out) = match &job.action {
                 Action::Replace { ours, .. } if stage.renames.exchange => {
                     self.exchange(stage, job, *ours)
@@ -711,6 +715,8 @@ impl Session {
     }
 
     fn changed<T>(&self, job: &Job) -> Result<T> {
+        // Told to stop while a version was read: it counts as another one and is back at its path.
+        self.go_on(job.operation())?;
         let reason = "another version came in between and is kept; look again";
         let kind = ErrorKind::Changed;
         Err(self.root.refuse(kind, job.operation(), &job.path, reason))
