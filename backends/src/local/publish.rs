@@ -79,9 +79,13 @@ impl Job {
         }
     }
 
-    /// The trash's note of the expected version, as it was when it came out.
+    /// The trash's note of the expected version (or of ours, taken back), as it was when it came out.
     fn displaced(&self, stat: &Stat, state: TrashState) -> Displacement {
-        displacement(self.n, Some(&self.path), stat, state, self.expected.hash)
+        let hash = match &self.action {
+            Action::Replace { ours, staged } if ours.ino == stat.ino => staged.hash,
+            _ => self.expected.hash,
+        };
+        displacement(self.n, Some(&self.path), stat, state, hash)
     }
 }
 
@@ -115,7 +119,7 @@ type Slots = Vec<Option<Result<Option<Published>>>>;
 
 /// What a request needs first: a job, or it is done already.
 enum Prepared {
-    Job(Job),
+    Job(Box<Job>),
     Done(Option<Published>),
 }
 
@@ -170,7 +174,7 @@ impl Session {
                 Ok(Prepared::Done(published)) => Some(Ok(published)),
                 Err(error) => Some(Err(error)),
                 Ok(Prepared::Job(job)) => {
-                    jobs.push(job);
+                    jobs.push(*job);
                     None
                 }
             });
@@ -205,6 +209,10 @@ impl Session {
         }
         let mut displaced = Vec::new();
         for job in jobs {
+            if let Err(error) = self.go_on(job.operation()) {
+                slots[job.index] = Some(Err(error));
+                continue;
+            }
             let (result, out) = match &job.action {
                 Action::Replace { ours, .. } if stage.renames.exchange => {
                     self.exchange(stage, job, *ours)
@@ -260,7 +268,7 @@ impl Session {
                 return self.missed(OP, path, miss, ErrorKind::Changed);
             }
         };
-        Ok(Prepared::Job(Job {
+        Ok(Prepared::Job(Box::new(Job {
             index,
             n: staged.number,
             path: path.clone(),
@@ -271,7 +279,7 @@ impl Session {
                 ours,
                 staged: identity(stage, staged, ours),
             },
-        }))
+        })))
     }
 
     fn no_parent(&self, operation: &'static str, path: &SyncPath, errno: Errno) -> StorageError {
@@ -326,8 +334,10 @@ impl Session {
         }
         match sys::exchange(in_stage, job.at()) {
             Ok(()) => match sys::stat_at(in_stage.0, in_stage.1) {
-                // Only what is untouched since we staged it is ours to unlink.
-                Ok(stat) if stat.stamp() == ours => self.give_up(stage, &name, ours),
+                // It was seen at the path, and a program may have it open: it is not unlinked but watched in the trash.
+                Ok(stat) if stat.stamp() == ours => {
+                    self.to_trash(stage, &[job.displaced(&stat, TrashState::Replaced)]);
+                }
                 _ => self.rescue(
                     stage,
                     job,
@@ -401,7 +411,7 @@ impl Session {
             self.remove_folder(path, &parent)?;
             return Ok(Prepared::Done(None));
         }
-        Ok(Prepared::Job(Job {
+        Ok(Prepared::Job(Box::new(Job {
             index,
             n: self.number(),
             path: path.clone(),
@@ -409,7 +419,7 @@ impl Session {
             expected: expected.clone(),
             seen,
             action: Action::Remove,
-        }))
+        })))
     }
 
     fn remove_folder(&self, path: &SyncPath, parent: &Rc<OwnedFd>) -> Result<()> {
@@ -503,13 +513,13 @@ impl Session {
                 .move_directly(stage, &job, to, &folder)
                 .map(|published| Prepared::Done(Some(published)));
         }
-        Ok(Prepared::Job(Job {
+        Ok(Prepared::Job(Box::new(Job {
             action: Action::Rename {
                 to: to.clone(),
                 folder,
             },
             ..job
-        }))
+        })))
     }
 
     fn move_directly(
@@ -705,6 +715,8 @@ impl Session {
     }
 
     fn changed<T>(&self, job: &Job) -> Result<T> {
+        // Told to stop while a version was read: it counts as another one and is back at its path.
+        self.go_on(job.operation())?;
         let reason = "another version came in between and is kept; look again";
         let kind = ErrorKind::Changed;
         Err(self.root.refuse(kind, job.operation(), &job.path, reason))

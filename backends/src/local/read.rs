@@ -33,7 +33,10 @@ fn read_one(root: &Root, folders: &mut Folders<'_>, request: &ReadRequest) -> Re
     root.usable("read", &request.path)?;
     let file = open(root, folders, &request.path)?;
     let read = read_whole(&file, request.meta.size).and_then(|all| Ok((all, sys::stat_fd(&file)?)));
-    let (content, stat) = read.map_err(|errno| root.error("read", &request.path, errno))?;
+    let (content, stat) = read.map_err(|errno| match errno {
+        Errno::ISDIR => root.refuse(ErrorKind::Busy, "read", &request.path, CHANGED),
+        errno => root.error("read", &request.path, errno),
+    })?;
     check(root, request, &stat)?;
     let hash = ContentHash::of(&content);
     Ok(SmallRead {

@@ -193,7 +193,8 @@ impl Leftovers<'_> {
         self.rescue(n, Some(path), &stat, why, stranded)
     }
 
-    /// After a version was exchanged back: what came out is unlinked only if it is ours.
+    /// After a version was exchanged back: what came out was seen at the path, so that a program may have it open. It goes to
+    /// the trash even if it is ours.
     fn settle_returned(
         &self,
         n: u64,
@@ -205,7 +206,11 @@ impl Leftovers<'_> {
         let at = (self.folder.as_fd(), &*name);
         let stat = sys::stat_at(at.0, at.1)?;
         if self.whose(at, &stat, intent) == Whose::Ours {
-            return unlink(&self.folder, &name);
+            let hash = intent.new.as_ref().and_then(|new| new.hash);
+            return self.to_trash(
+                n,
+                displacement(n, Some(path), &stat, TrashState::Replaced, hash),
+            );
         }
         let why = "was written while an older one was put back after a crash";
         self.rescue(n, Some(path), &stat, why, stranded)

@@ -170,7 +170,7 @@ fn open_root(path: &Path, location: &str) -> Result<Root> {
     }
     .map_err(unavailable)?;
     let stat = sys::stat_fd(&fd).map_err(unavailable)?;
-    let coarse = fs::fstatfs(&fd).is_ok_and(|facts| FAT.contains(&(facts.f_type as i64)));
+    let coarse = fs::fstatfs(&fd).is_ok_and(|facts| FAT.contains(&facts.f_type));
     Ok(Root {
         facts: Facts {
             dev: stat.dev,
@@ -227,7 +227,7 @@ pub(super) fn file_system(folder: &OwnedFd, dev: u64) -> Sys<String> {
 }
 
 fn presume(root: BorrowedFd<'_>) -> Capabilities {
-    let magic = fs::fstatfs(root).map_or(0, |facts| facts.f_type as i64);
+    let magic = fs::fstatfs(root).map_or(0, |facts| facts.f_type);
     let fat = FAT.contains(&magic);
     let writable = fs::accessat(root, ".", Access::WRITE_OK, AtFlags::empty()).is_ok();
     Capabilities {

@@ -33,6 +33,8 @@ pub(super) struct Session {
     next: AtomicU64,
     stranded: Mutex<Vec<StrandedVersion>>,
     dirty: Mutex<Dirty>,
+    /// Held while something is made durable: who flushes next waits for what the one before took over.
+    flushing: Mutex<()>,
 }
 
 /// More than this many files and folders are synced with their whole file system.
@@ -112,6 +114,7 @@ impl Session {
             next: AtomicU64::new(0),
             stranded: Mutex::new(stranded),
             dirty: Mutex::new(Dirty::default()),
+            flushing: Mutex::new(()),
         })
     }
 
@@ -166,16 +169,14 @@ impl Session {
     }
 
     pub(super) fn flush_now(&self) -> Result<()> {
-        let mut dirty = self.dirty();
         if !self.durable() {
             return Ok(());
         }
-        let mut now = std::mem::take(&mut *dirty);
-        if now.failed.is_none() {
-            now.failed = self.sync(&now).err();
-        }
-        dirty.failed = now.failed;
-        match now.failed {
+        let _turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = std::mem::take(&mut *self.dirty());
+        let failed = now.failed.or_else(|| self.sync(&now).err());
+        self.dirty().failed = failed;
+        match failed {
             None => Ok(()),
             Some(errno) => Err(sys::os_error("flush", errno).on(&self.root.location)),
         }
@@ -185,8 +186,12 @@ impl Session {
         if dirty.many {
             return fs::syncfs(&self.root.fd);
         }
-        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stage) = &*stage {
+        let stage = self
+            .stage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(stage) = stage {
             for &n in &dirty.staged {
                 self.sync_one(sys::open_file(stage.folder.as_fd(), &part(n)))?;
             }

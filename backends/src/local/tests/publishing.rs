@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use bytes::Bytes;
 use wl_core::model::{ContentHash, Kind, Mode};
 use wl_core::storage::{
     ErrorKind, Expect, Expected, Payload, RenameRequest, ReplaceRequest, StageRequest,
@@ -191,7 +190,14 @@ async fn a_small_version_is_read_again_even_if_its_token_matches() {
         assert_eq!(lab.read("f").unwrap(), b"really this");
         assert!(lab.read("g").is_none());
         session.finish().await.unwrap();
-        assert!(lab.trash().await.is_empty() && !lab.at(".wl/stage").exists());
+        // Ours was at the path for a moment: a program may have opened it there.
+        assert!(
+            lab.trash()
+                .await
+                .iter()
+                .all(|(_, content)| content == b"new")
+        );
+        assert!(!lab.at(".wl/stage").exists());
     }
 }
 
@@ -312,5 +318,4 @@ async fn the_reserved_name_and_the_root_are_refused_everywhere() {
     let long = "n".repeat(256);
     let refused = put(&*session, &long, b"", Expect::Absent).await;
     assert_eq!(kind(refused), ErrorKind::Unrepresentable);
-    let _ = Bytes::new();
 }

@@ -9,6 +9,9 @@ use wl_core::storage::{ErrorKind, ReadRequest, StorageBackend};
 
 use super::kit::{Lab, kind, p};
 
+/// What takes a file's place, and how.
+type Swap = (&'static str, fn(&Lab));
+
 async fn request(lab: &Lab, path: &str) -> ReadRequest {
     ReadRequest {
         path: p(path),
@@ -29,7 +32,7 @@ async fn what_took_the_files_place_is_not_read() {
     let lab = Lab::new();
     lab.write("outside/secret", b"secret");
     let cancel = CancellationToken::new();
-    let swaps: [(&str, fn(&Lab)); 3] = [
+    let swaps: [Swap; 3] = [
         ("pipe", |lab| {
             mkfifoat(CWD, lab.at("d/f"), Mode::RUSR | Mode::WUSR).unwrap()
         }),
