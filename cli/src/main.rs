@@ -14,6 +14,10 @@ use args::Cli;
 use error::{CliError, CliResult};
 use output::{Format, Output};
 
+/// Blocking work is done in whole batches, by few workers: two listings, a few chunks, a batch that is published. More threads would
+/// only cost memory.
+const BLOCKING_THREADS: usize = 8;
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let cli = match args::parse(&words) {
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, output: &Output) -> CliResult {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("cannot start the runtime: {error}")))?;
