@@ -92,7 +92,16 @@ impl LocalBackend {
         Self::limited(location, Renames::ALL)
     }
 
-    /// The same, made out to be on a file system that can do no more than `limit`.
+    /// The same, made out to be on a file system that cannot exchange two names, or has no rename that refuses to replace. For
+    /// tests: such file systems are rare.
+    pub fn open_weakened(location: &str, exchange: bool, no_replace: bool) -> Result<Self> {
+        let limit = Renames {
+            exchange,
+            no_replace,
+        };
+        Self::limited(location, limit)
+    }
+
     fn limited(location: &str, limit: Renames) -> Result<Self> {
         Ok(Self {
             spot: Arc::new(Spot::find(location, limit)?),

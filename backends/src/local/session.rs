@@ -101,7 +101,10 @@ impl Session {
         }
         let root = spot.open()?;
         let mut stranded = Vec::new();
-        if let Some(wl) = reserved::open(&root)? {
+        // On a storage that is mounted read-only there is nothing that could be tidied up.
+        if let Some(wl) = reserved::open(&root)?
+            && spot.capabilities().writable
+        {
             recover::recover(&spot, &root, &wl, &mut stranded)?;
         }
         Ok(Self {
@@ -229,7 +232,10 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(wl) = reserved::open(&self.root)? {
+        let wrote = stage.is_some() || self.spot.capabilities().writable;
+        if let Some(wl) = reserved::open(&self.root)?
+            && wrote
+        {
             let _lock = reserved::lock(wl.as_fd()).map_err(failed)?;
             if let Some(stage) = stage {
                 stage.clear(self.durable()).map_err(failed)?;

@@ -32,21 +32,9 @@ pub const WEAK: [Renames; 3] = [
 
 /// A storage in a folder of its own, in memory where the machine has such a place.
 pub struct Lab {
-    pub dir: Place,
+    pub dir: TempDir,
     pub backend: Arc<LocalBackend>,
     limit: Renames,
-}
-
-/// A folder, taken away at the end by who made it.
-pub struct Place {
-    path: PathBuf,
-    _own: Option<TempDir>,
-}
-
-impl Place {
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 static RUN: AtomicU64 = AtomicU64::new(0);
@@ -83,28 +71,7 @@ impl Lab {
     }
 
     pub fn limited(limit: Renames) -> Self {
-        Self::in_folder(folder(), limit)
-    }
-
-    /// A storage in a folder that another process made and takes away.
-    pub fn at_folder(path: &Path, limit: Renames) -> Self {
-        let dir = Place {
-            path: path.to_owned(),
-            _own: None,
-        };
-        let backend = open(path, limit);
-        Self {
-            dir,
-            backend,
-            limit,
-        }
-    }
-
-    fn in_folder(own: TempDir, limit: Renames) -> Self {
-        let dir = Place {
-            path: own.path().to_owned(),
-            _own: Some(own),
-        };
+        let dir = folder();
         let backend = open(dir.path(), limit);
         Self {
             dir,

@@ -269,60 +269,6 @@ async fn another_file_system_in_the_tree_shows_in_its_folders_token() {
     assert_eq!(entry.meta.token, token);
 }
 
-/// Root may read everything, so root runs this test again as nobody.
-#[tokio::test]
-async fn what_may_not_be_read_is_unknown() {
-    const NAME: &str = "local::tests::listing::what_may_not_be_read_is_unknown";
-    if rustix::process::geteuid().is_root() {
-        let rerun = std::process::Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
-            .output();
-        match rerun {
-            Ok(output) if String::from_utf8_lossy(&output.stdout).contains("1 passed") => {}
-            Ok(output) if String::from_utf8_lossy(&output.stdout).contains("panicked") => {
-                panic!("as nobody: {output:?}")
-            }
-            other => println!("SKIPPED: cannot run as nobody: {other:?}"),
-        }
-        return;
-    }
-    let lab = Lab::new();
-    lab.write("closed/x", b"");
-    lab.write("half/x", b"");
-    lab.write("open/x", b"");
-    let mode = |path: &str, bits| {
-        let bits = std::os::unix::fs::PermissionsExt::from_mode(bits);
-        std::fs::set_permissions(lab.at(path), bits).unwrap();
-    };
-    mode("closed", 0);
-    mode("half", 0o400);
-    let rows = lab.list_all().await;
-    let scoped = lab.list(scope(&lab, &["closed/x", "half/x"])).await;
-    let session = lab.begin().await;
-    let made = super::kit::put(&*session, "half/y", b"", wl_core::storage::Expect::Absent).await;
-    mode("closed", 0o700);
-    mode("half", 0o700);
-    let due = [
-        "closed/",
-        "unknown closed/ true Denied",
-        "half/",
-        "unknown half/x false Denied",
-        "open/",
-        "open/x",
-    ];
-    assert_eq!(rows, due);
-    let due = [
-        "unknown closed/x false Denied",
-        "unknown half/x false Denied",
-    ];
-    assert_eq!(scoped, due);
-    let error = made.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Denied);
-    assert!(error.reason().contains("check the permissions"), "{error}");
-}
-
 /// Not a test of correctness: run with `--release -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]

@@ -1,7 +1,6 @@
 //! Tests that try to break what the local backend promises.
 
 mod conformance;
-mod kills;
 mod kit;
 mod leftovers;
 mod listing;

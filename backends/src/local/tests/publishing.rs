@@ -1,14 +1,18 @@
 //! Publishing against everything that can be at a path, on every grade of file system.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Arc;
 
+use rustix::fs::{Mode as Bits, OFlags};
 use wl_core::model::{ContentHash, Kind, Mode};
 use wl_core::storage::{
     ErrorKind, Expect, Expected, Payload, RenameRequest, ReplaceRequest, StageRequest,
     StorageBackend, TrashState,
 };
 
-use super::kit::{Lab, WEAK, content, kind, p, put, stage, take};
+use super::kit::{Lab, WEAK, content, kind, options, p, put, run_name, stage, take};
+use crate::local::session::Session;
 
 #[tokio::test]
 async fn nothing_is_written_through_a_link() {
@@ -198,6 +202,45 @@ async fn a_small_version_is_read_again_even_if_its_token_matches() {
                 .all(|(_, content)| content == b"new")
         );
         assert!(!lab.at(".wl/stage").exists());
+    }
+}
+
+/// Of a large version with a good token the attributes decide; each of them counts.
+#[tokio::test]
+async fn a_large_version_that_was_touched_is_not_the_expected_one() {
+    use std::os::unix::fs::FileExt;
+    let lab = Lab::new();
+    let age = |path: &str| {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(lab.at(path))
+            .unwrap();
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        file.set_modified(long_ago).unwrap();
+        file
+    };
+    let session = Session::begin(Arc::clone(&lab.backend.spot), options(&run_name())).unwrap();
+    let folder = rustix::fs::open(lab.dir.path(), OFlags::PATH, Bits::empty()).unwrap();
+    let at = (folder.as_fd(), "f");
+    let touches: [&dyn Fn(); 3] = [
+        &|| age("f").write_at(b"x", 5).map(drop).unwrap(),
+        &|| age("f").set_len(1).unwrap(),
+        &|| {
+            lab.write("g", &vec![1; 2 << 20]);
+            age("g");
+            std::fs::rename(lab.at("g"), lab.at("f")).unwrap();
+        },
+    ];
+    for touch in touches {
+        lab.write("f", &vec![1; 2 << 20]);
+        age("f");
+        let expected = lab.expected("f").await;
+        assert!(expected.token.is_some());
+        let seen = session.precheck(at, &expected).ok().unwrap();
+        assert!(session.verify(at, &seen, &expected).is_some());
+        touch();
+        assert!(session.verify(at, &seen, &expected).is_none());
+        std::fs::remove_file(lab.at("f")).unwrap();
     }
 }
 
