@@ -16,7 +16,8 @@ use wl_core::model::{Meta, SyncPath};
 use wl_core::plugin::{BackendFactory, BackendPlugin};
 use wl_core::storage::{
     Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
-    SessionOptions, SmallRead, StorageBackend, StorageError, TrashId, TrashItem, WriteSession,
+    SessionOptions, SmallRead, StorageBackend, StorageError, TrashId, TrashItem, TrashState,
+    WriteSession,
 };
 
 mod attributes;
@@ -184,7 +185,15 @@ impl StorageBackend for LocalBackend {
     }
 
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
-        self.run("list the trash", |root| trash::list(&root)).await
+        self.run("list the trash", |root| trash::list(&root, |_| true))
+            .await
+    }
+
+    async fn trash_claimed(&self) -> Result<Vec<TrashItem>> {
+        self.run("list the trash", |root| {
+            trash::list(&root, TrashState::is_claimed)
+        })
+        .await
     }
 
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {

@@ -94,16 +94,16 @@ pub(super) fn for_each(
     Ok(())
 }
 
-/// All versions in the trash, oldest first.
-pub(super) fn list(root: &Root) -> Result<Vec<TrashItem>> {
+/// The versions in the trash that are `wanted`, oldest first.
+pub(super) fn list(root: &Root, wanted: fn(TrashState) -> bool) -> Result<Vec<TrashItem>> {
     let mut items = Vec::new();
-    collect(root, &mut items)
+    collect(root, wanted, &mut items)
         .map_err(|errno| sys::os_error("list the trash", errno).on(&root.location))?;
     items.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
     Ok(items)
 }
 
-fn collect(root: &Root, items: &mut Vec<TrashItem>) -> Sys<()> {
+fn collect(root: &Root, wanted: fn(TrashState) -> bool, items: &mut Vec<TrashItem>) -> Sys<()> {
     let Some(wl) = reserved::open(root).map_err(|_| Errno::NOTDIR)? else {
         return Ok(());
     };
@@ -116,6 +116,9 @@ fn collect(root: &Root, items: &mut Vec<TrashItem>) -> Sys<()> {
             continue;
         };
         for_each(folder.as_fd(), |record| {
+            if !wanted(record.state) {
+                return Ok(true);
+            }
             match sys::stat_at(folder.as_fd(), &record.n.to_string()) {
                 Ok(stat) => items.push(item(&run, record, stat.size)),
                 Err(Errno::NOENT) => {}

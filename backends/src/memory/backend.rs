@@ -100,6 +100,12 @@ impl StorageBackend for MemoryBackend {
             .with("list the trash", |state| Ok(state.trash_items()))
     }
 
+    async fn trash_claimed(&self) -> Result<Vec<TrashItem>> {
+        let mut items = self.trash_list().await?;
+        items.retain(|item| item.state.is_claimed());
+        Ok(items)
+    }
+
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         self.store
             .at("restore", to, |state| state.trash_restore(id, to))

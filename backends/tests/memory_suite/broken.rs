@@ -259,6 +259,9 @@ impl StorageBackend for BrokenBackend {
             _ => self.inner.trash_list().await,
         }
     }
+    async fn trash_claimed(&self) -> Result<Vec<TrashItem>> {
+        self.inner.trash_claimed().await
+    }
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         if self.is(Fault::IgnoresExpect) {
             let _ = self.memory.remove(to.as_str());

@@ -109,6 +109,10 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// What is in the trash, oldest first.
     async fn trash_list(&self) -> Result<Vec<TrashItem>>;
 
+    /// Those in the trash that nobody agreed to give up ([`super::TrashState::Rescued`] and `Late`): mostly none, in a trash of any
+    /// size.
+    async fn trash_claimed(&self) -> Result<Vec<TrashItem>>;
+
     /// Puts a version from the trash back at `to`, where nothing may be ([`super::ErrorKind::Changed`] otherwise). Missing
     /// folders are made.
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()>;

@@ -47,6 +47,13 @@ pub enum TrashState {
     Late,
 }
 
+impl TrashState {
+    /// Whether nobody agreed to give the version up: it never expires and is listed as a conflict.
+    pub fn is_claimed(self) -> bool {
+        matches!(self, Self::Rescued | Self::Late)
+    }
+}
+
 /// A version in the trash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrashItem {

@@ -185,7 +185,7 @@ impl Run {
             if !storage.capabilities().trash {
                 continue;
             }
-            for item in storage.trash_list().await? {
+            for item in storage.trash_claimed().await? {
                 let how = match item.state {
                     TrashState::Rescued => "a version that was caught between two writers",
                     TrashState::Late => "a version that was written to after it had been replaced",

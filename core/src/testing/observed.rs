@@ -277,6 +277,11 @@ impl StorageBackend for Observed {
         self.eye.one(Operation::TrashList, None, work).await
     }
 
+    async fn trash_claimed(&self) -> Result<Vec<TrashItem>> {
+        let work = self.inner.trash_claimed();
+        self.eye.one(Operation::TrashList, None, work).await
+    }
+
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         let work = self.inner.trash_restore(id, to);
         self.eye.one(Operation::TrashRestore, Some(to), work).await
