@@ -103,6 +103,9 @@ fn stat_from(bytes: &[u8]) -> Option<Stat> {
     })
 }
 
+/// What the sort of a huge folder may hold in memory. Both sides of a run can have one at a time.
+const SORT_MEMORY: usize = 2 << 20;
+
 /// A folder's entries while they are gathered.
 pub(super) struct Gathered<'a> {
     items: Vec<(Box<str>, Found)>,
@@ -122,6 +125,9 @@ impl<'a> Gathered<'a> {
     }
 
     pub(super) fn push(&mut self, name: &str, found: Found) -> io::Result<()> {
+        if let Some(spill) = &mut self.spill {
+            return spill_one(spill, name, &found);
+        }
         self.items.push((name.into(), found));
         if self.items.len() > self.in_memory {
             self.unload()?;
@@ -129,25 +135,19 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
+    /// From here on nothing is held in memory but what the sorter holds.
     fn unload(&mut self) -> io::Result<()> {
         let spill = self
             .spill
-            .get_or_insert_with(|| SpillSorter::new(self.spill_dir, 8 << 20));
-        for (name, found) in self.items.drain(..) {
-            let mut key = Vec::from(name.as_bytes());
-            if found.is_folder() {
-                key.push(b'/');
-            }
-            spill.push(&key, &found.to_bytes())?;
+            .insert(SpillSorter::new(self.spill_dir, SORT_MEMORY));
+        for (name, found) in std::mem::take(&mut self.items) {
+            spill_one(spill, &name, &found)?;
         }
         Ok(())
     }
 
     /// The entries, sorted.
     pub(super) fn finish(mut self) -> io::Result<Children> {
-        if self.spill.is_some() {
-            self.unload()?;
-        }
         match self.spill {
             Some(spill) => Ok(Children::Disk(Box::new(spill.finish()?))),
             None => {
@@ -158,6 +158,14 @@ impl<'a> Gathered<'a> {
             }
         }
     }
+}
+
+fn spill_one(spill: &mut SpillSorter, name: &str, found: &Found) -> io::Result<()> {
+    let mut key = Vec::from(name.as_bytes());
+    if found.is_folder() {
+        key.push(b'/');
+    }
+    spill.push(&key, &found.to_bytes())
 }
 
 /// Compares two names of one folder as their keys compare.
