@@ -167,20 +167,39 @@ fn run(direction: Direction, history: Vec<Step>) {
     runtime.block_on(play(direction, history));
 }
 
-fn cases(usual: u32) -> ProptestConfig {
-    let soak = std::env::var("WL_SOAK_MINUTES")
-        .ok()
-        .and_then(|m| m.parse::<u32>().ok());
+fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
-        cases: soak.map_or(usual, |minutes| minutes * 4000),
+        cases,
         failure_persistence: None,
         max_shrink_iters: 2000,
         ..ProptestConfig::default()
     }
 }
 
+/// Histories for as many minutes as `WL_SOAK_MINUTES` says.
+#[test]
+#[ignore = "runs for minutes: cargo xtask soak --minutes N"]
+fn soak_histories() {
+    let minutes = std::env::var("WL_SOAK_MINUTES")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let end =
+        std::time::Instant::now() + std::time::Duration::from_secs(60 * minutes.unwrap_or(1_u64));
+    let mut runner = proptest::test_runner::TestRunner::new(config(500));
+    while std::time::Instant::now() < end {
+        for direction in [Direction::TwoWay, Direction::OneWay, Direction::Mirror] {
+            runner
+                .run(&history(), |history| {
+                    run(direction, history);
+                    Ok(())
+                })
+                .unwrap();
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(cases(1500))]
+    #![proptest_config(config(1500))]
 
     #[test]
     fn two_way(history in history()) {

@@ -157,7 +157,7 @@ impl Pass {
             Remark::UnknownInside(side, path, error) => {
                 self.context.tally().problem(&path, &error, location(side));
                 self.frames.close(&path);
-                self.context.state().keep_folders(&path)?;
+                self.keep_what_holds(&path)?;
             }
             Remark::UnknownAt(side, error) => {
                 let path = error.path().cloned().unwrap_or_else(SyncPath::root);
@@ -168,7 +168,7 @@ impl Pass {
                     StorageError::new(crate::storage::ErrorKind::Unrepresentable, "list", reason);
                 let path = parent.join(&name).unwrap_or_else(|_| parent.clone());
                 self.context.tally().problem(&path, &error, location(side));
-                self.context.state().keep_folders(&parent)?;
+                self.keep_what_holds(&parent)?;
             }
             Remark::Skipped => self.context.tally().found.skipped += 1,
             Remark::CutShort(side, error) => {
@@ -178,6 +178,17 @@ impl Pass {
                 self.context.tally().problem(&path, &error, location(side));
             }
         }
+        Ok(())
+    }
+
+    /// Something in the folder at `path` cannot be known or synced: it stays with the folders above it, and no change of type
+    /// takes its place.
+    fn keep_what_holds(&self, path: &SyncPath) -> Result<(), SyncError> {
+        let state = self.context.state();
+        if let Some((group, _)) = self.frames.group() {
+            state.end_group(group, GroupEnd::Wait)?;
+        }
+        state.keep_folders(path)?;
         Ok(())
     }
 
