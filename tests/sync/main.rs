@@ -1,6 +1,8 @@
 //! Whole runs over the reference backend, judged by an oracle that knows nothing of how they are made.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cancel;
+mod continuous;
 mod doubt;
 mod exhaustive;
 mod faults;

@@ -46,19 +46,38 @@ impl World {
     pub async fn run_over(
         &self,
         options: SyncOptions,
+        around: impl FnMut(Side, Arc<dyn StorageBackend>) -> Arc<dyn StorageBackend>,
+    ) -> Result<RunReport, SyncError> {
+        self.run_with(options, around, CancellationToken::new())
+            .await
+    }
+
+    /// Runs with something around each storage, until it is told to stop.
+    pub async fn run_with(
+        &self,
+        options: SyncOptions,
         mut around: impl FnMut(Side, Arc<dyn StorageBackend>) -> Arc<dyn StorageBackend>,
+        cancel: CancellationToken,
     ) -> Result<RunReport, SyncError> {
         let job = SyncJob {
             // Stricter than any real storage: what a syncer must not do is a panic.
             storages: Sides::from_fn(|side| {
                 Strict::over(around(side, Arc::new(self.storages[side].clone())))
             }),
+            cancel,
+            ..self.job(options)
+        };
+        one_shot(job, "test").await
+    }
+
+    pub fn job(&self, options: SyncOptions) -> SyncJob {
+        SyncJob {
+            storages: Sides::from_fn(|side| Arc::new(self.storages[side].clone()) as _),
             options,
             state_dir: self.state.path().to_owned(),
             progress: Arc::default(),
             cancel: CancellationToken::new(),
-        };
-        one_shot(job, "test").await
+        }
     }
 
     pub async fn sync(&self, direction: Direction) -> RunReport {

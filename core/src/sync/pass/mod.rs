@@ -54,8 +54,15 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
         emptied,
         baseline_files,
     };
-    pass.compare(&mut merge).await?;
-    pass.finish().await
+    let mut result = pass.compare(&mut merge).await;
+    if result.is_ok() {
+        result = pass.finish().await;
+    }
+    if result.is_err() {
+        // Nothing of this pass may go on behind the caller's back, and what it achieved is recorded.
+        pass.pipeline.abandon().await?;
+    }
+    result
 }
 
 async fn list(

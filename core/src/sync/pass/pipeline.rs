@@ -125,6 +125,14 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Gives up what is not published yet; what is, is recorded. When this returns nothing goes on any more.
+    pub(super) async fn abandon(&mut self) -> Result<(), SyncError> {
+        self.chunk.clear();
+        self.chunks.shutdown().await;
+        self.batch = Batch::default();
+        self.complete().await
+    }
+
     /// Publishes what is left, and records all of it once it is durable. Nothing may be on its way.
     pub(super) async fn complete(&mut self) -> Result<(), SyncError> {
         if !self.batch.is_empty() {
