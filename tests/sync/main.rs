@@ -10,4 +10,5 @@ mod histories;
 mod modes;
 mod moves;
 mod oracle;
+mod resolve;
 mod world;

@@ -210,7 +210,7 @@ impl Pass {
         self.excuse_missing_folder(&mut node);
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
-        if let Verdict::Conflict(what) = verdict
+        if let Some(what) = conflicting(verdict)
             && let Some(settled) = self.resolve(&mut node, what).await?
         {
             policy = settled;
@@ -501,6 +501,16 @@ impl Pass {
             }
         }
         Ok(())
+    }
+}
+
+/// The conflict that a verdict is, or may turn out to be: whether a change of type is one is known only when the folder's inside was
+/// seen, and who asked for its end must not wait for that.
+fn conflicting(verdict: Verdict) -> Option<Conflicting> {
+    match verdict {
+        Verdict::Conflict(what) => Some(what),
+        Verdict::Retype { .. } => Some(Conflicting::Types),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Harness;
 use super::kit::{Kit, path, refused};
-use crate::model::Kind;
+use crate::model::{Kind, Mode};
 use crate::storage::ErrorKind;
 use crate::tree;
 
@@ -18,11 +18,21 @@ pub async fn make_folder_makes_one(harness: &dyn Harness) {
         return tree! {}.assert_is(&kit.backend).await;
     }
     made.unwrap();
-    pen.0.make_folder(&path("d/e"), None).await.unwrap();
-    assert_eq!(kit.meta("d/e").await.kind, Kind::Folder);
+    // Its mode is there from the start, with all rights for its owner.
+    for (bits, wanted) in [(0o750, 0o750), (0o550, 0o750)] {
+        let at = path("d").join(&format!("{bits:o}")).unwrap();
+        let made = pen.0.make_folder(&at, Some(Mode::new(bits))).await.unwrap();
+        let mode = kit.caps.modes.then(|| Mode::new(wanted));
+        assert_eq!((made.mode, kit.meta(at.as_str()).await.mode), (mode, mode));
+    }
+    assert_eq!(kit.meta("d/750").await.kind, Kind::Folder);
     pen.finish().await;
-    tree! { "d/", "d/e/" }.assert_is(&kit.backend).await;
-    tree! { "d/", "d/e/" }.assert_is(&harness.second()).await;
+    tree! { "d/", "d/550/", "d/750/" }
+        .assert_is(&kit.backend)
+        .await;
+    tree! { "d/", "d/550/", "d/750/" }
+        .assert_is(&harness.second())
+        .await;
 }
 
 /// A folder is not made where something is, not even twice.

@@ -1,0 +1,169 @@
+//! Ending conflicts, one by one, as somebody asks.
+
+use wl_backends::memory::MemoryNode;
+use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, SyncPath, Timestamp};
+use wl_core::sync::Keep;
+
+use crate::oracle::{Node, Tree};
+use crate::world::{World, edit_to, read};
+
+fn file(content: &str) -> Node {
+    Node::File(content.into())
+}
+
+fn tree<const N: usize>(nodes: [(&str, Node); N]) -> Tree {
+    nodes.map(|(name, node)| (name.to_owned(), node)).into()
+}
+
+async fn conflict(base: &Tree, source: &Tree, target: &Tree) -> World {
+    let world = World::new();
+    edit_to(&world.storages.source, base);
+    edit_to(&world.storages.target, base);
+    assert_eq!(world.sync(Direction::TwoWay).await.result, Outcome::Synced);
+    edit_to(&world.storages.source, source);
+    edit_to(&world.storages.target, target);
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
+    assert_eq!(report.conflicts.len(), 1, "{report:?}");
+    world
+}
+
+async fn resolve(world: &World, path: &str, keep: Keep) -> RunReport {
+    let mut options = World::options(Direction::TwoWay);
+    options.resolve = vec![(SyncPath::new(path).unwrap(), keep)];
+    world.run(options).await.unwrap()
+}
+
+fn both(world: &World) -> Tree {
+    let (source, target) = (read(&world.storages.source), read(&world.storages.target));
+    assert_eq!(source, target);
+    source
+}
+
+#[tokio::test]
+async fn one_side_is_taken_whole() {
+    let folder = |content: &str| Node::Folder(tree([("x", file(content))]));
+    let pairs = [
+        // Equal and unequal lengths; a link; types, each way round.
+        (file("base"), file("one!"), file("two!")),
+        (file("base"), file("one"), file("other")),
+        (file("base"), Node::Link("one".into()), file("two!")),
+        (file("base"), folder("one"), file("two!")),
+        (folder("base"), file("one!"), folder("two!")),
+    ];
+    for (base, source, target) in pairs {
+        let rest = ("rest", file("r"));
+        let [base, source, target] = [base, source, target].map(|n| tree([("a", n), rest.clone()]));
+        for (keep, kept) in [(Keep::Source, &source), (Keep::Target, &target)] {
+            let world = conflict(&base, &source, &target).await;
+            let report = resolve(&world, "a", keep).await;
+            assert_eq!(
+                report.result,
+                Outcome::Synced,
+                "{keep:?} {source:?} {target:?}: {report:?}"
+            );
+            assert_eq!(both(&world), *kept, "{keep:?}");
+            assert_eq!(
+                world.sync(Direction::TwoWay).await.changes,
+                Default::default()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_are_kept_beside_each_other() {
+    let contents = tree([("a.txt", file("base"))]);
+    let [source, target] = ["one!", "two!"].map(|content| tree([("a.txt", file(content))]));
+    let world = conflict(&contents, &source, &target).await;
+    let report = resolve(&world, "a.txt", Keep::Both).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    let kept = both(&world);
+    assert_eq!(kept["a.txt"], file("one!"));
+    let (name, node) = kept.iter().find(|(name, _)| *name != "a.txt").unwrap();
+    assert!(
+        name.starts_with("a.conflict-") && name.ends_with(".txt"),
+        "{name}"
+    );
+    assert_eq!(*node, file("two!"));
+
+    // A folder stays where it is; the file goes beside it.
+    let folder = tree([("a.txt", Node::Folder(tree([("x", file("in"))])))]);
+    let world = conflict(&contents, &source, &folder).await;
+    let report = resolve(&world, "a.txt", Keep::Both).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    let kept = both(&world);
+    assert_eq!(kept["a.txt"], folder["a.txt"]);
+    assert_eq!(
+        kept.values().filter(|node| **node == file("one!")).count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_newer_is_kept_where_that_can_be_told() {
+    let base = tree([("a", file("base"))]);
+    let [source, target] = ["one!", "two!"].map(|content| tree([("a", file(content))]));
+    let time = |secs| Timestamp { secs, nanos: 0 };
+    for (of_source, of_target, wanted) in [(1, 2, Some("two!")), (2, 1, Some("one!")), (1, 1, None)]
+    {
+        let world = conflict(&base, &source, &target).await;
+        world.storages.source.touch("a", time(of_source)).unwrap();
+        world.storages.target.touch("a", time(of_target)).unwrap();
+        let report = resolve(&world, "a", Keep::Newer).await;
+        match wanted {
+            Some(content) => assert_eq!(both(&world), tree([("a", file(content))]), "{report:?}"),
+            None => {
+                assert_eq!(report.result, Outcome::Failed, "{report:?}");
+                assert_eq!(
+                    (report.conflicts.len(), report.problems.len()),
+                    (1, 1),
+                    "{report:?}"
+                );
+            }
+        }
+    }
+}
+
+fn mode(world: &World, side: Side) -> Option<u32> {
+    match &world.storages[side].snapshot()["a"] {
+        MemoryNode::File { mode, .. } => mode.map(Mode::bits),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn modes_are_taken_from_one_side() {
+    for (keep, bits) in [(Keep::Source, 0o600), (Keep::Target, 0o666)] {
+        let world = World::new();
+        world.storages.source.write_file("a", "1").unwrap();
+        world.storages.source.chmod("a", Mode::new(0o640)).unwrap();
+        assert_eq!(world.sync(Direction::TwoWay).await.result, Outcome::Synced);
+        world.storages.source.chmod("a", Mode::new(0o600)).unwrap();
+        world.storages.target.chmod("a", Mode::new(0o666)).unwrap();
+        assert_eq!(
+            world.sync(Direction::TwoWay).await.result,
+            Outcome::Conflicts
+        );
+        let report = resolve(&world, "a", keep).await;
+        assert_eq!(report.result, Outcome::Synced, "{keep:?}: {report:?}");
+        for side in Side::BOTH {
+            assert_eq!(mode(&world, side), Some(bits), "{keep:?} on the {side}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_chosen_is_in_the_trash() {
+    use wl_core::storage::StorageBackend;
+    let base = tree([("a", file("base"))]);
+    let [source, target] = ["one!", "two!"].map(|content| tree([("a", file(content))]));
+    let world = conflict(&base, &source, &target).await;
+    resolve(&world, "a", Keep::Source).await;
+    let items = world.storages.target.trash_list().await.unwrap();
+    let lost = wl_core::model::ContentHash::of(b"two!");
+    assert!(
+        items.iter().any(|item| item.hash == Some(lost)),
+        "{items:?}"
+    );
+}
