@@ -448,3 +448,28 @@ fn people_are_told_what_was_done() {
     let done = home.ok("sync src dst -q");
     assert_eq!((&*done.stdout, &*done.stderr), ("", ""));
 }
+
+#[test]
+fn the_base_directory_is_never_synced() {
+    for base in ["src/.cfg", "dst/folder/cfg"] {
+        let home = home_with_source();
+        fs::create_dir(home.path("dst")).unwrap();
+        let line = format!("-b {base} sync src dst");
+        home.ok(&line);
+        let (code, report) = run(&home, &line);
+        assert_eq!((code, changed(&report)), (0, 0), "{line}: {report:#}");
+        let (side, place) = base.split_once('/').unwrap();
+        let other = if side == "src" { "dst" } else { "src" };
+        assert!(home.path(base).join("state").exists());
+        assert!(!home.path(other).join(place).exists());
+    }
+}
+
+#[test]
+fn the_base_directory_is_no_storage() {
+    let home = home_with_source();
+    let (code, report) = run(&home, "-b src sync src dst");
+    assert_eq!((code, &report["error"]["class"]), (2, &json!("usage")));
+    assert!(!home.path("src/state").exists());
+    assert!(!home.path("dst").exists());
+}
