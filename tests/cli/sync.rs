@@ -473,3 +473,33 @@ fn the_base_directory_is_no_storage() {
     assert!(!home.path("src/state").exists());
     assert!(!home.path("dst").exists());
 }
+
+#[test]
+fn resolving_what_is_no_conflict_is_told() {
+    let home = in_conflict();
+    home.run("sync src dst");
+    let done = home.run("resolve src dst a.tx --keep source");
+    assert!(
+        done.stderr.contains("a.tx was no open conflict"),
+        "{done:?}"
+    );
+    let done = home.ok("resolve src dst a.txt --keep source");
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn a_number_below_zero_is_told_as_what_it_is() {
+    let home = home_with_source();
+    for (line, said) in [
+        ("sync src dst --max-delete -5", "`-5` is neither a count"),
+        ("sync src dst --trash-keep -7d", "`-7d` is no duration"),
+        (
+            "storage create local --container x --location y --watcher-interval -1",
+            "`-1` is no number of seconds",
+        ),
+    ] {
+        let done = home.run(line);
+        assert_eq!(done.code, 2);
+        assert!(done.stderr.contains(said), "{done:?}");
+    }
+}
