@@ -46,7 +46,10 @@ pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
     if report.skipped > 0 {
         line(
             &mut text,
-            format_args!("  skipped: {} special files", report.skipped),
+            format_args!(
+                "  skipped: {}",
+                plural(report.skipped as usize, "special file")
+            ),
         );
     }
     drift(&mut text, report);
