@@ -13,6 +13,7 @@ use wl_core::plugin::{Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
+use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
 use crate::{JobSpec, LOCAL, StorageSpec, registry};
 
@@ -42,10 +43,14 @@ pub async fn prepare(
     let created = make_target(&spec.storages.target)?;
     let target = connect(&registry, &spec.storages.target).await?;
     let syncer = choose_syncer(&registry, spec)?;
+    check_not_base(&spec.base_dir, &spec.storages)?;
+    let state_dir = folder::state_dir(&spec.base_dir)?;
+    let mut options = spec.options.clone();
+    options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
         storages: Sides::new(source, target),
-        options: spec.options.clone(),
-        state_dir: folder::state_dir(&spec.base_dir)?,
+        options,
+        state_dir,
         progress,
         cancel,
     };

@@ -1,5 +1,6 @@
 //! Runs jobs. Until the daemon itself is there, the command line runs them through [`job`] in its own process.
 
+mod exclude;
 mod folder;
 pub mod job;
 mod plugins;

@@ -448,3 +448,58 @@ fn people_are_told_what_was_done() {
     let done = home.ok("sync src dst -q");
     assert_eq!((&*done.stdout, &*done.stderr), ("", ""));
 }
+
+#[test]
+fn the_base_directory_is_never_synced() {
+    for base in ["src/.cfg", "dst/folder/cfg"] {
+        let home = home_with_source();
+        fs::create_dir(home.path("dst")).unwrap();
+        let line = format!("-b {base} sync src dst");
+        home.ok(&line);
+        let (code, report) = run(&home, &line);
+        assert_eq!((code, changed(&report)), (0, 0), "{line}: {report:#}");
+        let (side, place) = base.split_once('/').unwrap();
+        let other = if side == "src" { "dst" } else { "src" };
+        assert!(home.path(base).join("state").exists());
+        assert!(!home.path(other).join(place).exists());
+    }
+}
+
+#[test]
+fn the_base_directory_is_no_storage() {
+    let home = home_with_source();
+    let (code, report) = run(&home, "-b src sync src dst");
+    assert_eq!((code, &report["error"]["class"]), (2, &json!("usage")));
+    assert!(!home.path("src/state").exists());
+    assert!(!home.path("dst").exists());
+}
+
+#[test]
+fn resolving_what_is_no_conflict_is_told() {
+    let home = in_conflict();
+    home.run("sync src dst");
+    let done = home.run("resolve src dst a.tx --keep source");
+    assert!(
+        done.stderr.contains("a.tx was no open conflict"),
+        "{done:?}"
+    );
+    let done = home.ok("resolve src dst a.txt --keep source");
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn a_number_below_zero_is_told_as_what_it_is() {
+    let home = home_with_source();
+    for (line, said) in [
+        ("sync src dst --max-delete -5", "`-5` is neither a count"),
+        ("sync src dst --trash-keep -7d", "`-7d` is no duration"),
+        (
+            "storage create local --container x --location y --watcher-interval -1",
+            "`-1` is no number of seconds",
+        ),
+    ] {
+        let done = home.run(line);
+        assert_eq!(done.code, 2);
+        assert!(done.stderr.contains(said), "{done:?}");
+    }
+}

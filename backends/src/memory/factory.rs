@@ -42,7 +42,7 @@ impl BackendFactory for Factory {
     }
 
     fn summary(&self) -> &'static str {
-        "a tree in this process's memory, for tests; it is gone when the process ends"
+        "A tree in this process's memory, for tests; it is gone when the process ends"
     }
 
     fn schema(&self) -> &'static str {

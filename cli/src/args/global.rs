@@ -11,7 +11,7 @@ use crate::output::Format;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Folder of configuration and state [default: ~/.config/wildland]
+    /// Folder of configuration and state, never synced itself [default: ~/.config/wildland]
     #[arg(
         short,
         long,

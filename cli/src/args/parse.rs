@@ -30,6 +30,14 @@ pub fn trash_keep(text: &str) -> Result<TrashKeep, String> {
     Ok(TrashKeep::For(Duration::from_secs(seconds)))
 }
 
+/// At least one second.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds @ 1..) => Ok(seconds),
+        _ => Err(format!("`{text}` is no number of seconds from 1 up")),
+    }
+}
+
 /// A count or a percentage.
 pub fn max_delete(text: &str) -> Result<DeleteBudget, String> {
     text.parse()
@@ -119,6 +127,14 @@ mod tests {
             "7é",
         ] {
             assert!(trash_keep(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_whole_and_not_none() {
+        assert_eq!(seconds("1"), Ok(1));
+        for wrong in ["", "0", "-1", "1.5", "x", "99999999999999999999"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }
 

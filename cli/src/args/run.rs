@@ -46,7 +46,7 @@ pub struct RunArgs {
     )]
     durability: DurabilityArg,
     /// Stop before more content than this would exist nowhere: a count, or a percentage of the files
-    #[arg(long, value_parser = parse::max_delete, default_value = "50%", value_name = "N|P%", help_heading = "Run options")]
+    #[arg(long, allow_hyphen_values = true, value_parser = parse::max_delete, default_value = "50%", value_name = "N|P%", help_heading = "Run options")]
     max_delete: DeleteBudget,
     /// Accept that a storage was emptied, and empty the other
     #[arg(long, help_heading = "Run options")]
@@ -55,7 +55,7 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Run options")]
     accept_new_filesystem: bool,
     /// Keep replaced and removed versions this long (30s, 12h, 7d, 2w), or not at all (none)
-    #[arg(long, value_parser = parse::trash_keep, default_value = "7d", value_name = "TIME", help_heading = "Run options")]
+    #[arg(long, allow_hyphen_values = true, value_parser = parse::trash_keep, default_value = "7d", value_name = "TIME", help_heading = "Run options")]
     trash_keep: TrashKeep,
     /// Read and hash every file, whatever its times say
     #[arg(long, help_heading = "Run options")]

@@ -26,7 +26,7 @@ pub struct CommonStorageArgs {
     #[arg(long, value_name = "ID")]
     pub backend_id: Option<String>,
     /// Poll for changes every so many seconds
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", allow_hyphen_values = true, value_parser = super::parse::seconds)]
     pub watcher_interval: Option<u64>,
     /// Never write to this storage
     #[arg(long)]

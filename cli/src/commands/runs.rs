@@ -1,6 +1,9 @@
 //! What every command that runs passes, or looks at their results, does.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use wl_daemon::job::{self, OpenConflicts};
 use wl_daemon::model::{Direction, RunError, RunReport, Sides, SyncPath};
 use wl_daemon::sync::{Keep, SyncError, SyncErrorClass, SyncOptions};
@@ -73,6 +76,17 @@ pub async fn resolve(
         Ok(job) => job,
         Err(error) => return refuse(context, error),
     };
+    // What cannot be looked up is told by the run itself.
+    let open =
+        job::list_conflicts(&job.spec, false, Arc::default(), CancellationToken::new()).await;
+    let open = open.unwrap_or_default().conflicts;
+    let unknown = |path: &&SyncPath| !open.iter().any(|open| open.path == path.as_str());
+    for path in paths.iter().filter(unknown) {
+        context.output.talk(&format!(
+            "{} was no open conflict at the last run; `conflicts` and `container list-conflicts` show what is",
+            quote(path.as_str())
+        ));
+    }
     let report = runner::attended(context.output, async |progress, cancel| {
         job::resolve(&job.spec, paths, keep, progress, cancel).await
     })

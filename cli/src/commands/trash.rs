@@ -44,9 +44,9 @@ pub struct List {
     override_usage = "wl trash restore [OPTIONS] STORAGE ID...\n       wl trash restore [OPTIONS] --container NAME --storage X ID...",
     after_help = "\
 Examples:
-  wl trash restore ~/Documents 20260131T120000-1f/3
-  wl trash restore ~/Documents 20260131T120000-1f/3 --to plan-of-january.txt
-  wl trash restore --container photos --storage local-1 20260131T120000-1f/3"
+  wl trash restore ~/Documents 6b01a181-2d3f-1f-source/3
+  wl trash restore ~/Documents 6b01a181-2d3f-1f-source/3 --to plan-of-january.txt
+  wl trash restore --container photos --storage local-1 6b01a181-2d3f-1f-source/3"
 )]
 pub struct Restore {
     /// Path or URL of the storage (not with --container), then ids as `wl trash list` shows them
@@ -121,6 +121,7 @@ impl Restore {
             let path = job::trash_restore(&spec, &TrashId(id.clone()), self.to.as_ref()).await;
             match path {
                 Ok(path) => restored.push(json!({ "id": id, "path": path.as_str() })),
+                Err(error) if restored.is_empty() => return Err(error.into()),
                 Err(error) => return Err(partly(&error.into(), restored.len())),
             }
         }
@@ -136,11 +137,8 @@ impl Restore {
 
 /// The error with what had been restored before it.
 fn partly(error: &CliError, restored: usize) -> CliError {
-    let before = match restored {
-        0 => String::new(),
-        n => format!(" ({} before it restored)", human::plural(n, "version")),
-    };
-    let desc = format!("{error}{before}");
+    let before = human::plural(restored, "version");
+    let desc = format!("{error} ({before} before it restored)");
     match error.exit() {
         Exit::Usage => CliError::Usage(desc),
         _ => CliError::Failed(desc),

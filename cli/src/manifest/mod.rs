@@ -184,6 +184,11 @@ impl Container {
         let remote = others.iter().find(|s| s.type_name != LOCAL);
         let only = others.first().filter(|_| others.len() == 1);
         remote.or(only).copied().ok_or_else(|| {
+            if others.is_empty() {
+                return CliError::Usage(format!(
+                    "the container has no storage but `{source}`, so there is no target; add one with `wl storage create`"
+                ));
+            }
             CliError::Usage(format!(
                 "it is not clear which storage is the target; name one with --target-storage ({})",
                 self.known()

@@ -46,7 +46,10 @@ pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
     if report.skipped > 0 {
         line(
             &mut text,
-            format_args!("  skipped: {} special files", report.skipped),
+            format_args!(
+                "  skipped: {}",
+                plural(report.skipped as usize, "special file")
+            ),
         );
     }
     drift(&mut text, report);
@@ -162,12 +165,13 @@ pub fn problems(problems: &[Problem]) -> String {
     );
     list(&mut text, problems, |text, problem| {
         let path = escape(&problem.path);
-        let (operation, storage) = (escape(&problem.operation), escape(&problem.storage));
-        let reason = escape(&problem.reason);
-        line(
-            text,
-            format_args!("  {path}: {operation} in {storage}: {reason}"),
-        );
+        let (operation, reason) = (escape(&problem.operation), escape(&problem.reason));
+        // Some problems are of both storages.
+        let place = match &*problem.storage {
+            "" => String::new(),
+            storage => format!(" in {}", escape(storage)),
+        };
+        line(text, format_args!("  {path}: {operation}{place}: {reason}"));
     });
     text
 }
@@ -241,6 +245,17 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
         assert_eq!(bytes(u64::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn a_problem_of_both_storages_names_none() {
+        let problem = Problem {
+            path: "a".to_owned(),
+            storage: String::new(),
+            operation: "resolve".to_owned(),
+            reason: "why".to_owned(),
+        };
+        assert!(problems(&[problem]).ends_with("  a: resolve: why\n"));
     }
 
     #[test]

@@ -60,9 +60,10 @@ impl Output {
         self.quiet
     }
 
-    /// Whether a progress line has a reader.
+    /// Whether a progress line has a reader, and a terminal that can take it away again.
     pub fn shows_progress(&self) -> bool {
-        !self.quiet && io::stderr().is_terminal()
+        let obeys = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        !self.quiet && obeys && io::stderr().is_terminal()
     }
 
     /// Prints a result: `json` as one document, or the text that `human` makes.

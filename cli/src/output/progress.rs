@@ -19,10 +19,16 @@ pub async fn draw(progress: Arc<Progress>, done: CancellationToken) {
     loop {
         tokio::select! {
             () = done.cancelled() => break,
-            _ = ticks.tick() => super::stderr(&format!("\r{}\x1b[K", line(progress.view(), started.elapsed()))),
+            _ = ticks.tick() => super::stderr(&drawn(&line(progress.view(), started.elapsed()))),
         }
     }
     super::stderr("\r\x1b[K");
+}
+
+/// The line over the one before. While it is written the terminal does not wrap: where it is too narrow the end is cut off, and
+/// the next line still finds the place.
+fn drawn(line: &str) -> String {
+    format!("\r\x1b[?7l{line}\x1b[K\x1b[?7h")
 }
 
 /// The line; short enough for 80 columns.
@@ -35,7 +41,8 @@ fn line(view: ProgressView, elapsed: Duration) -> String {
     line += &format!(
         "{} of {} changes, {} of {}",
         view.files_done,
-        view.files_found,
+        // Folders are found as they are made.
+        view.files_found.max(view.files_done),
         bytes(view.bytes_done),
         bytes(view.bytes_found)
     );
@@ -84,6 +91,21 @@ mod tests {
             line(view(Phase::Finishing), Duration::from_secs(5)),
             "1000 of 5000 changes, 10.0 MiB of 40.0 MiB, 2.0 MiB/s, 15 s left"
         );
+    }
+
+    #[test]
+    fn no_more_is_done_than_was_found() {
+        let all = ProgressView {
+            files_done: 5300,
+            ..view(Phase::Finishing)
+        };
+        let line = line(all, Duration::from_secs(5));
+        assert!(line.starts_with("5300 of 5300 changes"), "{line}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_line() {
+        assert_eq!(drawn("line"), "\r\x1b[?7lline\x1b[K\x1b[?7h");
     }
 
     #[test]

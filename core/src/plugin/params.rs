@@ -57,53 +57,49 @@ fn describe(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
                 None => format!("field `{name}` is missing"),
             }
         }
-        Kind::Type { .. } | Kind::Enum { .. } | Kind::Pattern { .. } | Kind::Format { .. } => {
-            format!("field `{field}` {}", wanted(schema, field))
-        }
-        kind => format!(
-            "field `{field}` breaks the rule `{}`: {}",
-            kind.keyword(),
-            wanted(schema, field)
-        ),
+        kind => match wanted(&schema["properties"][field]) {
+            Some(wanted) => format!("field `{field}` must be {wanted}"),
+            None => format!(
+                "field `{field}` breaks the rule `{}` of its schema",
+                kind.keyword()
+            ),
+        },
     }
 }
 
-/// What the schema wants of a field, without the value that was given.
-fn wanted(schema: &Value, field: &str) -> String {
-    let rule = &schema["properties"][field];
+/// What a rule of the schema wants, without the value that was given.
+fn wanted(rule: &Value) -> Option<String> {
     let mut wants = Vec::new();
-    if let Some(kind) = rule["type"].as_str() {
-        wants.push(format!("must be a {kind}"));
+    match rule["type"].as_str() {
+        Some(kind @ ("integer" | "object" | "array")) => wants.push(format!("an {kind}")),
+        Some(kind) => wants.push(format!("a {kind}")),
+        None => {}
     }
     if let Some(values) = rule["enum"].as_array() {
         let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-        wants.push(format!("must be one of {}", values.join(", ")));
+        wants.push(format!("one of {}", values.join(", ")));
     }
-    if let Some(pattern) = rule["pattern"].as_str() {
-        wants.push(format!("must match `{pattern}`"));
-    }
-    for (name, text) in [
-        ("minLength", "at least"),
-        ("minimum", "at least"),
-        ("maximum", "at most"),
-    ] {
-        if let Some(limit) = rule[name].as_u64() {
-            let unit = if name == "minLength" {
-                " characters long"
-            } else {
-                ""
-            };
-            wants.push(format!("must be {text} {limit}{unit}"));
+    for (name, text) in [("pattern", "of the form"), ("format", "of the format")] {
+        if let Some(form) = rule[name].as_str() {
+            wants.push(format!("{text} `{form}`"));
         }
     }
-    if let Some(help) = rule["description"].as_str() {
-        wants.push(format!("({help})"));
+    for (name, text, unit) in [
+        ("minLength", "at least", " characters long"),
+        ("maxLength", "at most", " characters long"),
+        ("minimum", "at least", ""),
+        ("maximum", "at most", ""),
+    ] {
+        match rule[name].as_u64() {
+            Some(1) if name == "minLength" => wants.push("not empty".to_owned()),
+            Some(limit) => wants.push(format!("{text} {limit}{unit}")),
+            None => {}
+        }
     }
-    if wants.is_empty() {
-        "does not fit the schema".to_owned()
-    } else {
-        wants.join(" ")
-    }
+    let help = rule["description"]
+        .as_str()
+        .map(|help| format!(" ({help})"));
+    (!wants.is_empty()).then(|| wants.join(", ") + &help.unwrap_or_default())
 }
 
 fn fields(schema: &Value) -> String {

@@ -261,7 +261,9 @@ const SCHEMA: &str = r#"{
     "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "its port"},
     "style": {"type": "string", "enum": ["path", "host"], "description": "how it is addressed"},
     "endpoint": {"type": "string", "format": "uri", "description": "the server's URL"},
-    "secret": {"type": "string", "maxLength": 4, "description": "the key"}
+    "secret": {"type": "string", "maxLength": 4, "description": "the key"},
+    "label": {"type": "string", "minLength": 1},
+    "odd": {"multipleOf": 2}
   }
 }"#;
 
@@ -291,19 +293,35 @@ fn each_fault_names_its_field_and_what_to_do() {
     );
     assert_eq!(
         with("pasword", json!("hunter2")),
-        "unknown field `pasword`; the fields are: `bucket`, `endpoint`, `port`, `secret`, `style`"
+        "unknown field `pasword`; the fields are: `bucket`, `endpoint`, `label`, `odd`, `port`, `secret`, `style`"
     );
     assert_eq!(
         with("port", json!("hunter2")),
-        "field `port` must be a integer must be at least 1 must be at most 65535 (its port)"
+        "field `port` must be an integer, at least 1, at most 65535 (its port)"
     );
     assert_eq!(
         with("style", json!("hunter2")),
-        "field `style` must be a string must be one of \"path\", \"host\" (how it is addressed)"
+        "field `style` must be a string, one of \"path\", \"host\" (how it is addressed)"
     );
     assert_eq!(
         with("bucket", json!("HUNTER")),
-        "field `bucket` must be a string must match `^[a-z]+$` must be at least 3 characters long (the bucket's name)"
+        "field `bucket` must be a string, of the form `^[a-z]+$`, at least 3 characters long (the bucket's name)"
+    );
+    assert_eq!(
+        with("secret", json!("hunter2")),
+        "field `secret` must be a string, at most 4 characters long (the key)"
+    );
+    assert_eq!(
+        with("endpoint", json!("hunter2")),
+        "field `endpoint` must be a string, of the format `uri` (the server's URL)"
+    );
+    assert_eq!(
+        with("label", json!("")),
+        "field `label` must be a string, not empty"
+    );
+    assert_eq!(
+        with("odd", json!(3)),
+        "field `odd` breaks the rule `multipleOf` of its schema"
     );
 }
 
