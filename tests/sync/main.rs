@@ -11,4 +11,5 @@ mod modes;
 mod moves;
 mod oracle;
 mod resolve;
+mod work;
 mod world;
