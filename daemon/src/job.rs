@@ -123,6 +123,7 @@ pub fn refused(storages: Sides<Value>, error: &SyncError) -> RunReport {
         skipped: 0,
         bytes: ByteCounts::default(),
         seconds: 0.0,
+        notices: Vec::new(),
         error: Some(RunError {
             class: class.as_str().unwrap_or("failed").to_owned(),
             desc: error.desc.clone(),

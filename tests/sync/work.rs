@@ -116,3 +116,15 @@ async fn without_its_baseline_a_run_adopts_what_is_equal() {
     assert_eq!(report.conflicts.len(), 1, "{report:?}");
     assert_eq!(recording.changes(), [], "nothing is resynced");
 }
+
+#[tokio::test]
+async fn a_damaged_baseline_is_set_aside_and_told() {
+    let world = first_sync(&Recording::new()).await;
+    world.damage();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.notices.len(), 1, "{report:?}");
+    assert!(report.notices[0].contains("damaged"), "{report:?}");
+    assert_eq!(report.changes, Default::default());
+    assert!(world.sync(Direction::TwoWay).await.notices.is_empty());
+}

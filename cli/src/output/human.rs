@@ -52,6 +52,9 @@ pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
             ),
         );
     }
+    for notice in &report.notices {
+        line(&mut text, format_args!("  note: {}", escape(notice)));
+    }
     drift(&mut text, report);
     text += &conflicts(&report.conflicts, next);
     text += &problems(&report.problems);

@@ -126,6 +126,9 @@ pub struct RunReport {
     pub bytes: ByteCounts,
     /// How long it took.
     pub seconds: f64,
+    /// What is no failure but should be known: that a damaged baseline was set aside, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// Why the run was refused or stopped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,

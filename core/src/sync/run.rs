@@ -25,6 +25,11 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
     let markers = root_markers(&job).await?;
     let state = PairState::open(&job.state_dir, identities(&job))?;
     check_roots(&job, &state, &markers)?;
+    let notices = state
+        .set_aside()
+        .map(damaged_baseline)
+        .into_iter()
+        .collect();
     let state = Arc::new(Mutex::new(state));
     let sessions = sessions(&job).await?;
     {
@@ -42,6 +47,7 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
         sessions,
         state,
         total: Tally::default(),
+        notices,
     };
     Ok(run.carry_out(syncer, started).await)
 }
@@ -52,6 +58,13 @@ pub fn stored_conflicts(job: &SyncJob) -> Result<Vec<Conflict>, SyncError> {
         Some(state) => state.conflicts()?,
         None => Vec::new(),
     })
+}
+
+fn damaged_baseline(aside: &std::path::Path) -> String {
+    format!(
+        "the pair's baseline was damaged and is kept as {}; this run compared everything anew",
+        aside.display()
+    )
 }
 
 fn identities(job: &SyncJob) -> Sides<&str> {
@@ -90,6 +103,7 @@ struct Run {
     sessions: Sides<Option<Arc<dyn WriteSession>>>,
     state: Arc<Mutex<PairState>>,
     total: Tally,
+    notices: Vec<String>,
 }
 
 impl Run {
@@ -225,6 +239,7 @@ impl Run {
             skipped: found.skipped,
             bytes,
             seconds: started.elapsed().as_secs_f64(),
+            notices: self.notices,
             error: error.map(|error| RunError {
                 class: error.class.name(),
                 desc: error.desc,
