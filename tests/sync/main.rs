@@ -7,4 +7,5 @@ mod histories;
 mod modes;
 mod moves;
 mod oracle;
+mod proof;
 mod world;

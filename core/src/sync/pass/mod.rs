@@ -51,6 +51,7 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
         context,
         frames: Frames::default(),
         cut_short: false,
+        scope,
         emptied,
         baseline_files,
     };
@@ -110,6 +111,8 @@ struct Pass {
     frames: Frames,
     /// A listing ended in an error: nothing is removed in this pass.
     cut_short: bool,
+    /// The only path that is looked at: for the conflict there, and for nothing else.
+    scope: Option<SyncPath>,
     /// The side that lists nothing although the baseline held something, on purpose.
     emptied: Option<Side>,
     /// Files in the baseline when the pass began.
@@ -158,6 +161,7 @@ impl Pass {
                 self.context.tally().problem(&path, &error, location(side));
                 self.frames.close(&path);
                 self.context.state().keep_folders(&path)?;
+                self.keep_type(side, &path)?;
             }
             Remark::UnknownAt(side, error) => {
                 let path = error.path().cloned().unwrap_or_else(SyncPath::root);
@@ -169,6 +173,7 @@ impl Pass {
                 let path = parent.join(&name).unwrap_or_else(|_| parent.clone());
                 self.context.tally().problem(&path, &error, location(side));
                 self.context.state().keep_folders(&parent)?;
+                self.keep_type(side, &parent)?;
             }
             Remark::Skipped => self.context.tally().found.skipped += 1,
             Remark::CutShort(side, error) => {
@@ -179,6 +184,16 @@ impl Pass {
             }
         }
         Ok(())
+    }
+
+    /// In the folder at `path` on `side` is something that nobody knows: what that side has there does not give way to another type.
+    fn keep_type(&self, side: Side, path: &SyncPath) -> Result<(), SyncError> {
+        match self.frames.group_of(path) {
+            Some((group, from)) if *from != side => {
+                Ok(self.context.state().end_group(group, GroupEnd::Wait)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn visit(&mut self, mut node: Node) -> Result<(), SyncError> {
@@ -197,6 +212,12 @@ impl Pass {
         {
             policy = settled;
             verdict = node.decide(policy);
+        } else if self.scope.as_ref() == Some(&node.path) {
+            // Only a look at everything knows what the folders above mean for this path: they may be unknown, or in conflict.
+            let mut frame = Frame::new(node.path);
+            frame.closed = true;
+            self.frames.open(frame);
+            return Ok(());
         }
         let place = self.frames.place();
         self.open_frame(&node, verdict, policy)?;
@@ -448,6 +469,8 @@ impl Pass {
                 self.forget(&item.node);
                 Ok(())
             }
+            // What takes over holds something that is skipped, excluded or unknown: it stays where it is.
+            Verdict::Wait if matches!(item.node.found[other], Found::Absent) => Ok(()),
             Verdict::Wait if matches!(item.node.found[other], Found::Unknown) => {
                 Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
             }
