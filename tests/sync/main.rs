@@ -10,6 +10,7 @@ mod histories;
 mod modes;
 mod moves;
 mod oracle;
+mod proof;
 mod resolve;
 mod work;
 mod world;

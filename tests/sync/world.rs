@@ -94,16 +94,6 @@ impl World {
         }
     }
 
-    /// Writes over the baseline.
-    pub fn damage(&self) {
-        for file in std::fs::read_dir(self.state.path()).unwrap() {
-            let path = file.unwrap().path();
-            if path.extension().is_some_and(|end| end == "db") {
-                std::fs::write(path, "no database".repeat(1000)).unwrap();
-            }
-        }
-    }
-
     /// Forgets the baseline.
     pub fn forget(&self) {
         for file in std::fs::read_dir(self.state.path()).unwrap() {

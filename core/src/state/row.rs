@@ -264,6 +264,15 @@ impl PairState {
         self.in_transaction(|this| changes.iter().try_for_each(|change| this.apply_one(change)))
     }
 
+    /// Forgets the rows at and below `path`.
+    pub fn forget_tree(&self, path: &SyncPath) -> Result<(), StateError> {
+        let path = path.as_str();
+        self.db()
+            .prepare_cached("DELETE FROM rows WHERE key = ?1 OR (key >= ?2 AND key < ?3)")?
+            .execute([path.to_owned(), format!("{path}/"), format!("{path}0")])?;
+        Ok(())
+    }
+
     fn apply_one(&self, change: &RowChange) -> Result<(), StateError> {
         match change {
             RowChange::Delete(key) => {

@@ -63,6 +63,11 @@ impl Frames {
         self.0.iter().find_map(|frame| frame.group.as_ref())
     }
 
+    /// The change of type that `path` lies in, or is.
+    pub(super) fn group_of(&self, path: &SyncPath) -> Option<&(SyncPath, Side)> {
+        self.group().filter(|(group, _)| path.is_within(group))
+    }
+
     /// What a path takes along from here.
     pub(super) fn place(&self) -> Place {
         Place {

@@ -44,8 +44,13 @@ impl Cursor {
         loop {
             match self.rows.front() {
                 Some(Row::Unrepresentable { .. } | Row::Unknown { subtree: true, .. }) => {
-                    let row = self.rows.pop_front();
-                    remarks.extend(row.and_then(|row| self.remark(row)));
+                    match self.rows.pop_front() {
+                        // Nothing at all is known of this side.
+                        Some(Row::Unknown { path, error, .. }) if path.is_root() => {
+                            self.fail(error, remarks);
+                        }
+                        row => remarks.extend(row.and_then(|row| self.remark(row))),
+                    }
                 }
                 Some(_) => return,
                 None if self.ended => return,

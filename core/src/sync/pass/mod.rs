@@ -51,6 +51,7 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
         context,
         frames: Frames::default(),
         cut_short: false,
+        scope,
         emptied,
         baseline_files,
     };
@@ -117,6 +118,8 @@ struct Pass {
     frames: Frames,
     /// A listing ended in an error: nothing is removed in this pass.
     cut_short: bool,
+    /// The only path that is looked at: for the conflict there, and for nothing else.
+    scope: Option<SyncPath>,
     /// The side that lists nothing although the baseline held something, on purpose.
     emptied: Option<Side>,
     /// Files in the baseline when the pass began.
@@ -164,7 +167,8 @@ impl Pass {
             Remark::UnknownInside(side, path, error) => {
                 self.context.tally().problem(&path, &error, location(side));
                 self.frames.close(&path);
-                self.keep_what_holds(&path)?;
+                self.context.state().keep_folders(&path)?;
+                self.keep_type(side, &path)?;
             }
             Remark::UnknownAt(side, error) => {
                 let path = error.path().cloned().unwrap_or_else(SyncPath::root);
@@ -175,7 +179,8 @@ impl Pass {
                     StorageError::new(crate::storage::ErrorKind::Unrepresentable, "list", reason);
                 let path = parent.join(&name).unwrap_or_else(|_| parent.clone());
                 self.context.tally().problem(&path, &error, location(side));
-                self.keep_what_holds(&parent)?;
+                self.context.state().keep_folders(&parent)?;
+                self.keep_type(side, &parent)?;
             }
             Remark::Skipped => self.context.tally().found.skipped += 1,
             Remark::CutShort(side, error) => {
@@ -188,15 +193,14 @@ impl Pass {
         Ok(())
     }
 
-    /// Something in the folder at `path` cannot be known or synced: it stays with the folders above it, and no change of type
-    /// takes its place.
-    fn keep_what_holds(&self, path: &SyncPath) -> Result<(), SyncError> {
-        let state = self.context.state();
-        if let Some((group, _)) = self.frames.group() {
-            state.end_group(group, GroupEnd::Wait)?;
+    /// In the folder at `path` on `side` is something that nobody knows: what that side has there does not give way to another type.
+    fn keep_type(&self, side: Side, path: &SyncPath) -> Result<(), SyncError> {
+        match self.frames.group_of(path) {
+            Some((group, from)) if *from != side => {
+                Ok(self.context.state().end_group(group, GroupEnd::Wait)?)
+            }
+            _ => Ok(()),
         }
-        state.keep_folders(path)?;
-        Ok(())
     }
 
     async fn visit(&mut self, mut node: Node) -> Result<(), SyncError> {
@@ -210,11 +214,17 @@ impl Pass {
         self.excuse_missing_folder(&mut node);
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
-        if let Some(what) = conflicting(verdict)
+        if let Verdict::Conflict(what) = verdict
             && let Some(settled) = self.resolve(&mut node, what).await?
         {
             policy = settled;
             verdict = node.decide(policy);
+        } else if self.scope.as_ref() == Some(&node.path) {
+            // Only a look at everything knows what the folders above mean for this path: they may be unknown, or in conflict.
+            let mut frame = Frame::new(node.path);
+            frame.closed = true;
+            self.frames.open(frame);
+            return Ok(());
         }
         let place = self.frames.place();
         self.open_frame(&node, verdict, policy)?;
@@ -466,6 +476,8 @@ impl Pass {
                 self.forget(&item.node);
                 Ok(())
             }
+            // What takes over holds something that is skipped, excluded or unknown: it stays where it is.
+            Verdict::Wait if matches!(item.node.found[other], Found::Absent) => Ok(()),
             Verdict::Wait if matches!(item.node.found[other], Found::Unknown) => {
                 Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
             }
@@ -501,16 +513,6 @@ impl Pass {
             }
         }
         Ok(())
-    }
-}
-
-/// The conflict that a verdict is, or may turn out to be: whether a change of type is one is known only when the folder's inside was
-/// seen, and who asked for its end must not wait for that.
-fn conflicting(verdict: Verdict) -> Option<Conflicting> {
-    match verdict {
-        Verdict::Conflict(what) => Some(what),
-        Verdict::Retype { .. } => Some(Conflicting::Types),
-        _ => None,
     }
 }
 

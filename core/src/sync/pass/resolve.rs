@@ -22,12 +22,21 @@ impl Pass {
         let Some((_, keep)) = wishes.iter().find(|(path, _)| *path == node.path) else {
             return Ok(None);
         };
+        if what == Conflicting::Types && *keep != Keep::Newer {
+            self.forget_inside(node)?;
+        }
         match keep {
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),
             Keep::Newer => Ok(self.newer(node).map(Policy::Master)),
             Keep::Both => self.put_beside(node, what).await,
         }
+    }
+
+    /// One side's folder is to win whole. What the baseline says of its inside would make a removal of what the other side
+    /// lacks, should the run break off before all of it is there.
+    fn forget_inside(&self, node: &Node) -> Result<(), SyncError> {
+        Ok(self.context.state().forget_tree(&node.path)?)
     }
 
     /// Decides at `node`; where somebody asked for the end of a conflict, what has to be read is read at once: the wish has an effect
@@ -57,7 +66,11 @@ impl Pass {
             }
             verdict = node.decide(policy);
         }
-        verdict
+        match verdict {
+            // Whether it is a conflict only what is below could tell; the wish takes one side whole in any case.
+            Verdict::Retype { .. } if wished => Verdict::Conflict(Conflicting::Types),
+            verdict => verdict,
+        }
     }
 
     fn newer(&self, node: &Node) -> Option<Side> {
