@@ -108,3 +108,23 @@ fn quiet_leaves_out_the_talk() {
     let done = home.ok("container create other");
     assert!(done.stderr.contains("wl storage create"), "{done:?}");
 }
+
+#[test]
+fn a_missing_subcommand_is_told_in_json_too() {
+    let home = Home::new();
+    for line in ["container", "storage", "trash"] {
+        let (code, document) = home.json(line);
+        assert_eq!(code, 2);
+        let desc = document["error"]["desc"].as_str().unwrap();
+        assert!(desc.starts_with("a subcommand is missing"), "{desc}");
+    }
+}
+
+#[test]
+fn a_terminal_obeys_no_name_in_an_error() {
+    let home = Home::new();
+    let done = home.wl(["sync", "no\n\x1b[2Jsuch", "b"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains(r"no\n\u{1b}[2Jsuch"), "{done:?}");
+    assert_eq!(done.stderr.lines().count(), 1);
+}

@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use clap::error::ErrorKind;
 use serde::Serialize;
 
 use crate::error::{CliError, CliResult, Exit};
@@ -96,9 +97,9 @@ impl Output {
         }
     }
 
-    /// Says why something went wrong.
+    /// Says why something went wrong. The text may hold any name.
     pub fn complain(&self, desc: &str) {
-        stderr(&format!("error: {desc}\n"));
+        stderr(&format!("error: {}\n", escape(desc)));
     }
 
     /// Prints why a command did nothing, and gives the exit code.
@@ -123,7 +124,13 @@ pub fn stderr(text: &str) {
 pub fn clap_error(error: &clap::Error, format: Format) -> ExitCode {
     let output = Output::new(format, false);
     if error.use_stderr() && output.is_json() {
-        let text = error.to_string();
+        let text = match error.kind() {
+            // Its text is the help.
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                "a subcommand is missing".to_owned()
+            }
+            _ => error.to_string(),
+        };
         // What is wrong; the usage and the pointer to the help come after an empty line.
         let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).collect();
         let first: Vec<_> = first.iter().map(|line| line.trim()).collect();
