@@ -503,3 +503,33 @@ fn a_number_below_zero_is_told_as_what_it_is() {
         assert!(done.stderr.contains(said), "{done:?}");
     }
 }
+
+#[test]
+fn ending_a_conflict_touches_nothing_else() {
+    for keep in ["source", "target", "both"] {
+        let home = synced();
+        write(&home.path("src"), &[("a.txt", "apple pie")]);
+        write(
+            &home.path("dst"),
+            &[("a.txt", "apple tart"), ("drift.txt", "the target's own")],
+        );
+        fs::remove_file(home.path("dst/folder/b.txt")).unwrap();
+        assert_eq!(run(&home, "sync --unidirectional src dst").0, 3);
+        let line = format!("resolve src dst a.txt --keep {keep}");
+        let (code, planned) = run(&home, &format!("{line} --dry-run"));
+        assert_eq!(code, 0, "{planned:#}");
+        let (code, report) = run(&home, &line);
+        assert_eq!(code, 0, "{report:#}");
+        assert!(home.path("src/folder/b.txt").exists());
+        assert!(!home.path("src/drift.txt").exists());
+        let (source, target) = (read(&home.path("src")), read(&home.path("dst")));
+        let count = if keep == "both" { 2 } else { 1 };
+        for side in [&source, &target] {
+            let kept = side.values().filter(|text| text.starts_with("apple "));
+            assert_eq!(kept.count(), count, "{keep}: {side:?}");
+        }
+        if keep != "both" {
+            assert_eq!(planned["changes"], report["changes"], "{keep}");
+        }
+    }
+}

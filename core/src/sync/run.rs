@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::guard::{check_pair, check_roots, root_markers, written_sides};
-use super::pass::{self, Context, Tally};
+use super::pass::{self, Context, Findings, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
@@ -117,22 +117,62 @@ impl Run {
     }
 
     async fn passes(&mut self) -> Result<(), SyncError> {
-        let wishes: Vec<SyncPath> = self
-            .job
-            .options
-            .resolve
-            .iter()
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in wishes {
-            self.pass(Some(path)).await?;
+        let wishes = self.job.options.resolve.iter();
+        let wishes: Vec<SyncPath> = wishes.map(|(path, _)| path.clone()).collect();
+        if wishes.is_empty() {
+            return self.look(None).await;
         }
+        self.end_conflicts(wishes).await
+    }
+
+    /// Looks at these paths only: what else the pair's next run would do is not this run's to do, whichever way that goes.
+    async fn end_conflicts(&mut self, wishes: Vec<SyncPath>) -> Result<(), SyncError> {
+        let mut found = Findings::default();
+        found.conflicts = self.other_conflicts(&wishes)?;
+        let mut paths = wishes;
+        while let Some(path) = paths.pop() {
+            let result = self.look(Some(path)).await;
+            let mut here = std::mem::take(&mut self.total.found);
+            if !self.job.options.dry_run {
+                paths.append(&mut here.beside);
+            }
+            found.add(here);
+            if result.is_err() {
+                self.total.found = found;
+                return result;
+            }
+        }
+        self.total.found = found;
+        Ok(())
+    }
+
+    /// The conflicts that the last run left open elsewhere. Those about the trash are found again at the end.
+    fn other_conflicts(&self, wishes: &[SyncPath]) -> Result<Vec<Conflict>, SyncError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut conflicts = state.conflicts()?;
+        conflicts.retain(|conflict| {
+            let at_a_wish = SyncPath::new(&*conflict.path).is_ok_and(|path| {
+                wishes
+                    .iter()
+                    .any(|wish| path == *wish || path.is_within(wish))
+            });
+            let about_trash = conflict.source.is_none() && conflict.target.is_none();
+            !at_a_wish && !about_trash
+        });
+        Ok(conflicts)
+    }
+
+    /// Passes over everything, or over one path and what is below it, until nothing moves on under them.
+    async fn look(&mut self, scope: Option<SyncPath>) -> Result<(), SyncError> {
+        let mut beside = Vec::new();
         for _ in 0..MOST_PASSES {
-            self.pass(None).await?;
+            self.pass(scope.clone()).await?;
+            beside.append(&mut self.total.found.beside);
             if self.job.options.dry_run || !self.total.found.is_unfinished() {
                 break;
             }
         }
+        self.total.found.beside = beside;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ mod work;
 use std::sync::Arc;
 
 pub(super) use context::Context;
-pub(super) use tally::Tally;
+pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};
 use item::{Item, Place, Progressed};

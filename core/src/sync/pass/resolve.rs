@@ -4,7 +4,7 @@ use super::Pass;
 use super::node::{Found, Node};
 use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
 use crate::reconcile::{Conflicting, Policy, Verdict};
-use crate::storage::{ErrorKind, Published, RenameRequest, StorageError};
+use crate::storage::{ErrorKind, RenameRequest, StorageError};
 use crate::sync::{Keep, SyncError};
 
 /// The longest name that common file systems hold, in bytes.
@@ -118,8 +118,10 @@ impl Pass {
             return Ok(None);
         };
         match self.rename_beside(node, side, &meta).await {
-            Ok(_) => {
-                self.context.tally().changes[side].renamed += 1;
+            Ok(to) => {
+                let mut tally = self.context.tally();
+                tally.changes[side].renamed += 1;
+                tally.found.beside.push(to);
                 node.found[side] = Found::Absent;
                 Ok(Some(Policy::Master(side.other())))
             }
@@ -137,7 +139,7 @@ impl Pass {
         node: &mut Node,
         side: Side,
         meta: &Meta,
-    ) -> Result<Published, StorageError> {
+    ) -> Result<SyncPath, StorageError> {
         let mark = match (meta.kind, node.hash(side)) {
             (Kind::File, Some(hash)) => hash,
             (Kind::File, None) => {
@@ -157,20 +159,13 @@ impl Pass {
         let request = RenameRequest {
             from: node.path.clone(),
             expected,
-            to,
+            to: to.clone(),
         };
         let session = self.context.session(side)?;
-        session
-            .rename(vec![request])
-            .await
-            .pop()
-            .unwrap_or_else(|| {
-                Err(StorageError::new(
-                    ErrorKind::Other,
-                    "rename",
-                    "the storage gave no answer",
-                ))
-            })
+        let result = session.rename(vec![request]).await.pop();
+        let no_answer =
+            || StorageError::new(ErrorKind::Other, "rename", "the storage gave no answer");
+        result.ok_or_else(no_answer)?.map(|_| to)
     }
 }
 

@@ -23,6 +23,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) skipped: u64,
     /// Paths that moved on while the pass was looking: another pass will find them.
     pub(in crate::sync) unfinished: Vec<Problem>,
+    /// New paths of versions that were put beside another: they have to be looked at too.
+    pub(in crate::sync) beside: Vec<SyncPath>,
     problems_cut: u64,
     unfinished_cut: u64,
 }
@@ -61,6 +63,18 @@ impl Tally {
 }
 
 impl Findings {
+    /// What was found at another place is added.
+    pub(in crate::sync) fn add(&mut self, other: Self) {
+        self.conflicts.extend(other.conflicts);
+        self.problems.extend(other.problems);
+        self.drift.extend(other.drift);
+        self.skipped += other.skipped;
+        self.unfinished.extend(other.unfinished);
+        self.beside.extend(other.beside);
+        self.problems_cut += other.problems_cut;
+        self.unfinished_cut += other.unfinished_cut;
+    }
+
     /// Whether another pass is called for.
     pub(in crate::sync) fn is_unfinished(&self) -> bool {
         !self.unfinished.is_empty()
