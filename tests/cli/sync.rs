@@ -533,3 +533,13 @@ fn ending_a_conflict_touches_nothing_else() {
         }
     }
 }
+
+#[test]
+fn a_refusal_names_the_storage_as_it_is_written() {
+    let home = Home::new();
+    write(&home.path("Source"), &TREE);
+    let done = home.run("sync Source dst --require-cas atomic");
+    assert_eq!(done.code, 1);
+    let source = home.path("Source");
+    assert!(done.stderr.contains(source.to_str().unwrap()), "{done:?}");
+}

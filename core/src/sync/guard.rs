@@ -3,6 +3,7 @@
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Direction, Side, Sides};
 use crate::state::PairState;
+use crate::storage::CasGrade;
 
 /// Refuses two storages that are the same or lie in each other, and those whose compare-and-swap is too weak.
 pub(super) fn check_pair(job: &SyncJob) -> Result<(), SyncError> {
@@ -55,14 +56,18 @@ fn check_grades(job: &SyncJob) -> Result<(), SyncError> {
             return Err(SyncError::new(
                 SyncErrorClass::WeakCas,
                 format!(
-                    "the {side} {location} can only compare and swap as `{:?}`, `{:?}` is required; lower --require-cas to accept that",
-                    capabilities.cas, job.options.require_cas
-                )
-                .to_lowercase(),
+                    "the {side} {location} can only compare and swap as `{}`, `{}` is required; lower --require-cas to accept that",
+                    grade(capabilities.cas),
+                    grade(job.options.require_cas)
+                ),
             ));
         }
     }
     Ok(())
+}
+
+fn grade(grade: CasGrade) -> String {
+    format!("{grade:?}").to_lowercase()
 }
 
 /// The sides that this job may write to. One-way and mirror never write to the source.

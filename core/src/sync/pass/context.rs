@@ -70,6 +70,8 @@ impl Context {
     pub(super) fn file_error(&self, side: Side, path: &SyncPath, error: &StorageError) {
         let mut tally = self.tally();
         match error.kind() {
+            // The run says so as a whole.
+            ErrorKind::Cancelled => {}
             ErrorKind::Busy
             | ErrorKind::Changed
             | ErrorKind::NotFound

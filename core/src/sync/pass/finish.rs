@@ -33,7 +33,8 @@ impl Pass {
         self.set_folder_modes().await?;
         match exceeded {
             Some(error) => Err(error),
-            None => Ok(()),
+            // What was given up for it is told nowhere else.
+            None => self.context.check_cancelled(),
         }
     }
 
