@@ -30,6 +30,8 @@ async fn types_in_conflict() -> World {
 async fn a_wish_below_a_conflict_touches_nothing() {
     for keep in [Keep::Source, Keep::Target, Keep::Both, Keep::Newer] {
         let world = types_in_conflict().await;
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
         let report = world.run(resolving("d/x", keep)).await.unwrap();
         assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
         assert!(world.storages.source.read_file("d/x").is_some());

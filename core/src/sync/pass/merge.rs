@@ -110,7 +110,7 @@ impl Cursor {
             Row::Excluded(_) => Found::LeftAlone,
             Row::Skipped(_) => {
                 remarks.push(Remark::Skipped);
-                Found::LeftAlone
+                Found::Special
             }
             Row::Unknown { error, .. } => {
                 remarks.push(Remark::UnknownAt(self.side, error));

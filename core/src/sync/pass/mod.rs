@@ -214,12 +214,12 @@ impl Pass {
         self.excuse_missing_folder(&mut node);
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
-        if let Verdict::Conflict(what) = verdict
-            && let Some(settled) = self.resolve(&mut node, what).await?
-        {
-            policy = settled;
-            verdict = node.decide(policy);
-        } else if self.scope.as_ref() == Some(&node.path) {
+        if let Verdict::Conflict(what) = verdict {
+            if let Some(settled) = self.resolve(&mut node, what).await? {
+                policy = settled;
+                verdict = node.decide(policy);
+            }
+        } else if self.scope.as_ref() == Some(&node.path) && self.is_wished(&node.path) {
             // Only a look at everything knows what the folders above mean for this path: they may be unknown, or in conflict.
             let mut frame = Frame::new(node.path);
             frame.closed = true;
@@ -306,7 +306,10 @@ impl Pass {
     ) -> Result<(), SyncError> {
         let holds = Side::BOTH.iter().any(|&side| {
             node.found[side].is_folder()
-                || matches!(node.found[side], Found::LeftAlone | Found::Unknown)
+                || matches!(
+                    node.found[side],
+                    Found::LeftAlone | Found::Special | Found::Unknown
+                )
         });
         let was_folder = node
             .base
@@ -320,8 +323,10 @@ impl Pass {
             frame.policy = Some(policy);
         }
         frame.closed = Side::BOTH.into_iter().any(|side| {
-            matches!(node.found[side], Found::Unknown | Found::LeftAlone)
-                && !self.only_lacks_folders(node, side)
+            matches!(
+                node.found[side],
+                Found::Unknown | Found::LeftAlone | Found::Special
+            ) && !self.only_lacks_folders(node, side)
         });
         match verdict {
             Verdict::Conflict(Conflicting::Types) => frame.closed = true,
@@ -446,7 +451,10 @@ impl Pass {
                     self.context.tally().drift(&node.path, drift_reason(node));
                 }
             }
-            Verdict::Wait => self.keep(&node.path, &item.place)?,
+            Verdict::Wait => {
+                self.tell_special(node);
+                self.keep(&node.path, &item.place)?;
+            }
         }
         Ok(())
     }
@@ -482,6 +490,22 @@ impl Pass {
                 Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
             }
             _ => Ok(self.context.state().end_group(&group, GroupEnd::Conflict)?),
+        }
+    }
+
+    /// A special file is no failure, unless it keeps out what the other side holds.
+    fn tell_special(&self, node: &Node) {
+        for side in Side::BOTH {
+            let special = matches!(node.found[side], Found::Special);
+            if special && node.found[side.other()].meta().is_some() {
+                let error = StorageError::new(
+                    crate::storage::ErrorKind::Unrepresentable,
+                    "sync",
+                    "a socket, device or pipe is in the place of what the other side holds; move one of them",
+                );
+                let location = self.context.job.storages[side].location();
+                self.context.tally().problem(&node.path, &error, location);
+            }
         }
     }
 

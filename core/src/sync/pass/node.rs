@@ -14,8 +14,10 @@ pub(super) enum Found {
     There(Meta),
     /// It could not be found out.
     Unknown,
-    /// Excluded, a special file, or a folder that the storage cannot show.
+    /// Excluded, or a folder that the storage cannot show.
     LeftAlone,
+    /// A socket, device or pipe.
+    Special,
 }
 
 impl Found {
@@ -93,7 +95,7 @@ impl Node {
         match &self.found[side] {
             Found::Absent => Look::Absent,
             Found::Unknown => Look::Unknown,
-            Found::LeftAlone => Look::LeftAlone,
+            Found::LeftAlone | Found::Special => Look::LeftAlone,
             Found::There(meta) => Look::There(Item {
                 kind: meta.kind,
                 content: self.content(side, meta),

@@ -39,16 +39,16 @@ impl Pass {
         Ok(self.context.state().forget_tree(&node.path)?)
     }
 
+    /// Whether somebody asked for the end of a conflict at `path`.
+    pub(super) fn is_wished(&self, path: &SyncPath) -> bool {
+        let mut wishes = self.context.job.options.resolve.iter();
+        wishes.any(|(wish, _)| wish == path)
+    }
+
     /// Decides at `node`; where somebody asked for the end of a conflict, what has to be read is read at once: the wish has an effect
     /// only if the decision is a conflict.
     pub(super) async fn decide_wished(&self, node: &mut Node, policy: Policy) -> Verdict {
-        let wished = self
-            .context
-            .job
-            .options
-            .resolve
-            .iter()
-            .any(|(path, _)| *path == node.path);
+        let wished = self.is_wished(&node.path);
         let mut verdict = node.decide(policy);
         while let (true, Verdict::Read(sides)) = (wished, verdict) {
             for side in Side::BOTH.into_iter().filter(|&side| sides[side]) {
