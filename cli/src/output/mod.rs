@@ -95,9 +95,10 @@ impl Output {
         }
     }
 
-    /// Says why something went wrong.
+    /// Says why something went wrong. Paths are in it: nothing of them may speak to the terminal.
     pub fn complain(&self, desc: &str) {
-        stderr(&format!("error: {desc}\n"));
+        let lines: Vec<_> = desc.split('\n').map(escape).collect();
+        stderr(&format!("error: {}\n", lines.join("\n")));
     }
 
     /// Prints why a command did nothing, and gives the exit code.
