@@ -275,3 +275,13 @@ fn links_travel_as_links() {
     assert_eq!(fs::read_dir(pair.at("outside")).unwrap().count(), 1);
     assert_eq!(fs::read(pair.a.join("d/x")).unwrap(), b"edited");
 }
+
+/// A file that cannot reach the other side, because something special is at its path there, is not *synced*: it is told.
+#[test]
+fn a_file_that_something_special_keeps_out_is_told() {
+    let pair = Pair::new();
+    write(&pair.a, "x", "content");
+    let _socket = UnixListener::bind(pair.b.join("x")).unwrap();
+    let ran = pair.sync("");
+    assert_eq!((ran.code, ran.problems()), (1, vec!["x".to_owned()]));
+}
