@@ -1,0 +1,160 @@
+//! Full disks: what does not fit is told, nothing is lost, and with room again the next run completes.
+
+use std::fs;
+
+use crate::pair::Pair;
+use crate::skip::Mount;
+use crate::trees::{contents, is_tidy, read, visible, write};
+
+/// Fills what is left of a file system.
+fn fill(at: &std::path::Path) {
+    let piece = vec![b'x'; 4096];
+    let mut file = fs::File::create(at).unwrap();
+    while std::io::Write::write_all(&mut file, &piece).is_ok() {}
+}
+
+#[test]
+fn what_does_not_fit_is_told_and_comes_when_there_is_room() {
+    let pair = Pair::new();
+    let Some(mount) = Mount::new(&pair.b, "2m") else {
+        return;
+    };
+    for file in 0..40 {
+        write(
+            &pair.a,
+            &format!("d/f{file}"),
+            format!("{file} ").repeat(40_000),
+        );
+    }
+    write(&pair.a, "small", "small");
+    for _ in 0..2 {
+        let ran = pair.sync("");
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.reasons().contains("space"), "{ran:?}");
+        assert!(is_tidy(&pair.b), "parts are left");
+        let whole = visible(&pair.a);
+        assert!(visible(&pair.b).is_subset(&whole), "torn");
+    }
+    mount.grow("64m");
+    pair.sync("").synced();
+    pair.assert_equal();
+}
+
+#[test]
+fn replacing_on_a_full_disk_keeps_the_old_version() {
+    let pair = Pair::new();
+    let Some(mount) = Mount::new(&pair.b, "2m") else {
+        return;
+    };
+    for file in 0..4 {
+        write(
+            &pair.a,
+            &format!("f{file}"),
+            format!("old {file} ").repeat(30_000),
+        );
+    }
+    pair.sync("").synced();
+    for file in 0..4 {
+        write(
+            &pair.a,
+            &format!("f{file}"),
+            format!("new {file} ").repeat(30_000),
+        );
+    }
+    let own = "only on the full side".repeat(100);
+    write(&pair.b, "own", &own);
+    fill(&pair.b.join("fill"));
+    let filled = fs::metadata(pair.b.join("fill")).unwrap().len();
+    assert!(filled > 4096, "{filled}");
+    let before = contents(&pair.b);
+    let ran = pair.sync("");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let after = contents(&pair.b);
+    assert!(
+        before.is_subset(&after),
+        "nothing is given up on the full side"
+    );
+    for file in 0..4 {
+        let content = fs::read_to_string(pair.b.join(format!("f{file}"))).unwrap();
+        let whole = content == format!("old {file} ").repeat(30_000)
+            || content == format!("new {file} ").repeat(30_000);
+        assert!(whole, "f{file} is torn");
+    }
+    assert!(pair.a.join("own").exists(), "{ran:?}");
+    mount.grow("64m");
+    pair.sync("").synced();
+    pair.assert_equal();
+    assert_eq!(fs::read_to_string(pair.a.join("own")).unwrap(), own);
+}
+
+/// Removing needs a little room for its notes: without any, it is told, and nothing is lost.
+#[test]
+fn removing_on_a_disk_without_a_byte_left() {
+    let pair = Pair::new();
+    let Some(_mount) = Mount::new(&pair.b, "2m") else {
+        return;
+    };
+    for file in 0..20 {
+        write(&pair.a, &format!("f{file}"), format!("content {file}"));
+    }
+    pair.sync("").synced();
+    for file in 0..8 {
+        fs::remove_file(pair.a.join(format!("f{file}"))).unwrap();
+    }
+    fill(&pair.b.join("fill"));
+    fs::remove_file(pair.a.join("f9")).unwrap();
+    let before = contents(&pair.b);
+    let ran = pair.sync("--max-delete 100%");
+    assert!(before.is_subset(&contents(&pair.b)), "{ran:?}");
+    fs::remove_file(pair.b.join("fill")).unwrap();
+    let _ = fs::remove_file(pair.a.join("fill"));
+    pair.sync("--max-delete 100%").synced();
+    pair.assert_equal();
+    assert!(is_tidy(&pair.b));
+}
+
+#[test]
+fn a_full_disk_under_the_state_stops_the_run_and_loses_nothing() {
+    let pair = Pair::new();
+    let Some(_mount) = Mount::new(&pair.base, "256k") else {
+        return;
+    };
+    for file in 0..3000 {
+        write(
+            &pair.a,
+            &format!("d{}/file with a name {file}", file % 60),
+            format!("content {file}"),
+        );
+    }
+    let before = read(&pair.a);
+    for _ in 0..2 {
+        let ran = pair.sync("");
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(["state", "storage"].contains(&ran.class()), "{ran:?}");
+        assert!(
+            ran.desc().contains("full") || ran.desc().contains("space"),
+            "{}",
+            ran.desc()
+        );
+        assert!(read(&pair.a) == before);
+        for root in [&pair.a, &pair.b] {
+            assert!(is_tidy(root), "staging is left");
+        }
+    }
+    let elsewhere = pair.at("elsewhere");
+    let words = [
+        "sync",
+        "a",
+        "b",
+        "--output",
+        "json",
+        "-b",
+        elsewhere.to_str().unwrap(),
+    ];
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_wl"))
+        .args(words)
+        .current_dir(pair.at(""))
+        .output();
+    crate::pair::ended(out.unwrap()).synced();
+    assert!(read(&pair.a) == before && read(&pair.b) == before);
+}

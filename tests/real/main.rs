@@ -1,0 +1,29 @@
+//! Black-box runs of the built `wl` over real folders, under everything that real folders do: hostile names, racing writers,
+//! full disks, roots that go away, and kill -9 at any moment.
+//!
+//! `WL_SOAK_MINUTES=10 cargo test -p wl --test real -- --ignored soak` runs the long ones.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+// The oracle is shared with a suite that sees the core itself.
+extern crate wl_daemon as wl_core;
+
+mod big;
+mod busy;
+mod full;
+mod histories;
+mod hostile;
+mod kill;
+mod modes;
+#[path = "../sync/oracle.rs"]
+mod oracle;
+mod pair;
+mod roots;
+mod skip;
+mod trash;
+mod trees;

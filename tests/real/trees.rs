@@ -1,0 +1,93 @@
+//! What real folders hold.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::oracle::{Node, Tree};
+
+/// The tree without what is wl's own. Bytes that are no text show as such.
+pub fn read(root: &Path) -> Tree {
+    let mut tree = folder(root);
+    tree.remove(".wl");
+    tree
+}
+
+fn folder(path: &Path) -> Tree {
+    let mut tree = Tree::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        let node = if kind.is_dir() {
+            Node::Folder(folder(&entry.path()))
+        } else if kind.is_symlink() {
+            let target = fs::read_link(entry.path()).unwrap();
+            Node::Link(text(target.as_os_str().as_bytes()))
+        } else if kind.is_file() {
+            Node::File(text(&fs::read(entry.path()).unwrap()))
+        } else {
+            continue;
+        };
+        tree.insert(text(entry.file_name().as_bytes()), node);
+    }
+    tree
+}
+
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => format!("{bytes:?}"),
+    }
+}
+
+/// Writes a file, with the folders above it.
+pub fn write(root: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// Every content of files in the folder, wl's own included.
+pub fn contents(root: &Path) -> BTreeSet<Vec<u8>> {
+    let mut found = BTreeSet::new();
+    each_file(root, &mut |_, content| {
+        found.insert(content);
+    });
+    found
+}
+
+/// Every content of files that people see.
+pub fn visible(root: &Path) -> BTreeSet<Vec<u8>> {
+    let mut found = BTreeSet::new();
+    each_file(root, &mut |path, content| {
+        if !path.starts_with(root.join(".wl")) {
+            found.insert(content);
+        }
+    });
+    found
+}
+
+/// Calls `each` with every file in the folder and its content. What goes away meanwhile is passed over.
+pub fn each_file(folder: &Path, each: &mut impl FnMut(&Path, Vec<u8>)) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.map_while(Result::ok) {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => each_file(&path, each),
+            Ok(kind) if kind.is_file() => {
+                if let Ok(content) = fs::read(&path) {
+                    each(&path, content);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether nothing of a run is left in the staging folder.
+pub fn is_tidy(root: &Path) -> bool {
+    !root.join(".wl/stage").exists()
+}
