@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
-use wl_core::model::{FileId, Kind, Mode, SyncPath, Token};
+use wl_core::model::{Kind, Mode, SyncPath, Token};
 use wl_core::storage::{
     ErrorKind, Expect, Expected, Published, RemoveRequest, RenameRequest, ReplaceRequest, Result,
     Staged, StorageError, StrandedVersion, TrashState,
@@ -625,7 +625,7 @@ impl Session {
             _ => Published {
                 token: Token::new(format!("{}-touched", ours.to_note())),
                 settled: false,
-                file_id: Some(FileId(ours.ino)),
+                file_id: None,
                 mode: None,
                 mtime: Some(ours.mtime),
             },
@@ -642,7 +642,7 @@ impl Session {
                 file_token(stat)
             },
             settled: settled || folder,
-            file_id: Some(FileId(stat.ino)),
+            file_id: stat.file_id(),
             mode: (stat.kind() != Some(Kind::Link)).then(|| Mode::new(stat.mode)),
             mtime: Some(stat.mtime),
         }
