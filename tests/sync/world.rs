@@ -14,6 +14,8 @@ use crate::oracle::{Node, Tree};
 
 pub struct World {
     pub storages: Sides<MemoryBackend>,
+    /// Stops the runs.
+    pub cancel: CancellationToken,
     state: TempDir,
 }
 
@@ -27,6 +29,7 @@ impl World {
         };
         Self {
             storages: Sides::from_fn(|_| MemoryBackend::private(MemorySettings::default())),
+            cancel: CancellationToken::new(),
             state: state.unwrap(),
         }
     }
@@ -56,7 +59,7 @@ impl World {
             options,
             state_dir: self.state.path().to_owned(),
             progress: Arc::default(),
-            cancel: CancellationToken::new(),
+            cancel: self.cancel.clone(),
         };
         one_shot(job, "test").await
     }

@@ -17,7 +17,7 @@ use crate::sync::{SyncError, SyncErrorClass};
 const PAGE: u32 = 1024;
 
 impl Pass {
-    pub(super) async fn finish(mut self) -> Result<(), SyncError> {
+    pub(super) async fn finish(&mut self) -> Result<(), SyncError> {
         self.context.job.progress.enter(Phase::Finishing);
         self.pipeline.complete().await?;
         self.settle_groups()?;

@@ -267,6 +267,9 @@ impl Merge {
         };
         for side in Side::BOTH {
             let cursor = &mut self.cursors[side];
+            if let Some(Row::Skipped(path)) = cursor.rows.front() {
+                node.special[side] |= *path == key.path;
+            }
             match cursor.take(&key, &mut self.remarks) {
                 // A storage that has both a file and a folder of one name cannot be told on a file tree.
                 Some(_) if !matches!(node.found[side], Found::Absent) => {

@@ -30,9 +30,9 @@ use publish::{NewFolder, NewModes};
 
 use super::progress::Phase;
 use super::{SyncError, SyncErrorClass};
-use crate::model::{Kind, Side, Sides, SyncPath};
-use crate::reconcile::{Conflicting, Policy, Verdict};
-use crate::state::{GroupEnd, RowChange};
+use crate::model::{Kind, Mode, Side, Sides, SyncPath};
+use crate::reconcile::{Conflicting, ModePlan, Policy, Verdict};
+use crate::state::{BaselineRow, GroupEnd, Pending, PendingAction, RowChange};
 use crate::storage::{ListRequest, Listing, Scope, StorageError};
 
 /// Looks at everything, or at one path and what is below it, and does what is to be done.
@@ -55,8 +55,14 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
         emptied,
         baseline_files,
     };
-    pass.compare(&mut merge).await?;
-    pass.finish().await
+    let mut result = pass.compare(&mut merge).await;
+    if result.is_ok() {
+        result = pass.finish().await;
+    }
+    if result.is_err() {
+        pass.pipeline.abandon().await;
+    }
+    result
 }
 
 async fn list(
@@ -203,7 +209,7 @@ impl Pass {
         if self.frames.is_closed() {
             return Ok(());
         }
-        self.check_filesystem(&mut node);
+        self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
@@ -237,16 +243,23 @@ impl Pass {
     }
 
     /// A folder that lies on another file system than when both sides agreed is unknown, with all that is in it.
-    fn check_filesystem(&self, node: &mut Node) {
-        let Some(base) = &node.base else { return };
+    /// So is one that another file system was mounted at and that went away with it.
+    fn check_filesystem(&self, node: &mut Node) -> Result<(), SyncError> {
+        let Some(base) = &node.base else {
+            return Ok(());
+        };
         if base.kind != Kind::Folder || self.context.job.options.accept_new_filesystem {
-            return;
+            return Ok(());
         }
         for side in Side::BOTH {
-            let Some(meta) = node.found[side].meta() else {
-                continue;
+            let as_before = match &node.found[side] {
+                Found::There(meta) => {
+                    meta.kind != Kind::Folder || meta.token == base.sides[side].token
+                }
+                Found::Absent => !self.was_mounted(base, side)?,
+                Found::Unknown | Found::LeftAlone => true,
             };
-            if meta.kind != Kind::Folder || meta.token == base.sides[side].token {
+            if as_before {
                 continue;
             }
             let error = StorageError::new(
@@ -262,6 +275,20 @@ impl Pass {
             );
             node.found[side] = Found::Unknown;
         }
+        Ok(())
+    }
+
+    /// Whether the folder lay on another file system than the folder above it.
+    fn was_mounted(&self, base: &BaselineRow, side: Side) -> Result<bool, SyncError> {
+        let token = &base.sides[side].token;
+        if token.as_str().is_empty() {
+            return Ok(false);
+        }
+        let above = match base.path.parent().filter(|above| !above.is_root()) {
+            Some(above) => self.context.state().row_at(&above)?,
+            None => None,
+        };
+        Ok(above.is_none_or(|above| above.sides[side].token != *token))
     }
 
     /// Where a storage has no empty folders an absent folder says nothing.
@@ -397,7 +424,9 @@ impl Pass {
             Verdict::Forget => self.forget(node),
             Verdict::Agreed(plan) => {
                 self.keep(&node.path, &item.place)?;
-                if plan.set != Sides::default() {
+                if plan.set != Sides::default() && is_closing(node, plan) {
+                    self.hold_back_folder_mode(node, plan)?;
+                } else if plan.set != Sides::default() {
                     self.pipeline.batch.modes.push(NewModes { item, plan });
                 } else if let Some(row) = node.agreed_row()
                     && node.base.as_ref() != Some(&row)
@@ -439,9 +468,50 @@ impl Pass {
                     self.context.tally().drift(&node.path, drift_reason(node));
                 }
             }
-            Verdict::Wait => self.keep(&node.path, &item.place)?,
+            Verdict::Wait => {
+                self.keep(&node.path, &item.place)?;
+                self.tell_of_special(node);
+            }
         }
         Ok(())
+    }
+
+    /// The folder loses bits that its owner needs to change what is in it: they go when it is finished.
+    fn hold_back_folder_mode(&mut self, node: &Node, plan: ModePlan) -> Result<(), SyncError> {
+        let (Some(mut row), Some(base)) = (node.agreed_row(), &node.base) else {
+            return Ok(());
+        };
+        for side in Side::BOTH {
+            row.sides[side].mode = base.sides[side].mode;
+            if let (Some(mode), Some(expected)) = (plan.set[side], node.expected(side)) {
+                self.context.tally().changes[side].updated += 1;
+                self.context.state().add_pending(&[Pending {
+                    id: 0,
+                    path: node.path.clone(),
+                    side,
+                    action: PendingAction::FolderMode(expected, mode),
+                    hash: None,
+                    group: None,
+                }])?;
+            }
+        }
+        self.pipeline.batch.rows.push(RowChange::Put(row));
+        Ok(())
+    }
+
+    /// A special file is skipped, but where it keeps something from being synced the sides are not equal.
+    fn tell_of_special(&self, node: &Node) {
+        for side in Side::BOTH {
+            if node.special[side] && node.found[side.other()].meta().is_some() {
+                let error = StorageError::new(
+                    crate::storage::ErrorKind::Unrepresentable,
+                    "sync",
+                    "a socket, pipe or device is in the way of what the other side has here; move one of them away",
+                );
+                let location = self.context.job.storages[side].location();
+                self.context.tally().problem(&node.path, &error, location);
+            }
+        }
     }
 
     /// Inside a change of type: what the other side did not change is held back with it; anything else makes it a conflict.
@@ -507,6 +577,13 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// Whether a folder gets a mode with which its owner cannot change what is in it.
+fn is_closing(node: &Node, plan: ModePlan) -> bool {
+    let closes = |mode: Mode| mode.bits() & 0o700 != 0o700;
+    let sides = Side::BOTH.into_iter();
+    node.found.source.is_folder() && sides.filter_map(|side| plan.set[side]).any(closes)
 }
 
 fn drift_reason(node: &Node) -> &'static str {

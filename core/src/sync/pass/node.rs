@@ -39,6 +39,8 @@ pub(super) struct Node {
     pub(super) found: Sides<Found>,
     /// Hashes that were read in this pass.
     pub(super) hashes: Sides<Option<ContentHash>>,
+    /// Where a socket, pipe or device is.
+    pub(super) special: Sides<bool>,
     /// Tokens are not believed.
     pub(super) checksum: bool,
 }
@@ -50,6 +52,7 @@ impl Node {
             base: None,
             found: Sides::new(Found::Absent, Found::Absent),
             hashes: Sides::default(),
+            special: Sides::default(),
             checksum,
         }
     }

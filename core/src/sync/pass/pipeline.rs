@@ -125,6 +125,20 @@ impl Pipeline {
         Ok(())
     }
 
+    /// The pass ends early. Nothing goes on behind its back, and what was published is recorded if it can be made durable;
+    /// if not the next run finds it equal on both sides.
+    pub(super) async fn abandon(&mut self) {
+        self.chunks.shutdown().await;
+        if self.settle().await.is_err() {
+            return;
+        }
+        let rows = std::mem::take(&mut self.after.rows);
+        if !rows.is_empty() && flush(&self.context).await.is_ok() {
+            // The error that ended the pass is told; this one would only follow from it.
+            let _ = commit(&self.context, rows).await;
+        }
+    }
+
     /// Publishes what is left, and records all of it once it is durable. Nothing may be on its way.
     pub(super) async fn complete(&mut self) -> Result<(), SyncError> {
         if !self.batch.is_empty() {
