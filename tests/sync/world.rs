@@ -14,6 +14,8 @@ use crate::oracle::{Node, Tree};
 
 pub struct World {
     pub storages: Sides<MemoryBackend>,
+    /// Stops the runs.
+    pub cancel: CancellationToken,
     state: TempDir,
 }
 
@@ -27,6 +29,7 @@ impl World {
         };
         Self {
             storages: Sides::from_fn(|_| MemoryBackend::private(MemorySettings::default())),
+            cancel: CancellationToken::new(),
             state: state.unwrap(),
         }
     }
@@ -48,8 +51,7 @@ impl World {
         options: SyncOptions,
         around: impl FnMut(Side, Arc<dyn StorageBackend>) -> Arc<dyn StorageBackend>,
     ) -> Result<RunReport, SyncError> {
-        self.run_with(options, around, CancellationToken::new())
-            .await
+        self.run_with(options, around, self.cancel.clone()).await
     }
 
     /// Runs with something around each storage, until it is told to stop.

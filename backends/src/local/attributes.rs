@@ -8,7 +8,7 @@ use wl_core::model::{Kind, Meta, Mode, SyncPath};
 use wl_core::storage::{ErrorKind, Expected, Published, Result};
 
 use super::dir::{Folders, is_missing};
-use super::meta::meta_at;
+use super::meta::{folder_token, meta_at};
 use super::root::Root;
 use super::session::Session;
 use super::sys::{self, Sys};
@@ -48,18 +48,24 @@ impl Session {
                     Some(_) => (stat.mode & 0o7000) | bits,
                     None => (stat.mode & 0o7777) | 0o700,
                 };
-                if stat.mode & 0o7777 == wanted {
-                    return Ok(stat);
-                }
-                let folder = open_entry(&parent, path.name())?;
-                change_mode(&folder, wanted)?;
-                sys::stat_fd(&folder)
+                let stat = if stat.mode & 0o7777 == wanted {
+                    stat
+                } else {
+                    let folder = open_entry(&parent, path.name())?;
+                    change_mode(&folder, wanted)?;
+                    sys::stat_fd(&folder)?
+                };
+                let token = folder_token(&self.root.facts, &stat, parent.as_fd(), path.name());
+                Ok((stat, token))
             });
         match made {
-            Ok(stat) => {
+            Ok((stat, token)) => {
                 self.dirty().folder_of(path);
                 self.flush_if_full()?;
-                Ok(self.as_published(&stat, true))
+                Ok(Published {
+                    token,
+                    ..self.as_published(&stat, true)
+                })
             }
             Err(Errno::EXIST) => Err(refuse(ErrorKind::Changed, "something is there; look again")),
             Err(errno) if is_missing(errno) => Err(refuse(ErrorKind::NoParent, missing)),
@@ -109,7 +115,11 @@ impl Session {
         self.dirty().file(path);
         self.flush_if_full()?;
         let untouched = stat.same_version(&seen.stat) && self.root.facts.settled(&stat, now);
-        Ok(self.as_published(&stat, untouched))
+        let mut published = self.as_published(&stat, untouched);
+        if expected.kind == Kind::Folder {
+            published.token = folder_token(&self.root.facts, &stat, parent.as_fd(), path.name());
+        }
+        Ok(published)
     }
 }
 

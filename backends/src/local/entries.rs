@@ -46,6 +46,7 @@ impl Found {
                 u64::from(stat.ctime.nanos),
                 u64::from(stat.mode),
                 stat.dev,
+                stat.born,
             ];
             for number in numbers {
                 bytes.extend_from_slice(&number.to_le_bytes());
@@ -68,7 +69,7 @@ impl Found {
         Some(match tag {
             0 => Found::Entry(stat_from(rest)?),
             1 => {
-                let target = std::str::from_utf8(rest.get(64..)?).ok()?;
+                let target = std::str::from_utf8(rest.get(72..)?).ok()?;
                 Found::Link(stat_from(rest)?, target.into())
             }
             2 => Found::Excluded { folder: false },
@@ -100,6 +101,7 @@ fn stat_from(bytes: &[u8]) -> Option<Stat> {
         ctime: time(4)?,
         mode: number(6)? as u32,
         dev: number(7)?,
+        born: number(8)?,
     })
 }
 
@@ -225,6 +227,7 @@ mod tests {
             ctime: time(4),
             mode,
             dev: 5,
+            born: 6,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use wl_core::model::{FileId, Kind, Meta, Mode, Timestamp, Token};
+use wl_core::model::{Kind, Meta, Mode, Timestamp, Token};
 
 use super::sys::{self, Stat, Sys};
 
@@ -40,7 +40,7 @@ impl Facts {
             mode: (kind != Kind::Link).then(|| Mode::new(stat.mode)),
             token,
             settled: kind == Kind::Folder || self.settled(stat, now),
-            file_id: Some(FileId(stat.ino)),
+            file_id: stat.file_id(),
             hash: None,
             link: None,
         }
@@ -165,10 +165,28 @@ mod tests {
             ctime: at(-1, 0),
             mode: 0o100_644,
             dev: 7,
+            born: 0,
         };
         let token = file_token(&stat);
         assert_eq!(token.as_str(), "1f-0-10.ff-ffffffffffffffff.0");
         assert_eq!(token_stem(token.as_str()), "1f-0-10.ff");
+    }
+
+    #[test]
+    fn a_number_that_was_given_to_the_next_file_is_another_id() {
+        let stat = |ino, born| Stat {
+            ino,
+            size: 5,
+            mtime: at(16, 255),
+            ctime: at(17, 0),
+            mode: 0o100_644,
+            dev: 7,
+            born,
+        };
+        assert_eq!(stat(1, 2).file_id(), stat(1, 2).file_id());
+        assert_ne!(stat(1, 2).file_id(), stat(1, 3).file_id());
+        assert_ne!(stat(1, 2).file_id(), stat(2, 2).file_id());
+        assert_eq!(stat(1, 0).file_id(), None, "nobody knows how old it is");
     }
 
     #[test]

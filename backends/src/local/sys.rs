@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{self, AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, StatxFlags};
 use rustix::io::Errno;
-use wl_core::model::{ContentHash, Hasher, Kind, Timestamp};
+use wl_core::model::{ContentHash, FileId, Hasher, Kind, Timestamp};
 use wl_core::storage::{ErrorKind, StorageError};
 
 /// What a system call gives.
@@ -21,7 +21,8 @@ const WANTED: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::INO)
     .union(StatxFlags::SIZE)
     .union(StatxFlags::MTIME)
-    .union(StatxFlags::CTIME);
+    .union(StatxFlags::CTIME)
+    .union(StatxFlags::BTIME);
 
 /// An entry's attributes as the system tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) struct Stat {
     pub(super) ctime: Timestamp,
     pub(super) mode: u32,
     pub(super) dev: u64,
+    /// When the inode was made, in nanoseconds; 0 where the file system does not tell.
+    pub(super) born: u64,
 }
 
 impl Stat {
@@ -47,7 +50,20 @@ impl Stat {
             ctime: time(raw.stx_ctime),
             mode: u32::from(raw.stx_mode),
             dev: (u64::from(raw.stx_dev_major) << 32) | u64::from(raw.stx_dev_minor),
+            born: match raw.stx_mask & StatxFlags::BTIME.bits() {
+                0 => 0,
+                _ => (raw.stx_btime.tv_sec as u64)
+                    .wrapping_mul(1_000_000_000)
+                    .wrapping_add(u64::from(raw.stx_btime.tv_nsec)),
+            },
         }
+    }
+
+    /// What stays the same when it is renamed and never comes again. The inode number alone would: file systems give it to the
+    /// next file. `None` where the time of birth is not told.
+    pub(super) fn file_id(&self) -> Option<FileId> {
+        let mixed = self.ino.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ self.born;
+        (self.born != 0).then_some(FileId(mixed))
     }
 
     /// File, folder or link; `None` for anything else.

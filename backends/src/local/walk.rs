@@ -426,10 +426,8 @@ impl<'a> Walk<'a> {
         }
         match sys::read_link(fd.as_fd(), name).map(String::from_utf8) {
             Ok(Ok(target)) => Ok(Some(Found::Link(stat, target.into()))),
-            Ok(Err(_)) => {
-                self.unrepresentable(raw, "where the link points is not UTF-8; make it anew")?;
-                Ok(None)
-            }
+            // Something is at the path, so that nobody may take it for removed.
+            Ok(Err(_)) => Ok(Some(Found::Unknown(Errno::ILSEQ))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Ok(Some(Found::Unknown(errno))),
         }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
-use wl_core::model::{FileId, Kind, Mode, SyncPath, Token};
+use wl_core::model::{Kind, Mode, SyncPath, Token};
 use wl_core::storage::{ErrorKind, Published, Result, StorageError, StrandedVersion, TrashState};
 
 use super::{Action, Job, displacement};
@@ -30,7 +30,7 @@ impl Session {
             _ => Published {
                 token: Token::new(format!("{}-touched", ours.to_note())),
                 settled: false,
-                file_id: Some(FileId(ours.ino)),
+                file_id: None,
                 mode: None,
                 mtime: Some(ours.mtime),
             },
@@ -47,7 +47,7 @@ impl Session {
                 file_token(stat)
             },
             settled: settled || folder,
-            file_id: Some(FileId(stat.ino)),
+            file_id: stat.file_id(),
             mode: (stat.kind() != Some(Kind::Link)).then(|| Mode::new(stat.mode)),
             mtime: Some(stat.mtime),
         }

@@ -34,7 +34,7 @@ impl Pass {
             .rows_with_file_id(from, id, meta.size, mtime)?;
         Ok(rows
             .into_iter()
-            .find(|row| row.path != node.path)
+            .find(|row| row.path != node.path && row.sides[from].settled)
             .and_then(|row| row.hash))
     }
 

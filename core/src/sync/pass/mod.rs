@@ -30,9 +30,9 @@ use publish::{NewFolder, NewModes};
 
 use super::progress::Phase;
 use super::{SyncError, SyncErrorClass};
-use crate::model::{Kind, Side, Sides, SyncPath};
-use crate::reconcile::{Conflicting, Policy, Verdict};
-use crate::state::{GroupEnd, RowChange};
+use crate::model::{Kind, Mode, Side, Sides, SyncPath};
+use crate::reconcile::{Conflicting, ModePlan, Policy, Verdict};
+use crate::state::{BaselineRow, GroupEnd, Pending, PendingAction, RowChange};
 use crate::storage::{ListRequest, Listing, Scope, StorageError};
 
 /// Looks at everything, or at one path and what is below it, and does what is to be done.
@@ -61,7 +61,7 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
     }
     if result.is_err() {
         // Nothing of this pass may go on behind the caller's back, and what it achieved is recorded.
-        pass.pipeline.abandon().await?;
+        pass.pipeline.abandon().await;
     }
     result
 }
@@ -210,7 +210,7 @@ impl Pass {
         if self.frames.is_closed() {
             return Ok(());
         }
-        self.check_filesystem(&mut node);
+        self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
@@ -244,16 +244,23 @@ impl Pass {
     }
 
     /// A folder that lies on another file system than when both sides agreed is unknown, with all that is in it.
-    fn check_filesystem(&self, node: &mut Node) {
-        let Some(base) = &node.base else { return };
+    /// So is one that another file system was mounted at and that went away with it.
+    fn check_filesystem(&self, node: &mut Node) -> Result<(), SyncError> {
+        let Some(base) = &node.base else {
+            return Ok(());
+        };
         if base.kind != Kind::Folder || self.context.job.options.accept_new_filesystem {
-            return;
+            return Ok(());
         }
         for side in Side::BOTH {
-            let Some(meta) = node.found[side].meta() else {
-                continue;
+            let as_before = match &node.found[side] {
+                Found::There(meta) => {
+                    meta.kind != Kind::Folder || meta.token == base.sides[side].token
+                }
+                Found::Absent => !self.was_mounted(base, side)?,
+                Found::Unknown | Found::LeftAlone | Found::Special => true,
             };
-            if meta.kind != Kind::Folder || meta.token == base.sides[side].token {
+            if as_before {
                 continue;
             }
             let error = StorageError::new(
@@ -269,6 +276,20 @@ impl Pass {
             );
             node.found[side] = Found::Unknown;
         }
+        Ok(())
+    }
+
+    /// Whether the folder lay on another file system than the folder above it.
+    fn was_mounted(&self, base: &BaselineRow, side: Side) -> Result<bool, SyncError> {
+        let token = &base.sides[side].token;
+        if token.as_str().is_empty() {
+            return Ok(false);
+        }
+        let above = match base.path.parent().filter(|above| !above.is_root()) {
+            Some(above) => self.context.state().row_at(&above)?,
+            None => None,
+        };
+        Ok(above.is_none_or(|above| above.sides[side].token != *token))
     }
 
     /// Where a storage has no empty folders an absent folder says nothing.
@@ -409,7 +430,9 @@ impl Pass {
             Verdict::Forget => self.forget(node),
             Verdict::Agreed(plan) => {
                 self.keep(&node.path, &item.place)?;
-                if plan.set != Sides::default() {
+                if plan.set != Sides::default() && is_closing(node, plan) {
+                    self.hold_back_folder_mode(node, plan)?;
+                } else if plan.set != Sides::default() {
                     self.pipeline.batch.modes.push(NewModes { item, plan });
                 } else if let Some(row) = node.agreed_row()
                     && node.base.as_ref() != Some(&row)
@@ -456,6 +479,29 @@ impl Pass {
                 self.keep(&node.path, &item.place)?;
             }
         }
+        Ok(())
+    }
+
+    /// The folder loses bits that its owner needs to change what is in it: they go when it is finished.
+    fn hold_back_folder_mode(&mut self, node: &Node, plan: ModePlan) -> Result<(), SyncError> {
+        let (Some(mut row), Some(base)) = (node.agreed_row(), &node.base) else {
+            return Ok(());
+        };
+        for side in Side::BOTH {
+            row.sides[side].mode = base.sides[side].mode;
+            if let (Some(mode), Some(expected)) = (plan.set[side], node.expected(side)) {
+                self.context.tally().changes[side].updated += 1;
+                self.context.state().add_pending(&[Pending {
+                    id: 0,
+                    path: node.path.clone(),
+                    side,
+                    action: PendingAction::FolderMode(expected, mode),
+                    hash: None,
+                    group: None,
+                }])?;
+            }
+        }
+        self.pipeline.batch.rows.push(RowChange::Put(row));
         Ok(())
     }
 
@@ -538,6 +584,13 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// Whether a folder gets a mode with which its owner cannot change what is in it.
+fn is_closing(node: &Node, plan: ModePlan) -> bool {
+    let closes = |mode: Mode| mode.bits() & 0o700 != 0o700;
+    let sides = Side::BOTH.into_iter();
+    node.found.source.is_folder() && sides.filter_map(|side| plan.set[side]).any(closes)
 }
 
 fn drift_reason(node: &Node) -> &'static str {

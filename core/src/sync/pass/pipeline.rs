@@ -125,12 +125,20 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Gives up what is not published yet; what is, is recorded. When this returns nothing goes on any more.
-    pub(super) async fn abandon(&mut self) -> Result<(), SyncError> {
+    /// The pass ends early. Nothing goes on behind its back, and what was published is recorded if it can be made durable;
+    /// if not the next run finds it equal on both sides.
+    pub(super) async fn abandon(&mut self) {
         self.chunk.clear();
         self.chunks.shutdown().await;
         self.batch = Batch::default();
-        self.complete().await
+        if self.settle().await.is_err() {
+            return;
+        }
+        let rows = std::mem::take(&mut self.after.rows);
+        if !rows.is_empty() && flush(&self.context).await.is_ok() {
+            // The error that ended the pass is told; this one would only follow from it.
+            let _ = commit(&self.context, rows).await;
+        }
     }
 
     /// Publishes what is left, and records all of it once it is durable. Nothing may be on its way.

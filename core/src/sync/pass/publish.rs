@@ -82,6 +82,12 @@ pub(super) async fn publish(
     let mut after = Aftermath::default();
     rows.extend(batch.rows);
     commit(&context, rows).await?;
+    // A folder may have to be opened up before anything can be put into it.
+    let of_folder = |modes: &NewModes| modes.item.node.found.source.is_folder();
+    let (of_folders, of_files): (Vec<_>, Vec<_>) = batch.modes.into_iter().partition(of_folder);
+    for modes in of_folders {
+        set_modes(&context, modes, &mut after).await;
+    }
     for folder in batch.folders {
         make_folder(&context, folder, &mut after).await?;
     }
@@ -92,7 +98,7 @@ pub(super) async fn publish(
     for side in Side::BOTH {
         replace(&context, side, std::mem::take(&mut sides[side]), &mut after).await;
     }
-    for modes in batch.modes {
+    for modes in of_files {
         set_modes(&context, modes, &mut after).await;
     }
     Ok(after)
