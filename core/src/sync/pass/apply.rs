@@ -1,0 +1,225 @@
+//! Hands decided paths to those who carry them out.
+
+use super::Pass;
+use super::item::{Item, Place, Progressed};
+use super::node::{Found, Node};
+use super::publish::{NewFolder, NewModes};
+use crate::model::{Kind, Mode, Side, Sides, SyncPath};
+use crate::reconcile::{ModePlan, Verdict};
+use crate::state::{GroupEnd, Pending, PendingAction, RowChange};
+use crate::storage::{ErrorKind, StorageError};
+use crate::sync::SyncError;
+
+impl Pass {
+    pub(super) fn absorb(&mut self, items: Vec<Item>) -> Result<(), SyncError> {
+        items.into_iter().try_for_each(|item| self.apply(item))
+    }
+
+    /// Hands a decided path to those who carry it out.
+    pub(super) fn apply(&mut self, mut item: Item) -> Result<(), SyncError> {
+        match std::mem::replace(&mut item.progressed, Progressed::Decided) {
+            Progressed::Failed(side, error) => {
+                self.context.check_cancelled()?;
+                self.context.file_error(side, &item.node.path, &error);
+                let group = item.place.group.as_ref().unwrap_or(&item.node.path);
+                self.context.state().end_group(group, GroupEnd::Wait)?;
+                self.keep(&item.node.path, &item.place)
+            }
+            Progressed::Staged(staged) => {
+                let Verdict::Update { to, .. } = item.verdict else {
+                    return Ok(());
+                };
+                self.make_lacking(&item, to)?;
+                self.pipeline.batch.push_file(item, to, staged);
+                Ok(())
+            }
+            Progressed::MaybeMoved => {
+                let Verdict::Update { to, .. } = item.verdict else {
+                    return Ok(());
+                };
+                self.make_lacking(&item, to)?;
+                self.hold_back_creation(&item, to)
+            }
+            Progressed::Decided if item.place.group.is_some() => self.apply_in_group(item),
+            Progressed::Decided => self.apply_verdict(item),
+        }
+    }
+
+    fn apply_verdict(&mut self, item: Item) -> Result<(), SyncError> {
+        let node = &item.node;
+        match item.verdict {
+            Verdict::Nothing | Verdict::Read(_) => {}
+            Verdict::Forget => self.forget(node),
+            Verdict::Agreed(plan) => {
+                self.keep(&node.path, &item.place)?;
+                if plan.set != Sides::default() && is_closing(node, plan) {
+                    self.hold_back_folder_mode(node, plan)?;
+                } else if plan.set != Sides::default() {
+                    self.pipeline.batch.modes.push(NewModes { item, plan });
+                } else if let Some(row) = node.agreed_row()
+                    && node.base.as_ref() != Some(&row)
+                {
+                    self.pipeline.batch.rows.push(RowChange::Put(row));
+                }
+            }
+            Verdict::Update { to, .. } => {
+                self.make_lacking(&item, to)?;
+                match node.found[to.other()].meta() {
+                    Some(like) if like.kind == Kind::Folder => {
+                        let folder = NewFolder {
+                            path: node.path.clone(),
+                            to,
+                            like: like.clone(),
+                        };
+                        self.pipeline.batch.folders.push(folder);
+                    }
+                    _ => self.hold_back_creation(&item, to)?,
+                }
+            }
+            Verdict::Remove { on } => self.hold_back_removal(&item, on)?,
+            Verdict::Retype { from } => self.hold_back_retype(&item, from)?,
+            Verdict::Conflict(what) => {
+                self.keep(&node.path, &item.place)?;
+                self.context.state().end_group(&node.path, GroupEnd::Told)?;
+                self.context.tally().conflict(node.conflict(what));
+            }
+            Verdict::Drift => {
+                // Below a folder that the target lacks, every path would say so again.
+                let told = item
+                    .place
+                    .lacking
+                    .iter()
+                    .any(|(_, side, _)| *side == Side::Target)
+                    && matches!(node.found.target, Found::Absent);
+                self.keep(&node.path, &item.place)?;
+                if !told {
+                    self.context.tally().drift(&node.path, drift_reason(node));
+                }
+            }
+            Verdict::Wait => {
+                self.tell_special(node);
+                self.keep(&node.path, &item.place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder loses bits that its owner needs to change what is in it: they go when it is finished.
+    fn hold_back_folder_mode(&mut self, node: &Node, plan: ModePlan) -> Result<(), SyncError> {
+        let (Some(mut row), Some(base)) = (node.agreed_row(), &node.base) else {
+            return Ok(());
+        };
+        for side in Side::BOTH {
+            row.sides[side].mode = base.sides[side].mode;
+            if let (Some(mode), Some(expected)) = (plan.set[side], node.expected(side)) {
+                self.context.tally().changes[side].updated += 1;
+                self.context.state().add_pending(&[Pending {
+                    id: 0,
+                    path: node.path.clone(),
+                    side,
+                    action: PendingAction::FolderMode(expected, mode),
+                    hash: None,
+                    group: None,
+                }])?;
+            }
+        }
+        self.pipeline.batch.rows.push(RowChange::Put(row));
+        Ok(())
+    }
+
+    /// Inside a change of type: what the other side did not change is held back with it; anything else makes it a conflict.
+    fn apply_in_group(&mut self, item: Item) -> Result<(), SyncError> {
+        let Some(group) = item.place.group.clone() else {
+            return Ok(());
+        };
+        let Some(from) = self.context.state().group_side(&group)? else {
+            return Ok(());
+        };
+        let other = from.other();
+        match item.verdict {
+            Verdict::Nothing | Verdict::Read(_) => Ok(()),
+            Verdict::Retype { from } => self.hold_back_retype(&item, from),
+            Verdict::Remove { on } if on == other => self.hold_back_removal(&item, on),
+            Verdict::Update { to, .. } if to == other => match item.node.found[from].meta() {
+                Some(_) => self.hold_back_creation(&item, to),
+                None => Ok(()),
+            },
+            // One-way: the target's own change of type is left alone, with what lies in it.
+            Verdict::Drift if from == Side::Target => Ok(()),
+            Verdict::Agreed(_) => Ok(()),
+            // Both sides want it gone; so does a run that broke off in the middle of this change of type.
+            Verdict::Forget => {
+                self.forget(&item.node);
+                Ok(())
+            }
+            // What takes over holds something that is skipped, excluded or unknown: it stays where it is.
+            Verdict::Wait if matches!(item.node.found[other], Found::Absent) => Ok(()),
+            Verdict::Wait if matches!(item.node.found[other], Found::Unknown) => {
+                Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
+            }
+            _ => Ok(self.context.state().end_group(&group, GroupEnd::Conflict)?),
+        }
+    }
+
+    /// A special file is no failure, unless it keeps out what the other side holds.
+    fn tell_special(&self, node: &Node) {
+        for side in Side::BOTH {
+            let special = matches!(node.found[side], Found::Special);
+            if special && node.found[side.other()].meta().is_some() {
+                let error = StorageError::new(
+                    ErrorKind::Unrepresentable,
+                    "sync",
+                    "a socket, device or pipe is in the place of what the other side holds; move one of them",
+                );
+                let location = self.context.job.storages[side].location();
+                self.context.tally().problem(&node.path, &error, location);
+            }
+        }
+    }
+
+    fn forget(&mut self, node: &Node) {
+        if let Some(base) = &node.base {
+            self.pipeline.batch.rows.push(RowChange::Delete(base.key()));
+        }
+    }
+
+    /// The path survives: the folders above it are not removed.
+    fn keep(&mut self, path: &SyncPath, place: &Place) -> Result<(), SyncError> {
+        if !place.lacking.is_empty() {
+            self.context.state().keep_folders(path)?;
+        }
+        Ok(())
+    }
+
+    /// Something is written to `to`: the folders above it are not removed, and are made there where they are lacking.
+    fn make_lacking(&mut self, item: &Item, to: Side) -> Result<(), SyncError> {
+        self.keep(&item.node.path, &item.place)?;
+        for (path, side, like) in &item.place.lacking {
+            if *side == to {
+                let folder = NewFolder {
+                    path: path.clone(),
+                    to,
+                    like: like.clone(),
+                };
+                self.pipeline.batch.folders.push(folder);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a folder gets a mode with which its owner cannot change what is in it.
+fn is_closing(node: &Node, plan: ModePlan) -> bool {
+    let closes = |mode: Mode| mode.bits() & 0o700 != 0o700;
+    let sides = Side::BOTH.into_iter();
+    node.found.source.is_folder() && sides.filter_map(|side| plan.set[side]).any(closes)
+}
+
+fn drift_reason(node: &Node) -> &'static str {
+    match (&node.found.source, &node.found.target, &node.base) {
+        (_, Found::Absent, _) => "it was removed on the target",
+        (Found::Absent, _, None) => "it is on the target only",
+        (Found::Absent, _, Some(_)) => "it was removed on the source and changed on the target",
+        _ => "it was changed on the target",
+    }
+}
