@@ -123,3 +123,39 @@ async fn a_storage_without_modes_sends_none_back() {
         "two".as_bytes()
     );
 }
+
+#[tokio::test]
+async fn one_way_tells_of_the_target_s_mode_beside_new_content() {
+    let world = agreed().await;
+    world.storages.source.write_file("d/f", "edited").unwrap();
+    world
+        .storages
+        .target
+        .chmod("d/f", Mode::new(0o600))
+        .unwrap();
+    for _ in 0..2 {
+        let report = world.sync(Direction::OneWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(report.drift.len(), 1, "{report:?}");
+        assert_eq!(mode(&world.storages.target, "d/f"), Some(0o600));
+        assert_eq!(mode(&world.storages.source, "d/f"), Some(0o640));
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_of_modes_names_both() {
+    let world = agreed().await;
+    world
+        .storages
+        .source
+        .chmod("d/f", Mode::new(0o600))
+        .unwrap();
+    world
+        .storages
+        .target
+        .chmod("d/f", Mode::new(0o644))
+        .unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    let reason = &report.conflicts[0].reason;
+    assert!(reason.contains("source 600, target 644"), "{reason}");
+}

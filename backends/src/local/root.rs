@@ -158,8 +158,10 @@ fn exact_text(path: &Path) -> String {
 fn open_root(path: &Path, location: &str) -> Result<Root> {
     let unavailable = |errno: Errno| {
         let text = std::io::Error::from(errno);
-        let reason =
-            format!("the folder cannot be opened: {text}; mount it or check its permissions");
+        let reason = match errno {
+            Errno::NOTDIR => "it is no folder; name one".to_owned(),
+            _ => format!("the folder cannot be opened: {text}; mount it or check its permissions"),
+        };
         StorageError::new(ErrorKind::Unavailable, "open", reason).on(location)
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

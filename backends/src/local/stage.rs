@@ -237,18 +237,20 @@ impl Session {
         mtime: Option<Timestamp>,
         hash: ContentHash,
     ) -> Sys<Staged> {
-        if let Some(mode) = mode {
-            fs::fchmod(file, Bits::from_raw_mode(mode.bits()))?;
-        }
         if let Some(mtime) = mtime {
             fs::futimens(file, &times(mtime))?;
+        }
+        let mut stat = sys::stat_fd(file)?;
+        if let Some(mode) = mode.filter(|mode| stat.mode & 0o7777 != mode.bits()) {
+            // The umask took something away.
+            fs::fchmod(file, Bits::from_raw_mode(mode.bits()))?;
+            stat = sys::stat_fd(file)?;
         }
         match self.options.durability {
             Durability::Full => fs::fsync(file)?,
             Durability::Batch => self.dirty().staged(n),
             Durability::None => {}
         }
-        let stat = sys::stat_fd(file)?;
         Ok(Staged {
             number: n,
             kind: Kind::File,
@@ -262,7 +264,7 @@ impl Session {
 /// Without a mode the system's default applies; nobody else can reach into the folder.
 fn create(stage: &Stage, n: u64, mode: Option<Mode>) -> Sys<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let bits = if mode.is_some() { 0o600 } else { 0o666 };
+    let bits = mode.map_or(0o666, Mode::bits);
     fs::openat(&stage.folder, part(n), flags, Bits::from_raw_mode(bits))
 }
 

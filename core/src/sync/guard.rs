@@ -46,9 +46,10 @@ fn check_grades(job: &SyncJob) -> Result<(), SyncError> {
         let location = job.storages[side].location();
         if !capabilities.writable {
             return Err(SyncError::new(
-                SyncErrorClass::Usage,
+                SyncErrorClass::Storage,
                 format!(
-                    "the {side} {location} cannot be written; make it the source of a one-way run"
+                    "the {side} {location} cannot be written; check its permissions and whether it is mounted read-only, or make it the \
+                     source of a one-way run"
                 ),
             ));
         }

@@ -11,7 +11,7 @@ use crate::state::{
 };
 use crate::storage::{Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult};
 use crate::sync::progress::Phase;
-use crate::sync::{SyncError, SyncErrorClass};
+use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 
 /// How many held back things are taken up at once.
 const PAGE: u32 = 1024;
@@ -226,7 +226,12 @@ impl Pass {
     fn judge_budget(&self) -> Result<Option<SyncError>, SyncError> {
         let state = self.context.state();
         for side in Side::BOTH {
-            if self.emptied == Some(side.other()) {
+            // A root that was emptied on purpose loses its share; a plain count was named for this run and holds.
+            let share = matches!(
+                self.context.job.options.max_delete,
+                DeleteBudget::Percent(_)
+            );
+            if share && self.emptied == Some(side.other()) {
                 continue;
             }
             let lost = state.lost_contents(side)?;

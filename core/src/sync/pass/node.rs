@@ -176,17 +176,25 @@ impl Node {
 
     /// The conflict at this path, for the report.
     pub(super) fn conflict(&self, what: Conflicting) -> Conflict {
+        let mode = |side: Side| {
+            let mode = self.found[side].meta().and_then(|meta| meta.mode);
+            mode.map_or_else(|| "none".to_owned(), |mode| format!("{:03o}", mode.bits()))
+        };
         let reason = match (what, &self.base) {
-            (Conflicting::Content, Some(_)) => "both sides changed it, differently",
-            (Conflicting::Content, None) => "both sides made it, differently",
+            (Conflicting::Content, Some(_)) => "both sides changed it, differently".to_owned(),
+            (Conflicting::Content, None) => "both sides made it, differently".to_owned(),
             (Conflicting::Types, _) => {
-                "a folder on one side and a file on the other, and both sides changed it"
+                "a folder on one side and a file on the other, and both sides changed it".to_owned()
             }
-            (Conflicting::Modes, _) => "both sides changed the permissions, differently",
+            (Conflicting::Modes, _) => format!(
+                "both sides changed the permissions, differently (source {}, target {})",
+                mode(Side::Source),
+                mode(Side::Target)
+            ),
         };
         Conflict {
             path: self.path.as_str().to_owned(),
-            reason: reason.to_owned(),
+            reason,
             source: self.conflict_side(Side::Source),
             target: self.conflict_side(Side::Target),
             ancestor: self.base.as_ref().map(|row| ConflictSide {

@@ -278,6 +278,9 @@ async fn replaced(
         if modes.conflict {
             tally.conflict(node.conflict(Conflicting::Modes));
         }
+        if modes.drift {
+            tally.drift(&node.path, "its permissions were changed on the target");
+        }
     }
     let streamed = meta.size > crate::storage::SMALL_FILE;
     context
@@ -287,7 +290,7 @@ async fn replaced(
     let mut sides = Sides::new(SideRecord::of(meta), SideRecord::of(meta));
     sides[to] = record(meta, published);
     if let Some(base) = &node.base
-        && (modes.conflict || modes.set[from].is_some())
+        && (modes.conflict || modes.drift || modes.set[from].is_some())
     {
         // The bits are not agreed on yet: they stay as they were agreed on before.
         sides.source.mode = base.sides.source.mode;
