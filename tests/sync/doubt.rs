@@ -252,3 +252,27 @@ async fn a_storage_that_is_gone_stops_the_run() {
         Default::default()
     );
 }
+
+#[tokio::test]
+async fn a_dry_run_makes_a_folder_again_once_however_much_survives_in_it() {
+    let world = agreed().await;
+    world.storages.source.remove("d").unwrap();
+    world
+        .storages
+        .target
+        .write_file("d/deep/b", "edited")
+        .unwrap();
+    world
+        .storages
+        .target
+        .write_file("d/deep/c", "edited too")
+        .unwrap();
+    world.storages.target.write_file("d/a", "and this").unwrap();
+    let mut rehearsal = World::options(Direction::TwoWay);
+    rehearsal.dry_run = true;
+    let rehearsed = world.run(rehearsal).await.unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.changes.source.created, 5, "{report:?}");
+    assert_eq!(rehearsed.changes, report.changes);
+}

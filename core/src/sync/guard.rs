@@ -100,15 +100,20 @@ pub(super) fn check_roots(
     for side in Side::BOTH {
         let known = state.root_marker(side)?;
         if known.is_some_and(|known| known != markers[side]) {
-            return Err(SyncError::new(
-                SyncErrorClass::RootChanged,
-                format!(
-                    "another file system than at the last run is behind the {side} {}: nothing was changed; mount the right one, \
-                     or run with --accept-new-filesystem if it was moved on purpose",
-                    job.storages[side].location()
-                ),
-            ));
+            return Err(root_changed(job, side));
         }
     }
     Ok(())
+}
+
+/// The refusal of a root behind which there is another file system.
+pub(super) fn root_changed(job: &SyncJob, side: Side) -> SyncError {
+    SyncError::new(
+        SyncErrorClass::RootChanged,
+        format!(
+            "another file system than at the last run is behind the {side} {}: nothing was changed; mount the right one, or run with \
+             --accept-new-filesystem if it was moved on purpose",
+            job.storages[side].location()
+        ),
+    )
 }

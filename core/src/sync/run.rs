@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::guard::{check_pair, check_roots, root_markers, written_sides};
+use super::guard::{check_pair, check_roots, root_changed, root_markers, written_sides};
 use super::pass::{self, Context, Findings, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
@@ -48,6 +48,7 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
         state,
         total: Tally::default(),
         notices,
+        markers,
     };
     Ok(run.carry_out(syncer, started).await)
 }
@@ -104,6 +105,8 @@ struct Run {
     state: Arc<Mutex<PairState>>,
     total: Tally,
     notices: Vec<String>,
+    /// What was behind the roots when the run began.
+    markers: Sides<String>,
 }
 
 impl Run {
@@ -178,6 +181,7 @@ impl Run {
 
     /// One pass; what it found replaces what the one before found, what it did is added.
     async fn pass(&mut self, scope: Option<SyncPath>) -> Result<(), SyncError> {
+        self.check_roots_again().await?;
         let context = Arc::new(Context::new(
             self.job.clone(),
             self.sessions.clone(),
@@ -196,6 +200,17 @@ impl Run {
         self.total.bytes.written += tally.bytes.written;
         self.total.found = tally.found;
         result
+    }
+
+    /// A root can be unmounted between two passes.
+    async fn check_roots_again(&self) -> Result<(), SyncError> {
+        let now = root_markers(&self.job).await?;
+        for side in Side::BOTH {
+            if now[side] != self.markers[side] {
+                return Err(root_changed(&self.job, side));
+            }
+        }
+        Ok(())
     }
 
     async fn end(&mut self) -> Result<(), SyncError> {

@@ -195,7 +195,7 @@ impl Pass {
     fn make_lacking(&mut self, item: &Item, to: Side) -> Result<(), SyncError> {
         self.keep(&item.node.path, &item.place)?;
         for (path, side, like) in &item.place.lacking {
-            if *side == to {
+            if *side == to && self.brought_back.insert((path.clone(), to)) {
                 let folder = NewFolder {
                     path: path.clone(),
                     to,

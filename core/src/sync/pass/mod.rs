@@ -17,6 +17,7 @@ mod resolve;
 mod tally;
 mod work;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub(super) use context::Context;
@@ -54,6 +55,7 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
         scope,
         emptied,
         baseline_files,
+        brought_back: HashSet::new(),
     };
     let mut result = pass.compare(&mut merge).await;
     if result.is_ok() {
@@ -124,6 +126,8 @@ struct Pass {
     emptied: Option<Side>,
     /// Files in the baseline when the pass began.
     baseline_files: u64,
+    /// Folders that were made again because something in them survives: once, however much survives.
+    brought_back: HashSet<(SyncPath, Side)>,
 }
 
 impl Pass {
