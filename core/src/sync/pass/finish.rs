@@ -1,6 +1,7 @@
 //! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
 
 use super::Pass;
+use super::context::Context;
 use super::item::Item;
 use super::node::{Found, Node};
 use super::publish::{NewFolder, commit, finish_folder, flush};
@@ -15,6 +16,27 @@ use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 
 /// How many held back things are taken up at once.
 const PAGE: u32 = 1024;
+
+/// What is held back of one stage, page by page.
+struct Pages {
+    stage: PendingStage,
+    last: Option<Pending>,
+}
+
+impl Pages {
+    fn of(stage: PendingStage) -> Self {
+        Self { stage, last: None }
+    }
+
+    fn next(&mut self, context: &Context) -> Result<Option<Vec<Pending>>, SyncError> {
+        context.check_cancelled()?;
+        let page = context
+            .state()
+            .pending(self.stage, self.last.as_ref(), PAGE)?;
+        self.last = page.last().cloned();
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
 
 impl Pass {
     pub(super) async fn finish(&mut self) -> Result<(), SyncError> {
@@ -60,24 +82,10 @@ impl Pass {
         Ok(())
     }
 
-    fn page(
-        &self,
-        stage: PendingStage,
-        after: Option<&Pending>,
-    ) -> Result<Vec<Pending>, SyncError> {
-        self.context.check_cancelled()?;
-        Ok(self.context.state().pending(stage, after, PAGE)?)
-    }
-
     /// New files whose content may have been elsewhere: renamed if that place was given up, copied if not.
     async fn create_or_move(&mut self) -> Result<(), SyncError> {
-        let mut last = None;
-        loop {
-            let page = self.page(PendingStage::Create, last.as_ref())?;
-            let Some(end) = page.last().cloned() else {
-                break;
-            };
-            last = Some(end);
+        let mut pages = Pages::of(PendingStage::Create);
+        while let Some(page) = pages.next(&self.context)? {
             for side in Side::BOTH {
                 let mine = page
                     .iter()
@@ -259,13 +267,8 @@ impl Pass {
     }
 
     async fn remove_files(&mut self) -> Result<(), SyncError> {
-        let mut last = None;
-        loop {
-            let page = self.page(PendingStage::RemoveFiles, last.as_ref())?;
-            let Some(end) = page.last().cloned() else {
-                return Ok(());
-            };
-            last = Some(end);
+        let mut pages = Pages::of(PendingStage::RemoveFiles);
+        while let Some(page) = pages.next(&self.context)? {
             let mut sides = Sides::<Vec<(Pending, Expected)>>::default();
             for one in page {
                 if let PendingAction::RemoveFile(expected) = &one.action {
@@ -278,17 +281,13 @@ impl Pass {
                     .await?;
             }
         }
+        Ok(())
     }
 
     /// Folders, deepest first. Those in one call do not lie in each other.
     async fn remove_folders(&mut self) -> Result<(), SyncError> {
-        let mut last = None;
-        loop {
-            let page = self.page(PendingStage::RemoveFolders, last.as_ref())?;
-            let Some(end) = page.last().cloned() else {
-                return Ok(());
-            };
-            last = Some(end);
+        let mut pages = Pages::of(PendingStage::RemoveFolders);
+        while let Some(page) = pages.next(&self.context)? {
             let mut together: Vec<(Pending, Expected)> = Vec::new();
             for one in page {
                 let PendingAction::RemoveFolder(meta) = &one.action else {
@@ -309,6 +308,7 @@ impl Pass {
                 self.remove_all(side, together).await?;
             }
         }
+        Ok(())
     }
 
     async fn remove_all(
@@ -348,13 +348,8 @@ impl Pass {
 
     /// What took the place of something else's type.
     async fn create_in_groups(&mut self) -> Result<(), SyncError> {
-        let mut last = None;
-        loop {
-            let page = self.page(PendingStage::CreateFolders, last.as_ref())?;
-            let Some(end) = page.last().cloned() else {
-                break;
-            };
-            last = Some(end);
+        let mut pages = Pages::of(PendingStage::CreateFolders);
+        while let Some(page) = pages.next(&self.context)? {
             for one in page {
                 if let PendingAction::CreateFolder(like) = one.action {
                     let folder = NewFolder {
@@ -367,13 +362,8 @@ impl Pass {
             }
             self.pipeline.publish_if_full().await?;
         }
-        let mut last = None;
-        loop {
-            let page = self.page(PendingStage::Create, last.as_ref())?;
-            let Some(end) = page.last().cloned() else {
-                break;
-            };
-            last = Some(end);
+        let mut pages = Pages::of(PendingStage::Create);
+        while let Some(page) = pages.next(&self.context)? {
             for one in page.into_iter().filter(|one| one.group.is_some()) {
                 self.copy(one).await?;
             }
@@ -383,13 +373,8 @@ impl Pass {
     }
 
     async fn set_folder_modes(&mut self) -> Result<(), SyncError> {
-        let mut last = None;
-        loop {
-            let page = self.page(PendingStage::FolderModes, last.as_ref())?;
-            let Some(end) = page.last().cloned() else {
-                return Ok(());
-            };
-            last = Some(end);
+        let mut pages = Pages::of(PendingStage::FolderModes);
+        while let Some(page) = pages.next(&self.context)? {
             let mut rows = Vec::new();
             for one in page {
                 if let PendingAction::FolderMode(expected, mode) = &one.action {
@@ -400,5 +385,6 @@ impl Pass {
             flush(&self.context).await?;
             commit(&self.context, rows).await?;
         }
+        Ok(())
     }
 }
