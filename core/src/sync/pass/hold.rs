@@ -92,13 +92,7 @@ impl Pass {
             return Ok(());
         }
         let mut item = Item::new(
-            Node {
-                path: item.node.path.clone(),
-                base: item.node.base.clone(),
-                found: item.node.found.clone(),
-                hashes: item.node.hashes,
-                checksum: item.node.checksum,
-            },
+            item.node.clone(),
             item.policy,
             item.verdict,
             item.place.clone(),

@@ -31,7 +31,7 @@ use pipeline::Pipeline;
 
 use super::progress::Phase;
 use super::{SyncError, SyncErrorClass};
-use crate::model::{Kind, Side, Sides, SyncPath};
+use crate::model::{Kind, Meta, Side, Sides, SyncPath};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd};
 use crate::storage::{ListRequest, Listing, Scope, StorageError};
@@ -344,6 +344,7 @@ impl Pass {
             return Ok(());
         }
         let mut frame = Frame::new(node.path.clone());
+        frame.lacking = lacking(node, verdict);
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }
@@ -358,19 +359,6 @@ impl Pass {
             Verdict::Retype { from } => frame.group = Some((node.path.clone(), from)),
             Verdict::Read(_) => {
                 frame.group = node.retyped().map(|from| (node.path.clone(), from));
-            }
-            Verdict::Remove { on } => {
-                let meta = node.found[on]
-                    .meta()
-                    .filter(|meta| meta.kind == Kind::Folder);
-                frame.lacking = meta.map(|meta| (on.other(), meta.clone()));
-            }
-            Verdict::Drift => {
-                frame.lacking = Side::BOTH.into_iter().find_map(|side| {
-                    let meta = node.found[side].meta()?;
-                    let lacks = matches!(node.found[side.other()], Found::Absent);
-                    lacks.then(|| (side.other(), meta.clone()))
-                });
             }
             _ => {}
         }
@@ -391,5 +379,21 @@ impl Pass {
         matches!(node.found[side], Found::LeftAlone)
             && !self.context.job.storages[side].capabilities().empty_folders
             && node.found[side.other()].is_folder()
+    }
+}
+
+/// The side that lacks the folder at `node` and does not get it for its own sake, with the folder on the other side.
+fn lacking(node: &Node, verdict: Verdict) -> Option<(Side, Meta)> {
+    let of = |side: Side| {
+        let meta = node.found[side].meta()?;
+        Some((side.other(), meta.clone()))
+    };
+    match verdict {
+        Verdict::Remove { on } => of(on).filter(|(_, meta)| meta.kind == Kind::Folder),
+        Verdict::Drift => Side::BOTH
+            .into_iter()
+            .filter(|side| matches!(node.found[side.other()], Found::Absent))
+            .find_map(of),
+        _ => None,
     }
 }

@@ -34,7 +34,7 @@ impl Found {
 }
 
 /// A path with all that is known of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) path: SyncPath,
     pub(super) base: Option<BaselineRow>,
