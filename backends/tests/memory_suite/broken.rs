@@ -1,6 +1,7 @@
 //! Backends that break one promise each, and the suite that must notice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -92,29 +93,66 @@ enum Fault {
     OnlySaysSo,
 }
 
-struct Broken(Memory, Fault);
+struct Broken {
+    memory: Memory,
+    fault: Fault,
+    window: Arc<Window>,
+}
 
 impl Broken {
     fn new(fault: Fault) -> Self {
         let settings = settings().folds_case(fault == Fault::FoldsCaseInSecret);
-        Self(Memory::with(settings), fault)
+        Self {
+            memory: Memory::with(settings),
+            fault,
+            window: Arc::default(),
+        }
+    }
+}
+
+/// The moment between a check and the act that it was for, which [`Fault::ChecksThenActs`] leaves open. It lasts until somebody
+/// else is in it too or has changed what was checked: the fault does its harm on a busy machine as well.
+#[derive(Debug, Default)]
+struct Window {
+    inside: AtomicUsize,
+    entered: AtomicUsize,
+}
+
+impl Window {
+    /// The longest that one waits who is alone.
+    const MOST: std::time::Duration = std::time::Duration::from_millis(30);
+
+    async fn pass(&self, memory: &wl_backends::memory::MemoryBackend, path: &SyncPath) {
+        let checked = memory.stat(path).await.ok().flatten();
+        let ticket = self.entered.fetch_add(1, Ordering::SeqCst) + 1;
+        let alone = self.inside.fetch_add(1, Ordering::SeqCst) == 0;
+        let until = std::time::Instant::now() + Self::MOST;
+        while alone && std::time::Instant::now() < until {
+            let another = self.entered.load(Ordering::SeqCst) > ticket;
+            if another || memory.stat(path).await.ok().flatten() != checked {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.inside.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Harness for Broken {
     fn backend(&self) -> Arc<dyn StorageBackend> {
-        let inner = self.0.backend();
+        let inner = self.memory.backend();
         let claims = inner.capabilities().clone();
         Arc::new(BrokenBackend {
             claims: Capabilities {
                 folds_case: false,
-                links: self.1 != Fault::LinksAsFiles,
-                writable: self.1 != Fault::WritesInSecret,
+                links: self.fault != Fault::LinksAsFiles,
+                writable: self.fault != Fault::WritesInSecret,
                 ..claims
             },
-            memory: self.0.0.clone(),
+            memory: self.memory.0.clone(),
             inner,
-            fault: self.1,
+            fault: self.fault,
+            window: Arc::clone(&self.window),
         })
     }
 
@@ -123,7 +161,7 @@ impl Harness for Broken {
     }
 
     fn editor(&self) -> Arc<dyn Editor> {
-        self.0.editor()
+        self.memory.editor()
     }
 }
 
@@ -133,6 +171,7 @@ struct BrokenBackend {
     memory: wl_backends::memory::MemoryBackend,
     claims: Capabilities,
     fault: Fault,
+    window: Arc<Window>,
 }
 
 impl BrokenBackend {
@@ -365,8 +404,7 @@ impl BrokenSession {
                 if !same {
                     return expected;
                 }
-                tokio::task::yield_now().await;
-                tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+                self.backend.window.pass(&self.backend.memory, path).await;
                 let later = self.backend.inner.stat(path).await.ok().flatten();
                 later.map_or(expected, |meta| Expected::of(&meta, None))
             }
@@ -429,7 +467,8 @@ impl WriteSession for BrokenSession {
                     Expect::Is(Expected::of(&meta, None))
                 }
                 (Expect::Absent, None) if self.backend.is(Fault::ChecksThenActs) => {
-                    tokio::time::sleep(std::time::Duration::from_micros(100)).await;
+                    let window = &self.backend.window;
+                    window.pass(&self.backend.memory, &request.path).await;
                     match self.backend.inner.stat(&request.path).await.ok().flatten() {
                         Some(meta) => Expect::Is(Expected::of(&meta, None)),
                         None => Expect::Absent,
