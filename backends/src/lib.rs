@@ -1,4 +1,6 @@
-//! Storage backends, one folder each. They know `wl-core` only, never each other.
+//! Storage backends, one folder each. They know `wl-core` only, never each other; those of remote storages stand on `remote`.
 
 pub mod local;
 pub mod memory;
+#[allow(dead_code)]
+mod remote;

@@ -2,12 +2,13 @@
 //!
 //! A plug-in crate must be linked, or it registers nothing: one file, `daemon/src/plugins.rs`, names them all.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::storage::{self, StorageBackend};
+use crate::storage::{self, Limits, StorageBackend};
 use crate::sync::{Needs, SyncJob, Syncer, SyncerFlags, SyncerType};
 
 mod params;
@@ -19,6 +20,17 @@ mod tests;
 pub use params::{ParamsError, check_params};
 pub use registry::{Registry, RegistryError};
 pub use select::SelectError;
+
+/// What a storage is connected for, and what it may lean on.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectContext {
+    /// Whether the run may write to the storage. Only then it is tried out what the server does with conditions.
+    pub writes: bool,
+    /// The folder in which facts about servers are kept between runs; `None`: nothing is kept.
+    pub state_dir: Option<PathBuf>,
+    /// Limits that the user set.
+    pub limits: Limits,
+}
 
 /// Makes backends of one type.
 #[async_trait]
@@ -32,8 +44,13 @@ pub trait BackendFactory: Send + Sync {
     /// The JSON schema of the parameters (an object; `description` on every property becomes help text).
     fn schema(&self) -> &'static str;
 
-    /// Makes a backend. The parameters have been checked against the schema. Nothing is written.
-    async fn connect(&self, params: &Value) -> storage::Result<Arc<dyn StorageBackend>>;
+    /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for scratch objects
+    /// below the reserved name if [`ConnectContext::writes`].
+    async fn connect(
+        &self,
+        params: &Value,
+        context: &ConnectContext,
+    ) -> storage::Result<Arc<dyn StorageBackend>>;
 }
 
 /// A backend type, submitted with [`inventory::submit!`].

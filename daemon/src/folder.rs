@@ -61,9 +61,14 @@ impl Drop for CreatedFolder {
     }
 }
 
+/// Where the state is, whether or not it is there yet.
+pub(crate) fn state_path(base: &Path) -> PathBuf {
+    base.join("state")
+}
+
 /// Makes `base` and `state` below it, private to the user.
 pub(crate) fn state_dir(base: &Path) -> Result<PathBuf, SyncError> {
-    let state = base.join("state");
+    let state = state_path(base);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -9,8 +9,8 @@ use wl_core::model::{
     ByteCounts, ChangeCounts, Conflict, Direction, Outcome, Problem, RunError, RunReport, Side,
     Sides, SyncPath,
 };
-use wl_core::plugin::{Registry, SyncerPlugin, check_params};
-use wl_core::storage::{StorageBackend, TrashId, TrashItem};
+use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
+use wl_core::storage::{Limits, StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
 use crate::exclude::{check_not_base, without_base};
@@ -39,9 +39,10 @@ pub async fn prepare(
     }
     let registry = registry().map_err(usage)?;
     check_writable(spec)?;
-    let source = connect(&registry, &spec.storages.source).await?;
+    let contexts = connect_contexts(spec);
+    let source = connect(&registry, &spec.storages.source, &contexts.source).await?;
     let created = make_target(&spec.storages.target)?;
-    let target = connect(&registry, &spec.storages.target).await?;
+    let target = connect(&registry, &spec.storages.target, &contexts.target).await?;
     let syncer = choose_syncer(&registry, spec)?;
     check_not_base(&spec.base_dir, &spec.storages)?;
     let state_dir = folder::state_dir(&spec.base_dir)?;
@@ -187,7 +188,8 @@ pub async fn resolve(
 /// What is in a storage's trash, oldest first.
 pub async fn trash_list(spec: &StorageSpec) -> Result<Vec<TrashItem>, SyncError> {
     let registry = registry().map_err(usage)?;
-    Ok(connect(&registry, spec).await?.trash_list().await?)
+    let storage = connect(&registry, spec, &ConnectContext::default()).await?;
+    Ok(storage.trash_list().await?)
 }
 
 /// Puts a version from a storage's trash back at `to`, or where it was. Returns where it is now.
@@ -200,7 +202,11 @@ pub async fn trash_restore(
         return Err(usage("the storage is read-only; nothing can be restored"));
     }
     let registry = registry().map_err(usage)?;
-    let storage = connect(&registry, spec).await?;
+    let context = ConnectContext {
+        writes: true,
+        ..ConnectContext::default()
+    };
+    let storage = connect(&registry, spec, &context).await?;
     let to = match to {
         Some(to) => to.clone(),
         None => {
@@ -219,14 +225,25 @@ pub async fn trash_restore(
     Ok(to)
 }
 
+/// What the sides are connected for. A dry run writes nothing, not even to find out what a server does.
+fn connect_contexts(spec: &JobSpec) -> Sides<ConnectContext> {
+    let two_way = spec.options.direction == Direction::TwoWay;
+    Sides::from_fn(|side| ConnectContext {
+        writes: !spec.options.dry_run && (two_way || side == Side::Target),
+        state_dir: Some(folder::state_path(&spec.base_dir)),
+        limits: Limits::default(),
+    })
+}
+
 async fn connect(
     registry: &Registry,
     spec: &StorageSpec,
+    context: &ConnectContext,
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
     let factory = registry.backend(&spec.type_name).map_err(usage)?;
     let params = spec.params_for(factory.schema());
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
-    Ok(factory.connect(&params).await?)
+    Ok(factory.connect(&params, context).await?)
 }
 
 fn make_target(spec: &StorageSpec) -> Result<Option<CreatedFolder>, SyncError> {

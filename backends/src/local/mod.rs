@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath};
-use wl_core::plugin::{BackendFactory, BackendPlugin};
+use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{
     Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
     SessionOptions, SmallRead, StorageBackend, StorageError, TrashId, TrashItem, TrashState,
@@ -71,7 +71,7 @@ impl BackendFactory for LocalFactory {
         include_str!("schema.json")
     }
 
-    async fn connect(&self, params: &Value) -> Result<Arc<dyn StorageBackend>> {
+    async fn connect(&self, params: &Value, _: &ConnectContext) -> Result<Arc<dyn StorageBackend>> {
         let params = Params::deserialize(params).map_err(|error| {
             let reason = format!("{error}; see `wl storage create local --help`");
             StorageError::new(ErrorKind::Config, "connect", reason)

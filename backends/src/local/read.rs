@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{ContentHash, Kind, SyncPath};
 use wl_core::storage::{
-    ContentReader, ErrorKind, Hashed, ReadRequest, Result, SmallRead, StorageError,
+    ContentReader, ErrorKind, Hashed, Noted, ReadRequest, Result, SmallRead, StorageError,
 };
 
 use super::dir::{Folders, is_missing};
@@ -40,6 +40,7 @@ fn read_one(root: &Root, folders: &mut Folders<'_>, request: &ReadRequest) -> Re
     check(root, request, &stat)?;
     let hash = ContentHash::of(&content);
     Ok(SmallRead {
+        noted: Noted::default(),
         content: content.into(),
         hash,
     })

@@ -10,7 +10,7 @@ use rustix::fs;
 use rustix::io::Errno;
 use wl_core::model::{Mode, SyncPath};
 use wl_core::storage::{
-    ContentWriter, Displaced, Durability, ErrorKind, Expected, Published, RemoveRequest,
+    ContentWriter, Displaced, Durability, ErrorKind, Expect, Expected, Published, RemoveRequest,
     RenameRequest, ReplaceRequest, Result, SessionOptions, StageRequest, Staged, StorageError,
     StrandedVersion, WriteSession,
 };
@@ -298,6 +298,7 @@ impl WriteSession for LocalSession {
         &self,
         request: StageRequest,
         _size: u64,
+        _: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         let session = Arc::clone(&self.0);
         blocking("stage", move || stage::large(&session, request)).await?

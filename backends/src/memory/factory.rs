@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
-use wl_core::plugin::{BackendFactory, BackendPlugin};
+use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{ErrorKind, Result, StorageBackend, StorageError};
 
 use super::{MemoryBackend, MemorySettings};
@@ -49,7 +49,7 @@ impl BackendFactory for Factory {
         SCHEMA
     }
 
-    async fn connect(&self, params: &Value) -> Result<Arc<dyn StorageBackend>> {
+    async fn connect(&self, params: &Value, _: &ConnectContext) -> Result<Arc<dyn StorageBackend>> {
         let params = Params::deserialize(params).map_err(|_| {
             StorageError::new(
                 ErrorKind::Config,

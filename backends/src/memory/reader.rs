@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use wl_core::model::{ContentHash, Kind, SyncPath, Token};
-use wl_core::storage::{ContentReader, ErrorKind, ReadRequest, Result, SmallRead, StorageError};
+use wl_core::storage::{
+    ContentReader, ErrorKind, Noted, ReadRequest, Result, SmallRead, StorageError,
+};
 
 use super::listing::denied;
 use super::state::{Body, State};
@@ -51,7 +53,11 @@ pub(super) fn read_version(state: &State, request: &ReadRequest) -> Result<Small
         Ok((content, hash, token))
             if token == request.meta.token && request.meta.kind == Kind::File =>
         {
-            Ok(SmallRead { content, hash })
+            Ok(SmallRead {
+                content,
+                hash,
+                noted: Noted::default(),
+            })
         }
         Ok(_) => Err(busy()),
         Err(error) if error.kind() == ErrorKind::Changed => Err(error.with_kind(ErrorKind::Busy)),

@@ -300,6 +300,7 @@ impl WriteSession for MemorySession {
         &self,
         request: StageRequest,
         _size: u64,
+        _: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         self.shared.at("stage", &request.path, |_| Ok(()))?;
         Ok(Box::new(MemoryWriter {

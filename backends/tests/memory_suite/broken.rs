@@ -449,8 +449,9 @@ impl WriteSession for BrokenSession {
         &self,
         request: StageRequest,
         size: u64,
+        expect: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
-        self.inner.stage_large(request, size).await
+        self.inner.stage_large(request, size, expect).await
     }
     async fn flush(&self) -> Result<()> {
         self.inner.flush().await

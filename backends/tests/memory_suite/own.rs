@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::SyncPath;
-use wl_core::plugin::{BackendPlugin, check_params};
+use wl_core::plugin::{BackendPlugin, ConnectContext, check_params};
 use wl_core::storage::{
     Durability, ErrorKind, Expected, ListRequest, RemoveRequest, Row, SessionOptions,
     StorageBackend, TrashKeep, TrashState,
@@ -61,12 +61,18 @@ async fn it_is_registered_and_connects() {
         .unwrap();
     let params = json!({"name": "own-plugin", "links": false});
     check_params("memory", factory.schema(), &params).unwrap();
-    let backend = factory.connect(&params).await.unwrap();
+    let backend = factory
+        .connect(&params, &ConnectContext::default())
+        .await
+        .unwrap();
     assert!(!backend.capabilities().links && backend.capabilities().modes);
     assert_eq!(backend.location(), "memory:own-plugin");
     let faults = check_params("memory", factory.schema(), &json!({"nam": "x"})).unwrap_err();
     assert_eq!(faults.faults.len(), 2, "{faults}");
-    let wrong = factory.connect(&json!({})).await.unwrap_err();
+    let wrong = factory
+        .connect(&json!({}), &ConnectContext::default())
+        .await
+        .unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::Config);
 }
 

@@ -24,7 +24,11 @@ impl BackendFactory for Named {
         "{}"
     }
 
-    async fn connect(&self, _: &Value) -> storage::Result<Arc<dyn StorageBackend>> {
+    async fn connect(
+        &self,
+        _: &Value,
+        _: &ConnectContext,
+    ) -> storage::Result<Arc<dyn StorageBackend>> {
         let reason = "only a name";
         Err(StorageError::new(ErrorKind::Unsupported, "connect", reason))
     }

@@ -11,7 +11,7 @@ use super::{
     Capabilities, ListRequest, Listing, Result, SessionOptions, StorageWatcher, TrashId, TrashItem,
     WriteSession,
 };
-use crate::model::{ContentHash, Meta, SyncPath, Token};
+use crate::model::{ContentHash, Meta, Mode, SyncPath, Timestamp, Token};
 
 /// Files up to this many bytes travel whole, many at a time; larger ones are streamed.
 pub const SMALL_FILE: u64 = 256 * 1024;
@@ -26,6 +26,16 @@ pub struct ReadRequest {
     pub meta: Meta,
 }
 
+/// What whoever wrote a file noted beside its content, where the storage keeps such notes but does not tell them in listings
+/// (user metadata of an object). It is told with the content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// The modification time of the file that was written.
+    pub mtime: Option<Timestamp>,
+    /// Its permission bits.
+    pub mode: Option<Mode>,
+}
+
 /// A small file's content.
 #[derive(Clone, Debug)]
 pub struct SmallRead {
@@ -33,6 +43,8 @@ pub struct SmallRead {
     pub content: Bytes,
     /// Its hash.
     pub hash: ContentHash,
+    /// What was noted beside it.
+    pub noted: Noted,
 }
 
 /// A file's hash, as the storage found it.
@@ -50,6 +62,11 @@ pub trait ContentReader: Send {
     /// The next piece, 1 byte to 1 MiB; `None` at the end, after it was checked that the file is still the version that was
     /// asked for ([`super::ErrorKind::Busy`] if not).
     async fn next(&mut self) -> Result<Option<Bytes>>;
+
+    /// What was noted beside the content.
+    fn noted(&self) -> Noted {
+        Noted::default()
+    }
 }
 
 /// A storage: a tree of files, folders and links under a root.

@@ -47,7 +47,8 @@ pub struct Capabilities {
     pub trash: bool,
     /// `a` and `A` are the same name.
     pub folds_case: bool,
-    /// Keeps staged content apart until it is published, so that a batch can be made durable first.
+    /// Keeps staged content apart until it is published, so that a batch can be made durable first. Where it does not, small
+    /// staged content waits in memory, and batches are kept small.
     pub stages: bool,
     /// May be written to at all.
     pub writable: bool,

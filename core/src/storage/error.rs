@@ -32,7 +32,9 @@ pub enum ErrorKind {
     Unsupported,
     /// The storage as a whole is not there: gone, unmounted, unreachable.
     Unavailable,
-    /// The configuration is wrong.
+    /// The storage has trouble that should pass by itself: overload, a broken connection. It was tried again for a while already.
+    Temporary,
+    /// The configuration is wrong: an address, a credential.
     Config,
     /// The run was told to stop.
     Cancelled,

@@ -7,16 +7,20 @@ mod backend;
 mod capability;
 mod condition;
 mod error;
+mod limits;
 mod listing;
 mod session;
 mod spill;
 mod trash;
 mod watch;
 
-pub use backend::{ContentReader, Hashed, ReadRequest, SMALL_FILE, SmallRead, StorageBackend};
+pub use backend::{
+    ContentReader, Hashed, Noted, ReadRequest, SMALL_FILE, SmallRead, StorageBackend,
+};
 pub use capability::{Capabilities, CasGrade, ListOrder};
 pub use condition::{Expect, Expected};
 pub use error::{ErrorKind, IoResultExt, Result, StorageError};
+pub use limits::Limits;
 pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
 pub use session::{
     ContentWriter, Displaced, Durability, Payload, Published, RemoveRequest, RenameRequest,

@@ -168,9 +168,14 @@ pub trait WriteSession: Send + Sync + fmt::Debug {
     /// Stages small files and links.
     async fn stage(&self, requests: Vec<StageRequest>) -> Vec<Result<Staged>>;
 
-    /// Stages a large file piece by piece. The request's payload and hash are not looked at.
-    async fn stage_large(&self, request: StageRequest, size: u64)
-    -> Result<Box<dyn ContentWriter>>;
+    /// Stages a large file of `size` bytes piece by piece. The request's payload and hash are not looked at. `expect` is what
+    /// [`replace`](Self::replace) will be told: some storages want the condition when an upload begins.
+    async fn stage_large(
+        &self,
+        request: StageRequest,
+        size: u64,
+        expect: &Expect,
+    ) -> Result<Box<dyn ContentWriter>>;
 
     /// Makes durable what was staged and published so far, as the session's durability asks.
     async fn flush(&self) -> Result<()>;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::model::{ContentHash, Kind, Mode, SyncPath, Token};
 use crate::storage::{
-    ContentWriter, Displaced, Expected, Payload, Published, RemoveRequest, RenameRequest,
+    ContentWriter, Displaced, Expect, Expected, Payload, Published, RemoveRequest, RenameRequest,
     ReplaceRequest, Result, StageRequest, Staged, StrandedVersion, WriteSession,
 };
 
@@ -62,7 +62,12 @@ impl WriteSession for Rehearsal {
             .collect()
     }
 
-    async fn stage_large(&self, _: StageRequest, _: u64) -> Result<Box<dyn ContentWriter>> {
+    async fn stage_large(
+        &self,
+        _: StageRequest,
+        _: u64,
+        _: &Expect,
+    ) -> Result<Box<dyn ContentWriter>> {
         Ok(Box::new(Discard(0)))
     }
 

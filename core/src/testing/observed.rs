@@ -329,6 +329,10 @@ impl ContentReader for ObservedReader {
         let operation = Operation::ReadNext;
         self.eye.one(operation, Some(&self.path), work).await
     }
+
+    fn noted(&self) -> Noted {
+        self.inner.noted()
+    }
 }
 
 struct ObservedWriter {
@@ -382,9 +386,10 @@ impl WriteSession for ObservedSession {
         &self,
         request: StageRequest,
         size: u64,
+        expect: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         let path = request.path.clone();
-        let work = self.inner.stage_large(request, size);
+        let work = self.inner.stage_large(request, size, expect);
         let operation = Operation::StageLarge;
         let inner = self.eye.one(operation, Some(&path), work).await?;
         Ok(Box::new(ObservedWriter {

@@ -56,7 +56,7 @@ async fn a_full_disk_is_told_and_leaves_nothing() {
     assert_eq!(full.kind(), ErrorKind::Full);
     assert!(full.reason().ends_with("free some space"), "{full}");
     let mut writer = session
-        .stage_large(content("l", b""), 1 << 20)
+        .stage_large(content("l", b""), 1 << 20, &Expect::Absent)
         .await
         .unwrap();
     let failed = writer.write(Bytes::from(vec![1; 1 << 20])).await;
@@ -102,7 +102,7 @@ async fn a_large_sparse_file_stays_sparse() {
     };
     let mut reader = lab.backend.read(request).await.unwrap();
     let mut writer = session
-        .stage_large(content("copy", b""), size)
+        .stage_large(content("copy", b""), size, &Expect::Absent)
         .await
         .unwrap();
     let mut hasher = Hasher::new();
@@ -133,7 +133,10 @@ async fn a_large_sparse_file_stays_sparse() {
 async fn a_dropped_writer_leaves_nothing() {
     let lab = Lab::new();
     let session = lab.begin().await;
-    let mut writer = session.stage_large(content("l", b""), 3).await.unwrap();
+    let mut writer = session
+        .stage_large(content("l", b""), 3, &Expect::Absent)
+        .await
+        .unwrap();
     writer.write(Bytes::from_static(b"abc")).await.unwrap();
     drop(writer);
     let left = std::fs::read_dir(lab.at(".wl/stage"))

@@ -6,7 +6,7 @@ use super::node::Node;
 use crate::model::Side;
 use crate::model::{Meta, Sides, SyncPath};
 use crate::reconcile::{Policy, Verdict};
-use crate::storage::{Staged, StorageError};
+use crate::storage::{Noted, Staged, StorageError};
 
 /// What is known about where a path lies, taken along when it leaves the merge.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,8 @@ pub(super) struct Item {
     pub(super) place: Place,
     /// Small contents that were read.
     pub(super) contents: Sides<Option<Bytes>>,
+    /// What was noted beside contents that were read.
+    pub(super) noted: Sides<Noted>,
     pub(super) progressed: Progressed,
     /// It was looked up already: it is copied, whatever it may be.
     pub(super) not_moved: bool,
@@ -53,6 +55,7 @@ impl Item {
             verdict,
             place,
             contents: Sides::default(),
+            noted: Sides::default(),
             progressed: Progressed::Decided,
             not_moved: false,
         }

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::item::Item;
 use super::publish::{Aftermath, Batch, broken, commit, flush, publish};
 use super::work::work_on;
+use crate::model::Side;
 use crate::storage::SMALL_FILE;
 use crate::sync::SyncError;
 
@@ -28,11 +29,17 @@ pub(super) struct Pipeline {
     pub(super) batch: Batch,
     publishing: Option<JoinHandle<Result<Aftermath, SyncError>>>,
     after: Aftermath,
+    /// Whether a side that is written to keeps staged content in memory.
+    in_memory: bool,
 }
 
 impl Pipeline {
     pub(super) fn new(context: Arc<Context>) -> Self {
+        let keeps_in_memory = |side: &Side| {
+            context.sessions[*side].is_some() && !context.job.storages[*side].capabilities().stages
+        };
         Self {
+            in_memory: Side::BOTH.iter().any(keeps_in_memory),
             context,
             chunk: Vec::new(),
             chunk_bytes: 0,
@@ -94,7 +101,7 @@ impl Pipeline {
 
     /// Publishes the batch in the background, if it is full.
     pub(super) async fn publish_if_full(&mut self) -> Result<(), SyncError> {
-        if self.batch.is_full() {
+        if self.batch.is_full(self.in_memory) {
             self.publish().await
         } else {
             Ok(())

@@ -15,6 +15,8 @@ use crate::sync::SyncError;
 /// Published together: so much is at stake when the power goes, and so many folders are synced at once.
 const BATCH_ITEMS: usize = 2048;
 const BATCH_BYTES: u64 = 256 << 20;
+/// Where staged content waits in memory.
+const BATCH_BYTES_IN_MEMORY: u64 = 12 << 20;
 
 /// A folder to make on `to`.
 #[derive(Debug)]
@@ -55,9 +57,15 @@ impl Batch {
         self.files.push((item, to, staged));
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    /// `in_memory`: whether a side that is written to keeps staged content in memory.
+    pub(super) fn is_full(&self, in_memory: bool) -> bool {
+        let most = if in_memory {
+            BATCH_BYTES_IN_MEMORY
+        } else {
+            BATCH_BYTES
+        };
         self.files.len() + self.folders.len() + self.modes.len() >= BATCH_ITEMS
-            || self.bytes >= BATCH_BYTES
+            || self.bytes >= most
             || self.rows.len() >= 4 * BATCH_ITEMS
     }
 

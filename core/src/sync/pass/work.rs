@@ -123,6 +123,7 @@ async fn read_all(context: &Context, items: &mut [Item], wanted: Vec<(usize, Sid
             let result = result.map(|read| {
                 context.tally().bytes.read += read.content.len() as u64;
                 items[index].contents[side] = Some(read.content);
+                items[index].noted[side] = read.noted;
                 read.hash
             });
             learn(&mut items[index], side, result);
@@ -175,6 +176,10 @@ fn stage_request(item: &Item, to: Side, payload: Payload) -> Option<StageRequest
     let Verdict::Update { modes, .. } = item.verdict else {
         return None;
     };
+    let noted = item.noted[to.other()];
+    let there = item.node.found[to].meta();
+    // A storage that keeps no permission bits may still have a note of them: it serves a file that is new here.
+    let of_new = noted.mode.filter(|_| there.is_none());
     Some(StageRequest {
         path: item.node.path.clone(),
         payload,
@@ -182,8 +187,10 @@ fn stage_request(item: &Item, to: Side, payload: Payload) -> Option<StageRequest
             .node
             .hash(to.other())
             .unwrap_or(crate::model::ContentHash::from_bytes([0; 32])),
-        mtime: from.mtime,
-        mode: modes.set[to].or_else(|| item.node.found[to].meta().and_then(|meta| meta.mode)),
+        mtime: noted.mtime.or(from.mtime),
+        mode: modes.set[to]
+            .or_else(|| there.and_then(|meta| meta.mode))
+            .or(of_new),
     })
 }
 
@@ -265,25 +272,27 @@ async fn stream(context: &Context, item: &mut Item) {
 
 async fn stream_content(
     context: &Context,
-    item: &Item,
+    item: &mut Item,
     from: Side,
     to: Side,
 ) -> Result<(crate::model::ContentHash, Staged), (Side, StorageError)> {
-    let Some(meta) = item.node.found[from].meta() else {
+    let Some(meta) = item.node.found[from].meta().cloned() else {
         return Err((
             from,
             StorageError::new(ErrorKind::NotFound, "read", "nothing is there"),
         ));
     };
     let at = |side| move |error| (side, error);
+    let size = meta.size;
     let request = ReadRequest {
         path: item.node.path.clone(),
-        meta: meta.clone(),
+        meta,
     };
     let mut reader = context.job.storages[from]
         .read(request)
         .await
         .map_err(at(from))?;
+    item.noted[from] = reader.noted();
     let Some(stage) = stage_request(item, to, Payload::Bytes(bytes::Bytes::new())) else {
         return Err((
             to,
@@ -292,7 +301,7 @@ async fn stream_content(
     };
     let session = context.session(to).map_err(at(to))?;
     let mut writer = session
-        .stage_large(stage, meta.size)
+        .stage_large(stage, size, &item.node.expect(to))
         .await
         .map_err(at(to))?;
     let mut hasher = Hasher::new();

@@ -36,7 +36,10 @@ pub async fn the_reserved_name_is_refused(harness: &dyn Harness) {
         let pen = kit.pen().await;
         refused(pen.stage(file(text, b"x")).await, REFUSED);
         refused(
-            pen.0.stage_large(file(text, b""), 1).await.map(|_| ()),
+            pen.0
+                .stage_large(file(text, b""), 1, &Expect::Absent)
+                .await
+                .map(|_| ()),
             REFUSED,
         );
         let staged = pen.stage(file("b", b"x")).await.unwrap();

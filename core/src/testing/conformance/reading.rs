@@ -253,7 +253,11 @@ pub async fn an_empty_file_is_a_file(harness: &dyn Harness) {
     };
     let pen = kit.pen().await;
     pen.create("empty", "").await;
-    let writer = pen.0.stage_large(file("streamed", b""), 0).await.unwrap();
+    let writer = pen
+        .0
+        .stage_large(file("streamed", b""), 0, &Expect::Absent)
+        .await
+        .unwrap();
     let staged = writer.finish(ContentHash::of(b"")).await.unwrap();
     pen.publish("streamed", staged, Expect::Absent)
         .await
@@ -282,7 +286,11 @@ pub async fn large_content_streams(harness: &dyn Harness) {
     let mut hasher = Hasher::new();
     let pen = kit.pen().await;
     let size = content.len() as u64;
-    let mut writer = pen.0.stage_large(file("big", b""), size).await.unwrap();
+    let mut writer = pen
+        .0
+        .stage_large(file("big", b""), size, &Expect::Absent)
+        .await
+        .unwrap();
     for piece in content.chunks(700_001) {
         hasher.update(piece);
         writer

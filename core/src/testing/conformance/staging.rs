@@ -40,7 +40,11 @@ pub async fn a_dropped_session_leaves_nothing(harness: &dyn Harness) {
     let pen = kit.pen().await;
     pen.create("kept", "1").await;
     let staged = pen.stage(file("lost", b"2")).await.unwrap();
-    let mut writer = pen.0.stage_large(file("half", b""), 10).await.unwrap();
+    let mut writer = pen
+        .0
+        .stage_large(file("half", b""), 10, &Expect::Absent)
+        .await
+        .unwrap();
     writer
         .write(bytes::Bytes::from_static(b"12345"))
         .await

@@ -1,0 +1,90 @@
+//! Remote storages: what they have in common, on top of a [`store::Store`] for each protocol.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `store` | what a protocol must be able to do |
+//! | `wire` | limits, retries, errors that say where |
+//! | `token` | tokens from tags, times and sizes, and back |
+//! | `listing` | flat keys or folders to rows in order |
+//! | `read` | whole small files, large ones in parallel ranges |
+//! | `backend` | the contract of `wl-core`, on all of these |
+//! | `session` | staging, commits under conditions, the trash, leftovers |
+//! | `probe` | what a server really does with conditions |
+
+use std::sync::Arc;
+
+use wl_core::plugin::ConnectContext;
+use wl_core::storage::{Capabilities, CasGrade, ListOrder, Result};
+
+use self::store::{Conditions, Facts, Store};
+use self::wire::Wire;
+
+pub(crate) mod store;
+
+mod backend;
+mod probe;
+mod session;
+mod token;
+mod trash;
+mod wire;
+
+/// A remote storage that implements the contract of `wl-core`.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteBackend(pub(self) Arc<Remote>);
+
+/// What all parts of a remote storage share.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    type_name: &'static str,
+    location: Box<str>,
+    identity: Box<str>,
+    wire: Wire,
+    /// The conditions that work: offered, and proven where a server may ignore them.
+    conditions: Conditions,
+    capabilities: Capabilities,
+}
+
+impl RemoteBackend {
+    /// Connects: finds out what the server does with conditions if that is not known and the run will write.
+    pub(crate) async fn connect(
+        type_name: &'static str,
+        store: Arc<dyn Store>,
+        context: &ConnectContext,
+    ) -> Result<Self> {
+        let (location, identity) = (store.location().into(), store.identity().into());
+        let wire = Wire::new(store, context.limits);
+        let conditions = probe::conditions(&wire, context).await?;
+        Ok(Self(Arc::new(Remote {
+            type_name,
+            location,
+            identity,
+            capabilities: capabilities(wire.facts(), conditions),
+            wire,
+            conditions,
+        })))
+    }
+}
+
+/// What a storage with these facts and proven conditions can do, rounded down.
+fn capabilities(facts: &Facts, conditions: Conditions) -> Capabilities {
+    let atomic = conditions.create && conditions.replace && conditions.remove;
+    Capabilities {
+        cas: if atomic {
+            CasGrade::Atomic
+        } else {
+            CasGrade::Checked
+        },
+        // Flat keys come sorted; folders are sorted one by one.
+        list_order: ListOrder::Key,
+        empty_folders: !facts.flat,
+        links: facts.links,
+        modes: facts.modes,
+        mtime_resolution: facts.mtime_resolution,
+        // Without a rename of its own it is a copy and a conditional removal: then both must be safe.
+        rename: facts.renames || (facts.copies && atomic),
+        trash: facts.copies || facts.renames,
+        folds_case: facts.folds_case,
+        stages: false,
+        writable: facts.writable,
+    }
+}
