@@ -51,6 +51,7 @@ pub async fn prepare(
     let job = SyncJob {
         storages: Sides::new(source, target),
         options,
+        server_copy: false,
         state_dir,
         progress,
         cancel,

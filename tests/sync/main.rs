@@ -3,6 +3,7 @@
 
 mod cancel;
 mod continuous;
+mod copies;
 mod doubt;
 mod exhaustive;
 mod faults;

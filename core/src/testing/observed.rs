@@ -253,6 +253,14 @@ impl StorageBackend for Observed {
             .await
     }
 
+    fn copy_source(&self) -> Option<CopySource> {
+        self.inner.copy_source()
+    }
+
+    fn copies_from(&self, source: &CopySource) -> bool {
+        self.inner.copies_from(source)
+    }
+
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
         let number = self.sessions.fetch_add(1, SeqCst) + 1;
         let work = self.inner.begin(options.clone());
@@ -397,6 +405,29 @@ impl WriteSession for ObservedSession {
             eye: self.eye.clone(),
             path,
         }))
+    }
+
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        let results = self
+            .eye
+            .many(
+                Operation::Stage,
+                vec![(request, from)],
+                |(request, _)| (&request.path, None),
+                |staged: &Staged| Some(staged.number),
+                async |requests| {
+                    let mut results = Vec::new();
+                    for (request, from) in requests {
+                        results.push(self.inner.stage_copy(request, from).await);
+                    }
+                    results
+                },
+            )
+            .await;
+        results.into_iter().next().unwrap_or_else(|| {
+            let error = "an observed call had no result";
+            Err(StorageError::new(ErrorKind::Other, "copy", error))
+        })
     }
 
     async fn flush(&self) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod context;
+mod copy;
 mod finish;
 mod frames;
 mod hold;
