@@ -6,6 +6,8 @@ mod client;
 mod copy;
 mod multipart;
 mod note;
+#[cfg(test)]
+mod tests;
 mod xml;
 
 pub(crate) use client::{Client, Endpoint, Keys};
