@@ -1,9 +1,11 @@
 //! The command line as types.
 
 mod global;
+mod options;
 mod pair;
 mod parse;
 mod run;
+pub mod schema;
 mod storage;
 
 use std::ffi::OsString;
@@ -64,8 +66,26 @@ pub fn command() -> clap::Command {
 
 /// Reads the command line.
 pub fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(words)?;
+    let matches = command().try_get_matches_from(help_as_option(words))?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
+/// `wl help container sync` as `wl container sync --help`; any other words as they are.
+fn help_as_option(words: &[OsString]) -> Vec<OsString> {
+    let whole = command();
+    let mut command = &whole;
+    for (at, word) in words.iter().enumerate().skip(1) {
+        if word == "help" && command.has_subcommands() {
+            let others = words.iter().enumerate().filter(|(other, _)| *other != at);
+            let others = others.map(|(_, word)| word.clone());
+            return others.chain(["--help".into()]).collect();
+        }
+        match word.to_str().and_then(|word| command.find_subcommand(word)) {
+            Some(found) => command = found,
+            None => break,
+        }
+    }
+    words.to_vec()
 }
 
 #[cfg(test)]
@@ -73,5 +93,24 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         super::command().debug_assert();
+    }
+
+    #[test]
+    fn help_is_an_option_wherever_a_subcommand_may_stand() {
+        for (line, expected) in [
+            ("wl help", "wl --help"),
+            ("wl help container sync", "wl container sync --help"),
+            ("wl container help sync", "wl container sync --help"),
+            ("wl storage create help", "wl storage create --help"),
+            ("wl sync help x", "wl sync help x"),
+            ("wl container create help", "wl container create help"),
+            ("wl", "wl"),
+            ("wl -q help", "wl -q help"),
+        ] {
+            let words: Vec<_> = line.split(' ').map(Into::into).collect();
+            let words = super::help_as_option(&words);
+            let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();
+            assert_eq!(words.join(" "), expected);
+        }
     }
 }

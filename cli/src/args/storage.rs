@@ -5,6 +5,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value};
 use wl_daemon::plugin::BackendFactory;
 
+use super::options::{Word, word};
+use super::schema::value;
+
 /// One storage: a path or a URL, or one of a container's.
 #[derive(Clone, Debug, Args)]
 pub struct StorageChoice {
@@ -14,6 +17,14 @@ pub struct StorageChoice {
     /// Backend id or type of the container's storage
     #[arg(long, value_name = "X", requires = "container")]
     pub storage: Option<String>,
+    /// Give the storage at the path or URL an option of its type (endpoint_url, credentials_file, ...)
+    #[arg(
+        long = "storage-option",
+        value_name = "NAME=VALUE",
+        value_parser = word,
+        conflicts_with = "container"
+    )]
+    pub options: Vec<Word>,
 }
 
 /// The options that storages of every type have.
@@ -176,35 +187,4 @@ fn read_params(factory: &dyn BackendFactory, matches: &ArgMatches) -> Value {
         params.insert(name.clone(), value);
     }
     Value::Object(params)
-}
-
-/// The text as the schema wants it; a text that does not fit stays one, and the check against the schema names the field.
-fn value(text: &str, rule: &Value) -> Value {
-    let wanted = match rule["type"].as_str() {
-        Some("array") => rule["items"]["type"].as_str(),
-        other => other,
-    };
-    match wanted {
-        Some("integer" | "number" | "boolean" | "object") => {
-            serde_json::from_str(text).unwrap_or_else(|_| text.into())
-        }
-        _ => text.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_text_becomes_what_the_schema_wants() {
-        assert_eq!(value("5", &json!({"type": "integer"})), json!(5));
-        assert_eq!(value("x", &json!({"type": "integer"})), json!("x"));
-        assert_eq!(value("5", &json!({"type": "string"})), json!("5"));
-        assert_eq!(value("5", &json!({})), json!("5"));
-        let list = json!({"type": "array", "items": {"type": "integer"}});
-        assert_eq!(value("5", &list), json!(5));
-    }
 }
