@@ -15,10 +15,11 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use crate::commands::Command;
 
 pub use global::Global;
+pub use options::Word;
 pub use pair::{Pair, Selection};
 pub use parse::{storage, sync_path};
 pub use run::{KeepArg, RunArgs};
-pub use storage::{StorageChoice, TypedStorage};
+pub use storage::{CommonStorageArgs, RcloneArgs, StorageChoice, TypedStorage};
 
 /// Keep storages in sync
 ///
@@ -73,14 +74,20 @@ pub fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
 /// `wl help container sync` as `wl container sync --help`; any other words as they are.
 fn help_as_option(words: &[OsString]) -> Vec<OsString> {
     let whole = command();
-    let mut command = &whole;
+    let (mut command, mut value_follows) = (&whole, false);
     for (at, word) in words.iter().enumerate().skip(1) {
+        let is_value = std::mem::replace(&mut value_follows, false);
+        let text = word.to_str().unwrap_or_default();
+        if is_value || text.starts_with('-') {
+            value_follows = !is_value && matches!(text, "-b" | "--base-dir" | "--output");
+            continue;
+        }
         if word == "help" && command.has_subcommands() {
             let others = words.iter().enumerate().filter(|(other, _)| *other != at);
             let others = others.map(|(_, word)| word.clone());
             return others.chain(["--help".into()]).collect();
         }
-        match word.to_str().and_then(|word| command.find_subcommand(word)) {
+        match command.find_subcommand(text) {
             Some(found) => command = found,
             None => break,
         }
@@ -105,7 +112,10 @@ mod tests {
             ("wl sync help x", "wl sync help x"),
             ("wl container create help", "wl container create help"),
             ("wl", "wl"),
-            ("wl -q help", "wl -q help"),
+            ("wl -q help", "wl -q --help"),
+            ("wl -b help trash list", "wl -b help trash list"),
+            ("wl -b x help trash", "wl -b x trash --help"),
+            ("wl sync -q help x", "wl sync -q help x"),
         ] {
             let words: Vec<_> = line.split(' ').map(Into::into).collect();
             let words = super::help_as_option(&words);

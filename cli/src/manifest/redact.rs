@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use serde_json::{Map, Value};
+use wl_daemon::CREDENTIALS_FILE;
 
 use super::Storage;
 
@@ -31,7 +32,9 @@ pub fn redact(storage: &Storage) -> Map<String, Value> {
         .unwrap_or_default();
     let shown = |(name, value): (&String, &Value)| {
         let rule = &schema["properties"][name];
-        let value = if rule.is_null() || rule["writeOnly"] == true || is_secret(name) {
+        // wl names such a file itself, whatever the type.
+        let unknown = rule.is_null() && name != CREDENTIALS_FILE;
+        let value = if unknown || rule["writeOnly"] == true || is_secret(name) {
             HIDDEN.into()
         } else {
             without_login(value)
