@@ -8,11 +8,19 @@ use crate::StorageSpec;
 
 /// A URL that names no storage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the {scheme}:// URL {why}; {fix}")]
+#[error("{}", self.told("the option"))]
 pub struct UrlError {
     scheme: String,
     why: String,
     fix: String,
+}
+
+impl UrlError {
+    /// The error for a front end where `option` is what gives a storage an option of its type.
+    pub fn told(&self, option: &str) -> String {
+        let Self { scheme, why, fix } = self;
+        format!("the {scheme}:// URL {why}; {fix}").replace("{option}", option)
+    }
 }
 
 /// Storages that have URLs: the scheme, the type, how the URL is written, and what makes parameters of it.
@@ -109,7 +117,7 @@ fn read(scheme: &str, rest: &str) -> Result<StorageSpec, UrlError> {
             other.map_or_else(unknown, |other| other.1.to_owned()),
         ));
     };
-    let params = check(rest).and_then(|()| (form.params)(form, rest));
+    let params = check(form, rest).and_then(|()| (form.params)(form, rest));
     match params {
         Ok(params) => Ok(StorageSpec::new(form.type_name, params)),
         Err(Fault { why, fix }) => {
@@ -132,23 +140,21 @@ fn fault(why: &'static str) -> Fault {
 }
 
 /// What holds for every URL.
-fn check(rest: &str) -> Result<(), Fault> {
+fn check(form: &Form, rest: &str) -> Result<(), Fault> {
     if rest.chars().any(char::is_control) {
         return Err(fault("has a control character in it"));
     }
     if login(authority(rest).0).is_some_and(|login| login.contains(':')) {
         return Err(Fault {
             why: "holds a password, which everybody on this machine could read",
-            fix: Some(
-                "leave it out, and give it in a file with --source-option or --target-option credentials_file=FILE (chmod 600), or in the environment",
-            ),
+            fix: Some(form.login()),
         });
     }
     if rest.contains(['?', '#']) {
         return Err(Fault {
             why: "has a `?` or a `#` in it",
             fix: Some(
-                "give options with --source-option or --target-option NAME=VALUE, and write %3F and %23 in paths; a prefix with such a character goes to `wl storage create`",
+                "give options with {option} NAME=VALUE, and write %3F and %23 in paths; a prefix with such a character goes to `wl storage create`",
             ),
         });
     }
@@ -169,20 +175,18 @@ fn login(authority: &str) -> Option<&str> {
 }
 
 /// A bucket, and the prefix below it.
-fn bucket(rest: &str) -> Result<(&str, &str), Fault> {
+fn bucket<'a>(form: &Form, rest: &'a str) -> Result<(&'a str, &'a str), Fault> {
     let (bucket, prefix) = authority(rest);
     if bucket.is_empty() {
         return Err(fault("names no bucket or container"));
     }
     if bucket.contains('@') {
-        return Err(no_login());
+        return Err(no_login(form));
     }
     if bucket.contains(':') {
         return Err(Fault {
             why: "names a server where the bucket or container stands",
-            fix: Some(
-                "give the server with --source-option or --target-option endpoint_url=https://host:port",
-            ),
+            fix: Some("give the server with {option} endpoint_url=https://host:port"),
         });
     }
     if bucket.contains(char::is_whitespace) {
@@ -191,17 +195,30 @@ fn bucket(rest: &str) -> Result<(&str, &str), Fault> {
     Ok((bucket, prefix.trim_matches('/')))
 }
 
-fn no_login() -> Fault {
+fn no_login(form: &Form) -> Fault {
     Fault {
         why: "holds a login",
-        fix: Some(
-            "leave it out, and give it in a file with --source-option or --target-option credentials_file=FILE (chmod 600), or in the environment",
-        ),
+        fix: Some(form.login()),
     }
 }
 
-fn s3(_: &Form, rest: &str) -> Result<Value, Fault> {
-    let (bucket, prefix) = bucket(rest)?;
+impl Form {
+    /// Where a login of this type belongs.
+    fn login(&self) -> &'static str {
+        match self.type_name {
+            "sftp" => {
+                "leave it out: ssh logs in with a key, of ssh-agent, or named with {option} identity_file=FILE"
+            }
+            "http" => "leave it out: wl reads without a login; a server of WebDAV takes one",
+            _ => {
+                "leave it out, and give it in a file with {option} credentials_file=FILE (chmod 600), or in the environment"
+            }
+        }
+    }
+}
+
+fn s3(form: &Form, rest: &str) -> Result<Value, Fault> {
+    let (bucket, prefix) = bucket(form, rest)?;
     let url = match prefix {
         "" => format!("s3://{bucket}"),
         prefix => format!("s3://{bucket}/{prefix}"),
@@ -209,13 +226,13 @@ fn s3(_: &Form, rest: &str) -> Result<Value, Fault> {
     Ok(json!({ "s3_url": url }))
 }
 
-fn gcs(_: &Form, rest: &str) -> Result<Value, Fault> {
-    let (bucket, prefix) = bucket(rest)?;
+fn gcs(form: &Form, rest: &str) -> Result<Value, Fault> {
+    let (bucket, prefix) = bucket(form, rest)?;
     Ok(with_prefix(json!({ "bucket": bucket }), prefix))
 }
 
-fn azblob(_: &Form, rest: &str) -> Result<Value, Fault> {
-    let (container, prefix) = bucket(rest)?;
+fn azblob(form: &Form, rest: &str) -> Result<Value, Fault> {
+    let (container, prefix) = bucket(form, rest)?;
     Ok(with_prefix(json!({ "blob_container": container }), prefix))
 }
 
@@ -247,7 +264,7 @@ fn with_user(form: &Form, rest: &str) -> Result<Value, Fault> {
 fn without_user(form: &Form, rest: &str) -> Result<Value, Fault> {
     server(rest)?;
     match login(authority(rest).0) {
-        Some(_) => Err(no_login()),
+        Some(_) => Err(no_login(form)),
         None => Ok(url(form.scheme, rest)),
     }
 }
@@ -483,10 +500,8 @@ mod tests {
             "webdavs://u:hush@h/p",
         ] {
             let error = refused(text);
-            assert!(
-                error.contains("password") && error.contains("credentials_file"),
-                "{error}"
-            );
+            assert!(error.contains("password"), "{error}");
+            assert!(error.contains("_file=FILE"), "{error}");
         }
         for text in ["s3://k@b", "webdav://u@h/p", "https://u@h/p", "gs://k@b/p"] {
             assert!(refused(text).contains("holds a login"), "{text}");

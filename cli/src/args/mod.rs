@@ -23,8 +23,8 @@ pub use storage::{CommonStorageArgs, RcloneArgs, StorageChoice, TypedStorage};
 
 /// Keep storages in sync
 ///
-/// A container is a named thing that lives in several storages at once: local folders now, more types to come.
-/// `wl sync` makes two folders equal without any set-up; `wl container` and `wl storage` give them names.
+/// A container is a named thing that lives in several storages at once: local folders, and the types that `wl storage types` lists.
+/// `wl sync` makes two storages equal without any set-up; `wl container` and `wl storage` give them names.
 #[derive(Debug, Parser)]
 #[command(
     name = "wl",
@@ -49,6 +49,7 @@ const AFTER_HELP: &str = "\
 Examples:
   wl sync ~/Documents /media/stick/Documents
   wl sync --dry-run --output json notes backup/notes
+  wl sync ~/Pictures s3://bucket/pictures
   wl container create photos
   wl storage create local --container photos --location ~/Pictures
   wl storage create local --container photos --location /media/disk/Pictures

@@ -60,7 +60,7 @@ pub fn sync_path(text: &str) -> Result<SyncPath, String> {
 /// A storage without set-up: a path or a URL, and the options that `flag` gave.
 pub fn storage(text: &str, flag: &str, options: &[Word]) -> CliResult<StorageSpec> {
     let mut spec = match wl_daemon::storage_of_url(text) {
-        Some(spec) => spec.map_err(|error| CliError::Usage(error.to_string()))?,
+        Some(spec) => spec.map_err(|error| CliError::Usage(error.told(flag)))?,
         None => folder(text)?,
     };
     let factory = types::backend(&spec.type_name)?;

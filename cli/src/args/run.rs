@@ -72,7 +72,7 @@ pub struct RunArgs {
         help_heading = "Run options"
     )]
     require_cas: CasArg,
-    /// Move at most this many bytes a second, of each storage (512K, 10M, 1G: powers of 1024)
+    /// Read and write at most this many bytes a second in each storage (512K, 10M, 1G: powers of 1024)
     #[arg(long, allow_hyphen_values = true, value_parser = parse::bytes_per_second, value_name = "RATE", help_heading = "Run options")]
     bwlimit: Option<NonZeroU64>,
     /// Send each storage at most this many requests a second

@@ -19,11 +19,12 @@ Examples:
   wl sync --mirror website /srv/backup/website
   wl sync --dry-run --output json notes backup/notes
   wl sync --max-delete 100 --trash-keep 2w photos /media/disk/photos
-  wl sync photos s3://bucket/photos --target-option endpoint_url=https://s3.example.org --bwlimit 10M
+  wl sync --bwlimit 10M photos s3://bucket/photos
+  wl sync photos s3://bucket/photos --target-option endpoint_url=https://s3.example.org
   wl sync notes sftp://me@host/~/notes
 
-A storage that is not local needs credentials: see `wl storage create TYPE --help`. They come from the environment, from files of
-the usual profiles, or with --target-option credentials_file=FILE; never from the command line, which others can read.
+Credentials come from the environment, from the usual profile files, or from a file that only you can
+read (--target-option credentials_file=FILE); never from the command line, which others can read.
 
 Exit codes: 0 in sync, 1 failed wholly or for some paths, 2 wrong usage, 3 done with conflicts left")]
 pub struct Sync {

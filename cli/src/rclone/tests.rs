@@ -294,6 +294,10 @@ fn servers_are_taken() {
         json!({"url": "https://example.org/files/a"}),
         Value::Null,
     );
+}
+
+#[test]
+fn servers_with_a_login_that_wl_has_not_are_refused() {
     refused("boxpass:", "`pass`");
     refused("pem:", "`key_pem`");
     refused("option:", "no good host");

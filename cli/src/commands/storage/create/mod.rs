@@ -24,13 +24,16 @@ use crate::output::escape;
 /// Secrets come from the environment, from a file that only you can read (--credentials-file), or as JSON on stdin
 /// (--credentials -), which is kept in such a file. They are never words of the command line, which others can read.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "wl storage create TYPE --container NAME [OPTIONS]\n       wl storage create --from-rclone REMOTE:PATH --container NAME [OPTIONS]",
+    after_help = "\
 Examples:
   wl storage create local --container photos --location ~/Pictures
-  wl storage create s3 --container photos --s3-url s3://bucket/photos --credentials-file ~/.s3-keys.json
-  wl storage create webdav --container photos --url https://cloud.example.org/dav --credentials - < login.json
+  wl storage create s3 --container photos --s3-url s3://bucket/photos --credentials-file keys.json
+  wl storage create webdav --container a --url https://example.org/dav --credentials - < login.json
   wl storage create --from-rclone cloud:photos --container photos
-  wl storage create local --help")]
+  wl storage create local --help"
+)]
 pub struct Create {
     #[command(flatten)]
     storage: TypedStorage,
