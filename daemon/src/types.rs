@@ -5,7 +5,7 @@ use wl_core::plugin::{BackendFactory, Registry, RegistryError};
 use crate::registry;
 
 /// The types beyond those that every build has. The feature of a type has its name.
-const OPTIONAL: [&str; 11] = [
+pub(crate) const OPTIONAL: [&str; 11] = [
     "azblob", "dropbox", "ftp", "gcs", "gdrive", "http", "onedrive", "opendal", "s3", "sftp",
     "webdav",
 ];
@@ -72,6 +72,15 @@ pub(crate) fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_linked_type_is_known_here() {
+        for factory in registry().unwrap().backends() {
+            let name = factory.type_name();
+            let every = name == crate::LOCAL || is_for_tests(name);
+            assert!(every || OPTIONAL.contains(&name), "{name}");
+        }
+    }
 
     #[test]
     fn a_type_that_was_left_out_is_told_from_one_that_nobody_knows() {

@@ -192,7 +192,13 @@ fn bucket<'a>(form: &Form, rest: &'a str) -> Result<(&'a str, &'a str), Fault> {
     if bucket.contains(char::is_whitespace) {
         return Err(fault("has a space in the name of its bucket or container"));
     }
-    Ok((bucket, prefix.trim_matches('/')))
+    let prefix = prefix.strip_prefix('/').unwrap_or(prefix);
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    // `a//b` is another key than `a/b`, and no path.
+    if !prefix.is_empty() && prefix.split('/').any(str::is_empty) {
+        return Err(fault("has an empty part in its prefix"));
+    }
+    Ok((bucket, prefix))
 }
 
 fn no_login(form: &Form) -> Fault {
@@ -324,6 +330,12 @@ fn server(rest: &str) -> Result<(), Fault> {
 }
 
 fn escapes(path: &str) -> Result<(), Fault> {
+    let mut parts = path
+        .split('/')
+        .map(|part| part.to_ascii_lowercase().replace("%2e", "."));
+    if parts.any(|part| matches!(&*part, "." | "..")) {
+        return Err(fault("has a part `.` or `..` in its path"));
+    }
     let hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let mut bad = path.match_indices('%').filter(|(at, _)| {
         let bytes = path.as_bytes();
@@ -407,6 +419,14 @@ mod tests {
     }
 
     #[test]
+    fn every_type_with_urls_is_one_that_wl_may_have() {
+        for form in FORMS {
+            assert!(crate::types::OPTIONAL.contains(&form.type_name));
+            assert_eq!(form.written.split("://").next(), Some(form.scheme));
+        }
+    }
+
+    #[test]
     fn what_is_no_url_is_a_path() {
         for text in [
             "",
@@ -436,6 +456,9 @@ mod tests {
             ("s3://a b/p", "a space", "write s3://"),
             ("s3://b/a/../c", "`..`", "write s3://"),
             ("s3://b/a\nb", "control character", "write s3://"),
+            ("s3://b//a", "empty part", "write s3://"),
+            ("s3://b/a//", "empty part", "write s3://"),
+            ("sftp://h/a/%2e%2E/b", "`..`", "write sftp://"),
             ("gs://", "no bucket", "write gs://"),
             ("azblob:///p", "container", "write azblob://"),
             ("sftp://h", "no folder", "/~/path"),

@@ -148,6 +148,10 @@ fn the_configuration_is_found_or_asked_for() {
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("is encrypted"), "{done:?}");
     assert!(!done.stderr.contains("hush"), "{done:?}");
+    // What the message advises.
+    let piped = format!("{line} --rclone-config /dev/stdin --backend-id piped");
+    let done = home.fed(&piped, "[d]\ntype = local\n");
+    assert_eq!(done.code, 0, "{done:?}");
 }
 
 #[test]

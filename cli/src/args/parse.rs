@@ -208,4 +208,27 @@ mod tests {
         let error = storage("a", "--target-option", &[option]).unwrap_err();
         assert!(error.to_string().contains("takes no options"), "{error}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_storage_or_refused(text in "\\PC{0,40}") {
+            let _ = storage(&text, "--source-option", &[]);
+            let _ = storage(&format!("sftp://{text}"), "--source-option", &[]);
+            let _ = storage(&format!("s3://{text}"), "--source-option", &[]);
+        }
+
+        #[test]
+        fn a_password_is_refused_and_not_repeated(
+            scheme in "s3|gs|azblob|sftp|ftps?|webdavs?|https?|tape|file",
+            user in "[a-z%@/.-]{0,5}",
+            before in "\\PC{0,5}",
+            after in "\\PC{0,5}",
+        ) {
+            // A slash before the colon makes it a path, and a path may hold anything.
+            let url = format!("{scheme}://{}:{before}hush{after}@host/path", user.replace('/', ""));
+            let refused = storage(&url, "--source-option", &[]);
+            let refused = refused.map_err(|error| error.to_string());
+            proptest::prop_assert!(refused.is_err_and(|error| !error.contains("hush")));
+        }
+    }
 }

@@ -120,8 +120,8 @@ impl FromArgMatches for TypedStorage {
 #[derive(Clone, Debug, Args)]
 pub struct RcloneArgs {
     /// Take what rclone's configuration says of a remote, instead of a TYPE
-    #[arg(long, value_name = "REMOTE:PATH", help_heading = "From rclone")]
-    pub from_rclone: Option<String>,
+    #[arg(long, value_name = "REMOTE:PATH", value_parser = word, help_heading = "From rclone")]
+    pub from_rclone: Option<Word>,
     /// Read this configuration [default: $RCLONE_CONFIG, ~/.config/rclone/rclone.conf, ~/.rclone.conf]
     #[arg(long, value_name = "FILE", help_heading = "From rclone")]
     pub rclone_config: Option<PathBuf>,

@@ -69,7 +69,15 @@ impl Store {
     /// Takes a storage out of a container, and the secrets that were kept for it.
     pub fn take_out(&self, name: &str, backend_id: &str) -> CliResult<Storage> {
         let gone = self.change(name, |container| container.remove(backend_id))?;
-        self.forget_secrets(name, std::slice::from_ref(&gone))?;
+        let _lock = self.lock()?;
+        // Somebody else may have made one of the same name by now.
+        let is_back = |container: Container| {
+            let mut storages = container.storages().iter();
+            storages.any(|storage| storage.backend_id == backend_id)
+        };
+        if !self.load(name).is_ok_and(is_back) {
+            self.forget_secrets(name, std::slice::from_ref(&gone))?;
+        }
         Ok(gone)
     }
 

@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// Held until it is dropped; the kernel lets go of it when the process dies.
-    fn lock(&self) -> CliResult<File> {
+    pub(super) fn lock(&self) -> CliResult<File> {
         let path = self.folder.join(".lock");
         File::create(&path)
             .and_then(|file| file.lock().map(|()| file))

@@ -26,7 +26,7 @@ impl Config {
             }
             if line.starts_with("RCLONE_ENCRYPT_V") {
                 return Err(
-                    "it is encrypted; write an open copy of the remote with `rclone config show REMOTE > FILE` (chmod 600), give it with --rclone-config, and remove it afterwards"
+                    "it is encrypted; let rclone read it, and add `--rclone-config /dev/stdin` behind a pipe: `rclone config show REMOTE | wl storage create ...`"
                         .to_owned(),
                 );
             }

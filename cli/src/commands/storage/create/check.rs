@@ -16,8 +16,9 @@ pub fn draft(draft: &Draft, schema: &str) -> CliResult<()> {
     for (name, value) in &params {
         if value.as_str().is_some_and(holds_secret) {
             return Err(CliError::Usage(format!(
-                "`{}` holds a password, which everybody on this machine could read; leave it out, and give it with --credentials-file or --credentials -",
-                escape(name)
+                "`{}` holds a password, which everybody on this machine could read; leave it out; how a login is given is in `wl storage create {} --help`",
+                escape(name),
+                draft.type_name
             )));
         }
     }

@@ -45,7 +45,7 @@ impl Create {
     pub fn run(self, context: &Context<'_>) -> CliResult {
         let (container, draft) = match (&self.storage.type_name, &self.rclone.from_rclone) {
             (Some(_), None) => self.described(context)?,
-            (None, Some(remote)) => self.rclone.draft(context, remote)?,
+            (None, Some(remote)) => self.rclone.draft(context, &remote.0)?,
             (Some(_), Some(_)) => {
                 return Err(CliError::Usage(
                     "a storage is either of a TYPE or from rclone; give one of them".to_owned(),
