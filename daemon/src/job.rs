@@ -15,7 +15,8 @@ use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, s
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
-use crate::{JobSpec, LOCAL, StorageSpec, registry};
+use crate::private::with_secrets;
+use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
 
 /// A job whose storages are connected and whose syncer is chosen.
 pub struct PreparedJob {
@@ -241,8 +242,9 @@ async fn connect(
     spec: &StorageSpec,
     context: &ConnectContext,
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
-    let factory = registry.backend(&spec.type_name).map_err(usage)?;
+    let factory = types::find(registry, &spec.type_name).map_err(usage)?;
     let params = spec.params_for(factory.schema());
+    let params = with_secrets(params, factory.schema()).map_err(usage)?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
     Ok(factory.connect(&params, context).await?)
 }
@@ -290,12 +292,14 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::Limits;
     use wl_core::sync::SyncOptions;
 
     fn spec(direction: Direction) -> JobSpec {
         JobSpec {
             storages: Sides::from_fn(|side| StorageSpec::local(&format!("/{side}"))),
             options: SyncOptions::new(direction),
+            limits: Limits::default(),
             base_dir: PathBuf::from("/nowhere"),
         }
     }

@@ -1,11 +1,14 @@
 //! What a job is, before anything is connected.
 
 use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wl_core::model::Sides;
 use wl_core::sync::SyncOptions;
+
+use crate::types::is_read_only;
 
 /// The type name of folders on this machine: the one type that a plain path on the command line stands for.
 pub const LOCAL: &str = "local";
@@ -26,13 +29,15 @@ pub struct StorageSpec {
 }
 
 impl StorageSpec {
-    /// A storage of this type with these parameters.
+    /// A storage of this type with these parameters; read-only if its type is.
     pub fn new(type_name: impl Into<String>, params: Value) -> Self {
+        let type_name = type_name.into();
+        let read_only = is_read_only(&type_name);
         Self {
-            type_name: type_name.into(),
+            type_name,
             params,
             watcher_interval: None,
-            read_only: false,
+            read_only,
             create_missing: false,
         }
     }
@@ -86,6 +91,15 @@ impl fmt::Debug for StorageSpec {
     }
 }
 
+/// How fast a job may go, each of its storages by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of content a second, read and written together.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Most requests to the storage a second.
+    pub requests_per_second: Option<NonZeroU32>,
+}
+
 /// A job: two storages, what is asked, and where its state is kept.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
@@ -93,6 +107,8 @@ pub struct JobSpec {
     pub storages: Sides<StorageSpec>,
     /// What is asked.
     pub options: SyncOptions,
+    /// How fast it may go.
+    pub limits: Limits,
     /// The base directory; state is in `state` below it.
     pub base_dir: PathBuf,
 }
