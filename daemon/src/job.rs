@@ -10,11 +10,12 @@ use wl_core::model::{
     Sides, SyncPath,
 };
 use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
-use wl_core::storage::{Limits, StorageBackend, TrashId, TrashItem};
+use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
+use crate::grades::remember_grade;
 use crate::private::with_secrets;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
 
@@ -47,6 +48,15 @@ pub async fn prepare(
     let syncer = choose_syncer(&registry, spec)?;
     check_not_base(&spec.base_dir, &spec.storages)?;
     let state_dir = folder::state_dir(&spec.base_dir)?;
+    for (side, storage) in [(Side::Source, &source), (Side::Target, &target)] {
+        if contexts[side].writes {
+            remember_grade(
+                &spec.base_dir,
+                &spec.storages[side],
+                storage.capabilities().cas,
+            )?;
+        }
+    }
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
@@ -233,7 +243,7 @@ fn connect_contexts(spec: &JobSpec) -> Sides<ConnectContext> {
     Sides::from_fn(|side| ConnectContext {
         writes: !spec.options.dry_run && (two_way || side == Side::Target),
         state_dir: Some(folder::state_path(&spec.base_dir)),
-        limits: Limits::default(),
+        limits: spec.limits,
     })
 }
 

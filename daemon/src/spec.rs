@@ -1,11 +1,11 @@
 //! What a job is, before anything is connected.
 
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wl_core::model::Sides;
+use wl_core::storage::Limits;
 use wl_core::sync::SyncOptions;
 
 use crate::types::is_read_only;
@@ -89,15 +89,6 @@ impl fmt::Debug for StorageSpec {
             .field("type_name", &self.type_name)
             .finish_non_exhaustive()
     }
-}
-
-/// How fast a job may go, each of its storages by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Most bytes of content a second, read and written together.
-    pub bytes_per_second: Option<NonZeroU64>,
-    /// Most requests to the storage a second.
-    pub requests_per_second: Option<NonZeroU32>,
 }
 
 /// A job: two storages, what is asked, and where its state is kept.
