@@ -76,6 +76,7 @@ fn capabilities(facts: &Facts, conditions: Conditions) -> Capabilities {
         },
         // Flat keys come sorted; folders are sorted one by one.
         list_order: ListOrder::Key,
+        listing_proves_absence: false,
         empty_folders: !facts.flat,
         links: facts.links,
         modes: facts.modes,
