@@ -1,6 +1,7 @@
 //! Real servers that tests start by themselves: on 127.0.0.1, on a free port, without root and without a download.
 //!
 //! - [`s3`]: an in-memory S3 server with real signatures and real conditions.
+//! - [`webdav`]: an in-memory WebDAV server with locks.
 //! - [`sftp`]: the `sshd` of the system, for the user who runs the test.
 //! - [`faults`]: what can be made to go wrong between a client and a server of ours, and proof that it did.
 //! - [`record`]: what a server was asked.
@@ -24,3 +25,4 @@ pub mod record;
 pub mod s3;
 pub mod sftp;
 pub mod sign;
+pub mod webdav;

@@ -55,7 +55,7 @@ impl SftpServer {
             make_key(&at.join(key))?;
         }
         fs::copy(at.join("client_key.pub"), at.join("authorized_keys"))?;
-        write_server_config(&sshd, at, dir, port)?;
+        write_server_config(&sshd, at, dir, port, &user)?;
         write_client_config(at, port, &user)?;
         let mut command = Command::new(&sshd);
         command
@@ -199,8 +199,10 @@ fn make_key(path: &Path) -> Result<()> {
     text_of("ssh-keygen", &output).map(drop)
 }
 
-fn write_server_config(sshd: &Path, at: &Path, dir: &Path, port: u16) -> Result<()> {
+fn write_server_config(sshd: &Path, at: &Path, dir: &Path, port: u16, user: &str) -> Result<()> {
     let (keys, start) = (at.display(), dir.display());
+    // An ordinary user's sshd cannot see whether the account is locked, and then says that it is; PAM can.
+    let pam = if user == "root" { "no" } else { "yes" };
     let config = format!(
         "Port {port}\n\
          ListenAddress 127.0.0.1\n\
@@ -208,7 +210,7 @@ fn write_server_config(sshd: &Path, at: &Path, dir: &Path, port: u16) -> Result<
          AuthorizedKeysFile {keys}/authorized_keys\n\
          PidFile none\n\
          StrictModes no\n\
-         UsePAM no\n\
+         UsePAM {pam}\n\
          UseDNS no\n\
          PermitRootLogin yes\n\
          PubkeyAuthentication yes\n\
