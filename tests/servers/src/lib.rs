@@ -5,7 +5,8 @@
 //! - [`sftp`]: the `sshd` of the system, for the user who runs the test.
 //! - [`faults`]: what can be made to go wrong between a client and a server of ours, and proof that it did.
 //! - [`record`]: what a server was asked.
-//! - [`process`]: servers of others, as child processes that end with their handle.
+//! - [`services`]: servers of others, for benchmarks and for their odd behaviour.
+//! - [`process`]: child processes that end with their handle.
 //! - [`sign`]: requests to S3 by hand.
 //!
 //! Every server ends when it is dropped. Each of ours has a runtime of its own, so that it answers whatever the test's runtime
@@ -23,6 +24,7 @@ mod http;
 pub mod process;
 pub mod record;
 pub mod s3;
+pub mod services;
 pub mod sftp;
 pub mod sign;
 pub mod webdav;

@@ -181,7 +181,7 @@ impl Process {
     pub fn kill_descendants(&self) -> usize {
         let all = descendants(self.child.id());
         for id in &all {
-            kill(*id);
+            signal(*id, Signal::KILL);
         }
         all.len()
     }
@@ -189,19 +189,26 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // While it stands still it starts no others.
+        signal(self.child.id(), Signal::STOP);
         let all = descendants(self.child.id());
         let _ = self.child.kill();
-        for id in all {
-            kill(id);
+        for id in &all {
+            signal(*id, Signal::KILL);
         }
         let _ = self.child.wait();
+        // They hold the listening socket, and nobody but init may wait for them.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while all.iter().any(|id| is_alive(*id)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
-fn kill(id: u32) {
+fn signal(id: u32, signal: Signal) {
     let id = i32::try_from(id).ok().and_then(Pid::from_raw);
     if let Some(id) = id {
-        let _ = kill_process(id, Signal::KILL);
+        let _ = kill_process(id, signal);
     }
 }
 
@@ -220,11 +227,22 @@ fn descendants(of: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// In `/proc/ID/stat` the name is in brackets and may hold anything; the parent is the second word behind it.
 fn parent(id: u32) -> Option<u32> {
+    stat_word(id, 1)?.parse().ok()
+}
+
+/// Whether a process still has its files open. The first thread can be over while others are not.
+fn is_alive(id: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count);
+    let is_over = |state: String| state == "Z" || state == "X";
+    threads > 1 || threads == 1 && !stat_word(id, 0).is_none_or(is_over)
+}
+
+/// In `/proc/ID/stat` the name is in brackets and may hold anything; behind it are the state and the parent.
+fn stat_word(id: u32, number: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, behind) = stat.rsplit_once(')')?;
-    behind.split_whitespace().nth(1)?.parse().ok()
+    behind.split_whitespace().nth(number).map(str::to_owned)
 }
 
 /// The status of an HTTP request to the loopback, if there was an answer.

@@ -96,11 +96,35 @@ pub(crate) fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 /// `20260131T235959Z`, now.
 fn now() -> String {
+    let ((year, month, day), rest) = date(seconds());
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// `Sat, 31 Jan 2026 23:59:59 GMT`, now.
+pub(crate) fn http_date() -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let seconds = seconds();
+    let ((year, month, day), rest) = date(seconds);
+    let weekday = DAYS[(seconds / 86400 % 7) as usize];
+    let month = MONTHS[month as usize - 1];
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// Since 1970.
+fn seconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = since.unwrap_or_default().as_secs();
-    let (days, rest) = (seconds / 86400, seconds % 86400);
-    // From days to a date: the years begin in March, 400 of them have 146097 days.
-    let shifted = days + 719_468;
+    since.unwrap_or_default().as_secs()
+}
+
+/// Year, month and day, and the seconds since midnight.
+fn date(seconds: u64) -> ((u64, u64, u64), u64) {
+    // The years begin in March, and 400 of them have 146097 days.
+    let shifted = seconds / 86400 + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
@@ -108,6 +132,12 @@ fn now() -> String {
     let day = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    ((year, month, day), seconds % 86400)
+}
+
+#[test]
+fn dates_are_those_of_the_calendar() {
+    assert_eq!(date(0), ((1970, 1, 1), 0));
+    assert_eq!(date(951_782_400), ((2000, 2, 29), 0));
+    assert_eq!(date(1_798_761_599), ((2026, 12, 31), 86399));
 }
