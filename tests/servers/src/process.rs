@@ -276,3 +276,10 @@ pub(crate) fn http(
     let line = String::from_utf8_lossy(&reply).into_owned();
     line.split_whitespace().nth(1)?.parse().ok()
 }
+
+#[test]
+fn a_missing_program_is_named_with_its_remedy() {
+    let error = find("wl-no-such-program", "apt-get install it").unwrap_err();
+    let text = "wl-no-such-program is not installed: apt-get install it";
+    assert_eq!(error.to_string(), text);
+}
