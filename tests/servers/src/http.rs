@@ -90,6 +90,12 @@ impl Served {
         self.address.port()
     }
 
+    /// Its runtime.
+    pub(crate) fn handle(&self) -> tokio::runtime::Handle {
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped");
+        runtime.handle().clone()
+    }
+
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
     }

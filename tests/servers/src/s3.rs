@@ -42,6 +42,7 @@ use crate::record::{Record, Seen};
 
 pub use condition::IfMatchOnAbsent;
 pub use fault::{Conditional, S3Faults};
+pub(crate) use store::hex;
 pub use store::{Object, Part, Store, Upload};
 
 const ACCESS_KEY: &str = "test-access-key";

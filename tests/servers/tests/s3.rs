@@ -527,3 +527,92 @@ async fn requests_wait_as_planned() {
     assert!(start.elapsed() >= Duration::from_millis(50));
     assert_eq!(slow.fired(), 1);
 }
+
+#[tokio::test]
+async fn many_are_deleted_at_once_and_old_listings_work() {
+    let (server, _) = server().await;
+    for name in ["a/1", "a/2", "b"] {
+        server.put("bucket", name, name);
+    }
+    let raw = Raw::new(&server);
+    let listed = raw.text("GET", "/bucket?delimiter=%2F&max-keys=1").await;
+    assert!(listed.contains("<Prefix>a/</Prefix>"), "{listed}");
+    assert!(listed.contains("<NextMarker>a/</NextMarker>"), "{listed}");
+    let listed = raw.text("GET", "/bucket?delimiter=%2F&marker=a%2F").await;
+    assert!(
+        listed.contains("<Key>b</Key>") && !listed.contains("a/1"),
+        "{listed}"
+    );
+    let body = "<Delete><Object><Key>a/1</Key></Object><Object><Key>none</Key></Object>\
+        <Object><Key>b</Key><ETag>\"00\"</ETag></Object></Delete>";
+    let reply = raw.reply("POST", "/bucket?delete", &[], body).await;
+    assert_eq!(reply.status(), 200);
+    let text = reply.text().await.unwrap();
+    assert!(text.contains("<Code>PreconditionFailed</Code>"), "{text}");
+    assert_eq!(server.keys("bucket"), ["a/2", "b"]);
+    assert_eq!(server.counts()["DeleteObjects"], 1);
+    assert_eq!(server.counts()["ListObjects"], 2);
+}
+
+#[tokio::test]
+async fn conditions_of_copies_and_uploads_can_be_ignored_or_refused() {
+    let server = S3Server::builder()
+        .bucket("bucket")
+        .min_part_size(0)
+        .start()
+        .await;
+    server.put("bucket", "from", "1");
+    server.put("bucket", "to", "2");
+    let raw = Raw::new(&server);
+    let copy = [("x-amz-copy-source", "bucket/from"), ("if-none-match", "*")];
+    let refused = server.faults().refuse_conditions(Conditional::Copy);
+    assert_eq!(raw.send("PUT", "/bucket/to", &copy, "").await, 501);
+    refused.remove();
+    assert_eq!(raw.send("PUT", "/bucket/to", &copy, "").await, 412);
+    let ignored = server.faults().ignore_conditions(Conditional::Copy);
+    assert_eq!(raw.send("PUT", "/bucket/to", &copy, "").await, 200);
+    assert_eq!(server.get("bucket", "to").unwrap().content, "1");
+    assert_eq!((refused.fired(), ignored.fired()), (1, 1));
+
+    raw.send("POST", "/bucket/to?uploads", &[], "").await;
+    let id = server.uploads("bucket")[0].id.clone();
+    let path = format!("/bucket/to?partNumber=1&uploadId={id}");
+    assert_eq!(raw.send("PUT", &path, &[], "part").await, 200);
+    let body = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part>\
+        </CompleteMultipartUpload>";
+    let path = format!("/bucket/to?uploadId={id}");
+    let create = [("if-none-match", "*")];
+    assert_eq!(raw.send("POST", &path, &create, body).await, 412);
+    assert_eq!(server.uploads("bucket").len(), 1, "it can be tried again");
+    let ignored = server.faults().ignore_conditions(Conditional::Complete);
+    assert_eq!(raw.send("POST", &path, &create, body).await, 200);
+    assert_eq!(server.get("bucket", "to").unwrap().content, "part");
+    assert_eq!(ignored.fired(), 1);
+}
+
+#[tokio::test]
+async fn directives_of_copies_are_followed() {
+    let (server, _) = server().await;
+    server.put_with("bucket", "from", "1", &[("op", "old")]);
+    let raw = Raw::new(&server);
+    let source = ("x-amz-copy-source", "bucket/from");
+    assert_eq!(raw.send("PUT", "/bucket/kept", &[source], "").await, 200);
+    let new = [
+        source,
+        ("x-amz-meta-op", "new"),
+        ("x-amz-metadata-directive", "REPLACE"),
+    ];
+    assert_eq!(raw.send("PUT", "/bucket/from", &[source], "").await, 400);
+    assert_eq!(raw.send("PUT", "/bucket/from", &new, "").await, 200);
+    let op = |key: &str| server.get("bucket", key).unwrap().metadata["op"].clone();
+    assert_eq!((op("kept"), op("from")), ("old".into(), "new".into()));
+}
+
+#[test]
+fn a_server_outlives_the_runtime_in_which_it_was_started() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (server, _) = runtime().block_on(server());
+    let client = operator(&server);
+    runtime().block_on(async { client.write("a", "1").await.unwrap() });
+    assert_eq!(server.keys("bucket"), ["a"]);
+}
