@@ -428,3 +428,108 @@ async fn identity_is_the_real_place() {
     let other = store_at(Box::new(server()), &place.on_disk("again")).await;
     assert_eq!(other.identity(), place.store.identity());
 }
+
+/// A server that has none of OpenSSH's extensions.
+async fn plain(place: &Place) -> SftpStore {
+    let mut program = server();
+    let denied = "hardlink,posix-rename,fsync,copy-data,statvfs,limits";
+    program.arguments = vec!["-P".into(), denied.into()];
+    store_at(Box::new(program), place.folder.path()).await
+}
+
+#[tokio::test]
+async fn a_server_without_extensions_overwrites_nothing_either() {
+    let place = Place::new().await;
+    let store = plain(&place).await;
+    assert!(store.facts().probe && !store.facts().copies);
+    let attributes = Attributes::default();
+    let content = noise(100_000);
+    let (absent, none) = (Condition::Absent, Condition::None);
+    put(&store, "a", b"one", &attributes, &absent)
+        .await
+        .expect("new");
+    let again = put(&store, "a", b"two", &attributes, &absent).await;
+    assert_eq!(kind(again), ErrorKind::Changed);
+    put(&store, "b", b"two", &attributes, &none)
+        .await
+        .expect("new");
+    let moved = store.rename(&path("a"), &none, &path("b")).await;
+    assert_eq!(kind(moved), ErrorKind::Changed);
+    assert_eq!(std::fs::read(place.on_disk("b")).expect("content"), b"two");
+    put(&store, "a", &content, &attributes, &none)
+        .await
+        .expect("over");
+    assert!(read(&store, "a", 0..100_000).await.expect("read") == content);
+    store
+        .rename(&path("a"), &none, &path("c"))
+        .await
+        .expect("moved");
+    store.put_link(&path("l"), "c").await.expect("link");
+    store
+        .rename(&path("l"), &none, &path("m"))
+        .await
+        .expect("moved");
+    let stage = format!("{}/stage", wl_core::model::RESERVED);
+    assert!(place.rows(&stage).await.is_empty());
+    let names: Vec<_> = place
+        .rows("")
+        .await
+        .into_iter()
+        .map(|row| row.name)
+        .collect();
+    assert_eq!(names[1..], ["b", "c", "m"]);
+}
+
+#[tokio::test]
+async fn without_copy_data_a_copy_is_a_second_name() {
+    let place = Place::new().await;
+    let mut program = server();
+    program.arguments = vec!["-P".into(), "copy-data".into()];
+    let store = store_at(Box::new(program), place.folder.path()).await;
+    place
+        .put("a", b"one", Condition::Absent)
+        .await
+        .expect("put");
+    store
+        .copy(&path("a"), None, &path("b"), true)
+        .await
+        .expect("copied");
+    let occupied = store.copy(&path("a"), None, &path("b"), true).await;
+    assert_eq!(kind(occupied), ErrorKind::Changed);
+    place.put("a", b"two", Condition::None).await.expect("over");
+    assert_eq!(std::fs::read(place.on_disk("b")).expect("content"), b"one");
+}
+
+#[tokio::test]
+async fn a_server_that_only_reads_denies() {
+    let place = Place::new().await;
+    let mut program = server();
+    program.arguments = vec!["-R".into()];
+    let store = store_at(Box::new(program), place.folder.path()).await;
+    let attributes = Attributes::default();
+    let denied = put(&store, "a", b"x", &attributes, &Condition::Absent).await;
+    assert_eq!(kind(denied), ErrorKind::Denied);
+    assert_eq!(
+        kind(store.make_folder(&path("f"), None).await),
+        ErrorKind::Denied
+    );
+}
+
+#[tokio::test]
+async fn what_is_given_up_half_way_leaves_nothing_open() {
+    let place = Place::new().await;
+    place
+        .put("a", &noise(1_000_000), Condition::Absent)
+        .await
+        .expect("put");
+    // More than a server has handles for.
+    for round in 0..3000 {
+        let (a, root) = (path("a"), SyncPath::root());
+        let given_up_after = std::time::Duration::from_micros(round % 300);
+        let reading = place.store.read(&a, 0..1_000_000, None);
+        let _ = tokio::time::timeout(given_up_after, reading).await;
+        let listing = place.store.list(List::Folder(&root));
+        let _ = tokio::time::timeout(given_up_after, listing).await;
+    }
+    read(&place.store, "a", 0..1_000_000).await.expect("read");
+}
