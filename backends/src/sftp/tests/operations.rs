@@ -522,14 +522,20 @@ async fn what_is_given_up_half_way_leaves_nothing_open() {
         .put("a", &noise(1_000_000), Condition::Absent)
         .await
         .expect("put");
-    // More than a server has handles for.
+    let limited = format!("ulimit -n 64; exec {SERVER}");
+    let program = Program {
+        program: "sh".into(),
+        arguments: vec!["-c".into(), limited.into()],
+    };
+    let store = store_at(Box::new(program), place.folder.path()).await;
+    // More than the server has handles for.
     for round in 0..3000 {
         let (a, root) = (path("a"), SyncPath::root());
         let given_up_after = std::time::Duration::from_micros(round % 300);
-        let reading = place.store.read(&a, 0..1_000_000, None);
+        let reading = store.read(&a, 0..1_000_000, None);
         let _ = tokio::time::timeout(given_up_after, reading).await;
-        let listing = place.store.list(List::Folder(&root));
+        let listing = store.list(List::Folder(&root));
         let _ = tokio::time::timeout(given_up_after, listing).await;
     }
-    read(&place.store, "a", 0..1_000_000).await.expect("read");
+    read(&store, "a", 0..1_000_000).await.expect("read");
 }
