@@ -65,7 +65,8 @@ impl Address {
         };
         Ok(Self {
             user,
-            host: host.to_owned(),
+            // As ssh does it, so that one server has one name.
+            host: host.to_ascii_lowercase(),
             port: url.port(),
             folder,
         })
@@ -98,6 +99,9 @@ impl Address {
             "-oClearAllForwardings=yes",
             "-oForwardAgent=no",
             "-oForwardX11=no",
+            "-oPermitLocalCommand=no",
+            // Others would lose their connection with ours.
+            "-oControlMaster=no",
             "-oRemoteCommand=none",
             "-oRequestTTY=no",
             "-oConnectTimeout=20",

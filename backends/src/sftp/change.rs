@@ -1,13 +1,13 @@
 //! Moving and copying what is on the server.
 
-use wl_core::model::SyncPath;
+use wl_core::model::{RESERVED, SyncPath};
 use wl_core::storage::ErrorKind;
 
 use super::client::{clear, fault, found, is_file, is_link};
 use super::connection::{Answered, Connection, Trouble};
 use super::packet::{self, Attrs};
 use super::site::Site;
-use super::write::{publish_new, publish_over};
+use super::write::{make_folders, publish_new, publish_over};
 use crate::remote::store::{Found, Outcome};
 
 /// Moves a file or link to where nothing is. There is no moment at which neither name is there; if it is interrupted both are.
@@ -122,18 +122,8 @@ pub(super) async fn copy(
     absent: bool,
 ) -> Outcome<Found> {
     let connection = site.connection("copy").await?;
-    // Beside its place if that is ours, among our things if not.
-    let beside = if to.is_reserved() {
-        format!("{}.{}", site.full(to), site.serial())
-    } else {
-        let reserved = format!(
-            "{}/{}",
-            site.full(&SyncPath::root()),
-            wl_core::model::RESERVED
-        );
-        let _ = connection.mkdir(&reserved, Some(0o700)).await;
-        format!("{reserved}/copy-{}", site.serial())
-    };
+    let scratch = scratch(site)?;
+    let beside = site.full(&scratch);
     let (from, to) = (site.full(from), site.full(to));
     let (attrs, what) = what_is(&connection, "copy", &from).await?;
     if !is_file(attrs) {
@@ -143,11 +133,11 @@ pub(super) async fn copy(
             "only files are copied",
         ));
     }
-    let copied = if connection.offers().copy_data {
-        copy_data(&connection, &from, &beside, attrs).await
-    } else {
-        connection.hard_link(&from, &beside).await.map(|()| true)
-    };
+    let mut copied = duplicate(&connection, &from, &beside, attrs).await;
+    if matches!(&copied, Err(trouble) if trouble.is(packet::NO_SUCH_FILE)) {
+        make_folders(site, &connection, &scratch).await;
+        copied = duplicate(&connection, &from, &beside, attrs).await;
+    }
     let placed = match copied {
         Ok(true) if absent => publish_new(&connection, "copy", &beside, &to).await,
         Ok(true) => publish_over(&connection, "copy", &beside, &to).await,
@@ -167,6 +157,20 @@ pub(super) async fn copy(
         return Err(fault);
     }
     Ok(what)
+}
+
+/// A name for a copy that has no place yet, where leftovers are looked for.
+fn scratch(site: &Site) -> Outcome<SyncPath> {
+    let name = format!("{RESERVED}/stage/copy-{}", site.serial());
+    SyncPath::new(name).map_err(|error| clear("copy", ErrorKind::Other, &error.to_string()))
+}
+
+/// A copy, or a second name where the server cannot copy; `false` if the file was written to meanwhile.
+async fn duplicate(connection: &Connection, from: &str, to: &str, attrs: Attrs) -> Answered<bool> {
+    if connection.offers().copy_data {
+        return copy_data(connection, from, to, attrs).await;
+    }
+    connection.hard_link(from, to).await.map(|()| true)
 }
 
 /// Copies with the server's own extension; `false` if the file was written to meanwhile.

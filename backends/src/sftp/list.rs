@@ -83,7 +83,7 @@ impl Folder {
             Ok(text) if !text.is_empty() && !text.contains(['/', '\0']) => text.to_owned(),
             _ => {
                 let text = String::from_utf8_lossy(&name.name).replace(['/', '\0'], "\u{fffd}");
-                return Ok(Some(unusable(text, name.attrs)));
+                return Ok(Some(unusable(text, name.attrs, true)));
             }
         };
         let path = format!("{}/{text}", self.path.trim_end_matches('/'));
@@ -98,10 +98,10 @@ impl Folder {
         if is_link(attrs) {
             match self.connection.readlink(&path).await {
                 Ok(Some(target)) => link = Some(target),
-                Ok(None) => return Ok(Some(unusable(text, attrs))),
+                Ok(None) => return Ok(Some(unusable(text, attrs, false))),
                 Err(trouble) if trouble.is(packet::NO_SUCH_FILE) => return Ok(None),
                 Err(trouble @ Trouble::Broken(_)) => return Err(trouble),
-                Err(_) => return Ok(Some(unusable(text, attrs))),
+                Err(_) => return Ok(Some(unusable(text, attrs, false))),
             }
         }
         Ok(Some(match found(attrs, link) {
@@ -109,15 +109,16 @@ impl Folder {
                 name: text,
                 found,
                 lossy: false,
+                special: false,
             },
             // Devices, sockets and pipes.
-            None => unusable(text, attrs),
+            None => unusable(text, attrs, false),
         }))
     }
 }
 
 /// What cannot be synced, and is only told.
-fn unusable(name: String, attrs: Attrs) -> Listed {
+fn unusable(name: String, attrs: Attrs, lossy: bool) -> Listed {
     let found = found(attrs, None).unwrap_or(Found {
         kind: Kind::File,
         size: 0,
@@ -132,6 +133,7 @@ fn unusable(name: String, attrs: Attrs) -> Listed {
     Listed {
         name,
         found,
-        lossy: true,
+        lossy,
+        special: !lossy,
     }
 }

@@ -1,5 +1,6 @@
 //! One root on one server.
 
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -69,7 +70,7 @@ impl Site {
             root,
             server,
             current: Mutex::new(Some(Arc::new(connection))),
-            serial: AtomicU64::new(u64::from(std::process::id()) << 32),
+            serial: AtomicU64::new(first_serial()),
         })
     }
 
@@ -99,10 +100,17 @@ impl Site {
         }
     }
 
-    /// A number that this process has not used for a name yet.
+    /// A number that nobody has used for a name yet.
     pub(super) fn serial(&self) -> String {
         format!("{:x}", self.serial.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Another one for each process and machine.
+fn first_serial() -> u64 {
+    let mut state = std::hash::RandomState::new().build_hasher();
+    state.write_u32(std::process::id());
+    state.finish()
 }
 
 fn facts(offers: Offers) -> Facts {

@@ -173,7 +173,7 @@ async fn begin(site: &Site, scratch: &SyncPath, attributes: &Attributes) -> Outc
 }
 
 /// Makes the folders above `scratch`. What fails here shows when the file is made.
-async fn make_folders(site: &Site, connection: &Connection, scratch: &SyncPath) {
+pub(super) async fn make_folders(site: &Site, connection: &Connection, scratch: &SyncPath) {
     let mut folders = Vec::new();
     let mut above = scratch.parent();
     while let Some(folder) = above.filter(|folder| !folder.is_root()) {

@@ -129,6 +129,32 @@ async fn a_missing_program_and_one_that_prints_are_told() {
     assert!(silent.contains("closed the connection"), "{silent}");
 }
 
+#[tokio::test]
+async fn the_program_ends_with_the_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
+    // It holds the pipe open as long as it lives, and does not end by itself.
+    let script = format!("exec 9>'{}'; {SERVER}; exec sleep 1000", pipe.display());
+    let until_it_ends = tokio::task::spawn_blocking(move || std::fs::read(pipe));
+    let program = Program {
+        program: "sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+    };
+    let store = store_at(Box::new(program), folder.path()).await;
+    assert!(!until_it_ends.is_finished());
+    drop(store);
+    let patience = std::time::Duration::from_secs(60);
+    let ended = tokio::time::timeout(patience, until_it_ends).await;
+    ended.expect("killed").expect("no panic").expect("read");
+}
+
 #[test]
 fn urls_are_taken_apart() {
     let parse = |url: &str| Address::parse(url).map(|a| (a.server(), a.folder));
@@ -142,6 +168,7 @@ fn urls_are_taken_apart() {
     assert_eq!(parse("sftp://host/~other"), fine("host", "/~other"));
     assert_eq!(parse("sftp://[::1]:22/x"), fine("[::1]:22", "/x"));
     assert_eq!(parse("sftp://host/"), fine("host", "/"));
+    assert_eq!(parse("sftp://Host.Example/x"), fine("host.example", "/x"));
     for wrong in [
         "host:/x",
         "ssh://host/x",
