@@ -7,3 +7,5 @@ mod remote;
 #[cfg(feature = "s3")]
 #[allow(dead_code)]
 mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
