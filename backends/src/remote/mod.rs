@@ -3,7 +3,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `store` | what a protocol must be able to do |
-//! | `wire`, `limits`, `retry` | limits, retries, errors that say where |
+//! | `wire`, `limits`, `retry`, `clock` | limits, retries, errors that say where |
 //! | `names` | which paths may be asked for |
 //! | `token` | tokens from tags, times and sizes, and back |
 //! | `listing` | flat keys or folders to rows in order |
@@ -23,6 +23,7 @@ use self::wire::Wire;
 pub(crate) mod store;
 
 mod backend;
+mod clock;
 mod limits;
 mod listing;
 mod names;
@@ -33,6 +34,9 @@ mod session;
 mod token;
 mod trash;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 /// A remote storage that implements the contract of `wl-core`.
 #[derive(Clone, Debug)]

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, Limits, Result, StorageError};
 
+use super::clock::Clock;
 use super::limits::Bucket;
 use super::retry::{Patience, chance};
 use super::store::{Again, Facts, Fault, Found, Outcome, Reading, Store};
@@ -30,7 +31,7 @@ pub(crate) struct Wire {
 struct Gate {
     at_once: Arc<Semaphore>,
     ahead: Arc<Semaphore>,
-    started: Instant,
+    clock: Clock,
     requests: Option<Mutex<Bucket>>,
     up: Option<Mutex<Bucket>>,
     down: Option<Mutex<Bucket>>,
@@ -38,13 +39,13 @@ struct Gate {
 }
 
 impl Gate {
-    fn new(limits: Limits, parallel: usize) -> Self {
+    fn new(limits: Limits, parallel: usize, clock: Clock) -> Self {
         let bucket = |rate: Option<u64>| rate.map(|rate| Mutex::new(Bucket::new(rate)));
         let bytes = limits.bytes_per_second.map(u64::from);
         Self {
             at_once: Arc::new(Semaphore::new(parallel.max(1))),
             ahead: Arc::new(Semaphore::new(PARTS_AHEAD)),
-            started: Instant::now(),
+            clock,
             requests: bucket(limits.requests_per_second.map(|rate| rate.get().into())),
             up: bucket(bytes),
             down: bucket(bytes),
@@ -58,18 +59,34 @@ impl Gate {
         };
         let pause = {
             let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-            bucket.take(self.started.elapsed(), amount)
+            bucket.take(self.clock.elapsed(), amount)
         };
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            self.clock.sleep(pause).await;
         }
     }
 }
 
 impl Wire {
     pub(crate) fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
-        let gate = Arc::new(Gate::new(limits, store.facts().parallel));
+        Self::on_clock(store, limits, Clock::new())
+    }
+
+    fn on_clock(store: Arc<dyn Store>, limits: Limits, clock: Clock) -> Self {
+        let gate = Arc::new(Gate::new(limits, store.facts().parallel, clock));
         Self { store, gate }
+    }
+
+    /// For tests: no pause takes time.
+    #[cfg(test)]
+    pub(crate) fn pretending(store: Arc<dyn Store>, limits: Limits) -> Self {
+        Self::on_clock(store, limits, Clock::pretended())
+    }
+
+    /// The time since it was made.
+    #[cfg(test)]
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.gate.clock.elapsed()
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -158,6 +175,15 @@ impl Wire {
         self.patiently(operation, path, took_turn).await
     }
 
+    /// Patience for one operation.
+    pub(super) fn retry(&self) -> Retry<'_> {
+        Retry {
+            clock: &self.gate.clock,
+            patience: Patience::default(),
+            since: self.gate.clock.elapsed(),
+        }
+    }
+
     /// [`Wire::again`] for what asks for its turns itself.
     pub(super) async fn patiently<T, F, R>(
         &self,
@@ -169,7 +195,7 @@ impl Wire {
         F: FnMut() -> R,
         R: Future<Output = Outcome<T>>,
     {
-        let mut retry = Retry::new();
+        let mut retry = self.retry();
         loop {
             match attempt().await {
                 Ok(done) => return Ok(done),
@@ -219,27 +245,19 @@ impl Wire {
 }
 
 /// The failures of one operation.
-pub(super) struct Retry {
+pub(super) struct Retry<'a> {
+    clock: &'a Clock,
     patience: Patience,
-    since: Instant,
+    since: Duration,
 }
 
-impl Retry {
-    pub(super) fn new() -> Self {
-        Self {
-            patience: Patience::default(),
-            since: Instant::now(),
-        }
-    }
-
+impl Retry<'_> {
     /// Waits before the next try, or gives the fault back.
     pub(super) async fn after(&mut self, fault: Fault) -> Outcome<()> {
-        let pause = self
-            .patience
-            .pause(fault.again, self.since.elapsed(), chance());
-        match pause {
+        let elapsed = self.clock.elapsed().saturating_sub(self.since);
+        match self.patience.pause(fault.again, elapsed, chance()) {
             Some(pause) => {
-                tokio::time::sleep(pause).await;
+                self.clock.sleep(pause).await;
                 Ok(())
             }
             None => Err(fault),

@@ -142,7 +142,7 @@ impl Scan<'_> {
             if !folder {
                 let reason =
                     "a key that ends in `/` is a folder, but this one has content; rename it";
-                self.problem(path, "/".to_owned(), reason).await?;
+                self.problem(path, String::new(), reason).await?;
             }
             return Ok(None);
         }

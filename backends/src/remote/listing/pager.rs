@@ -7,7 +7,7 @@ use wl_core::storage::{ErrorKind, Result, StorageError};
 
 use super::super::store::{List, Listed, Outcome, Pages};
 use super::super::token;
-use super::super::wire::{Retry, Wire};
+use super::super::wire::Wire;
 
 /// The keys of a prefix.
 pub(super) struct Pager<'a> {
@@ -99,7 +99,8 @@ impl<'a> Pager<'a> {
 
     /// Gets the next page; false at the end.
     async fn turn_page(&mut self) -> Result<bool> {
-        let mut retry = Retry::new();
+        let wire = self.wire;
+        let mut retry = wire.retry();
         loop {
             self.seen = token::now();
             match self.fetch().await {

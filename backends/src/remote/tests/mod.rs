@@ -1,0 +1,7 @@
+//! The reading half against a small store that can be told to fail.
+
+mod flat;
+mod kit;
+mod reading;
+mod tree;
+mod wire;
