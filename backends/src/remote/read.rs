@@ -47,6 +47,7 @@ pub(super) async fn open(remote: &Arc<Remote>, request: ReadRequest) -> Result<R
     let mut reader = Reader {
         ahead: VecDeque::new(),
         here: Bytes::new(),
+        reached: 0,
         next: 0,
         noted: Noted::default(),
         ended: false,
@@ -64,6 +65,7 @@ pub(super) async fn open(remote: &Arc<Remote>, request: ReadRequest) -> Result<R
     let noted = file.noted(part.found.as_ref()).await?;
     reader.noted = noted;
     reader.here = part.content;
+    reader.reached = first.end;
     reader.next = first.end;
     Ok(reader)
 }
@@ -286,6 +288,8 @@ pub(super) struct Reader {
     file: Arc<File>,
     ahead: VecDeque<Coming>,
     here: Bytes,
+    /// Where `here` ends in the file.
+    reached: u64,
     /// Where what is not yet asked for begins.
     next: u64,
     noted: Noted,
@@ -311,27 +315,35 @@ impl Reader {
         }
     }
 
-    /// The next part; empty at the end.
+    /// The next part; empty at the end. After an error nothing is skipped: the same part is next.
     async fn advance(&mut self) -> Result<()> {
         self.held = None;
-        let Some(coming) = self.ahead.front_mut() else {
-            let range = self.file.part_from(self.next);
-            if !range.is_empty() {
-                let part = self.file.part(range.clone()).await?;
-                self.next = range.end;
-                self.here = part.content;
-            }
+        let range = self.file.part_from(self.reached);
+        if range.is_empty() {
             return Ok(());
+        }
+        let part = self.take(range.clone()).await;
+        if part.is_err() {
+            self.ahead.clear();
+            self.next = self.reached;
+        }
+        self.here = part?.content;
+        self.reached = range.end;
+        self.next = self.next.max(range.end);
+        Ok(())
+    }
+
+    async fn take(&mut self, range: Range<u64>) -> Result<Part> {
+        let Some(coming) = self.ahead.front_mut() else {
+            return self.file.part(range).await;
         };
         let part = (&mut coming.part).await;
         self.held = coming.held.take();
         self.ahead.pop_front();
-        let part = part.map_err(|_| {
+        part.map_err(|_| {
             let reason = "the reading broke off; run again";
             self.file.refuse(ErrorKind::Other, reason)
-        })??;
-        self.here = part.content;
-        Ok(())
+        })?
     }
 }
 

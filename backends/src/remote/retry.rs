@@ -21,7 +21,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How long to wait before the next try; `None`: give up. `elapsed` is the time since the first try, `chance` any number.
+    /// How long to wait before the next try; `None`: give up. `elapsed` is the time since the first failure, `chance` any number.
     pub(super) fn pause(
         &mut self,
         again: Again,

@@ -106,3 +106,79 @@ pub(super) fn tag(token: &Token) -> Option<&str> {
     let (version, _) = token.as_str().rsplit_once(' ')?;
     (!version.starts_with('@')).then_some(version)
 }
+
+#[cfg(test)]
+mod tests {
+    use wl_core::storage::Noted;
+
+    use super::*;
+    use crate::remote::tests::READ_ONLY;
+
+    fn found(tag: Option<&str>, modified: Option<i64>) -> Found {
+        Found {
+            kind: Kind::File,
+            size: 5,
+            tag: tag.map(Into::into),
+            modified: modified.map(|secs| Timestamp { secs, nanos: 7 }),
+            mode: None,
+            link: None,
+            file_id: None,
+            noted: Noted::default(),
+            operation: None,
+        }
+    }
+
+    #[test]
+    fn a_token_settles_by_tag_or_by_age() {
+        let settled = |found: &Found, secs| {
+            let now = Timestamp { secs, nanos: 7 };
+            meta(found, &READ_ONLY, now).settled
+        };
+        assert!(settled(&found(Some("x"), None), 0));
+        assert!(!settled(&found(None, None), i64::MAX));
+        let old = found(None, Some(100));
+        assert!(!settled(&old, 50) && !settled(&old, 100) && !settled(&old, 102));
+        assert!(settled(&old, 103));
+    }
+
+    #[test]
+    fn tags_come_back_out_of_tokens() {
+        for text in ["x", "\"a b\"", "W/\"1 2\"", ""] {
+            let token = token(&found(Some(text), None));
+            assert_eq!(tag(&token), Some(text));
+        }
+        let timed = token(&found(None, Some(9)));
+        assert_eq!((timed.as_str(), tag(&timed)), ("@9.000000007 5", None));
+        assert_eq!(tag(&token(&found(None, None))), None);
+        let folder = Found {
+            kind: Kind::Folder,
+            ..found(Some("x"), Some(1))
+        };
+        assert_eq!(token(&folder).as_str(), "");
+    }
+
+    #[test]
+    fn a_file_is_known_again_by_its_tag_or_its_time() {
+        let tagged = found(Some("x"), Some(1));
+        let timed = found(None, Some(1));
+        assert!(is_same(&token(&tagged), &tagged) && is_same(&token(&timed), &timed));
+        assert!(is_same(&token(&timed), &tagged), "the tag came later");
+        assert!(!is_same(&token(&tagged), &timed));
+        assert!(!is_same(&token(&tagged), &found(Some("y"), Some(1))));
+        assert!(!is_same(&token(&timed), &found(None, Some(2))));
+        assert!(!is_same(
+            &token(&timed),
+            &Found {
+                size: 6,
+                ..timed.clone()
+            }
+        ));
+        assert!(!is_same(
+            &token(&timed),
+            &Found {
+                kind: Kind::Link,
+                ..timed.clone()
+            }
+        ));
+    }
+}

@@ -180,7 +180,7 @@ impl Wire {
         Retry {
             clock: &self.gate.clock,
             patience: Patience::default(),
-            since: self.gate.clock.elapsed(),
+            since: None,
         }
     }
 
@@ -248,13 +248,15 @@ impl Wire {
 pub(super) struct Retry<'a> {
     clock: &'a Clock,
     patience: Patience,
-    since: Duration,
+    /// When it failed first: a try may take long, a slow line is no trouble.
+    since: Option<Duration>,
 }
 
 impl Retry<'_> {
     /// Waits before the next try, or gives the fault back.
     pub(super) async fn after(&mut self, fault: Fault) -> Outcome<()> {
-        let elapsed = self.clock.elapsed().saturating_sub(self.since);
+        let now = self.clock.elapsed();
+        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
         match self.patience.pause(fault.again, elapsed, chance()) {
             Some(pause) => {
                 self.clock.sleep(pause).await;

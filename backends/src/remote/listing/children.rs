@@ -133,3 +133,61 @@ impl Children {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::token::implied_folder;
+
+    fn child(name: &str, kind: Kind) -> Child {
+        Child {
+            name: name.into(),
+            meta: Meta {
+                kind,
+                ..implied_folder()
+            },
+            refused: None,
+        }
+    }
+
+    #[test]
+    fn order_and_doubles_are_the_same_in_memory_and_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (Kind::File, Kind::Folder);
+        let rows = [
+            ("b", folder),
+            ("b-c", file),
+            ("a", file),
+            ("b", file),
+            ("b0", folder),
+            ("a", file),
+            ("b!", file),
+            ("a", file),
+            ("b0", folder),
+        ];
+        let sort = |in_memory| {
+            let mut all = Gathered::new(dir.path(), in_memory);
+            for (name, kind) in rows {
+                all.push(child(name, kind)).unwrap();
+            }
+            let mut children = all.finish().unwrap();
+            let mut sorted = Vec::new();
+            while let Some((child, twice)) = children.next().unwrap() {
+                sorted.push((child.key(), twice));
+            }
+            sorted
+        };
+        let wanted = [
+            ("a", true),
+            ("b", false),
+            ("b!", false),
+            ("b-c", false),
+            ("b/", false),
+            ("b0/", true),
+        ];
+        let wanted = wanted.map(|(key, twice)| (key.to_owned(), twice));
+        assert_eq!(sort(100), wanted);
+        assert_eq!(sort(3), wanted);
+        assert_eq!(sort(0), wanted);
+    }
+}

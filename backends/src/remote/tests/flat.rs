@@ -234,3 +234,60 @@ async fn keys_out_of_order_are_refused() {
     let error = rows(&fake.remote(), everything()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }
+
+#[tokio::test]
+async fn nobody_reads_far_ahead_of_whoever_takes_the_rows() {
+    let keys: Vec<_> = (0..20_000).map(|n| format!("d{}/{n:05}", n % 7)).collect();
+    let fake = fake(READ_ONLY, &keys, 500);
+    let mut listing = super::super::listing::list(&fake.remote(), everything()).unwrap();
+    let told = async || {
+        for _ in 0..5000 {
+            tokio::task::yield_now().await;
+        }
+        fake.told.lock().unwrap().len()
+    };
+    // Two batches wait, one is in hand, one page is open.
+    let first = told().await;
+    assert!(first <= 3 * 1024 + 2 * 500, "{first} keys for no row");
+    let batch = listing.next().await.unwrap().unwrap();
+    assert!(batch.len() <= 1024);
+    let second = told().await;
+    assert!(
+        second > first && second <= first + 1024 + 500,
+        "{second} after {first}"
+    );
+    drop(listing);
+    let end = told().await;
+    assert!(end <= second + 500, "it goes on after it was dropped");
+    assert_eq!(told().await, end);
+}
+
+#[tokio::test]
+async fn a_file_beside_its_own_folder_hides_neither() {
+    let fake = Fake::new(READ_ONLY, &["a", "a-b", "a/b"], 1);
+    assert_eq!(
+        rows(&fake.remote(), everything()).await.unwrap(),
+        ["a", "a-b", "a/", "a/b"]
+    );
+    let scope = Scope::Subtrees(vec![
+        SyncPath::new("a").unwrap(),
+        SyncPath::new("a-b").unwrap(),
+    ]);
+    let found = rows(
+        &fake.remote(),
+        ListRequest {
+            scope,
+            ..everything()
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(found, ["a", "a-b", "a/", "a/b"]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_utf8_is_told_and_ends_nothing() {
+    let fake = Fake::new(READ_ONLY, &["a/b", "a/\u{FFFD}", "b"], 1);
+    let found = rows(&fake.remote(), everything()).await.unwrap();
+    assert_eq!(found, ["a/", "a/b", "^a/ \u{FFFD}", "b"]);
+}

@@ -30,13 +30,17 @@ pub(super) struct Fake {
     /// Every read tells this many bytes less, so many times.
     pub cut: AtomicUsize,
     pub tagged: bool,
+    pub noted: Mutex<Noted>,
     /// Keys come in the wrong order.
     pub backwards: AtomicBool,
+    /// The range that begins here waits until the one that begins there was read.
+    pub slow: Mutex<Option<(u64, u64)>>,
+    pub was_read: tokio::sync::Notify,
     pub now_reading: AtomicUsize,
     pub most_reading: AtomicUsize,
 }
 
-pub(super) const READ_ONLY: Facts = Facts {
+pub(in super::super) const READ_ONLY: Facts = Facts {
     flat: true,
     start_after: true,
     conditions: Conditions {
@@ -80,7 +84,10 @@ impl Fake {
             starts: Mutex::default(),
             cut: AtomicUsize::new(0),
             tagged: true,
+            noted: Mutex::default(),
             backwards: AtomicBool::new(false),
+            slow: Mutex::default(),
+            was_read: tokio::sync::Notify::new(),
             now_reading: AtomicUsize::new(0),
             most_reading: AtomicUsize::new(0),
         })
@@ -122,7 +129,7 @@ impl Fake {
             mode: None,
             link: None,
             file_id: None,
-            noted: Noted::default(),
+            noted: *self.noted.lock().unwrap(),
             operation: None,
         }
     }
@@ -285,6 +292,14 @@ impl Store for Fake {
         self.most_reading.fetch_max(now, SeqCst);
         tokio::task::yield_now().await;
         self.now_reading.fetch_sub(1, SeqCst);
+        let slow = *self.slow.lock().unwrap();
+        if let Some((waits, other)) = slow {
+            if range.start == waits {
+                self.was_read.notified().await;
+            } else if range.start == other {
+                self.was_read.notify_one();
+            }
+        }
         self.pulse.request()?;
         let keys = self.keys.lock().unwrap();
         let Some(content) = keys.get(path.as_str()) else {

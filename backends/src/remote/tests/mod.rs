@@ -5,3 +5,5 @@ mod kit;
 mod reading;
 mod tree;
 mod wire;
+
+pub(super) use kit::READ_ONLY;

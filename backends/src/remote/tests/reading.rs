@@ -208,3 +208,58 @@ async fn hashing_and_reading_refuse_what_is_no_file_of_ours() {
     cancel.cancel();
     assert_eq!(hash("d/x", cancel).await.unwrap_err(), ErrorKind::Cancelled);
 }
+
+#[tokio::test]
+async fn ranges_that_arrive_out_of_order_are_handed_out_in_order() {
+    for waits in [1000, 2000, 3000] {
+        let fake = fake(true, 6500);
+        *fake.slow.lock().unwrap() = Some((waits, waits + 1000));
+        let read = drain(&fake.remote(), request(&fake, "f")).await.unwrap();
+        assert!(read == content(6500));
+    }
+}
+
+#[tokio::test]
+async fn after_an_error_no_part_is_skipped() {
+    for at in 1..7 {
+        let fake = fake(true, 6500);
+        let mut reader = read::open(&fake.remote(), request(&fake, "f"))
+            .await
+            .unwrap();
+        fake.pulse.faults.lock().unwrap().insert(at, Again::Never);
+        let (mut all, mut failed) = (Vec::new(), 0);
+        loop {
+            match reader.next().await {
+                Ok(Some(piece)) => all.extend_from_slice(&piece),
+                Ok(None) => break,
+                Err(_) => failed += 1,
+            }
+        }
+        assert!(all == content(6500), "{} bytes", all.len());
+        assert_eq!(failed, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_was_noted_is_told() {
+    let fake = fake(true, 2500);
+    let mtime = fake.found("f", &content(2500)).modified;
+    *fake.noted.lock().unwrap() = Noted { mtime, mode: None };
+    let remote = fake.remote();
+    let reader = read::open(&remote, request(&fake, "f")).await.unwrap();
+    assert_eq!(reader.noted().mtime, mtime);
+    let mut small = read::read_small(&remote, vec![request(&fake, "f")]).await;
+    assert_eq!(small.remove(0).unwrap().noted.mtime, mtime);
+}
+
+#[tokio::test]
+async fn content_that_is_received_keeps_to_the_limit() {
+    let fake = fake(true, 10_000);
+    let remote = fake.limited(Limits {
+        bytes_per_second: std::num::NonZeroU64::new(1000),
+        requests_per_second: None,
+    });
+    drain(&remote, request(&fake, "f")).await.unwrap();
+    let seconds = remote.wire.elapsed().as_secs_f64();
+    assert!(seconds >= 8.9, "{seconds}");
+}
