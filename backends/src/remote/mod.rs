@@ -3,7 +3,8 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `store` | what a protocol must be able to do |
-//! | `wire` | limits, retries, errors that say where |
+//! | `wire`, `limits`, `retry` | limits, retries, errors that say where |
+//! | `names` | which paths may be asked for |
 //! | `token` | tokens from tags, times and sizes, and back |
 //! | `listing` | flat keys or folders to rows in order |
 //! | `read` | whole small files, large ones in parallel ranges |
@@ -24,12 +25,22 @@ use self::wire::Wire;
 pub(crate) mod store;
 
 mod backend;
+mod limits;
+mod listing;
+mod names;
 mod probe;
+mod read;
+mod retry;
 mod servers;
 mod session;
 mod token;
 mod trash;
 mod wire;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
 
 /// A remote storage that implements the contract of `wl-core`.
 #[derive(Clone, Debug)]

@@ -13,8 +13,9 @@ use wl_core::model::{ContentHash, SyncPath};
 use wl_core::plugin::ConnectContext;
 use wl_core::storage::{ErrorKind, Result};
 
-use super::session::{Rounds, make_above, now, own_path};
+use super::session::{Rounds, make_above, own_path};
 use super::store::{Again, Attributes, Condition, Conditions, Fault, Found, Outcome, Put};
+use super::token::now;
 use super::wire::Wire;
 use super::{servers, trash};
 

@@ -1,33 +1,104 @@
 //! Tokens: made of what listings tell, and told apart by it.
 
-use wl_core::model::{Meta, Timestamp, Token};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wl_core::model::{Kind, Meta, Timestamp, Token};
 
 use super::store::{Facts, Found};
 
-/// The attributes of what was found, with its token. `now` is what the clock says.
+/// What the clock says.
+pub(super) fn now() -> Timestamp {
+    // Before 1970 nothing is ever settled.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.unwrap_or_default();
+    Timestamp {
+        secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanos: since.subsec_nanos(),
+    }
+}
+
+/// The attributes of what was found, with its token. `now` is what the clock said before the storage was asked.
 pub(super) fn meta(found: &Found, facts: &Facts, now: Timestamp) -> Meta {
-    let _ = now;
+    if found.kind == Kind::Folder {
+        return folder(found, facts);
+    }
     Meta {
         kind: found.kind,
-        size: found.size,
+        size: match found.kind {
+            Kind::File => found.size,
+            _ => 0,
+        },
         mtime: found.noted.mtime.or(found.modified),
-        mode: found.mode,
+        mode: found.mode.filter(|_| found.kind == Kind::File),
         token: token(found),
-        settled: found.tag.is_some() || facts.clock == 0,
+        settled: settled(found, facts, now),
         file_id: found.file_id,
         hash: None,
         link: found.link.clone(),
     }
 }
 
-/// `TAG SIZE`, or without a tag `@SECONDS.NANOSECONDS SIZE`.
+/// A folder of a storage without mounts in it: the token is that of the root's own file system. Where folders are only implied they have no
+/// attributes at all, so that a listing and a stat say the same.
+fn folder(found: &Found, facts: &Facts) -> Meta {
+    let mut meta = implied_folder();
+    if !facts.flat {
+        meta.mtime = found.modified;
+        meta.mode = found.mode;
+        meta.file_id = found.file_id;
+    }
+    meta
+}
+
+/// A folder that exists because something is in it.
+pub(super) fn implied_folder() -> Meta {
+    Meta {
+        kind: Kind::Folder,
+        size: 0,
+        mtime: None,
+        mode: None,
+        token: Token::new(""),
+        settled: true,
+        file_id: None,
+        hash: None,
+        link: None,
+    }
+}
+
+/// A tag names a version at once. A time does when it is older than two ticks: until then another content may come to have it. A time in
+/// the future says that the clocks differ; then the content is read once more, which costs time and nothing else.
+fn settled(found: &Found, facts: &Facts, now: Timestamp) -> bool {
+    let nanoseconds = |at: Timestamp| i128::from(at.secs) * 1_000_000_000 + i128::from(at.nanos);
+    match (&found.tag, found.modified) {
+        (Some(_), _) => true,
+        (None, Some(at)) => nanoseconds(now) - nanoseconds(at) > 2 * i128::from(facts.clock),
+        (None, None) => false,
+    }
+}
+
+/// `TAG SIZE`, or without a tag `@SECONDS.NANOSECONDS SIZE`. That of a folder is empty.
 pub(super) fn token(found: &Found) -> Token {
-    let version = match (&found.tag, found.modified) {
-        (Some(tag), _) => tag.to_string(),
-        (None, Some(at)) => format!("@{}.{:09}", at.secs, at.nanos),
-        (None, None) => "@".to_owned(),
+    if found.kind == Kind::Folder {
+        return Token::new("");
+    }
+    match &found.tag {
+        Some(tag) => Token::new(format!("{tag} {}", found.size)),
+        None => token_of_time(found),
+    }
+}
+
+fn token_of_time(found: &Found) -> Token {
+    let version = match found.modified {
+        Some(at) => format!("@{}.{:09}", at.secs, at.nanos),
+        None => "@".to_owned(),
     };
     Token::new(format!("{version} {}", found.size))
+}
+
+/// Whether what was found is the file that was given this token. A token from before there was a tag is compared by time.
+pub(super) fn is_same(wanted: &Token, found: &Found) -> bool {
+    found.kind == Kind::File
+        && (token(found) == *wanted || (tag(wanted).is_none() && token_of_time(found) == *wanted))
 }
 
 /// The tag in a token; `None` if it was made without one.

@@ -126,7 +126,8 @@ impl Shared {
             Kind::Link => return Ok(found.link.is_some() && found.link == expected.link),
             Kind::File => {}
         }
-        if expected.token.as_ref() == Some(&token::token(found)) {
+        let token = expected.token.as_ref();
+        if token.is_some_and(|token| token::is_same(token, found)) {
             return Ok(true);
         }
         let Some(hash) = expected.hash else {

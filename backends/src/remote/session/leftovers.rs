@@ -6,8 +6,9 @@ use wl_core::model::SyncPath;
 use wl_core::storage::{Durability, ErrorKind, Result, TrashKeep};
 
 use super::stage::{Content, own_path};
-use super::{Shared, lock, now};
+use super::{Shared, lock};
 use crate::remote::store::Found;
+use crate::remote::token::now;
 use crate::remote::trash::{self, clean};
 
 /// Staged content of other runs is a leftover after this many seconds.

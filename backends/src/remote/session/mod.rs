@@ -27,13 +27,12 @@ mod stage;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt};
 use tokio::sync::OnceCell;
-use wl_core::model::{Mode, RESERVED, SyncPath, Timestamp};
+use wl_core::model::{Mode, SyncPath};
 use wl_core::storage::{
     ContentWriter, Displaced, Durability, ErrorKind, Expect, Expected, Published, RemoveRequest,
     RenameRequest, ReplaceRequest, Result, SessionOptions, StageRequest, Staged, StorageError,
@@ -42,9 +41,9 @@ use wl_core::storage::{
 
 use self::parents::Parents;
 use self::stage::Waiting;
-use super::Remote;
 use super::store::{Facts, Found, Store};
-use super::token;
+use super::token::{self, now};
+use super::{Remote, names};
 
 pub(super) use self::parents::make_above;
 pub(super) use self::rounds::{Rounds, repeat};
@@ -83,17 +82,6 @@ pub(super) async fn begin(
     }))))
 }
 
-/// What the clock says.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp {
-        secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        nanos: since.subsec_nanos(),
-    }
-}
-
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -106,25 +94,6 @@ pub(super) fn changed(operation: &'static str, path: &SyncPath, reason: &str) ->
         format!("{reason}; nothing was changed, look again"),
     )
     .at(path)
-}
-
-/// Refuses a path that is reserved or that the storage cannot name.
-pub(super) fn check_name(remote: &Remote, operation: &'static str, path: &SyncPath) -> Result<()> {
-    let first = path.as_str().split('/').next().unwrap_or_default();
-    let folded = remote.capabilities.folds_case && first.eq_ignore_ascii_case(RESERVED);
-    let reason = if path.is_reserved() || folded {
-        Some("the name is wl's own; rename it".to_owned())
-    } else {
-        remote.wire.store().refuses(path)
-    };
-    match reason {
-        None => Ok(()),
-        Some(reason) => Err(
-            StorageError::new(ErrorKind::Unrepresentable, operation, reason)
-                .at(path)
-                .on(&remote.location),
-        ),
-    }
 }
 
 #[derive(Debug)]
@@ -164,7 +133,7 @@ impl Shared {
     /// Whether this may be done at all.
     fn check(&self, operation: &'static str, path: &SyncPath) -> Result<()> {
         self.check_live(operation, path)?;
-        check_name(&self.remote, operation, path)
+        names::usable(&self.remote, operation, path)
     }
 
     fn check_live(&self, operation: &'static str, path: &SyncPath) -> Result<()> {

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::{ContentHash, Kind, RESERVED, SyncPath};
 use wl_core::storage::{ErrorKind, Result, StorageError, TrashId, TrashItem, TrashState};
 
-use super::Remote;
-use super::session::{changed, check_name, make_above, own_path, repeat};
+use super::session::{changed, make_above, own_path, repeat};
 use super::store::{Condition, Found, Outcome};
+use super::{Remote, names};
 
 /// A name in a folder is not longer than this.
 const LONGEST_NAME: usize = 255;
@@ -179,7 +179,7 @@ fn item(at: &SyncPath, found: &Found) -> Option<(Label, TrashItem)> {
 /// Puts a version back where nothing is.
 pub(super) async fn restore(remote: &Remote, id: &TrashId, to: &SyncPath) -> Result<()> {
     const WHAT: &str = "restore";
-    check_name(remote, WHAT, to)?;
+    names::usable(remote, WHAT, to)?;
     let from = label(&id.0).and_then(|_| own_path(&id.0).ok());
     let found = match &from {
         Some(from) => remote.wire.stat(from).await?,
