@@ -1,0 +1,3 @@
+//! Tests of the engine on a store in memory.
+
+mod conformance;
