@@ -11,6 +11,7 @@ use futures::StreamExt;
 use wl_core::model::{Kind, Mode, SyncPath, Timestamp};
 use wl_core::storage::*;
 
+use super::super::probe::Proven;
 use super::super::store::*;
 use super::super::wire::Wire;
 use super::super::{Remote, capabilities};
@@ -103,7 +104,7 @@ impl Fake {
             type_name: "fake",
             location: "fake://here".into(),
             identity: "fake".into(),
-            capabilities: capabilities(&self.facts, self.facts.conditions),
+            capabilities: capabilities(&self.facts, Proven::default()),
             conditions: self.facts.conditions,
             wire,
         })

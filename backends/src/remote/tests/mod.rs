@@ -1,5 +1,6 @@
-//! The reading half against a small store that can be told to fail.
+//! Tests of the engine: the contract on a store in memory; the reading half on a small one that is told what to get wrong.
 
+mod conformance;
 mod flat;
 mod kit;
 mod reading;
