@@ -112,7 +112,10 @@ impl Scan<'_> {
         if self.counted.is_multiple_of(super::ROWS) {
             self.walk.go_on()?;
         }
-        let Listed { name, found, lossy } = listed;
+        // A key is a file or a folder.
+        let Listed {
+            name, found, lossy, ..
+        } = listed;
         if name.is_empty() {
             return Ok(None);
         }

@@ -134,7 +134,12 @@ fn child(
     listed: Listed,
     seen: wl_core::model::Timestamp,
 ) -> std::result::Result<Option<Child>, (String, String)> {
-    let Listed { name, found, lossy } = listed;
+    let Listed {
+        name,
+        found,
+        lossy,
+        special,
+    } = listed;
     if lossy {
         return Err((name, "the name is not UTF-8; rename it".to_owned()));
     }
@@ -150,6 +155,7 @@ fn child(
         refused: remote.wire.store().refuses(&path).map(Into::into),
         meta: token::meta(&found, remote.wire.facts(), seen),
         name: name.into(),
+        special,
     }))
 }
 
@@ -215,6 +221,7 @@ impl<'a> Tree<'a> {
             return self.walk.unknown(path, folder, error).await;
         }
         match folder {
+            _ if child.special => self.walk.row(Row::Skipped(path)).await,
             true => self.folder(path, child.meta, false).await,
             false => self.walk.present(path, child.meta).await,
         }
