@@ -12,5 +12,6 @@ mod moves;
 mod oracle;
 mod proof;
 mod resolve;
+mod twofold;
 mod work;
 mod world;
