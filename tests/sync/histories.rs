@@ -102,8 +102,7 @@ fn apply(tree: &mut Tree, edit: &Edit) {
     }
 }
 
-async fn play(direction: Direction, history: Vec<Step>) {
-    let world = World::new();
+async fn play(world: World, direction: Direction, history: Vec<Step>) {
     let mut base = Tree::new();
     for step in history.into_iter().chain([Step::Sync]) {
         match step {
@@ -160,11 +159,15 @@ async fn sync(world: &World, direction: Direction, base: Tree) -> Tree {
 }
 
 fn run(direction: Direction, history: Vec<Step>) {
+    run_in(World::new(), direction, history);
+}
+
+fn run_in(world: World, direction: Direction, history: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(play(direction, history));
+    runtime.block_on(play(world, direction, history));
 }
 
 fn config(cases: u32) -> ProptestConfig {
@@ -214,5 +217,9 @@ proptest! {
     #[test]
     fn mirror(history in history()) {
         run(Direction::Mirror, history);
+    }
+    #[test]
+    fn copied_by_the_storages(history in history()) {
+        run_in(World::copying(), Direction::TwoWay, history);
     }
 }

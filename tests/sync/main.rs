@@ -3,6 +3,7 @@
 
 mod cancel;
 mod continuous;
+mod copies;
 mod doubt;
 mod exhaustive;
 mod faults;
@@ -12,6 +13,7 @@ mod moves;
 mod oracle;
 mod proof;
 mod resolve;
+mod stale;
 mod twofold;
 mod work;
 mod world;

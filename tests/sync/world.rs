@@ -16,6 +16,8 @@ pub struct World {
     pub storages: Sides<MemoryBackend>,
     /// Stops the runs.
     pub cancel: CancellationToken,
+    /// Whether the storages copy by themselves.
+    pub server_copy: bool,
     state: TempDir,
 }
 
@@ -30,8 +32,16 @@ impl World {
         Self {
             storages: Sides::from_fn(|_| MemoryBackend::private(MemorySettings::default())),
             cancel: CancellationToken::new(),
+            server_copy: false,
             state: state.unwrap(),
         }
+    }
+
+    /// Storages that copy by themselves.
+    pub fn copying() -> Self {
+        let mut world = Self::new();
+        world.server_copy = true;
+        world
     }
 
     pub fn options(direction: Direction) -> SyncOptions {
@@ -76,6 +86,7 @@ impl World {
         SyncJob {
             storages: Sides::from_fn(|side| Arc::new(self.storages[side].clone()) as _),
             options,
+            server_copy: self.server_copy,
             state_dir: self.state.path().to_owned(),
             progress: Arc::default(),
             cancel: CancellationToken::new(),

@@ -10,6 +10,7 @@ mod bench_local;
 mod ci;
 mod deny;
 mod run;
+mod services;
 mod soak;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ Tasks:
   ci           Check formatting, lints, licences and bans, then run all tests
   deny         Check licences, banned crates and sources against deny.toml
   bench-local  Measure wl and its peers on a RAM-backed folder (--help for options)
+  services     Install servers and tools of others for benchmarks: services install
   soak         Run the long tests: soak --minutes N
 ";
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "ci" => ci::main(&rest),
         "deny" => deny::main(&rest),
         "bench-local" => bench_local::main(&rest),
+        "services" => services::main(&rest),
         "soak" => soak::main(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -6,15 +6,18 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::{
-    Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
-    SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId, TrashItem,
-    WriteSession,
+    Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing, ReadRequest,
+    Result, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId,
+    TrashItem, WriteSession,
 };
 
 use super::MemoryBackend;
 use super::listing::{MemoryListing, check_cancel};
 use super::reader::{MemoryReader, content, read_version};
 use super::session::MemorySession;
+
+/// All stores of a process can copy from each other.
+const REALM: &str = "memory";
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -85,6 +88,18 @@ impl StorageBackend for MemoryBackend {
                     .at("read", &request.path, |state| read_version(state, request))
             })
             .collect()
+    }
+
+    fn copy_source(&self) -> Option<CopySource> {
+        Some(CopySource {
+            realm: REALM.into(),
+            address: self.store.location.as_str().into(),
+            identity: self.identity().into(),
+        })
+    }
+
+    fn copies_from(&self, source: &CopySource) -> bool {
+        &*source.realm == REALM
     }
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {

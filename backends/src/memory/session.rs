@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use wl_core::model::{ContentHash, Kind, Mode, SyncPath};
 use wl_core::storage::{
-    ContentWriter, Displaced, ErrorKind, Expect, Expected, Payload, Published, RemoveRequest,
-    RenameRequest, ReplaceRequest, Result, SessionOptions, StageRequest, Staged, StorageError,
-    StrandedVersion, TrashState, WriteSession,
+    ContentWriter, CopyFrom, Displaced, ErrorKind, Expect, Expected, Payload, Published,
+    ReadRequest, RemoveRequest, RenameRequest, ReplaceRequest, Result, SessionOptions,
+    StageRequest, Staged, StorageError, StrandedVersion, TrashState, WriteSession,
 };
 
 use super::listing::check_cancel;
+use super::reader::read_version;
 use super::state::{Body, Node, State, changed};
 use super::store::{Store, lock};
 
@@ -130,6 +131,23 @@ impl Shared {
             check_hash(&body, request.hash)
         })?;
         Ok(self.keep_staged(request, body))
+    }
+
+    fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        self.at("copy", &request.path, |_| Ok(()))?;
+        let source = Store::at_location(&from.source.address).ok_or_else(|| {
+            StorageError::new(
+                ErrorKind::Unavailable,
+                "copy",
+                "the store to copy from is gone",
+            )
+        })?;
+        let wanted = ReadRequest {
+            path: from.path,
+            meta: from.meta,
+        };
+        let read = source.at("copy", &wanted.path, |state| read_version(state, &wanted))?;
+        Ok(self.keep_staged(request, Body::file(read.content)))
     }
 
     fn take_staged(&self, staged: &Staged) -> Result<(StageRequest, Body)> {
@@ -308,6 +326,10 @@ impl WriteSession for MemorySession {
             request,
             content: BytesMut::new(),
         }))
+    }
+
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        self.shared.stage_copy(request, from)
     }
 
     async fn flush(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use wl_core::model::{RESERVED, SyncPath};
 use wl_core::storage::{Capabilities, ErrorKind, Result, StorageError};
@@ -11,6 +11,8 @@ use super::MemorySettings;
 use super::state::State;
 
 static NAMED: Mutex<BTreeMap<String, Arc<Store>>> = Mutex::new(BTreeMap::new());
+/// Every store there is, by its location: what copies of content inside this process find their source by.
+static ALL: Mutex<BTreeMap<String, Weak<Store>>> = Mutex::new(BTreeMap::new());
 static PRIVATE: AtomicU64 = AtomicU64::new(0);
 
 /// A tree, its trash and what it can do.
@@ -58,12 +60,21 @@ pub(super) fn private(settings: MemorySettings) -> Arc<Store> {
 
 impl Store {
     fn new(name: &str, settings: MemorySettings) -> Arc<Self> {
-        Arc::new(Self {
+        let store = Arc::new(Self {
             location: format!("memory:{name}"),
             settings,
             capabilities: settings.capabilities(),
             state: Mutex::new(State::new(settings)),
-        })
+        });
+        let mut all = lock(&ALL);
+        all.retain(|_, store| store.strong_count() > 0);
+        all.insert(store.location.clone(), Arc::downgrade(&store));
+        store
+    }
+
+    /// The store at this location.
+    pub fn at_location(location: &str) -> Option<Arc<Self>> {
+        lock(&ALL).get(location).and_then(Weak::upgrade)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {

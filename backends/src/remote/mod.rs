@@ -92,6 +92,7 @@ fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
         },
         // Flat keys come sorted; folders are sorted one by one.
         list_order: ListOrder::Key,
+        listing_proves_absence: false,
         empty_folders: !facts.flat,
         links: facts.links,
         modes: facts.modes,

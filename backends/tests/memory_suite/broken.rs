@@ -283,6 +283,12 @@ impl StorageBackend for BrokenBackend {
         }
         self.inner.read_small(current).await
     }
+    fn copy_source(&self) -> Option<CopySource> {
+        self.inner.copy_source()
+    }
+    fn copies_from(&self, source: &CopySource) -> bool {
+        self.inner.copies_from(source)
+    }
     async fn begin(&self, mut options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
         if self.is(Fault::Deaf) {
             options.cancel = CancellationToken::new();
@@ -452,6 +458,9 @@ impl WriteSession for BrokenSession {
         expect: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         self.inner.stage_large(request, size, expect).await
+    }
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        self.inner.stage_copy(request, from).await
     }
     async fn flush(&self) -> Result<()> {
         self.inner.flush().await

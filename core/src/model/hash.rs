@@ -5,10 +5,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::{SyncPath, Token};
+
 /// The SHA-256 of a file's content; 64 lower-case hexadecimal digits as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentHash([u8; 32]);
+
+/// What marks a [`ContentHash::by_copy`]: no SHA-256 that anyone meets begins with eight zero bytes.
+const BY_COPY: [u8; 8] = [0; 8];
 
 /// A text is not 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +24,24 @@ impl ContentHash {
     /// The hash of `content`.
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
+    }
+
+    /// Stands for content that a storage copied by itself and that nobody here has read: equal on both sides because it is a copy
+    /// of the version that `storage` had at `path` with `token`. Differs from every SHA-256 and from that of every other version.
+    pub fn by_copy(storage: &str, path: &SyncPath, token: &Token) -> Self {
+        let mut hasher = Sha256::new();
+        for part in [storage, path.as_str(), token.as_str()] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        let mut bytes: [u8; 32] = hasher.finalize().into();
+        bytes[..BY_COPY.len()].copy_from_slice(&BY_COPY);
+        Self(bytes)
+    }
+
+    /// Whether this is no SHA-256 but stands for a copy.
+    pub fn is_by_copy(&self) -> bool {
+        self.0.starts_with(&BY_COPY)
     }
 
     /// A hash from its 32 bytes.

@@ -47,6 +47,17 @@ pub struct SmallRead {
     pub noted: Noted,
 }
 
+/// A storage from which others of the same server may copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopySource {
+    /// Server and credentials: only storages with the same value may copy from each other. Holds no secret.
+    pub realm: Box<str>,
+    /// Where on the server, as its storages understand it.
+    pub address: Box<str>,
+    /// The storage's identity.
+    pub identity: Box<str>,
+}
+
 /// A file's hash, as the storage found it.
 #[derive(Clone, Debug)]
 pub struct Hashed {
@@ -113,6 +124,16 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
 
     /// Reads many files of at most [`SMALL_FILE`] bytes at once; the results are in the order of the requests.
     async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>>;
+
+    /// What another storage needs to copy from this one without the content passing here; `None` if no storage can.
+    fn copy_source(&self) -> Option<CopySource> {
+        None
+    }
+
+    /// Whether [`WriteSession::stage_copy`] can take content from `source`.
+    fn copies_from(&self, _source: &CopySource) -> bool {
+        false
+    }
 
     /// Starts to write. Leftovers of dead sessions are taken care of first; what they found is in
     /// [`WriteSession::stranded`].

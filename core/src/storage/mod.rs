@@ -15,7 +15,7 @@ mod trash;
 mod watch;
 
 pub use backend::{
-    ContentReader, Hashed, Noted, ReadRequest, SMALL_FILE, SmallRead, StorageBackend,
+    ContentReader, CopySource, Hashed, Noted, ReadRequest, SMALL_FILE, SmallRead, StorageBackend,
 };
 pub use capability::{Capabilities, CasGrade, ListOrder};
 pub use condition::{Expect, Expected};
@@ -23,8 +23,9 @@ pub use error::{ErrorKind, IoResultExt, Result, StorageError};
 pub use limits::Limits;
 pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
 pub use session::{
-    ContentWriter, Displaced, Durability, Payload, Published, RemoveRequest, RenameRequest,
-    ReplaceRequest, SessionOptions, StageRequest, Staged, StrandedVersion, WriteSession,
+    ContentWriter, CopyFrom, Displaced, Durability, Payload, Published, RemoveRequest,
+    RenameRequest, ReplaceRequest, SessionOptions, StageRequest, Staged, StrandedVersion,
+    WriteSession,
 };
 pub use spill::{SortedSpill, SpillSorter};
 pub use trash::{TrashId, TrashItem, TrashKeep, TrashState};

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::{Expect, Expected, Result, TrashKeep};
-use crate::model::{ContentHash, FileId, Kind, Mode, SyncPath, Timestamp, Token};
+use super::{CopySource, ErrorKind, Expect, Expected, Result, StorageError, TrashKeep};
+use crate::model::{ContentHash, FileId, Kind, Meta, Mode, SyncPath, Timestamp, Token};
 
 /// How much is made durable before it counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +79,17 @@ pub struct Staged {
     pub size: u64,
     /// The backend's own note, such as the staged file's inode and time.
     pub note: Box<str>,
+}
+
+/// A version in another storage of the same server.
+#[derive(Clone, Debug)]
+pub struct CopyFrom {
+    /// The storage.
+    pub source: CopySource,
+    /// Where in it.
+    pub path: SyncPath,
+    /// The version.
+    pub meta: Meta,
 }
 
 /// Publishes staged content.
@@ -176,6 +187,19 @@ pub trait WriteSession: Send + Sync + fmt::Debug {
         size: u64,
         expect: &Expect,
     ) -> Result<Box<dyn ContentWriter>>;
+
+    /// Stages a copy of what `from` has at `from.path` with `from.meta`'s token; the content never passes here. The request's payload is not
+    /// looked at, its hash is [`ContentHash::by_copy`]. If the source has another version by the time it is published,
+    /// [`replace`](Self::replace) answers `Busy`. Only where [`super::StorageBackend::copies_from`] says so.
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        let error = StorageError::new(
+            ErrorKind::Unsupported,
+            "copy",
+            "the storage cannot copy from the other one by itself",
+        );
+        drop(from);
+        Err(error.at(&request.path))
+    }
 
     /// Makes durable what was staged and published so far, as the session's durability asks.
     async fn flush(&self) -> Result<()>;

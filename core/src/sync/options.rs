@@ -108,6 +108,8 @@ pub struct SyncJob {
     pub storages: Sides<Arc<dyn StorageBackend>>,
     /// What is asked.
     pub options: SyncOptions,
+    /// Storages that can copy from each other do so, and the content does not pass here.
+    pub server_copy: bool,
     /// The folder of the pair databases, their locks and spill files.
     pub state_dir: PathBuf,
     /// Where the run tells how far it is.

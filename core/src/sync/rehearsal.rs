@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use crate::model::{ContentHash, Kind, Mode, SyncPath, Token};
 use crate::storage::{
-    ContentWriter, Displaced, Expect, Expected, Payload, Published, RemoveRequest, RenameRequest,
-    ReplaceRequest, Result, StageRequest, Staged, StrandedVersion, WriteSession,
+    ContentWriter, CopyFrom, Displaced, Expect, Expected, Payload, Published, RemoveRequest,
+    RenameRequest, ReplaceRequest, Result, StageRequest, Staged, StrandedVersion, WriteSession,
 };
 
 /// Accepts everything, does nothing.
@@ -69,6 +69,10 @@ impl WriteSession for Rehearsal {
         _: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         Ok(Box::new(Discard(0)))
+    }
+
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        Ok(staged(Kind::File, request.hash, from.meta.size))
     }
 
     async fn flush(&self) -> Result<()> {

@@ -76,6 +76,11 @@ pub trait Observer: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether a listing does not show this row, and does not say so.
+    fn hides(&self, _row: &Row) -> bool {
+        false
+    }
+
     /// A session with this number has begun.
     fn began(&self, _session: u64, _options: &SessionOptions) {}
 }
@@ -253,6 +258,14 @@ impl StorageBackend for Observed {
             .await
     }
 
+    fn copy_source(&self) -> Option<CopySource> {
+        self.inner.copy_source()
+    }
+
+    fn copies_from(&self, source: &CopySource) -> bool {
+        self.inner.copies_from(source)
+    }
+
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
         let number = self.sessions.fetch_add(1, SeqCst) + 1;
         let work = self.inner.begin(options.clone());
@@ -303,6 +316,9 @@ impl Listing for ObservedListing {
         }
         let work = self.inner.next();
         let mut rows = self.eye.one(Operation::ListNext, None, work).await?;
+        if let Some(rows) = &mut rows {
+            rows.retain(|row| !self.eye.observer.hides(row));
+        }
         let count = rows.as_ref().map_or(0, Vec::len);
         let Some((kept, error)) = self.eye.observer.cut(self.number, count) else {
             return Ok(rows);
@@ -397,6 +413,29 @@ impl WriteSession for ObservedSession {
             eye: self.eye.clone(),
             path,
         }))
+    }
+
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        let results = self
+            .eye
+            .many(
+                Operation::Stage,
+                vec![(request, from)],
+                |(request, _)| (&request.path, None),
+                |staged: &Staged| Some(staged.number),
+                async |requests| {
+                    let mut results = Vec::new();
+                    for (request, from) in requests {
+                        results.push(self.inner.stage_copy(request, from).await);
+                    }
+                    results
+                },
+            )
+            .await;
+        results.into_iter().next().unwrap_or_else(|| {
+            let error = "an observed call had no result";
+            Err(StorageError::new(ErrorKind::Other, "copy", error))
+        })
     }
 
     async fn flush(&self) -> Result<()> {

@@ -6,7 +6,7 @@ use super::tally::Tally;
 use crate::model::{Side, Sides, SyncPath};
 use crate::reconcile::Policy;
 use crate::state::PairState;
-use crate::storage::{ErrorKind, StorageError, WriteSession};
+use crate::storage::{CopySource, ErrorKind, StorageError, WriteSession};
 use crate::sync::{SyncError, SyncJob};
 
 /// What all parts of a pass share.
@@ -18,8 +18,23 @@ pub(in crate::sync) struct Context {
     pub(in crate::sync) sessions: Sides<Option<Arc<dyn WriteSession>>>,
     /// Whether the baseline held anything at the start: without it there are no moves.
     pub(in crate::sync) has_baseline: bool,
+    /// By the side that is written to: the other side, if it can copy from there by itself.
+    pub(in crate::sync) copies: Sides<Option<CopySource>>,
     state: Arc<Mutex<PairState>>,
     tally: Mutex<Tally>,
+}
+
+/// The storage that `to` can copy from by itself.
+fn copies(
+    job: &SyncJob,
+    sessions: &Sides<Option<Arc<dyn WriteSession>>>,
+    to: Side,
+) -> Option<CopySource> {
+    if !job.server_copy || job.options.checksum || sessions[to].is_none() {
+        return None;
+    }
+    let source = job.storages[to.other()].copy_source()?;
+    job.storages[to].copies_from(&source).then_some(source)
 }
 
 impl Context {
@@ -31,6 +46,7 @@ impl Context {
         let has_baseline = !lock(&state).is_empty()?;
         let policy = job.options.direction.into();
         Ok(Self {
+            copies: Sides::from_fn(|side| copies(&job, &sessions, side)),
             job,
             policy,
             sessions,

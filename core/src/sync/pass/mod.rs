@@ -5,6 +5,7 @@
 
 mod apply;
 mod context;
+mod copy;
 mod finish;
 mod frames;
 mod hold;
@@ -12,6 +13,7 @@ mod item;
 mod merge;
 mod node;
 mod pipeline;
+mod proof;
 mod publish;
 mod resolve;
 mod tally;

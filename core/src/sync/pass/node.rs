@@ -200,7 +200,7 @@ impl Node {
             ancestor: self.base.as_ref().map(|row| ConflictSide {
                 kind: row.kind.name().to_owned(),
                 size: (row.kind == Kind::File).then_some(row.sides.source.size),
-                hash: row.hash,
+                hash: row.hash.filter(|hash| !hash.is_by_copy()),
                 link: row.link.as_deref().map(str::to_owned),
                 mtime: row.sides.source.mtime.map(|time| time.secs),
             }),
@@ -213,7 +213,7 @@ impl Node {
             kind: meta.kind.name().to_owned(),
             size: (meta.kind == Kind::File).then_some(meta.size),
             hash: if meta.kind == Kind::File {
-                self.hash(side)
+                self.hash(side).filter(|hash| !hash.is_by_copy())
             } else {
                 None
             },

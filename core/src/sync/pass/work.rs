@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::context::Context;
+use super::copy::{name_versions, stage_copies, travels};
 use super::item::{Item, Progressed};
 use crate::model::{Hasher, Kind, Meta, Side};
 use crate::reconcile::Verdict;
@@ -19,13 +20,15 @@ pub(super) async fn work_on(
     // A decision asks for reading at most twice: first the sides that may have changed, then both to compare them.
     loop {
         context.check_cancelled()?;
-        let wanted = wanted_reads(&items);
+        name_versions(&context, &mut items);
+        let wanted = wanted_reads(&context, &items);
         if wanted.is_empty() {
             break;
         }
         read_all(&context, &mut items, wanted).await;
     }
     set_moves_aside(&context, &mut items)?;
+    stage_copies(&context, &mut items).await;
     stage_small(&context, &mut items).await;
     for item in &mut items {
         if needs_streaming(item) {
@@ -37,12 +40,12 @@ pub(super) async fn work_on(
     Ok(items)
 }
 
-fn in_progress(item: &Item) -> bool {
+pub(super) fn in_progress(item: &Item) -> bool {
     matches!(item.progressed, Progressed::Decided)
 }
 
 /// What belongs to a change of type is only read for its decision.
-fn is_copied(item: &Item) -> bool {
+pub(super) fn is_copied(item: &Item) -> bool {
     item.place.group.is_none()
 }
 
@@ -51,7 +54,7 @@ fn is_small(meta: &Meta) -> bool {
 }
 
 /// Which sides of which items are to be read now: those a decision waits for, and small contents that will be copied.
-fn wanted_reads(items: &[Item]) -> Vec<(usize, Side)> {
+fn wanted_reads(context: &Context, items: &[Item]) -> Vec<(usize, Side)> {
     let mut wanted = Vec::new();
     for (index, item) in items
         .iter()
@@ -72,7 +75,7 @@ fn wanted_reads(items: &[Item]) -> Vec<(usize, Side)> {
                         .map(|s| (index, s)),
                 );
             }
-            Verdict::Update { to, .. } if is_copied(item) => {
+            Verdict::Update { to, .. } if is_copied(item) && !travels(context, item, to) => {
                 let from = to.other();
                 if item.contents[from].is_none() && files(from).is_some_and(is_small) {
                     wanted.push((index, from));
@@ -171,7 +174,7 @@ fn set_moves_aside(context: &Context, items: &mut [Item]) -> Result<(), SyncErro
     Ok(())
 }
 
-fn stage_request(item: &Item, to: Side, payload: Payload) -> Option<StageRequest> {
+pub(super) fn stage_request(item: &Item, to: Side, payload: Payload) -> Option<StageRequest> {
     let from = item.node.found[to.other()].meta()?;
     let Verdict::Update { modes, .. } = item.verdict else {
         return None;
@@ -237,7 +240,7 @@ async fn stage_small(context: &Context, items: &mut [Item]) {
     }
 }
 
-fn staged(side: Side, result: Result<Staged>) -> Progressed {
+pub(super) fn staged(side: Side, result: Result<Staged>) -> Progressed {
     match result {
         Ok(staged) => Progressed::Staged(staged),
         Err(error) => Progressed::Failed(side, error),

@@ -1,0 +1,113 @@
+//! Storages that copy by themselves: nothing is read, and everything comes out as if it had been.
+
+use std::sync::{Arc, Mutex};
+
+use wl_core::model::{Direction, Outcome};
+use wl_core::storage::Result;
+use wl_core::testing::{Call, Observer, Operation, observe};
+
+use crate::world::World;
+
+/// Notes the paths whose content is read.
+#[derive(Debug, Default)]
+struct Reads(Mutex<Vec<String>>);
+
+impl Observer for Reads {
+    fn before(&self, call: &Call) -> Result<()> {
+        let read = [Operation::ReadSmall, Operation::Read, Operation::Hash];
+        if read.contains(&call.operation) {
+            let path = call.path.as_ref().map(ToString::to_string);
+            self.0.lock().unwrap().push(path.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+/// Runs both ways; gives the paths that were read.
+async fn sync(world: &World) -> Vec<String> {
+    let reads = Arc::new(Reads::default());
+    let seen = Arc::clone(&reads);
+    let over = move |_, storage| observe(storage, Arc::clone(&seen) as _);
+    let options = World::options(Direction::TwoWay);
+    let report = world.run_over(options, over).await.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    let mut paths = std::mem::take(&mut *reads.0.lock().unwrap());
+    paths.sort();
+    paths
+}
+
+#[tokio::test]
+async fn new_and_edited_files_travel_without_being_read() {
+    let world = World::copying();
+    let (source, target) = (&world.storages.source, &world.storages.target);
+    let large = "x".repeat(600_000);
+    source.write_file("small", "1").unwrap();
+    source.write_file("d/large", large.as_str()).unwrap();
+    target.write_file("back", "2").unwrap();
+    assert_eq!(sync(&world).await, [""; 0]);
+    assert_eq!(target.read_file("small").unwrap(), "1".as_bytes());
+    assert_eq!(target.read_file("d/large").unwrap(), large.as_bytes());
+    assert_eq!(source.read_file("back").unwrap(), "2".as_bytes());
+    assert_eq!(sync(&world).await, [""; 0]);
+
+    source.write_file("small", "3").unwrap();
+    target.write_file("d/large", "4").unwrap();
+    assert_eq!(sync(&world).await, [""; 0]);
+    assert_eq!(target.read_file("small").unwrap(), "3".as_bytes());
+    assert_eq!(source.read_file("d/large").unwrap(), "4".as_bytes());
+}
+
+#[tokio::test]
+async fn what_both_sides_changed_is_read_before_it_is_called_a_conflict() {
+    let world = World::copying();
+    let (source, target) = (&world.storages.source, &world.storages.target);
+    source.write_file("f", "1").unwrap();
+    sync(&world).await;
+    source.write_file("f", "same").unwrap();
+    target.write_file("f", "same").unwrap();
+    assert_eq!(sync(&world).await, ["f", "f"]);
+}
+
+#[tokio::test]
+async fn a_removal_against_a_touch_of_what_was_never_read_loses_nothing() {
+    let world = World::copying();
+    let (source, target) = (&world.storages.source, &world.storages.target);
+    source.write_file("f", "1").unwrap();
+    source.write_file("other", "2").unwrap();
+    sync(&world).await;
+    source.remove("f").unwrap();
+    target.write_file("f", "1").unwrap();
+    // What was never read cannot be told from an edit: the edit wins, nothing is lost.
+    sync(&world).await;
+    assert_eq!(source.read_file("f"), target.read_file("f"));
+}
+
+#[tokio::test]
+async fn a_run_that_reads_takes_over_from_one_that_copied() {
+    let mut world = World::copying();
+    world.storages.source.write_file("f", "1").unwrap();
+    sync(&world).await;
+    world.server_copy = false;
+    assert_eq!(sync(&world).await, [""; 0]);
+    world.storages.target.write_file("f", "2").unwrap();
+    assert_eq!(sync(&world).await, ["f"]);
+    assert_eq!(
+        world.storages.source.read_file("f").unwrap(),
+        "2".as_bytes()
+    );
+}
+
+#[tokio::test]
+async fn a_conflict_shows_no_hash_of_what_was_never_read() {
+    let world = World::copying();
+    let (source, target) = (&world.storages.source, &world.storages.target);
+    source.write_file("f", "1").unwrap();
+    sync(&world).await;
+    source.write_file("f", "mine!!").unwrap();
+    target.write_file("f", "theirs").unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Conflicts);
+    let conflict = &report.conflicts[0];
+    assert_eq!(conflict.ancestor.as_ref().unwrap().hash, None);
+    assert!(conflict.source.as_ref().unwrap().hash.is_some());
+}
