@@ -16,7 +16,7 @@ pub(super) struct Child {
     pub(super) meta: Meta,
     /// Why the storage would not keep this name as it is.
     pub(super) refused: Option<Box<str>>,
-    /// It is nothing that can be synced.
+    /// It cannot be synced; the attributes mean nothing.
     pub(super) special: bool,
 }
 

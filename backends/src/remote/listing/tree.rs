@@ -136,10 +136,14 @@ fn child(
 ) -> std::result::Result<Option<Child>, (String, String)> {
     let Listed {
         name,
-        found,
+        mut found,
         lossy,
         special,
     } = listed;
+    if special {
+        // Its place is that of a file.
+        found.kind = Kind::File;
+    }
     if lossy {
         return Err((name, "the name is not UTF-8; rename it".to_owned()));
     }
@@ -219,6 +223,9 @@ impl<'a> Tree<'a> {
                 self.walk.present(path.clone(), child.meta).await?;
             }
             return self.walk.unknown(path, folder, error).await;
+        }
+        if child.special {
+            return self.walk.row(Row::Skipped(path)).await;
         }
         match folder {
             _ if child.special => self.walk.row(Row::Skipped(path)).await,
