@@ -1,3 +1,5 @@
 //! Tests of the engine on a store in memory.
 
 mod conformance;
+mod probing;
+mod trouble;
