@@ -2,4 +2,5 @@
 
 mod conformance;
 mod probing;
+mod session;
 mod trouble;

@@ -92,7 +92,7 @@ async fn prove(settings: FakeSettings, number: usize, trouble: Trouble) {
     store.trouble(number, trouble);
     let backend = connect(&store, &context(None, true)).await;
     let (calls, fired) = store.calls();
-    assert!(fired);
+    assert_eq!(fired, 1);
     let found = backend.0.conditions;
     assert_eq!(
         found, settings.honoured,

@@ -283,7 +283,7 @@ async fn fail(name: &str, settings: FakeSettings, change: Change, number: usize,
     let result = scene.go().await;
     let (calls, fired) = scene.store.calls();
     let what = format!("{name}, {change:?}, {trouble:?} at {number} of {calls:?}: {result:?}");
-    assert!(fired, "nothing was tried: {what}");
+    assert_eq!(fired, 1, "nothing was tried: {what}");
     scene.store.quiet();
     match result {
         Ok(()) => scene.assert_done(&what).await,
@@ -327,7 +327,7 @@ async fn edit(name: &str, settings: FakeSettings, change: Change, number: usize,
     let result = scene.go().await;
     let (calls, fired) = scene.store.calls();
     let what = format!("{name}, {change:?}, {at} edited before {number} of {calls:?}: {result:?}");
-    assert!(fired, "nothing was tried: {what}");
+    assert_eq!(fired, 1, "nothing was tried: {what}");
     scene.store.quiet();
     if let Err(error) = &result {
         let kinds = [ErrorKind::Changed, ErrorKind::NotFound];
@@ -346,6 +346,94 @@ async fn edit(name: &str, settings: FakeSettings, change: Change, number: usize,
     assert_eq!(told, claimed, "{what}");
     if at == "d/new" && result.is_err() {
         assert_eq!(scene.text("d/base").as_deref(), Some("base"), "{what}");
+    }
+}
+
+/// A reply is lost and an editor comes before the next look: what we displaced is in the trash, what the editor wrote is there.
+#[tokio::test]
+async fn a_lost_reply_and_an_editor_lose_nothing() {
+    let mut tasks = Vec::new();
+    for (name, settings) in stores() {
+        for change in CHANGES {
+            let requests = requests(settings, change).await.unwrap_or_default();
+            for number in (0..requests).filter(|_| change != Change::MakeFolder) {
+                let later = (1..=3).map(|more| number + more);
+                tasks.extend(later.map(|edit| lose_and_edit(name, settings, change, number, edit)));
+            }
+        }
+    }
+    all(tasks).await;
+}
+
+async fn lose_and_edit(
+    name: &str,
+    settings: FakeSettings,
+    change: Change,
+    lost: usize,
+    number: usize,
+) {
+    let scene = Scene::new(settings, change).await.unwrap();
+    let at = scene.at();
+    scene.store.trouble(lost, Trouble::LostReply);
+    scene
+        .store
+        .before(number, move |world| world.edit(at, b"edit"));
+    let result = scene.go().await;
+    let (calls, fired) = scene.store.calls();
+    let what = format!(
+        "{name}, {change:?}, reply {lost} lost and {at} edited before {number} of {calls:?}: {result:?}"
+    );
+    scene.store.quiet();
+    if fired < 2 {
+        return;
+    }
+    let capabilities = scene.backend.capabilities();
+    let atomic = capabilities.cas == CasGrade::Atomic;
+    let window = !atomic && in_the_window(&calls[number], at);
+    let there = scene.text(at).as_deref() == Some("edit");
+    assert!(there || window || trashed(&scene, "edit"), "lost: {what}");
+    // What was at the path when we wrote, and nobody else overwrote, is kept.
+    if in_the_window(&calls[lost], "d/base") && capabilities.trash && !change_renames(change) {
+        assert!(trashed(&scene, "base"), "displaced and not kept: {what}");
+    }
+    if change_renames(change) && at == "d/new" {
+        let names = ["d/base", "d/new"];
+        let base = names
+            .iter()
+            .any(|name| scene.text(name).as_deref() == Some("base"));
+        // The editor may have come after the rename, and written over what it found.
+        assert!(base || there, "the file is nowhere: {what}");
+    }
+}
+
+fn change_renames(change: Change) -> bool {
+    matches!(change, Change::Rename | Change::RenameByHash)
+}
+
+/// The wrong version was moved away, and its place is taken before it can go back: it is kept, claimed and told.
+#[tokio::test]
+async fn what_cannot_go_back_is_claimed() {
+    for change in [Change::Remove, Change::RemoveByHash] {
+        let dry = Scene::new(FakeSettings::sftp(), change).await.unwrap();
+        dry.go().await.unwrap();
+        let calls = dry.store.calls().0;
+        let moving = calls.iter().position(|call| call.starts_with("rename"));
+        let moving = moving.unwrap();
+        let scene = Scene::new(FakeSettings::sftp(), change).await.unwrap();
+        let edit = |content: &'static [u8]| {
+            move |world: &mut crate::remote::fake::World| world.edit("d/base", content)
+        };
+        scene.store.before(moving, edit(b"edited"));
+        scene.store.before(moving + 1, edit(b"another"));
+        let result = scene.go().await;
+        let what = format!("{:?}: {result:?}", scene.store.calls());
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Changed, "{what}");
+        assert_eq!(scene.text("d/base").as_deref(), Some("another"), "{what}");
+        assert!(trashed(&scene, "edited"), "{what}");
+        let claimed = scene.backend.trash_claimed().await.unwrap();
+        assert_eq!(claimed.len(), 1, "{what}");
+        assert_eq!(claimed[0].state, TrashState::Rescued);
+        assert_eq!(scene.session.stranded().await.len(), 1, "{what}");
     }
 }
 

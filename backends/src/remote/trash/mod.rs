@@ -86,7 +86,7 @@ pub(super) fn run(name: &str) -> Option<(i64, &str)> {
 }
 
 /// Reads a name that [`place`] made.
-fn label(id: &str) -> Option<Label> {
+pub(super) fn label(id: &str) -> Option<Label> {
     let (room, rest) = id.split_once('/')?;
     let (folder, rest) = rest.split_once('/')?;
     let (since, run) = run(folder)?;
