@@ -71,6 +71,23 @@ async fn what_was_found_out_is_remembered() {
     assert_eq!(store.calls().0, Vec::<String>::new(), "tried out again");
 }
 
+/// A root that is missing stays missing, and nothing is proven there.
+#[tokio::test]
+async fn a_missing_root_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FakeStore::new(FakeSettings::webdav());
+    store.world().delete("");
+    let backend = connect(&store, &context(Some(dir.path()), true)).await;
+    assert_eq!(backend.0.conditions, NONE);
+    assert_eq!(store.world().nodes().count(), 0);
+    store.world().edit("f", b"1");
+    let backend = connect(&store, &context(Some(dir.path()), true)).await;
+    assert_eq!(
+        backend.0.conditions, ALL,
+        "what was not found out was remembered"
+    );
+}
+
 /// Trouble that passes neither proves nor disproves anything, and everything is cleaned up.
 #[tokio::test]
 async fn trouble_proves_nothing() {

@@ -340,6 +340,9 @@ async fn edit(name: &str, settings: FakeSettings, change: Change, number: usize,
     if atomic {
         assert!(there, "moved away: {what}");
     }
+    if result.is_err() && !window {
+        assert!(there, "it is not put back: {what}");
+    }
     // Only what nobody agreed to give up is claimed, and then it is told.
     let told = !scene.session.stranded().await.is_empty();
     let claimed = !scene.backend.trash_claimed().await.unwrap().is_empty();
