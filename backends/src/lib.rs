@@ -4,3 +4,5 @@ pub mod local;
 pub mod memory;
 #[allow(dead_code)]
 mod remote;
+#[cfg(feature = "webdav")]
+pub mod webdav;

@@ -9,6 +9,7 @@
 //! | `read` | whole small files, large ones in parallel ranges |
 //! | `backend` | the contract of `wl-core`, on all of these |
 //! | `session` | staging, commits under conditions, the trash, leftovers |
+//! | `web` | what storages over plain HTTP share |
 //! | `probe` | what a server really does with conditions |
 
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use self::store::{Conditions, Facts, Store};
 use self::wire::Wire;
 
 pub(crate) mod store;
+#[cfg(any(feature = "webdav", feature = "http"))]
+pub(crate) mod web;
 
 mod backend;
 mod probe;
