@@ -18,6 +18,7 @@ use wl_core::storage::{ErrorKind, StorageError};
 
 use super::Dav;
 use super::listing::odd;
+use super::write::empty;
 use super::xml::{self, Answer};
 use crate::remote::store::{Again, Fault, Found, Outcome};
 use crate::remote::web::{Request, answer, content};
@@ -77,6 +78,12 @@ impl Dav {
             if let Ok(second) = second {
                 let _ = self.locks.set(Locks::None);
                 self.release(&second).await;
+                // What such a lock made is ours to remove. It happens once, in the engine's trial below the reserved name.
+                if absent && held.made {
+                    let now = self.look(path, folder).await?;
+                    self.take_back(path, &held, now.as_ref().is_some_and(empty))
+                        .await;
+                }
                 self.release(&held).await;
                 return Err(lockless());
             }
@@ -101,7 +108,10 @@ impl Dav {
         let reply = match self.client.send(request).await {
             Ok(reply) => reply,
             // The lock may be there all the same, and would keep everybody out until it expires.
-            Err(fault) if fault.unclear => return self.recall(url, &owner, absent, fault).await,
+            Err(fault) if fault.unclear => {
+                let recalled = self.recall(url, &owner, absent, fault).await;
+                return recalled.map_err(untouched);
+            }
             Err(fault) => return Err(fault),
         };
         match reply.status().as_u16() {
@@ -194,6 +204,14 @@ impl Dav {
             .header(DEPTH, depth)
             .header(http::header::CONTENT_TYPE, "application/xml; charset=utf-8")
             .body(xml::ASK)
+    }
+}
+
+/// A lock that was not had: nothing was written.
+fn untouched(fault: Fault) -> Fault {
+    Fault {
+        unclear: false,
+        ..fault
     }
 }
 

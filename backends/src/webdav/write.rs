@@ -333,7 +333,7 @@ pub(super) fn absent() -> Fault {
     StorageError::new(ErrorKind::NotFound, "write", "nothing is there").into()
 }
 
-fn empty(found: &Found) -> bool {
+pub(super) fn empty(found: &Found) -> bool {
     found.kind == Kind::File && found.size == 0
 }
 

@@ -27,7 +27,10 @@ async fn a_lost_reply_leaves_neither_doubt_nor_lock() {
             match &made {
                 Ok(_) => assert_eq!(kit.content("f").await, "content"),
                 Err(fault) => {
-                    assert!(!fault.unclear && fault.again != Again::Never, "{method}: {fault:?}");
+                    assert!(
+                        !fault.unclear && fault.again != Again::Never,
+                        "{method}: {fault:?}"
+                    );
                     assert!(there.is_none(), "{method}: {there:?}");
                 }
             }
@@ -61,7 +64,9 @@ async fn half_a_body_is_not_left_behind() {
     kit.put("f", "content", Condition::Absent).await.unwrap();
     let old = tag(&kit.store, "f").await;
     kit.server.fault("PUT", Planned::Torn);
-    kit.put("f", "something else", Condition::Is(old)).await.unwrap();
+    kit.put("f", "something else", Condition::Is(old))
+        .await
+        .unwrap();
     assert!(kit.server.spent());
     assert_eq!(kit.content("f").await, "something else");
     kit.assert_unlocked("f").await;
@@ -90,7 +95,10 @@ async fn a_move_whose_reply_is_lost_is_seen_to_be_done() {
         kit.put("a", "aa", Condition::Absent).await.unwrap();
         let old = tag(&kit.store, "a").await;
         kit.server.fault("MOVE", fault);
-        let moved = kit.store.rename(&path("a"), &Condition::Is(old), &path("b")).await;
+        let moved = kit
+            .store
+            .rename(&path("a"), &Condition::Is(old), &path("b"))
+            .await;
         assert_eq!(moved.is_ok(), done, "{moved:?}");
         assert_eq!(kit.store.stat(&path("b")).await.unwrap().is_some(), done);
         assert_eq!(kit.store.stat(&path("a")).await.unwrap().is_some(), !done);
@@ -126,17 +134,31 @@ async fn a_dropped_future_leaves_whole_files_and_no_lock() {
         let kit = Kit::new().await;
         kit.put("warm", "x", Condition::Absent).await.unwrap();
         let (arrived, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        kit.server.fault(method, Planned::Hold(arrived.clone(), go.clone()));
+        kit.server
+            .fault(method, Planned::Hold(arrived.clone(), go.clone()));
         let writing = tokio::spawn({
             let store = kit.store.clone();
-            async move { put(&store, "f", Bytes::from_static(b"content"), Condition::Absent).await }
+            async move {
+                put(
+                    &store,
+                    "f",
+                    Bytes::from_static(b"content"),
+                    Condition::Absent,
+                )
+                .await
+            }
         });
         arrived.acquire().await.unwrap().forget();
         writing.abort();
         assert!(writing.await.unwrap_err().is_cancelled());
         kit.server.seen();
         go.add_permits(1);
-        while !kit.server.seen().iter().any(|line| line.starts_with("UNLOCK")) {
+        while !kit
+            .server
+            .seen()
+            .iter()
+            .any(|line| line.starts_with("UNLOCK"))
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         kit.assert_unlocked("f").await;
@@ -152,11 +174,18 @@ async fn somebody_elses_lock_is_waited_for_and_not_broken() {
     let other = kit.other();
     let held = other.dav.lock(&path("f"), false, false).await.unwrap();
     for outcome in [
-        kit.put("f", "y", Condition::Is(old.clone())).await.map(|_| ()),
+        kit.put("f", "y", Condition::Is(old.clone()))
+            .await
+            .map(|_| ()),
         kit.put("f", "y", Condition::None).await.map(|_| ()),
-        kit.store.remove(&path("f"), &Condition::Is(old.clone())).await,
+        kit.store
+            .remove(&path("f"), &Condition::Is(old.clone()))
+            .await,
         kit.store.remove(&path("f"), &Condition::None).await,
-        kit.store.rename(&path("f"), &Condition::Is(old.clone()), &path("g")).await.map(|_| ()),
+        kit.store
+            .rename(&path("f"), &Condition::Is(old.clone()), &path("g"))
+            .await
+            .map(|_| ()),
     ] {
         let fault = outcome.unwrap_err();
         assert!(fault.again != Again::Never && !fault.unclear, "{fault:?}");
@@ -173,11 +202,30 @@ async fn refusals_and_redirects_say_what_to_do() {
     }
     let kit = Kit::new().await;
     let mut say = async |status, name, value| {
-        kit.server.fault("PROPFIND", Planned::Answer(status, name, value));
+        kit.server
+            .fault("PROPFIND", Planned::Answer(status, name, value));
         kit.store.stat(&path("f")).await.unwrap_err()
     };
-    assert_eq!(say(503, "retry-after", "3").await.again, Again::After(Some(Duration::from_secs(3))));
-    assert!(say(401, "www-authenticate", "Digest realm=\"x\"").await.error.reason().contains("Digest"));
-    assert!(say(302, "location", "http://elsewhere.invalid/x").await.error.reason().contains("elsewhere"));
-    assert_eq!(say(200, "content-type", "text/html").await.error.kind(), ErrorKind::Config);
+    assert_eq!(
+        say(503, "retry-after", "3").await.again,
+        Again::After(Some(Duration::from_secs(3)))
+    );
+    assert!(
+        say(401, "www-authenticate", "Digest realm=\"x\"")
+            .await
+            .error
+            .reason()
+            .contains("Digest")
+    );
+    assert!(
+        say(302, "location", "http://elsewhere.invalid/x")
+            .await
+            .error
+            .reason()
+            .contains("elsewhere")
+    );
+    assert_eq!(
+        say(200, "content-type", "text/html").await.error.kind(),
+        ErrorKind::Config
+    );
 }

@@ -35,12 +35,22 @@ impl Kit {
         // A real one, for tests that plan no faults.
         let url = match std::env::var("WL_TEST_WEBDAV") {
             Ok(url) if locking == Locking::Real => {
-                format!("{url}/t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+                format!(
+                    "{url}/t{}-{}",
+                    std::process::id(),
+                    COUNT.fetch_add(1, Ordering::Relaxed)
+                )
             }
             _ => format!("{}/ro%20ot", server.url),
         };
-        let kit = Self { store: store(&url), server };
-        kit.store.make_folder(&SyncPath::root(), None).await.unwrap();
+        let kit = Self {
+            store: store(&url),
+            server,
+        };
+        kit.store
+            .make_folder(&SyncPath::root(), None)
+            .await
+            .unwrap();
         kit
     }
 

@@ -17,8 +17,18 @@ async fn count(store: Arc<WebDav>, rounds: u32) {
         let Ok(reading) = store.read(&at, 0..found.size, Some(&tag)).await else {
             continue;
         };
-        let pieces: Vec<_> = reading.pieces.map(|piece| piece.unwrap()).collect().await;
-        let number: u32 = String::from_utf8(pieces.concat()).unwrap().parse().unwrap();
+        let pieces: Vec<_> = reading
+            .pieces
+            .map(|piece| piece.unwrap_or_default())
+            .collect()
+            .await;
+        let text = pieces.concat();
+        // Cut short or emptied: it is being replaced, and this server writes in place. What is written on such a version is refused,
+        // because the one who replaces it holds the lock.
+        if text.len() as u64 != found.size || text.is_empty() {
+            continue;
+        }
+        let number: u32 = String::from_utf8(text).unwrap().parse().unwrap();
         let next = Bytes::from((number + 1).to_string());
         match put(&store, "counter", next, Condition::Is(tag)).await {
             Ok(_) => done += 1,
@@ -32,7 +42,11 @@ async fn count(store: Arc<WebDav>, rounds: u32) {
 
 fn rounds() -> u32 {
     // A server whose tags are weak for a second makes every round last one.
-    if std::env::var_os("WL_TEST_WEBDAV").is_some() { 5 } else { 300 }
+    if std::env::var_os("WL_TEST_WEBDAV").is_some() {
+        5
+    } else {
+        300
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +79,11 @@ async fn of_two_creators_exactly_one_wins() {
     for round in 0..300 {
         let at = format!("new{round}");
         let both = [0, 1].map(|who| {
-            tokio::spawn(create(stores[who].clone(), at.clone(), format!("writer {who}")))
+            tokio::spawn(create(
+                stores[who].clone(),
+                at.clone(),
+                format!("writer {who}"),
+            ))
         });
         let mut won = Vec::new();
         for (who, one) in both.into_iter().enumerate() {

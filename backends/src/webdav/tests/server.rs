@@ -45,7 +45,9 @@ pub(super) enum Locking {
 
 impl Server {
     pub(super) async fn start(locking: Locking) -> Self {
-        let mut handler = DavHandler::builder().filesystem(MemFs::new()).autoindex(true);
+        let mut handler = DavHandler::builder()
+            .filesystem(MemFs::new())
+            .autoindex(true);
         handler = match locking {
             Locking::Real => handler.locksystem(MemLs::new()),
             Locking::Fake => handler.locksystem(FakeLs::new()),
@@ -103,7 +105,9 @@ async fn answer(
     seen.lock().unwrap().push(line);
     let fault = {
         let mut faults = faults.lock().unwrap();
-        let at = faults.iter().position(|(method, _)| request.method().as_str() == *method);
+        let at = faults
+            .iter()
+            .position(|(method, _)| request.method().as_str() == *method);
         at.map(|at| faults.remove(at).1)
     };
     let dropped = || std::io::Error::other("dropped as planned");
