@@ -49,7 +49,8 @@ impl Dav {
 
     /// Removes a folder with nothing in it. With a lock nothing can come into it meanwhile.
     pub(super) async fn remove_empty(&self, path: &SyncPath) -> Outcome<()> {
-        match self.look(path, true).await? {
+        // Without `/` at the end: Apache refuses to tell of a file under a folder's address.
+        match self.look(path, false).await? {
             None => return Err(absent()),
             found if !is_folder(found.as_ref()) => return Err(changed("it is no folder")),
             Some(_) => {}
@@ -85,7 +86,7 @@ impl Dav {
         self.forget_folders();
         let mut request = Request::new(Method::DELETE, self.client.url(path, true));
         if let Some(held) = held {
-            request = request.header(IF, held.plain());
+            request = request.header(IF, held.tagged());
         }
         done(self.client.send(request).await?)
             .await
@@ -138,7 +139,7 @@ impl Dav {
         holds(&Condition::Absent, self.look(to, false).await?.as_ref())?;
         if *condition == Condition::None {
             let request = self.moving("MOVE", from, to, false, &[]);
-            done(self.client.send(request).await?).await?;
+            self.go(request, to).await?;
             return self.moved(to, &before).await;
         }
         let source = self.lock(from, false, false).await?;
@@ -182,10 +183,7 @@ impl Dav {
             return Err(fault);
         }
         let request = self.moving("MOVE", from, to, ours, &[source, target]);
-        let outcome = match self.client.send(request).await {
-            Ok(reply) => done(reply).await,
-            Err(fault) => Err(fault),
-        };
+        let outcome = self.go(request, to).await;
         let before = before.ok_or_else(absent)?;
         match outcome {
             Ok(()) => self.moved(to, &before).await,

@@ -6,6 +6,7 @@
 //!   date, which is gone after UNLOCK.
 //! * MOVE onto a locked name needs the token under that name's address (a tagged list). Apache keeps the lock, `dav-server` drops it with the
 //!   file that was there; UNLOCK is then refused, which says nothing.
+//! * MOVE into a folder that is missing: Apache says 500.
 //! * DELETE takes the lock away with the file; UNLOCK is refused after it.
 //! * Behind a lock whose token is no longer good a late request is refused with 412: what was given up cannot happen afterwards.
 
@@ -43,12 +44,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// For a request to the locked name.
-    pub(super) fn plain(&self) -> String {
-        format!("(<{}>)", self.token)
-    }
-
-    /// For a request that also has to do with other names.
+    /// The value of `If`, always under the locked name's own address: Apache takes a token without one to be the parent's as well, and
+    /// refuses a DELETE with it (424).
     pub(super) fn tagged(&self) -> String {
         format!("<{}> (<{}>)", self.url, self.token)
     }

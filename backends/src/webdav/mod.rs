@@ -14,13 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
 use wl_core::model::{Kind, Mode, SyncPath};
 use wl_core::storage::{ErrorKind, StorageError};
 
 use self::lock::{Locks, no_dav};
 use self::write::{Source, to_the_end};
 use crate::remote::store::{
-    Condition, Conditions, Facts, Found, List, Outcome, Pages, Put, Reading, Store, Upload,
+    Condition, Conditions, Facts, Fault, Found, List, Outcome, Pages, Put, Reading, Store, Upload,
     UploadRequest,
 };
 use crate::remote::web::{Client, content};
@@ -172,6 +174,11 @@ impl Store for WebDav {
             207 => {}
             // It is made by the first write.
             404 | 410 if path.is_root() => return Ok(Box::new(Nothing)),
+            400 if self.stat(path).await?.is_some() => {
+                return Err(
+                    StorageError::new(ErrorKind::NotFound, "list", "it is no folder").into(),
+                );
+            }
             _ => return Err(no_dav(&reply)),
         }
         let base = self.dav.client.url(&SyncPath::root(), true);
@@ -199,14 +206,13 @@ impl Store for WebDav {
         if let Some(tag) = tag.filter(|_| untold) {
             let now = self.dav.look(path, false).await?;
             if now.as_ref().and_then(|now| now.tag.as_deref()) != Some(tag) {
-                return Err(StorageError::new(
-                    ErrorKind::Busy,
-                    "read",
-                    "it was replaced before it was read",
-                )
-                .into());
+                return Err(replaced("it was replaced before it was read"));
             }
             reading.found = now;
+        }
+        let tag = reading.found.as_ref().and_then(|found| found.tag.clone());
+        if let Some(tag) = tag {
+            reading.pieces = unchanged(self.dav.clone(), path.clone(), tag, reading.pieces);
         }
         Ok(reading)
     }
@@ -287,7 +293,48 @@ impl Store for WebDav {
     }
 }
 
-fn unsupported(what: &str) -> crate::remote::store::Fault {
+/// The same pieces; the last one only after another look. Servers that write in place send what is half written, in full length and under
+/// the old tag: `dav-server` zeros, rclone a mixture.
+fn unchanged(
+    dav: Arc<Dav>,
+    path: SyncPath,
+    tag: Box<str>,
+    pieces: BoxStream<'static, Outcome<Bytes>>,
+) -> BoxStream<'static, Outcome<Bytes>> {
+    let state = (Some((dav, path, tag)), pieces, None);
+    let next = |(check, mut pieces, mut held): (
+        Option<_>,
+        BoxStream<'static, Outcome<Bytes>>,
+        Option<Bytes>,
+    )| async move {
+        let (dav, path, tag): (Arc<Dav>, SyncPath, Box<str>) = check?;
+        loop {
+            match (pieces.next().await, held.take()) {
+                (Some(Ok(piece)), None) => held = Some(piece),
+                (Some(Ok(piece)), Some(before)) => {
+                    return Some((Ok(before), (Some((dav, path, tag)), pieces, Some(piece))));
+                }
+                (Some(Err(fault)), _) => return Some((Err(fault), (None, pieces, None))),
+                (None, last) => {
+                    let last = last?;
+                    let last = match dav.look(&path, false).await {
+                        Ok(Some(now)) if now.tag.as_ref() == Some(&tag) => Ok(last),
+                        Ok(_) => Err(replaced("it was replaced while it was read")),
+                        Err(fault) => Err(fault),
+                    };
+                    return Some((last, (None, pieces, None)));
+                }
+            }
+        }
+    };
+    stream::unfold(state, next).boxed()
+}
+
+fn replaced(reason: &str) -> Fault {
+    StorageError::new(ErrorKind::Busy, "read", reason).into()
+}
+
+fn unsupported(what: &str) -> Fault {
     StorageError::new(
         ErrorKind::Unsupported,
         "request",

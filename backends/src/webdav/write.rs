@@ -119,7 +119,7 @@ impl Dav {
     pub(super) async fn take_back(&self, path: &SyncPath, held: &Held, ours: bool) {
         if ours {
             let request = Request::new(Method::DELETE, self.client.url(path, false));
-            let _ = self.client.send(request.header(IF, held.plain())).await;
+            let _ = self.client.send(request.header(IF, held.tagged())).await;
         }
     }
 
@@ -136,7 +136,7 @@ impl Dav {
             Source::Content(content, mtime) => {
                 let request = dated(Request::new(Method::PUT, url), *mtime).body(content.clone());
                 match held {
-                    Some(held) => request.header(IF, held.plain()),
+                    Some(held) => request.header(IF, held.tagged()),
                     None => request,
                 }
             }
@@ -145,7 +145,25 @@ impl Dav {
                 self.moving("MOVE", scratch, path, replace, &locks)
             }
         };
-        done(self.client.send(request).await?).await
+        match source {
+            Source::Content(..) => done(self.client.send(request).await?).await,
+            Source::Scratch(..) => self.go(request, path).await,
+        }
+    }
+
+    /// Sends a MOVE to `to`. Some servers do not say that the folder is missing into which it should go.
+    pub(super) async fn go(&self, request: Request, to: &SyncPath) -> Outcome<()> {
+        let reply = self.client.send(request).await?;
+        let (failed, parent) = (reply.status().is_server_error(), to.parent());
+        let outcome = done(reply).await;
+        if failed
+            && let Some(parent) = parent
+            && let Ok(None) = self.look(&parent, true).await
+        {
+            let reason = "the folder that should hold it is missing";
+            return Err(StorageError::new(ErrorKind::NoParent, "write", reason).into());
+        }
+        outcome
     }
 
     /// A MOVE or COPY.
@@ -227,7 +245,7 @@ impl Dav {
             // Half of it is there.
             (Source::Content(..), _) if before.is_none() => {
                 let request = Request::new(Method::DELETE, self.client.url(path, false));
-                let gone = self.client.send(request.header(IF, held.plain())).await?;
+                let gone = self.client.send(request.header(IF, held.tagged())).await?;
                 done(gone).await.map_err(|_| again(&fault))?;
                 Err(Fault {
                     unclear: false,
@@ -279,7 +297,7 @@ impl Dav {
                 fault
             });
         }
-        let outcome = match self.client.send(request.header(IF, held.plain())).await {
+        let outcome = match self.client.send(request.header(IF, held.tagged())).await {
             Ok(reply) => done(reply).await,
             Err(fault) => Err(fault),
         };

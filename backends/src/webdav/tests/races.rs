@@ -28,7 +28,10 @@ async fn count(store: Arc<WebDav>, rounds: u32) {
         if text.len() as u64 != found.size || text.is_empty() {
             continue;
         }
-        let number: u32 = String::from_utf8(text).unwrap().parse().unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let number: u32 = text
+            .parse()
+            .unwrap_or_else(|_| panic!("{text:?} {}", found.size));
         let next = Bytes::from((number + 1).to_string());
         match put(&store, "counter", next, Condition::Is(tag)).await {
             Ok(_) => done += 1,
