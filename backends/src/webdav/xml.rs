@@ -272,3 +272,66 @@ pub(super) fn parts(href: &str) -> (Vec<String>, bool) {
     });
     (parts.collect(), lossy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> Result<Vec<Resource>, String> {
+        let mut answer = Answer::new(text.as_bytes());
+        let mut all = Vec::new();
+        while let Some(resource) = answer.next()? {
+            all.push(resource);
+        }
+        Ok(all)
+    }
+
+    const APACHE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<D:multistatus xmlns:D="DAV:" xmlns:ns0="DAV:">
+<D:response xmlns:lp1="DAV:" xmlns:lp2="http://apache.org/dav/props/">
+<D:href>/a%20&amp;&#98;.txt</D:href>
+<D:propstat><D:prop><lp1:resourcetype/><lp1:getcontentlength>5</lp1:getcontentlength>
+<lp1:getetag>W/"5-660cb142f7230"</lp1:getetag><lp2:getetag>"not it"</lp2:getetag>
+<lp1:getlastmodified>Sat, 21 Nov 2026 15:33:13 GMT</lp1:getlastmodified></D:prop>
+<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>
+<D:response><D:href>/f/</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype></D:prop>
+<D:status>HTTP/1.1 200 OK</D:status></D:propstat><D:propstat><D:prop><D:getcontentlength>9</D:getcontentlength></D:prop>
+<D:status>HTTP/1.1 404 Not Found</D:status></D:propstat></D:response>
+<D:response><D:href>/gone</D:href><D:status>HTTP/1.1 403 Forbidden</D:status></D:response>
+</D:multistatus>"#;
+
+    #[test]
+    fn an_answer_of_apache() {
+        let all = all(APACHE).unwrap();
+        assert_eq!(parts(&all[0].href), (vec!["a &b.txt".to_owned()], false));
+        assert_eq!((all[0].folder, all[0].size), (false, Some(5)));
+        assert_eq!(all[0].etag.as_deref(), Some("W/\"5-660cb142f7230\""));
+        assert_eq!(all[0].modified.map(|at| at.secs), Some(1_795_275_193));
+        assert_eq!((all[1].folder, all[1].size), (true, None));
+        assert_eq!((all[2].status, all[2].told), (Some(403), false));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_is_an_error() {
+        for end in 1..APACHE.len() - 1 {
+            assert!(all(&APACHE[..end]).is_err(), "{}", &APACHE[..end]);
+        }
+        assert!(all("<html><body>Login</body></html>").is_err());
+        let long = format!(
+            "<multistatus xmlns='DAV:'><response><href>{}",
+            "x".repeat(4 << 20)
+        );
+        assert!(all(&long).unwrap_err().contains("far too long"));
+    }
+
+    #[test]
+    fn hrefs_are_addresses_or_paths_escaped_or_not() {
+        let one = |href| parts(href).0;
+        for href in ["http://h:1/a/b%20c/", "/a/b%20c", "/a//b c/", "a/b%20c"] {
+            assert_eq!(one(href), ["a", "b c"], "{href}");
+        }
+        assert_eq!(one("/a%2Fb"), ["a/b"]);
+        assert_eq!(one("/x/http://y"), ["x", "http:", "y"]);
+        assert_eq!(parts("/%FF"), (vec!["\u{fffd}".to_owned()], true));
+    }
+}
