@@ -201,7 +201,7 @@ async fn refusals_and_redirects_say_what_to_do() {
         return;
     }
     let kit = Kit::new().await;
-    let mut say = async |status, name, value| {
+    let say = async |status, name, value| {
         kit.server
             .fault("PROPFIND", Planned::Answer(status, name, value));
         kit.store.stat(&path("f")).await.unwrap_err()

@@ -1,6 +1,5 @@
 //! `dav-server` in this process, with faults in front of it.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -138,6 +137,3 @@ async fn answer(
 }
 
 type Full = http_body_util::Full<Bytes>;
-
-#[allow(dead_code)]
-type Never = Infallible;
