@@ -1,5 +1,7 @@
 //! Storage backends, one folder each. They know `wl-core` only, never each other; those of remote storages stand on `remote`.
 
+#[cfg(feature = "http")]
+pub mod http;
 pub mod local;
 pub mod memory;
 #[allow(dead_code)]
@@ -9,3 +11,5 @@ mod remote;
 mod s3;
 #[cfg(feature = "sftp")]
 mod sftp;
+#[cfg(feature = "webdav")]
+pub mod webdav;
