@@ -2,5 +2,7 @@
 
 pub mod local;
 pub mod memory;
+#[cfg(feature = "_opendal")]
+pub mod opendal;
 #[allow(dead_code)]
 mod remote;
