@@ -122,7 +122,11 @@ fn on_the_way(trouble: &Trouble) -> (ErrorKind, String) {
 
 /// Services' own words that say more than the status.
 fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
-    use ErrorKind::{Changed, Config, Denied, Full, Temporary, Unavailable};
+    about_credentials(code).or_else(|| about_place(code))
+}
+
+fn about_credentials(code: &str) -> Option<(ErrorKind, &'static str)> {
+    use ErrorKind::{Config, Denied};
     Some(match code {
         "InvalidAccessKeyId" | "InvalidToken" | "UnrecognizedClientException" => (
             Config,
@@ -151,6 +155,13 @@ fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
             Denied,
             "access denied; give these credentials the right to list, read, write and remove here",
         ),
+        _ => return None,
+    })
+}
+
+fn about_place(code: &str) -> Option<(ErrorKind, &'static str)> {
+    use ErrorKind::{Changed, Config, Full, Temporary, Unavailable};
+    Some(match code {
         "NoSuchBucket" | "ContainerNotFound" => (
             Unavailable,
             "the bucket does not exist; check its name (and region or endpoint), or create it",

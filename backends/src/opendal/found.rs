@@ -111,7 +111,7 @@ fn modified(metadata: &Metadata) -> Option<Timestamp> {
 }
 
 /// `attributes` as notes beside the content.
-pub(super) fn notes(attributes: &Attributes) -> HashMap<String, String> {
+pub(super) fn notes(service: &Service, attributes: &Attributes) -> HashMap<String, String> {
     let mut notes = HashMap::new();
     if let Some(at) = attributes.mtime {
         notes.insert(MTIME.to_owned(), time_text(at));
@@ -122,7 +122,12 @@ pub(super) fn notes(attributes: &Attributes) -> HashMap<String, String> {
     if let Some(hash) = attributes.hash {
         notes.insert(HASH.to_owned(), hash.to_string());
     }
-    notes.insert(OPERATION.to_owned(), attributes.operation.to_string());
+    // Azure takes only names that could be those of variables.
+    let operation = match service.scheme {
+        "azblob" | "azdls" | "azfile" => OPERATION.replace('-', "_"),
+        _ => OPERATION.to_owned(),
+    };
+    notes.insert(operation, attributes.operation.to_string());
     notes
 }
 
@@ -144,7 +149,7 @@ impl Notes {
 
     fn take(&mut self, key: &str, value: &str) {
         // Some servers give names back in another case.
-        match key.to_ascii_lowercase().as_str() {
+        match key.to_ascii_lowercase().replace('_', "-").as_str() {
             MTIME => self.noted.mtime = time(value),
             MODE => self.noted.mode = mode(value),
             OPERATION => self.operation = Some(value.into()),

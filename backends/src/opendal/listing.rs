@@ -14,7 +14,8 @@ use super::errors::{self, Doing};
 use super::found;
 use super::names;
 use super::services::Service;
-use crate::remote::store::{List, Listed, Outcome, Pages};
+use super::transport;
+use crate::remote::store::{Found, List, Listed, Outcome, Pages};
 
 /// Rows that are handed on at once: what a server sends in a page.
 const PAGE: usize = 1000;
@@ -134,16 +135,20 @@ impl Rows {
     }
 
     /// A key that ends in `/`. opendal does not tell its size; one with content is no folder.
-    async fn marker(
-        &self,
-        key: &str,
-        found: crate::remote::store::Found,
-    ) -> Outcome<crate::remote::store::Found> {
+    async fn marker(&self, key: &str, found: Found) -> Outcome<Found> {
         if found.tag.as_deref().is_none_or(|tag| tag == EMPTY) {
             return Ok(found);
         }
-        let _ = (key, &self.operator);
-        Ok(found)
+        let length = transport::length(&self.operator, key).await;
+        let length = length.map_err(|error| errors::fault(&error, Doing::Looking))?;
+        Ok(match length {
+            None | Some(0) => found,
+            Some(size) => Found {
+                kind: Kind::File,
+                size,
+                ..found
+            },
+        })
     }
 }
 
@@ -165,4 +170,17 @@ pub(super) async fn anything_below(operator: &Operator, path: &SyncPath) -> Outc
         .await
         .map_err(looking)?;
     Ok(lister.next().await.transpose().map_err(looking)?.is_some())
+}
+
+/// Whether anything is in the folder with this key.
+pub(super) async fn anything_in(operator: &Operator, key: &str) -> Outcome<bool> {
+    let looking = |error: Error| errors::fault(&error, Doing::Looking);
+    let lister = operator.lister_options(key, ListOptions::default()).await;
+    let mut lister = lister.map_err(looking)?;
+    while let Some(entry) = lister.next().await.transpose().map_err(looking)? {
+        if entry.path() != key {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

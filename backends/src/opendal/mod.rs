@@ -36,6 +36,16 @@ mod tests;
 mod transport;
 mod upload;
 
+#[cfg(feature = "opendal")]
+mod any;
+#[cfg(feature = "azblob")]
+mod azblob;
+#[cfg(any(feature = "onedrive", feature = "gdrive", feature = "dropbox"))]
+mod drives;
+#[cfg(feature = "ftp")]
+mod ftp;
+#[cfg(feature = "gcs")]
+mod gcs;
 #[cfg(feature = "s3")]
 mod s3;
 
@@ -84,4 +94,13 @@ fn service(scheme: &str) -> Result<&'static Service> {
             known.join(", ")
         ))
     })
+}
+
+/// The operator of a service with these options. opendal's own complaints name options, not values.
+fn built(scheme: &str, options: Vec<(&str, String)>) -> std::result::Result<Operator, Error> {
+    ::opendal::init_default_registry();
+    let options = options
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Operator::via_iter(scheme, options)
 }

@@ -15,6 +15,8 @@ use super::store::Place;
 use super::{config, params, parsed};
 
 mod profile;
+#[cfg(test)]
+pub(super) mod tests;
 
 const TYPE: &str = "s3";
 /// Where S3 itself is; opendal puts the region in.

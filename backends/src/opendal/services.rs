@@ -35,6 +35,8 @@ pub(super) enum Tags {
 pub(super) enum Large {
     /// In parts that are put together at the end, under the condition that is checked then.
     Parts,
+    /// In parts, to the scratch path; then a copy on the server under the condition.
+    Scratch,
     /// In one buffer: opendal takes no second piece. Files are limited to [`super::upload::BUFFER_MAX`].
     Buffer,
 }
@@ -45,9 +47,7 @@ pub(super) enum Source {
     /// opendal looks at the source and names what it saw in this header of the copy: a look of ours at the request as it leaves
     /// tells whether it is the version that is meant.
     Header(&'static str),
-    /// The request names the version.
-    Version,
-    /// Looked at before and after.
+    /// Looked at before and after; a copy of another version is taken back.
     Looked,
 }
 
@@ -161,8 +161,90 @@ const fn tree(scheme: &'static str, renames: bool, folds_case: bool) -> Service 
     }
 }
 
-static SERVICES: &[Service] = &[flat(
-    "s3",
-    ALL,
-    Source::Header("x-amz-copy-source-if-match"),
-)];
+static SERVICES: &[Service] = &[
+    flat("s3", ALL, Source::Header("x-amz-copy-source-if-match")),
+    Service {
+        // Listings have no start-after.
+        facts: Facts {
+            conditions: ALL,
+            start_after: false,
+            ..FLAT
+        },
+        ..flat("azblob", ALL, Source::Looked)
+    },
+    Service {
+        tags: Tags::Generation,
+        // What puts the parts together takes no condition there.
+        large: Large::Scratch,
+        ..flat("gcs", ALL, Source::Looked)
+    },
+    // Conditions that are offered there in part, or not when parts are put together, are not believed.
+    flat("b2", NO, Source::Looked).without_tags(),
+    Service {
+        facts: Facts {
+            start_after: false,
+            ..FLAT
+        },
+        ..flat("cos", NO, Source::Looked)
+    },
+    Service {
+        facts: Facts {
+            start_after: false,
+            ..FLAT
+        },
+        ..flat("obs", NO, Source::Looked).without_tags()
+    },
+    flat("oss", NO, Source::Looked),
+    flat("swift", NO, Source::Looked).without_tags(),
+    Service {
+        facts: Facts {
+            // Its listings may tell the time without seconds.
+            clock: 60 * SECOND,
+            ..TREE
+        },
+        names: Names {
+            trims: true,
+            ..PLAIN
+        },
+        large: Large::Parts,
+        ..tree("ftp", false, false)
+    },
+    Service {
+        names: Names {
+            key_max: 400,
+            never: "\"*:<>?|\\",
+            trims: true,
+            ..PLAIN
+        },
+        ..tree("onedrive", true, true)
+    },
+    tree("gdrive", true, false),
+    Service {
+        names: Names {
+            never: "\\",
+            trims: true,
+            ..PLAIN
+        },
+        ..tree("dropbox", true, true)
+    },
+    Service {
+        large: Large::Parts,
+        ..tree("azdls", true, false)
+    },
+    tree("azfile", true, true),
+    tree("webhdfs", false, false),
+    tree("yandex-disk", true, false),
+    tree("pcloud", true, false),
+    tree("koofr", true, true),
+    tree("seafile", false, false),
+];
+
+impl Service {
+    /// Its tags are not the same everywhere: times and sizes are compared instead.
+    const fn without_tags(self) -> Self {
+        Self {
+            tags: Tags::None,
+            ..self
+        }
+    }
+}

@@ -11,7 +11,7 @@ use wl_core::model::{Mode, SyncPath};
 use wl_core::storage::ErrorKind;
 
 use super::errors::{self, Doing};
-use super::services::{Service, Source, Tags};
+use super::services::{Large, Service, Source, Tags};
 use super::{found, listing, names, transport, upload};
 use crate::remote::store::{
     Condition, Facts, Fault, Found, List, Outcome, Pages, Put, Reading, Store, Upload,
@@ -88,7 +88,7 @@ impl OpendalStore {
     ) -> WriteOptions {
         let mut options = WriteOptions::default();
         if self.facts.notes {
-            options.user_metadata = Some(found::notes(attributes));
+            options.user_metadata = Some(found::notes(self.service, attributes));
         }
         match (condition, self.service.tags) {
             (Condition::None, _) => {}
@@ -148,6 +148,85 @@ impl OpendalStore {
             return Err(errors::refusal(ErrorKind::Changed, reason));
         }
         Ok(found)
+    }
+
+    /// Whether a copy is of the version that was meant: its source is still that version. Otherwise the copy is taken back.
+    async fn copied_that(
+        &self,
+        from: &str,
+        tag: Option<&str>,
+        to: &str,
+        copied: &Found,
+    ) -> Outcome<()> {
+        let Err(fault) = self.source(from, tag).await else {
+            return Ok(());
+        };
+        let options = match &copied.tag {
+            Some(tag) if self.facts.conditions.remove => self.removing(&Condition::Is(tag.clone())),
+            _ => return Err(fault),
+        };
+        let removed = self.operator.delete_options(to, options).await;
+        removed.map_err(|error| errors::fault(&error, Doing::Changing))?;
+        Err(fault)
+    }
+
+    /// The options of a copy to a place that may have to be empty.
+    fn copying(&self, absent: bool) -> CopyOptions {
+        let absent = absent && self.facts.conditions.create;
+        match self.service.tags {
+            // Google's word for it: generation 0 is there.
+            Tags::Generation => CopyOptions {
+                if_version_match: absent.then(|| "0".to_owned()),
+                ..CopyOptions::default()
+            },
+            _ => CopyOptions {
+                if_not_exists: absent,
+                ..CopyOptions::default()
+            },
+        }
+    }
+
+    fn removing(&self, condition: &Condition) -> DeleteOptions {
+        let mut options = DeleteOptions::default();
+        match (condition, self.service.tags) {
+            (Condition::Is(tag), Tags::Generation) => {
+                options.if_version_match = Some(tag.to_string());
+            }
+            (Condition::Is(tag), _) => options.if_match = Some(tag.to_string()),
+            (Condition::None | Condition::Absent, _) => {}
+        }
+        options
+    }
+
+    /// A large file to the scratch path, from where a copy under the condition takes it.
+    async fn upload_aside(
+        &self,
+        key: &str,
+        request: &UploadRequest<'_>,
+    ) -> Outcome<Box<dyn Upload>> {
+        let scratch = names::key(request.scratch)?;
+        let options = self.writing(request.attributes, &Condition::None);
+        let upload = upload::start(
+            &self.operator,
+            self.service,
+            &self.budget,
+            scratch,
+            request,
+            options,
+        );
+        let mut copying = self.copying(*request.condition == Condition::Absent);
+        if let Condition::Is(tag) = request.condition {
+            copying.if_version_match = Some(tag.to_string());
+        }
+        Ok(Box::new(upload::Aside {
+            operator: self.operator.clone(),
+            service: self.service,
+            upload: upload.await?,
+            written: None,
+            scratch: scratch.to_owned(),
+            key: key.to_owned(),
+            copying,
+        }))
     }
 
     fn cannot<T>(&self, what: &str) -> Outcome<T> {
@@ -281,6 +360,9 @@ impl Store for OpendalStore {
     async fn upload(&self, request: UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
         let key = names::key(request.path)?;
         let options = self.writing(request.attributes, request.condition);
+        if self.service.large == Large::Scratch && *request.condition != Condition::None {
+            return self.upload_aside(key, &request).await;
+        }
         upload::start(
             &self.operator,
             self.service,
@@ -298,14 +380,7 @@ impl Store for OpendalStore {
 
     async fn remove(&self, path: &SyncPath, condition: &Condition) -> Outcome<()> {
         let key = names::key(path)?;
-        let mut options = DeleteOptions::default();
-        match (condition, self.service.tags) {
-            (Condition::Is(tag), Tags::Generation) => {
-                options.if_version_match = Some(tag.to_string());
-            }
-            (Condition::Is(tag), _) => options.if_match = Some(tag.to_string()),
-            (Condition::None | Condition::Absent, _) => {}
-        }
+        let options = self.removing(condition);
         let removed = self.operator.delete_options(key, options).await;
         removed.map_err(|error| errors::fault(&error, Doing::Changing))
     }
@@ -319,16 +394,9 @@ impl Store for OpendalStore {
     ) -> Outcome<Found> {
         let (from, to) = (names::key(from)?, names::key(to)?);
         let source = self.source(from, tag).await?;
-        let mut options = CopyOptions {
-            if_not_exists: absent && self.facts.conditions.create,
-            ..CopyOptions::default()
-        };
+        let options = self.copying(absent);
         let operator = match (self.service.source, tag) {
             (Source::Header(header), Some(tag)) => transport::guarded(&self.operator, header, tag),
-            (Source::Version, Some(tag)) => {
-                options.source_version = Some(tag.to_owned());
-                self.operator.clone()
-            }
             _ => self.operator.clone(),
         };
         let copied = operator.copy_options(from, to, options).await;
@@ -339,7 +407,11 @@ impl Store for OpendalStore {
             modified: now.modified,
             ..source
         };
-        self.told(to, written).await
+        let copied = self.told(to, written).await?;
+        if self.service.source == Source::Looked && tag.is_some() {
+            self.copied_that(from, tag, to, &copied).await?;
+        }
+        Ok(copied)
     }
 
     async fn rename(&self, from: &SyncPath, _: &Condition, to: &SyncPath) -> Outcome<Found> {
@@ -363,6 +435,13 @@ impl Store for OpendalStore {
 
     async fn make_folder(&self, path: &SyncPath, _: Option<Mode>) -> Outcome<Found> {
         let key = names::folder_key(path)?;
+        // opendal makes no difference between a folder that it made and one that was there.
+        if self.stat(path).await?.is_some() {
+            return Err(errors::refusal(
+                ErrorKind::Changed,
+                "something is there; run again",
+            ));
+        }
         let made = self.operator.create_dir(&key).await;
         made.map_err(|error| errors::fault(&error, Doing::Changing))?;
         Ok(found::folder())
@@ -370,6 +449,13 @@ impl Store for OpendalStore {
 
     async fn remove_folder(&self, path: &SyncPath) -> Outcome<()> {
         let key = names::folder_key(path)?;
+        // Drives remove a folder with all that is in it.
+        if !self.facts.flat && listing::anything_in(&self.operator, &key).await? {
+            return Err(errors::refusal(
+                ErrorKind::NotEmpty,
+                "the folder is not empty",
+            ));
+        }
         let removed = self.operator.delete(&key).await;
         removed.map_err(|error| errors::fault(&error, Doing::Changing))
     }

@@ -1,1 +1,6 @@
-//! The store against real servers, and what is decided without one.
+//! The store against a real server, and what is decided without one.
+
+mod errors;
+mod kit;
+#[cfg(feature = "s3")]
+mod s3;

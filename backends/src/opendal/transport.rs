@@ -3,9 +3,12 @@
 use std::error::Error as _;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use ::opendal::raw::{OpStat, Service as _};
 use ::opendal::{
     Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator,
 };
@@ -186,5 +189,46 @@ impl HttpTransport for Guard {
             return Err(Error::new(ErrorKind::ConditionNotMatch, reason));
         }
         self.inner.fetch(request).await
+    }
+}
+
+/// The bytes at a key that ends in `/`, which opendal takes for a folder and says nothing more of.
+pub(super) async fn length(operator: &Operator, key: &str) -> Result<Option<u64>, Error> {
+    let context = operator.context();
+    let seen = Arc::new(AtomicU64::new(u64::MAX));
+    let measure = Measure {
+        inner: context.http_transport().clone(),
+        seen: Arc::clone(&seen),
+    };
+    let context = context.with_http_transport(HttpTransporter::new(measure));
+    // Past opendal's own idea of a folder, which would list instead of looking.
+    let stat = operator
+        .base_service()
+        .stat(&context, key, OpStat::default());
+    let stat = stat.await;
+    match stat {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let length = seen.load(Ordering::Relaxed);
+    Ok((length != u64::MAX).then_some(length))
+}
+
+struct Measure {
+    inner: HttpTransporter,
+    seen: Arc<AtomicU64>,
+}
+
+impl HttpTransport for Measure {
+    async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>, Error> {
+        let looks = request.method() == http::Method::HEAD;
+        let response = self.inner.fetch(request).await?;
+        let length = response.headers().get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        if let (true, Some(length)) = (looks, length) {
+            self.seen.store(length, Ordering::Relaxed);
+        }
+        Ok(response)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::opendal::options::WriteOptions;
+use ::opendal::options::{CopyOptions, WriteOptions};
 use ::opendal::{Buffer, Error, Operator, Writer};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -62,11 +62,11 @@ pub(super) async fn start(
     mut options: WriteOptions,
 ) -> Outcome<Box<dyn Upload>> {
     let (part, spare) = match service.large {
-        Large::Parts => parts(budget, request.size),
+        Large::Parts | Large::Scratch => parts(budget, request.size),
         Large::Buffer => (request.size, Some(buffer(budget, request).await?)),
     };
     let spares = spare.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    if service.large == Large::Parts && spares > 0 {
+    if service.large != Large::Buffer && spares > 0 {
         options.concurrent = spares;
     }
     let writer = operator.writer_options(key, options).await;
@@ -146,6 +146,13 @@ impl Parts {
     }
 }
 
+/// Whether a service refused a part, and not the file.
+fn of_part(error: &Error) -> bool {
+    let text = error.to_string();
+    let of = |operation: &str| text.contains(&format!("service_operation: {operation},"));
+    of("UploadPart") || of("PutBlock")
+}
+
 /// Waits before another try, or gives the fault back.
 async fn again(error: &Error, tries: u32) -> Outcome<()> {
     let fault: Fault = errors::fault(error, Doing::Looking);
@@ -182,8 +189,18 @@ impl Upload for Parts {
     }
 
     async fn commit(&mut self) -> Outcome<Found> {
-        let closed = self.writer.close().await;
-        let metadata = closed.map_err(|error| errors::fault(&error, Doing::Changing))?;
+        let mut tries = 0;
+        let metadata = loop {
+            match self.writer.close().await {
+                Ok(metadata) => break metadata,
+                // Parts that were still on their way: nothing was put together yet.
+                Err(error) if of_part(&error) => {
+                    tries += 1;
+                    again(&error, tries).await?;
+                }
+                Err(error) => return Err(errors::fault(&error, Doing::Changing)),
+            }
+        };
         Ok(found::written(
             self.service,
             &metadata,
@@ -195,5 +212,59 @@ impl Upload for Parts {
     async fn abort(&mut self) -> Outcome<()> {
         let aborted = self.writer.abort().await;
         aborted.map_err(|error| errors::fault(&error, Doing::Looking))
+    }
+}
+
+/// A large file that goes to the scratch path first: putting parts together takes no condition there, a copy does.
+pub(super) struct Aside {
+    pub(super) operator: Operator,
+    pub(super) service: &'static Service,
+    pub(super) upload: Box<dyn Upload>,
+    /// The file at the scratch path, when it is whole.
+    pub(super) written: Option<Found>,
+    pub(super) scratch: String,
+    pub(super) key: String,
+    pub(super) copying: CopyOptions,
+}
+
+#[async_trait]
+impl Upload for Aside {
+    async fn write(&mut self, piece: Bytes) -> Outcome<()> {
+        self.upload.write(piece).await
+    }
+
+    async fn finish(&mut self) -> Outcome<()> {
+        self.upload.finish().await
+    }
+
+    async fn commit(&mut self) -> Outcome<Found> {
+        let changing = |error: Error| errors::fault(&error, Doing::Changing);
+        let written = match &self.written {
+            Some(written) => written.clone(),
+            None => {
+                let written = self.upload.commit().await?;
+                self.written.insert(written).clone()
+            }
+        };
+        let copy = self
+            .operator
+            .copy_options(&self.scratch, &self.key, self.copying.clone());
+        let metadata = copy.await.map_err(changing)?;
+        // It is published; what stays at the scratch path is swept up later.
+        let _ = self.operator.delete(&self.scratch).await;
+        let now = found::found(self.service, &metadata);
+        Ok(Found {
+            tag: now.tag,
+            modified: now.modified,
+            ..written
+        })
+    }
+
+    async fn abort(&mut self) -> Outcome<()> {
+        let looking = |error: Error| errors::fault(&error, Doing::Looking);
+        if self.written.is_some() {
+            return self.operator.delete(&self.scratch).await.map_err(looking);
+        }
+        self.upload.abort().await
     }
 }
