@@ -123,3 +123,10 @@ fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+pub(super) fn store_of(params: &Value) -> Result<super::store::OpendalStore> {
+    let (options, place) = reached(parsed(TYPE, params)?)?;
+    let operator = built(TYPE, options).unwrap();
+    Ok(super::store::OpendalStore::new(TYPE, super::service(TYPE)?, operator, place).unwrap())
+}

@@ -27,8 +27,11 @@ pub(super) fn refusal(names: &Names, prefix: &str, path: &str) -> Option<String>
             "the service does not keep `{bad}` in names; rename it"
         ));
     }
-    if names.control && path.chars().any(unlistable) {
-        let reason = "the name holds a control character, which listings of the service cannot carry; rename it";
+    if path
+        .chars()
+        .any(|c| unlistable(c) || (names.control && c.is_control()))
+    {
+        let reason = "the name holds a control character that the service or its listings cannot carry; rename it";
         return Some(reason.to_owned());
     }
     path.split('/').find_map(|part| of_part(names, part))
@@ -47,9 +50,9 @@ fn of_part(names: &Names, part: &str) -> Option<String> {
     })
 }
 
-/// XML has no way to write these.
+/// XML has no way to write these, and takes a carriage return for a line feed.
 fn unlistable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')
+    (c < ' ' && !matches!(c, '\t' | '\n')) || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// What opendal calls the file at `path`. It trims white space around paths: such a path would be another file.

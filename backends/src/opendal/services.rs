@@ -60,7 +60,7 @@ pub(super) struct Names {
     pub(super) part_max: usize,
     /// Characters that it changes or refuses.
     pub(super) never: &'static str,
-    /// Control characters, which the XML of a listing cannot carry.
+    /// Refuses all control characters, and not only those that the XML of a listing cannot carry: they would end a command.
     pub(super) control: bool,
     /// White space or a dot at the end of a part is cut off.
     pub(super) trims: bool,
@@ -114,7 +114,7 @@ const XML: Names = Names {
     key_max: 1024,
     part_max: 1024,
     never: "\\",
-    control: true,
+    control: false,
     trims: false,
 };
 const PLAIN: Names = Names {

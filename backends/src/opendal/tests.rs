@@ -2,5 +2,7 @@
 
 mod errors;
 mod kit;
+#[cfg(all(feature = "azblob", feature = "s3"))]
+mod real;
 #[cfg(feature = "s3")]
 mod s3;

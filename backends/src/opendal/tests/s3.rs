@@ -186,10 +186,17 @@ async fn odd_keys_are_told_as_they_are() {
         kind(read(&store, " head", 0..1, None).await),
         ErrorKind::Unrepresentable
     );
-    for name in ["tail ", " head", "\\back", "nl\nx"] {
+    for name in ["tail ", " head", "\\back", "cr\rx", "esc\u{1b}x"] {
         assert!(store.refuses(&path(name)).is_some(), "{name:?}");
     }
-    for name in ["in ner/ x /y", "é+%25 &<>'\"", "🙂", "a"] {
+    for name in [
+        "nl\nx",
+        "tab\there",
+        "in ner/ x /y",
+        "é+%25 &<>'\"",
+        "🙂",
+        "a",
+    ] {
         assert_eq!(store.refuses(&path(name)), None, "{name:?}");
     }
     let long = "x".repeat(1024 - "pre/fix/".len());
