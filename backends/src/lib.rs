@@ -4,6 +4,8 @@
 pub mod http;
 pub mod local;
 pub mod memory;
+#[cfg(feature = "_opendal")]
+pub mod opendal;
 #[allow(dead_code)]
 mod remote;
 #[cfg(feature = "s3")]
