@@ -103,7 +103,12 @@ async fn row(client: &Client, folder: &SyncPath, link: Link) -> Outcome<Option<L
         // Such a name cannot be asked for again; it is only told.
         _ => Some(answer::plain(Kind::File, 0)),
     };
-    Ok(found.map(|found| Listed { name, found, lossy }))
+    Ok(found.map(|found| Listed {
+        name,
+        found,
+        lossy,
+        special: false,
+    }))
 }
 
 /// What a web server tells of a path.
@@ -155,8 +160,9 @@ impl Store for Http {
         &self.identity
     }
 
+    /// Whatever name a listing shows can be asked for.
     fn refuses(&self, _: &SyncPath) -> Option<String> {
-        Some("storage type `http` is read only".to_owned())
+        None
     }
 
     async fn list(&self, list: List<'_>) -> Outcome<Box<dyn Pages>> {

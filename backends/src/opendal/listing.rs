@@ -131,6 +131,7 @@ impl Rows {
             name: name.to_owned(),
             found,
             lossy: name.contains('\u{fffd}'),
+            special: false,
         }))
     }
 

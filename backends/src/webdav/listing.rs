@@ -167,7 +167,12 @@ impl Base {
             return Ok(None);
         };
         let name = parts.pop().unwrap_or_default();
-        Ok(Some(Listed { name, found, lossy }))
+        Ok(Some(Listed {
+            name,
+            found,
+            lossy,
+            special: false,
+        }))
     }
 }
 
