@@ -286,6 +286,8 @@ const SAID_MAX: usize = 160;
 
 /// One short line of `said`, without addresses: they may be signed.
 fn short(said: &str) -> String {
+    // Azure adds numbers that help nobody here.
+    let said = said.split("RequestId:").next().unwrap_or(said);
     let words = said.split_whitespace().map(|word| {
         if word.contains("://") || word.contains('?') {
             "..."

@@ -6,3 +6,4 @@ mod kit;
 mod real;
 #[cfg(feature = "s3")]
 mod s3;
+mod table;
