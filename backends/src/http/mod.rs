@@ -205,7 +205,16 @@ impl Store for Http {
         range: Range<u64>,
         tag: Option<&str>,
     ) -> Outcome<Reading> {
-        content::read(&self.client, self.client.url(path, false), range, tag).await
+        let url = self.client.url(path, false);
+        let mut reading = content::read(&self.client, url, range, tag).await?;
+        let now = reading.found.as_ref().and_then(|found| found.tag.clone());
+        // Without a tag the engine looks again by itself.
+        if let Some(now) = now {
+            let (client, path) = (self.client.clone(), path.clone());
+            let look = async move { head(&client, &path).await };
+            reading.pieces = content::unchanged(reading.pieces, now, look);
+        }
+        Ok(reading)
     }
 
     async fn put(&self, _: Put<'_>) -> Outcome<Found> {

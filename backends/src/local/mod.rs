@@ -34,7 +34,7 @@ mod session;
 mod stage;
 mod sys;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trash;
 mod verify;
 mod walk;

@@ -282,15 +282,24 @@ impl Probe<'_> {
         let racers = contents
             .iter()
             .map(|content| self.put(at, content, condition.clone()));
-        let mut winner = None;
+        let (mut winner, mut kept_out) = (None, None);
         for (content, result) in contents.iter().zip(join_all(racers).await) {
-            if done(result)? && winner.replace(content).is_some() {
+            let done = match result {
+                // Kept out by another's lock: it has changed nothing.
+                Err(fault) if fault.again != Again::Never && !fault.unclear => {
+                    kept_out = Some(fault);
+                    continue;
+                }
+                result => done(result)?,
+            };
+            if done && winner.replace(content).is_some() {
                 return Ok(false);
             }
         }
-        match winner {
-            Some(content) => self.holds(at, content).await,
-            None => Ok(false),
+        match (winner, kept_out) {
+            (Some(content), _) => self.holds(at, content).await,
+            (None, Some(fault)) => Err(fault),
+            (None, None) => Ok(false),
         }
     }
 

@@ -262,7 +262,7 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     -> Outcome<Reading>;
 
     /// Writes a small file. It appears whole or not at all, wherever the storage can do that. `Changed` if the condition does
-    /// not hold; without condition it takes the place of a file that is there. Missing folders are [`ErrorKind::NoParent`](wl_core::storage::ErrorKind::NoParent),
+    /// not hold; without condition it takes the place of a file or link that is there. Missing folders are [`ErrorKind::NoParent`](wl_core::storage::ErrorKind::NoParent),
     /// but for those of `scratch`.
     async fn put(&self, put: Put<'_>) -> Outcome<Found>;
 

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::packet::{self, Body, Packet, Taker};
 
@@ -64,16 +66,30 @@ pub(super) struct Offers {
     pub(super) write: u32,
 }
 
+/// So long the server may answer nothing while it is asked.
+const SILENCE: Duration = Duration::from_secs(60);
+/// So long while it copies a large file or makes one durable, which is one request.
+const LONG_SILENCE: Duration = Duration::from_secs(15 * 60);
 /// What every server of version 3 takes.
 const PIECE: u32 = 32 * 1024;
 /// More than this in one request wins nothing.
 const LARGE_PIECE: u64 = 128 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     next: u32,
-    answers: HashMap<u32, oneshot::Sender<Reply>>,
+    answers: HashMap<u32, Awaited>,
+    /// When an answer came last, or when there was something to answer after all was answered.
+    quiet: Instant,
     broken: Option<String>,
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+struct Awaited {
+    answer: oneshot::Sender<Reply>,
+    /// How long the server may be silent for it.
+    silence: Duration,
 }
 
 #[derive(Debug)]
@@ -119,7 +135,12 @@ impl Connection {
     pub(super) async fn open(mut ends: Ends) -> Result<Self, (String, Vec<u8>)> {
         let (to, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting {
+                next: 0,
+                answers: HashMap::new(),
+                quiet: Instant::now(),
+                broken: None,
+            }),
             to,
             complaints: Mutex::default(),
         });
@@ -151,6 +172,8 @@ impl Connection {
         let Ends { to, from, .. } = ends;
         this.tasks
             .push(tokio::spawn(send(to, queue, Arc::clone(&shared))));
+        this.tasks
+            .push(tokio::spawn(watch(Arc::clone(&shared))));
         this.tasks.push(tokio::spawn(receive(from, shared)));
         if this.offers.limits {
             this.learn_limits().await;
@@ -170,12 +193,25 @@ impl Connection {
 
     /// Sends a request.
     pub(super) fn ask(&self, kind: u8, fill: impl FnOnce(Packet) -> Packet) -> Answer {
+        self.ask_within(SILENCE, kind, fill)
+    }
+
+    fn ask_within(
+        &self,
+        silence: Duration,
+        kind: u8,
+        fill: impl FnOnce(Packet) -> Packet,
+    ) -> Answer {
         let (answer, reply) = oneshot::channel();
         let mut waiting = self.shared.lock();
         let id = waiting.next;
         waiting.next = waiting.next.wrapping_add(1);
         if waiting.broken.is_none() {
-            waiting.answers.insert(id, answer);
+            if waiting.answers.is_empty() {
+                waiting.quiet = Instant::now();
+            }
+            let awaited = Awaited { answer, silence };
+            waiting.answers.insert(id, awaited);
             // In the same order as the numbers; the queue takes what it is given without waiting.
             let _ = self.shared.to.send(fill(Packet::new(kind, id)).finish());
         }
@@ -187,7 +223,11 @@ impl Connection {
 
     /// Sends a request of an extension.
     pub(super) fn ask_extended(&self, name: &str, fill: impl FnOnce(Packet) -> Packet) -> Answer {
-        self.ask(packet::EXTENDED, |packet| {
+        let silence = match name {
+            "copy-data" | "fsync@openssh.com" => LONG_SILENCE,
+            _ => SILENCE,
+        };
+        self.ask_within(silence, packet::EXTENDED, |packet| {
             fill(packet.string(name.as_bytes()))
         })
     }
@@ -420,7 +460,11 @@ async fn receive(from: Box<dyn AsyncRead + Send + Unpin>, shared: Arc<Shared>) {
         let Some((id, body)) = packet::answer(packet) else {
             return shared.fail("the connection was given up: the server sent what is no SFTP");
         };
-        let waiting = shared.lock().answers.remove(&id);
+        let waiting = {
+            let mut waiting = shared.lock();
+            waiting.quiet = Instant::now();
+            waiting.answers.remove(&id)
+        };
         let reply = match body {
             Body::Handle(name) => Reply::Handle(Handle {
                 name,
@@ -430,8 +474,24 @@ async fn receive(from: Box<dyn AsyncRead + Send + Unpin>, shared: Arc<Shared>) {
         };
         if let Some(waiting) = waiting {
             // If nobody waits any more the reply is dropped, and a handle in it closed.
-            let _ = waiting.send(reply);
+            let _ = waiting.answer.send(reply);
         }
+    }
+}
+
+/// Gives the connection up when the server is silent for too long: `ssh` may live on over a line, or before a server, that does not.
+async fn watch(shared: Arc<Shared>) {
+    loop {
+        let due = {
+            let waiting = shared.lock();
+            let longest = waiting.answers.values().map(|one| one.silence).max();
+            let quiet = longest.map(|longest| waiting.quiet + longest);
+            quiet.unwrap_or_else(|| Instant::now() + SILENCE)
+        };
+        if due <= Instant::now() {
+            return shared.fail("the connection was given up: the server does not answer any more");
+        }
+        tokio::time::sleep_until(due).await;
     }
 }
 

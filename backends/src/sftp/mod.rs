@@ -13,7 +13,7 @@
 //! | `list`, `read`, `write`, `change` | its operations |
 //!
 //! What the protocol cannot do: open without following a link (it is looked at first), tell one file from another of the same size and
-//! second, make a folder's entries durable, or keep out somebody who swaps a folder for a link while we work below it.
+//! second, keep times before 1970 (they become 1970) or after 2106, make a folder's entries durable, or keep out somebody who swaps a folder for a link while we work below it.
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use wl_core::model::{Kind, Mode, SyncPath};
 use wl_core::storage::{ErrorKind, StorageError};
 
@@ -35,7 +36,19 @@ impl SftpStore {
 
     async fn found(&self, operation: &'static str, path: &SyncPath) -> Outcome<Option<Found>> {
         let connection = self.0.connection(operation).await?;
-        found_at(&connection, operation, &self.0.full(path)).await
+        // Asked together, so that the depth costs no time. The server would follow a link on the way.
+        let above = path.ancestors().map(|folder| self.0.full(&folder));
+        let above: Vec<String> = above.collect();
+        let above = join_all(above.iter().map(|folder| connection.lstat(folder)));
+        let full = self.0.full(path);
+        let (above, found) = futures::join!(above, found_at(&connection, operation, &full));
+        for folder in above {
+            match folder.map_err(|trouble| fault(operation, trouble))? {
+                Some(attrs) if is_folder(attrs) => {}
+                _ => return Ok(None),
+            }
+        }
+        found
     }
 }
 

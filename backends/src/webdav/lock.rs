@@ -10,6 +10,9 @@
 //! * DELETE takes the lock away with the file; UNLOCK is refused after it.
 //! * Behind a lock whose token is no longer good a late request is refused with 412: what was given up cannot happen afterwards.
 
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, StatusCode};
 use reqwest::Response;
@@ -26,6 +29,9 @@ use crate::remote::web::{Request, answer, content};
 
 /// For how long a lock holds if we die.
 const TERM: &str = "Second-120";
+/// The pauses while somebody else holds a lock; after the longest it is the engine's turn.
+const SHORTEST_WAIT: Duration = Duration::from_millis(4);
+const LONGEST_WAIT: Duration = Duration::from_millis(256);
 /// Answers about one resource are short.
 const SHORT: usize = 1 << 20;
 
@@ -66,7 +72,7 @@ impl Dav {
         if self.locks.get() == Some(&Locks::None) {
             return Err(lockless());
         }
-        let held = self.take(path, folder, absent).await?;
+        let held = self.take_in_turn(path, folder, absent).await?;
         if self.locks.get().is_none() {
             // Some servers hand out locks that keep nobody out, to please office programs.
             let second = self.take(path, folder, false).await;
@@ -89,6 +95,23 @@ impl Dav {
             }
         }
         Ok(held)
+    }
+
+    /// Whoever changes a file holds its lock for some requests only: it is worth waiting for a moment.
+    async fn take_in_turn(&self, path: &SyncPath, folder: bool, absent: bool) -> Outcome<Held> {
+        let mut pause = SHORTEST_WAIT;
+        loop {
+            let taken = self.take(path, folder, absent).await;
+            let locked =
+                matches!(&taken, Err(fault) if fault.again != Again::Never && !fault.unclear);
+            if !locked || pause > LONGEST_WAIT {
+                return taken;
+            }
+            // Between half and all of it, so that two who wait for each other fall out of step.
+            let chance = RandomState::new().hash_one(0) % 512;
+            tokio::time::sleep(pause.mul_f64(0.5 + chance as f64 / 1024.0)).await;
+            pause *= 2;
+        }
     }
 
     async fn take(&self, path: &SyncPath, folder: bool, absent: bool) -> Outcome<Held> {

@@ -14,8 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt};
 use wl_core::model::{Kind, Mode, SyncPath};
 use wl_core::storage::{ErrorKind, StorageError};
 
@@ -212,7 +210,9 @@ impl Store for WebDav {
         }
         let tag = reading.found.as_ref().and_then(|found| found.tag.clone());
         if let Some(tag) = tag {
-            reading.pieces = unchanged(self.dav.clone(), path.clone(), tag, reading.pieces);
+            let (dav, path) = (self.dav.clone(), path.clone());
+            let look = async move { dav.look(&path, false).await };
+            reading.pieces = content::unchanged(reading.pieces, tag, look);
         }
         Ok(reading)
     }
@@ -291,43 +291,6 @@ impl Store for WebDav {
     async fn set_mode(&self, _: &SyncPath, _: Mode) -> Outcome<Found> {
         Err(unsupported("permission bits"))
     }
-}
-
-/// The same pieces; the last one only after another look. Servers that write in place send what is half written, in full length and under
-/// the old tag: `dav-server` zeros, rclone a mixture.
-fn unchanged(
-    dav: Arc<Dav>,
-    path: SyncPath,
-    tag: Box<str>,
-    pieces: BoxStream<'static, Outcome<Bytes>>,
-) -> BoxStream<'static, Outcome<Bytes>> {
-    let state = (Some((dav, path, tag)), pieces, None);
-    let next = |(check, mut pieces, mut held): (
-        Option<_>,
-        BoxStream<'static, Outcome<Bytes>>,
-        Option<Bytes>,
-    )| async move {
-        let (dav, path, tag): (Arc<Dav>, SyncPath, Box<str>) = check?;
-        loop {
-            match (pieces.next().await, held.take()) {
-                (Some(Ok(piece)), None) => held = Some(piece),
-                (Some(Ok(piece)), Some(before)) => {
-                    return Some((Ok(before), (Some((dav, path, tag)), pieces, Some(piece))));
-                }
-                (Some(Err(fault)), _) => return Some((Err(fault), (None, pieces, None))),
-                (None, last) => {
-                    let last = last?;
-                    let last = match dav.look(&path, false).await {
-                        Ok(Some(now)) if now.tag.as_ref() == Some(&tag) => Ok(last),
-                        Ok(_) => Err(replaced("it was replaced while it was read")),
-                        Err(fault) => Err(fault),
-                    };
-                    return Some((last, (None, pieces, None)));
-                }
-            }
-        }
-    };
-    stream::unfold(state, next).boxed()
 }
 
 fn replaced(reason: &str) -> Fault {

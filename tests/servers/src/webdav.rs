@@ -14,6 +14,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dav_server::DavHandler;
+use dav_server::davpath::DavPath;
+use dav_server::fs::DavFileSystem;
 use dav_server::memfs::MemFs;
 use dav_server::memls::MemLs;
 use http_body_util::Full;
@@ -50,14 +52,21 @@ impl Builder {
         let files = MemFs::new();
         let handler = DavHandler::builder()
             .filesystem(files.clone())
+            .autoindex(true)
             .locksystem(MemLs::new())
             .build_handler();
-        let editor = DavHandler::builder().filesystem(files).build_handler();
+        let editor = DavHandler::builder()
+            .filesystem(files.clone())
+            .build_handler();
         let wanted = self.auth.map(|(user, password)| {
             let word = STANDARD.encode(format!("{user}:{password}"));
             format!("Basic {word}")
         });
-        let served = Served::start(DavApp { handler, wanted });
+        let served = Served::start(DavApp {
+            handler,
+            files: files.clone(),
+            wanted,
+        });
         WebDavServer {
             faults: WebDavFaults::new(served.faults().clone()),
             editor: Editor {
@@ -203,6 +212,7 @@ impl Editor {
 
 struct DavApp {
     handler: DavHandler,
+    files: Box<MemFs>,
     /// The `Authorization` that is asked for.
     wanted: Option<String>,
 }
@@ -232,7 +242,29 @@ impl App for DavApp {
                 reply.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
                 return reply;
             }
+            if is_below_a_file(&self.files, request.uri().path()).await {
+                let mut reply = Response::new(Bytes::new());
+                *reply.status_mut() = match request.method().as_str() {
+                    "PUT" | "MKCOL" | "LOCK" => StatusCode::CONFLICT,
+                    _ => StatusCode::NOT_FOUND,
+                };
+                return reply;
+            }
             collect(self.handler.handle(request.map(Full::new)).await).await
         })
     }
+}
+
+/// The files in memory take `file/below` for `file`, which no other server does.
+async fn is_below_a_file(files: &MemFs, path: &str) -> bool {
+    for (at, _) in path.trim_end_matches('/').match_indices('/').skip(1) {
+        let Ok(above) = DavPath::new(&path[..at]) else {
+            return false;
+        };
+        let meta = DavFileSystem::metadata(files, &above).await;
+        if meta.is_ok_and(|meta| meta.is_file()) {
+            return true;
+        }
+    }
+    false
 }

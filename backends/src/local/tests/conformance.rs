@@ -38,7 +38,8 @@ impl Harness for Lab {
     }
 }
 
-struct Hand(PathBuf);
+/// Somebody who works in the folder itself.
+pub(crate) struct Hand(pub(crate) PathBuf);
 
 static NEW: AtomicU64 = AtomicU64::new(0);
 

@@ -1,6 +1,6 @@
 //! Tests that try to break what the local backend promises.
 
-mod conformance;
+pub(crate) mod conformance;
 mod kit;
 mod leftovers;
 mod listing;

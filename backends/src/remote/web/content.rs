@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
 use http::Method;
 use http::header::{CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
@@ -11,7 +12,7 @@ use reqwest::Response;
 use url::Url;
 use wl_core::storage::{ErrorKind, StorageError};
 
-use super::super::store::{Again, Fault, Outcome, Reading};
+use super::super::store::{Again, Fault, Found, Outcome, Reading};
 use super::{Client, Request, answer, broken, text};
 
 /// A body that stands still for so long will not go on.
@@ -127,6 +128,42 @@ fn cut(
         None
     };
     stream::unfold((pieces, skip, length), next).boxed()
+}
+
+/// The same pieces; the last one only after another `look`, which must find the same tag. Servers that write in place send what is half
+/// written, in full length and under the old tag: `dav-server` zeros, rclone a mixture.
+pub(crate) fn unchanged(
+    pieces: BoxStream<'static, Outcome<Bytes>>,
+    tag: Box<str>,
+    look: impl Future<Output = Outcome<Option<Found>>> + Send + 'static,
+) -> BoxStream<'static, Outcome<Bytes>> {
+    let state = (Some((tag, look.boxed())), pieces, None);
+    let next = |(check, mut pieces, mut held): (
+        Option<(Box<str>, BoxFuture<'static, _>)>,
+        BoxStream<'static, Outcome<Bytes>>,
+        Option<Bytes>,
+    )| async move {
+        let (tag, look) = check?;
+        loop {
+            match (pieces.next().await, held.take()) {
+                (Some(Ok(piece)), None) => held = Some(piece),
+                (Some(Ok(piece)), Some(before)) => {
+                    return Some((Ok(before), (Some((tag, look)), pieces, Some(piece))));
+                }
+                (Some(Err(fault)), _) => return Some((Err(fault), (None, pieces, None))),
+                (None, last) => {
+                    let last = last?;
+                    let last = match look.await {
+                        Ok(Some(Found { tag: Some(now), .. })) if now == tag => Ok(last),
+                        Ok(_) => Err(busy("it was replaced while it was read")),
+                        Err(fault) => Err(fault),
+                    };
+                    return Some((last, (None, pieces, None)));
+                }
+            }
+        }
+    };
+    stream::unfold(state, next).boxed()
 }
 
 /// A whole small body; more than `limit` bytes are an error.

@@ -15,6 +15,8 @@ use super::store::{Again, Fault, Outcome};
 
 pub(crate) mod answer;
 pub(crate) mod content;
+#[cfg(test)]
+pub(crate) mod hand;
 pub(crate) mod login;
 pub(crate) mod text;
 

@@ -13,6 +13,7 @@ use super::WebDav;
 use crate::remote::store::*;
 use crate::remote::web::Client;
 
+mod conformance;
 mod faults;
 mod live;
 mod races;

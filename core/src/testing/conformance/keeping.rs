@@ -20,10 +20,13 @@ pub async fn modification_times_are_kept(harness: &dyn Harness) {
         .enumerate()
     {
         let at = format!("f{number}");
-        let given = Timestamp { secs, nanos };
+        let mut given = Timestamp { secs, nanos };
         let mut request = file(&at, b"x");
         request.mtime = Some(given);
         let published = pen.write(request, Expect::Absent).await.unwrap();
+        if secs < 0 && !kit.harness.keeps_times_before_1970() {
+            given = Timestamp { secs: 0, nanos: 0 };
+        }
         let nanoseconds = |t: Timestamp| i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos);
         for kept in [published.mtime, kit.meta(&at).await.mtime] {
             let kept = kept.expect("who keeps times tells them");

@@ -51,6 +51,11 @@ pub trait Harness: Send + Sync {
     /// Somebody who changes the storage behind the backend's back.
     fn editor(&self) -> Arc<dyn Editor>;
 
+    /// Whether times before 1970 are kept too. Where a protocol has no such times it must be 1970 that arrives.
+    fn keeps_times_before_1970(&self) -> bool {
+        true
+    }
+
     /// Waits until every token given so far is settled.
     async fn settle(&self) {}
 }

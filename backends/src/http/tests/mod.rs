@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 
+mod conformance;
+
 struct Python(Child);
 
 impl Drop for Python {

@@ -1,0 +1,73 @@
+//! What the contract says of reading, through the engine, on a server that shows indexes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use wl_core::plugin::ConnectContext;
+use wl_core::storage::StorageBackend;
+use wl_core::testing::conformance::{Editor, Harness};
+use wl_test_servers::webdav::WebDavServer;
+
+use super::*;
+use crate::remote::RemoteBackend;
+use crate::remote::web::hand::{self, Hand, ROOT};
+
+/// A server whose folder is read as a web page.
+struct Lab {
+    server: WebDavServer,
+    backend: RemoteBackend,
+    ages: bool,
+}
+
+impl Lab {
+    async fn new(ages: bool) -> Self {
+        let server = WebDavServer::start().await;
+        server.editor().make_folder(ROOT);
+        if ages {
+            server.faults().no_etags();
+        }
+        let client = Client::new(&format!("{}{ROOT}", server.url()), None).unwrap();
+        let store = Arc::new(Http::new(client));
+        let context = ConnectContext {
+            writes: true,
+            ..ConnectContext::default()
+        };
+        let backend = RemoteBackend::connect("http", store, &context).await;
+        let backend = backend.unwrap();
+        assert!(!backend.capabilities().writable);
+        Self {
+            server,
+            backend,
+            ages,
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for Lab {
+    fn backend(&self) -> Arc<dyn StorageBackend> {
+        Arc::new(self.backend.clone())
+    }
+
+    fn second(&self) -> Arc<dyn StorageBackend> {
+        Arc::new(self.backend.clone())
+    }
+
+    fn editor(&self) -> Arc<dyn Editor> {
+        Arc::new(Hand(self.server.editor()))
+    }
+
+    async fn settle(&self) {
+        if self.ages {
+            hand::two_seconds_over().await;
+        }
+    }
+}
+
+mod with_tags {
+    wl_core::conformance_tests!(super::Lab::new(false).await);
+}
+
+mod without_tags {
+    wl_core::conformance_tests!(super::Lab::new(true).await);
+}

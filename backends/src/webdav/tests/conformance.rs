@@ -1,0 +1,128 @@
+//! The contract, through the engine, on `dav-server` as it is and on ones that can do less.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use wl_core::plugin::ConnectContext;
+use wl_core::storage::{CasGrade, StorageBackend};
+use wl_core::testing::conformance::{Editor, Harness};
+use wl_test_servers::faults::{Fault, When, Which};
+use wl_test_servers::webdav::{WebDavFaults, WebDavServer};
+
+use super::store;
+use crate::remote::RemoteBackend;
+use crate::remote::web::hand::{self, Hand, ROOT};
+
+/// A server, and two clients of it that do not know each other.
+struct Lab {
+    server: WebDavServer,
+    backend: RemoteBackend,
+    second: RemoteBackend,
+    ages: bool,
+}
+
+impl Lab {
+    /// A server with these faults. What it is found out to be must be `cas`, or promises would be passed over.
+    async fn new(cas: CasGrade, faults: impl FnOnce(&WebDavFaults)) -> Self {
+        let server = WebDavServer::start().await;
+        server.editor().make_folder(ROOT);
+        faults(server.faults());
+        let memory = tempfile::tempdir().unwrap();
+        let context = ConnectContext {
+            writes: true,
+            state_dir: Some(memory.path().to_owned()),
+            ..ConnectContext::default()
+        };
+        let url = format!("{}{ROOT}", server.url());
+        let connect = async || {
+            let connected = RemoteBackend::connect("webdav", store(&url), &context).await;
+            connected.unwrap()
+        };
+        let (backend, second) = (connect().await, connect().await);
+        assert_eq!(backend.capabilities().cas, cas);
+        assert_eq!(second.capabilities().cas, cas);
+        Self {
+            server,
+            backend,
+            second,
+            ages: false,
+        }
+    }
+
+    async fn without_tags(faults: impl FnOnce(&WebDavFaults)) -> Self {
+        Self {
+            ages: true,
+            ..Self::new(CasGrade::Checked, faults).await
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for Lab {
+    fn backend(&self) -> Arc<dyn StorageBackend> {
+        Arc::new(self.backend.clone())
+    }
+
+    fn second(&self) -> Arc<dyn StorageBackend> {
+        Arc::new(self.second.clone())
+    }
+
+    fn editor(&self) -> Arc<dyn Editor> {
+        Arc::new(Hand(self.server.editor()))
+    }
+
+    async fn settle(&self) {
+        if self.ages {
+            hand::two_seconds_over().await;
+        }
+    }
+}
+
+mod with_locks {
+    use super::*;
+    wl_core::conformance_tests!(Lab::new(CasGrade::Atomic, |_| {}).await);
+}
+
+mod without_locks {
+    use super::*;
+    wl_core::conformance_tests!(Lab::new(CasGrade::Checked, |f| drop(f.no_locks())).await);
+}
+
+mod with_weak_tags {
+    use super::*;
+    wl_core::conformance_tests!(Lab::without_tags(|f| drop(f.weak_etags(When::Always))).await);
+}
+
+mod without_tags {
+    use super::*;
+    wl_core::conformance_tests!(Lab::without_tags(|f| drop(f.no_etags())).await);
+}
+
+/// Every seventh change is made, and its reply is lost.
+mod with_lost_replies {
+    use wl_core::testing::conformance as promises;
+
+    use super::*;
+
+    async fn lab() -> (Lab, Fault) {
+        let lab = Lab::new(CasGrade::Atomic, |_| {}).await;
+        let changes = ["PUT", "LOCK", "UNLOCK", "MOVE", "COPY", "DELETE", "MKCOL"];
+        let which = Which::operations(changes);
+        let fault = lab.server.faults().lose_reply(which, When::Every(7));
+        (lab, fault)
+    }
+
+    macro_rules! races {
+        ($($name:ident)*) => {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                let (lab, fault) = lab().await;
+                promises::$name(&lab).await;
+                assert!(fault.fired() > 20, "only {} replies were lost", fault.fired());
+            }
+        )*};
+    }
+    races!(one_creator_wins no_increment_is_lost create_against_remove_loses_nothing
+        rename_against_replace_has_one_winner replace_against_an_editor_loses_nothing
+        remove_against_an_editor_loses_nothing);
+}
