@@ -54,6 +54,15 @@ impl StorageBackend for RemoteBackend {
         read::read_small(&self.0, requests).await
     }
 
+    fn copy_source(&self) -> Option<CopySource> {
+        self.0.wire.store().copy_source()
+    }
+
+    fn copies_from(&self, source: &CopySource) -> bool {
+        // A copy whose condition is ignored could take somebody's place.
+        self.0.copies && self.0.wire.store().copies_from(source)
+    }
+
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
         session::begin(&self.0, options).await
     }

@@ -357,8 +357,8 @@ impl ContentReader for Reader {
             self.advance().await?;
         }
         if self.here.is_empty() {
-            // An empty file was looked at when it was opened; with tags every part was.
-            if self.file.tag().is_none() {
+            // Every part was of the version; here is told that it still is the one. An empty file was looked at when it was opened.
+            if self.file.tag().is_none() || self.file.request.meta.size > 0 {
                 self.file.check().await?;
             }
             self.ended = true;
