@@ -4,3 +4,8 @@ pub mod local;
 pub mod memory;
 #[allow(dead_code)]
 mod remote;
+#[cfg(feature = "s3")]
+#[allow(dead_code)]
+mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;

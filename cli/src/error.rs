@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use wl_daemon::model::{Outcome, RunReport};
 use wl_daemon::plugin::RegistryError;
 use wl_daemon::sync::{SyncError, SyncErrorClass};
+use wl_daemon::types::TypeError;
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +110,15 @@ impl From<RegistryError> for CliError {
         match error {
             RegistryError::UnknownType { .. } => CliError::Usage(error.to_string()),
             _ => CliError::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<TypeError> for CliError {
+    fn from(error: TypeError) -> Self {
+        match error {
+            TypeError::Registry(error) => error.into(),
+            TypeError::NotBuilt { .. } => CliError::Usage(error.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod error;
 mod manifest;
 mod output;
+mod rclone;
 mod runner;
 
 use std::ffi::OsString;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use args::Cli;
 use error::{CliError, CliResult};
-use output::{Format, Output};
+use output::Output;
 
 /// Blocking work is done in whole batches, by few workers: two listings, a few chunks, a batch that is published. More threads would
 /// only cost memory.
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let cli = match args::parse(&words) {
         Ok(cli) => cli,
-        Err(error) => return output::clap_error(&error, Format::guess(&words)),
+        Err(error) => return output::clap_error(&error, &words),
     };
     let output = Output::new(cli.global.output, cli.global.quiet);
     match run(cli, &output) {

@@ -10,12 +10,14 @@ use wl_core::model::{
     Sides, SyncPath,
 };
 use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
-use wl_core::storage::{Limits, StorageBackend, TrashId, TrashItem};
+use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
-use crate::{JobSpec, LOCAL, StorageSpec, registry};
+use crate::grades::remember_grade;
+use crate::private::with_secrets;
+use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
 
 /// A job whose storages are connected and whose syncer is chosen.
 pub struct PreparedJob {
@@ -46,6 +48,15 @@ pub async fn prepare(
     let syncer = choose_syncer(&registry, spec)?;
     check_not_base(&spec.base_dir, &spec.storages)?;
     let state_dir = folder::state_dir(&spec.base_dir)?;
+    for (side, storage) in [(Side::Source, &source), (Side::Target, &target)] {
+        if contexts[side].writes {
+            remember_grade(
+                &spec.base_dir,
+                &spec.storages[side],
+                storage.capabilities().cas,
+            )?;
+        }
+    }
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
@@ -232,7 +243,7 @@ fn connect_contexts(spec: &JobSpec) -> Sides<ConnectContext> {
     Sides::from_fn(|side| ConnectContext {
         writes: !spec.options.dry_run && (two_way || side == Side::Target),
         state_dir: Some(folder::state_path(&spec.base_dir)),
-        limits: Limits::default(),
+        limits: spec.limits,
     })
 }
 
@@ -241,8 +252,9 @@ async fn connect(
     spec: &StorageSpec,
     context: &ConnectContext,
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
-    let factory = registry.backend(&spec.type_name).map_err(usage)?;
+    let factory = types::find(registry, &spec.type_name).map_err(usage)?;
     let params = spec.params_for(factory.schema());
+    let params = with_secrets(params, factory.schema()).map_err(usage)?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
     Ok(factory.connect(&params, context).await?)
 }
@@ -290,12 +302,14 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::Limits;
     use wl_core::sync::SyncOptions;
 
     fn spec(direction: Direction) -> JobSpec {
         JobSpec {
             storages: Sides::from_fn(|side| StorageSpec::local(&format!("/{side}"))),
             options: SyncOptions::new(direction),
+            limits: Limits::default(),
             base_dir: PathBuf::from("/nowhere"),
         }
     }

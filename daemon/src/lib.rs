@@ -2,11 +2,19 @@
 
 mod exclude;
 mod folder;
+mod grades;
 pub mod job;
 mod plugins;
+mod private;
 mod spec;
+pub mod types;
+mod url;
 
+pub use grades::known_grade;
 pub use plugins::registry;
+pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
 pub use spec::{JobSpec, LOCAL, StorageSpec};
+pub use url::{UrlError, storage_of_url};
+pub use wl_core::storage::Limits;
 // The words that whoever starts a job needs; front ends depend on this crate, not on the core.
 pub use wl_core::{model, plugin, storage, sync};

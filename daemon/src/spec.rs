@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wl_core::model::Sides;
+use wl_core::storage::Limits;
 use wl_core::sync::SyncOptions;
+
+use crate::types::is_read_only;
 
 /// The type name of folders on this machine: the one type that a plain path on the command line stands for.
 pub const LOCAL: &str = "local";
@@ -26,13 +29,15 @@ pub struct StorageSpec {
 }
 
 impl StorageSpec {
-    /// A storage of this type with these parameters.
+    /// A storage of this type with these parameters; read-only if its type is.
     pub fn new(type_name: impl Into<String>, params: Value) -> Self {
+        let type_name = type_name.into();
+        let read_only = is_read_only(&type_name);
         Self {
-            type_name: type_name.into(),
+            type_name,
             params,
             watcher_interval: None,
-            read_only: false,
+            read_only,
             create_missing: false,
         }
     }
@@ -93,6 +98,8 @@ pub struct JobSpec {
     pub storages: Sides<StorageSpec>,
     /// What is asked.
     pub options: SyncOptions,
+    /// How fast it may go.
+    pub limits: Limits,
     /// The base directory; state is in `state` below it.
     pub base_dir: PathBuf,
 }

@@ -167,6 +167,7 @@ fn every_suite_is_declared_by_a_crate() {
         "daemon/control",
         "cli",
         "xtask",
+        "tests/servers",
     ];
     let read =
         |folder: &&str| std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();

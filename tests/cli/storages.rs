@@ -7,11 +7,38 @@ use crate::support::Home;
 #[test]
 fn the_types_of_this_program_are_listed_with_their_schemas() {
     let home = Home::new();
-    assert!(home.ok("storage types").stdout.contains("local  "));
+    let text = home.ok("storage types").stdout;
+    assert!(
+        text.contains("local  ") && !text.contains("memory"),
+        "{text}"
+    );
+    assert!(home.ok("storage types --all").stdout.contains("memory  "));
     let (_, types) = home.json("storage types");
     let types = types["types"].as_array().unwrap();
     let local = types.iter().find(|one| one["type"] == "local").unwrap();
     assert_eq!(local["schema"]["required"][0], "location");
+    assert_eq!(local["read-only"], false);
+    assert!(!types.iter().any(|one| one["type"] == "memory"));
+}
+
+#[test]
+fn the_list_says_how_well_a_storage_keeps_versions_once_it_was_probed() {
+    let home = Home::new();
+    home.ok("container create notes");
+    home.ok("storage create local --container notes --location /a");
+    home.ok("storage create local --container notes --location /b");
+    let state = home.base().join("state");
+    fs::create_dir(&state).unwrap();
+    let known = r#"{"local /b": {"cas": "recoverable", "probed": 1700000000}}"#;
+    fs::write(state.join("servers.json"), known).unwrap();
+    let (_, list) = home.json("storage list");
+    assert_eq!(list["storages"][0]["cas"], "not probed yet");
+    assert_eq!(list["storages"][0].get("cas-probed"), None);
+    assert_eq!(list["storages"][1]["cas"], "recoverable");
+    assert_eq!(list["storages"][1]["cas-probed"], 1_700_000_000);
+    let text = home.ok("storage list").stdout;
+    assert!(text.contains("/a  cas: not probed yet\n"), "{text}");
+    assert!(text.contains("/b  cas: recoverable\n"), "{text}");
 }
 
 #[test]
@@ -27,7 +54,16 @@ fn a_type_brings_its_own_options() {
         assert!(help.contains(option), "{option}: {help}");
     }
     let help = home.ok("storage create --help").stdout;
-    assert!(help.contains("Types:\n  local"), "{help}");
+    assert!(
+        help.contains("Types:\n") && help.contains("\n  local "),
+        "{help}"
+    );
+    assert!(!help.contains("\n  memory "), "{help}");
+    assert!(
+        home.ok("storage create memory --help")
+            .stdout
+            .contains("--name <NAME>")
+    );
 }
 
 #[test]
@@ -102,14 +138,6 @@ fn wrong_storages_are_refused_with_field_and_fix() {
         assert!(done.stderr.contains(words), "{line}: {done:?}");
         assert_eq!(done.stdout, "", "{line}");
     }
-}
-
-#[test]
-fn a_url_of_an_unknown_type_is_refused_with_the_known_ones() {
-    let done = Home::new().run("sync ftp://host/a b");
-    assert_eq!(done.code, 2);
-    assert!(done.stderr.contains("`ftp`"), "{done:?}");
-    assert!(done.stderr.contains("local"), "{done:?}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Runs the binary in a home of its own.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,6 +19,16 @@ pub struct Done {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
+}
+
+impl Done {
+    fn of(out: Output) -> Self {
+        Self {
+            code: out.status.code().expect("no signal"),
+            stdout: String::from_utf8(out.stdout).unwrap(),
+            stderr: String::from_utf8(out.stderr).unwrap(),
+        }
+    }
 }
 
 impl Home {
@@ -44,17 +55,15 @@ impl Home {
             .env("HOME", self.path(""))
             .env_remove("WL_BASE_DIR")
             .env_remove("COLUMNS")
+            .env_remove("RCLONE_CONFIG")
+            .env_remove("XDG_CONFIG_HOME")
+            .env("USER", "somebody")
             .stdin(Stdio::null());
         command
     }
 
     pub fn wl<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Done {
-        let out = self.command().args(words).output().unwrap();
-        Done {
-            code: out.status.code().expect("no signal"),
-            stdout: String::from_utf8(out.stdout).unwrap(),
-            stderr: String::from_utf8(out.stderr).unwrap(),
-        }
+        Done::of(self.command().args(words).output().unwrap())
     }
 
     /// Runs a command line, cut at its spaces.
@@ -77,6 +86,28 @@ impl Home {
             done.code,
             document.unwrap_or_else(|error| panic!("wl {line}: {error}: {done:?}")),
         )
+    }
+
+    /// Whether this program was built with a storage type.
+    pub fn has_type(&self, name: &str) -> bool {
+        let (_, types) = self.json("storage types --all");
+        let types = types["types"].as_array().unwrap();
+        types.iter().any(|one| one["type"] == name)
+    }
+
+    /// Runs a command line with this text on its stdin.
+    pub fn fed(&self, line: &str, stdin: &str) -> Done {
+        let mut child = self
+            .command()
+            .args(line.split(' '))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that refuses at once does not read.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        Done::of(child.wait_with_output().unwrap())
     }
 
     /// What a person sees of command lines, with this home written as `[HOME]`.

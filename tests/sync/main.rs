@@ -13,5 +13,6 @@ mod moves;
 mod oracle;
 mod proof;
 mod resolve;
+mod stale;
 mod work;
 mod world;

@@ -37,10 +37,9 @@ pub fn main(args: &[String]) -> Result<()> {
         return Ok(());
     }
     let options = Options::parse(args)?;
-    let programs = Programs::new()?;
+    let programs = Programs::new();
     let weed = programs.find("weed");
-    let weed =
-        weed.ok_or("the server is missing: weed, of SeaweedFS, in $WL_SERVICES_DIR/bin or PATH")?;
+    let weed = weed.ok_or("SeaweedFS is missing: cargo xtask services install")?;
     let tools = present(&options, &programs)?;
     let room = Room::new(&options.dir, options.needed())?;
     let large = room.path().join("large.dat");

@@ -12,6 +12,7 @@ mod bench_s3;
 mod ci;
 mod deny;
 mod run;
+mod services;
 mod soak;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ Tasks:
   deny         Check licences, banned crates and sources against deny.toml
   bench-local  Measure wl and its peers on a RAM-backed folder (--help for options)
   bench-s3     Measure wl and its peers against a SeaweedFS on this machine (--help for options)
+  services     Install servers and tools of others for benchmarks: services install
   soak         Run the long tests: soak --minutes N
 ";
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "deny" => deny::main(&rest),
         "bench-local" => bench_local::main(&rest),
         "bench-s3" => bench_s3::main(&rest),
+        "services" => services::main(&rest),
         "soak" => soak::main(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

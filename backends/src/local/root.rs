@@ -238,6 +238,7 @@ fn presume(root: BorrowedFd<'_>) -> Capabilities {
             false => CasGrade::Checked,
         },
         list_order: ListOrder::Key,
+        listing_proves_absence: true,
         empty_folders: true,
         links: !fat,
         modes: !fat,

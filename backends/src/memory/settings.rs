@@ -17,6 +17,9 @@ pub struct MemorySettings {
     pub links: bool,
     /// Nothing may be written.
     pub read_only: bool,
+    /// A listing proves nothing: it may be stale.
+    #[serde(skip)]
+    pub stale_listings: bool,
     /// Every so many changes of the store share one token, which is unsettled until the next. 1: every change has its own.
     #[serde(skip)]
     pub changes_per_token: u64,
@@ -30,6 +33,7 @@ impl Default for MemorySettings {
             modes: true,
             links: true,
             read_only: false,
+            stale_listings: false,
             changes_per_token: 1,
         }
     }
@@ -69,6 +73,15 @@ impl MemorySettings {
         Self { read_only, ..self }
     }
 
+    /// The settings with `stale_listings` as given.
+    #[must_use]
+    pub fn stale_listings(self, stale_listings: bool) -> Self {
+        Self {
+            stale_listings,
+            ..self
+        }
+    }
+
     /// The settings with so many changes to a token (at least 1).
     #[must_use]
     pub fn changes_per_token(self, changes: u64) -> Self {
@@ -82,6 +95,7 @@ impl MemorySettings {
         Capabilities {
             cas: CasGrade::Atomic,
             list_order: ListOrder::Key,
+            listing_proves_absence: !self.stale_listings,
             empty_folders: self.empty_folders,
             links: self.links,
             modes: self.modes,

@@ -4,18 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use wl_core::model::SyncPath;
-use wl_core::model::{Meta, Timestamp};
+use wl_core::model::{Meta, SyncPath};
 use wl_core::storage::*;
 
-use super::{RemoteBackend, session, token, trash};
-
-impl RemoteBackend {
-    fn missing<T>(&self, operation: &'static str) -> Result<T> {
-        let error = StorageError::new(ErrorKind::Unsupported, operation, "not built yet");
-        Err(error.on(&self.0.location))
-    }
-}
+use super::{RemoteBackend, listing, names, read, session, token, trash};
 
 #[async_trait]
 impl StorageBackend for RemoteBackend {
@@ -39,26 +31,27 @@ impl StorageBackend for RemoteBackend {
         &self.0.capabilities
     }
 
-    async fn list(&self, _: ListRequest) -> Result<Box<dyn Listing>> {
-        self.missing("list")
+    async fn list(&self, request: ListRequest) -> Result<Box<dyn Listing>> {
+        listing::list(&self.0, request)
     }
 
     async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
+        names::usable(&self.0, "stat", path)?;
+        let now = token::now();
         let found = self.0.wire.stat(path).await?;
-        let now = Timestamp { secs: 0, nanos: 0 };
         Ok(found.map(|found| token::meta(&found, self.0.wire.facts(), now)))
     }
 
-    async fn hash(&self, _: &SyncPath, _: &CancellationToken) -> Result<Hashed> {
-        self.missing("hash")
+    async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {
+        read::hash(&self.0, path, cancel).await
     }
 
-    async fn read(&self, _: ReadRequest) -> Result<Box<dyn ContentReader>> {
-        self.missing("read")
+    async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
+        Ok(Box::new(read::open(&self.0, request).await?))
     }
 
     async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
-        requests.iter().map(|_| self.missing("read")).collect()
+        read::read_small(&self.0, requests).await
     }
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {

@@ -3,30 +3,45 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `store` | what a protocol must be able to do |
-//! | `wire` | limits, retries, errors that say where |
+//! | `wire`, `limits`, `retry`, `clock` | limits, retries, errors that say where |
+//! | `names` | which paths may be asked for |
 //! | `token` | tokens from tags, times and sizes, and back |
 //! | `listing` | flat keys or folders to rows in order |
 //! | `read` | whole small files, large ones in parallel ranges |
 //! | `backend` | the contract of `wl-core`, on all of these |
 //! | `session` | staging, commits under conditions, the trash, leftovers |
-//! | `probe` | what a server really does with conditions |
+//! | `trash` | displaced versions: where they are, how they come back |
+//! | `probe`, `servers` | what a server really does with conditions, tried out and remembered |
 
 use std::sync::Arc;
 
 use wl_core::plugin::ConnectContext;
 use wl_core::storage::{Capabilities, CasGrade, ListOrder, Result};
 
+use self::probe::Proven;
 use self::store::{Conditions, Facts, Store};
 use self::wire::Wire;
 
 pub(crate) mod store;
 
 mod backend;
+mod clock;
+mod limits;
+mod listing;
+mod names;
 mod probe;
+mod read;
+mod retry;
+mod servers;
 mod session;
 mod token;
 mod trash;
 mod wire;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
 
 /// A remote storage that implements the contract of `wl-core`.
 #[derive(Clone, Debug)]
@@ -53,20 +68,21 @@ impl RemoteBackend {
     ) -> Result<Self> {
         let (location, identity) = (store.location().into(), store.identity().into());
         let wire = Wire::new(store, context.limits);
-        let conditions = probe::conditions(&wire, context).await?;
+        let proven = probe::conditions(&wire, context).await?;
         Ok(Self(Arc::new(Remote {
             type_name,
             location,
             identity,
-            capabilities: capabilities(wire.facts(), conditions),
+            capabilities: capabilities(wire.facts(), proven),
             wire,
-            conditions,
+            conditions: proven.conditions,
         })))
     }
 }
 
 /// What a storage with these facts and proven conditions can do, rounded down.
-fn capabilities(facts: &Facts, conditions: Conditions) -> Capabilities {
+fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
+    let conditions = proven.conditions;
     let atomic = conditions.create && conditions.replace && conditions.remove;
     Capabilities {
         cas: if atomic {
@@ -76,12 +92,14 @@ fn capabilities(facts: &Facts, conditions: Conditions) -> Capabilities {
         },
         // Flat keys come sorted; folders are sorted one by one.
         list_order: ListOrder::Key,
+        listing_proves_absence: false,
         empty_folders: !facts.flat,
         links: facts.links,
         modes: facts.modes,
         mtime_resolution: facts.mtime_resolution,
         // Without a rename of its own it is a copy and a conditional removal: then both must be safe.
-        rename: facts.renames || (facts.copies && atomic),
+        rename: facts.renames || (proven.copy && atomic),
+        // With renames alone a replaced version is kept only if it is small: it has to be read and written once more.
         trash: facts.copies || facts.renames,
         folds_case: facts.folds_case,
         stages: false,

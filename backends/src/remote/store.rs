@@ -81,6 +81,9 @@ pub(crate) struct Listed {
     pub(crate) found: Found,
     /// The name was changed on its way here, because it is no UTF-8: it is only good for messages.
     pub(crate) lossy: bool,
+    /// Something is there that cannot be synced (a device, a socket, a pipe, a link to what is no UTF-8): it is told as skipped, and `found`
+    /// means nothing.
+    pub(crate) special: bool,
 }
 
 /// What to list.

@@ -1,23 +1,92 @@
 //! The way to a store: limits, retries, and errors that say where.
 
+use std::future::Future;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wl_core::model::SyncPath;
-use wl_core::storage::{Limits, Result, StorageError};
+use wl_core::storage::{ErrorKind, Limits, Result, StorageError};
 
-use super::store::{Facts, Fault, Found, Outcome, Reading, Store};
+use super::clock::Clock;
+use super::limits::Bucket;
+use super::retry::{Patience, chance};
+use super::store::{Again, Facts, Fault, Found, Outcome, Reading, Store};
+
+/// So many parts of large files are read ahead by all readers together.
+pub(super) const PARTS_AHEAD: usize = 4;
 
 /// A store with limits and retries.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     store: Arc<dyn Store>,
+    gate: Arc<Gate>,
+}
+
+/// What all users of a store share.
+#[derive(Debug)]
+struct Gate {
+    at_once: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
+    clock: Clock,
+    requests: Option<Mutex<Bucket>>,
+    up: Option<Mutex<Bucket>>,
+    down: Option<Mutex<Bucket>>,
+    sent: AtomicU64,
+}
+
+impl Gate {
+    fn new(limits: Limits, parallel: usize, clock: Clock) -> Self {
+        let bucket = |rate: Option<u64>| rate.map(|rate| Mutex::new(Bucket::new(rate)));
+        let bytes = limits.bytes_per_second.map(u64::from);
+        Self {
+            at_once: Arc::new(Semaphore::new(parallel.max(1))),
+            ahead: Arc::new(Semaphore::new(PARTS_AHEAD)),
+            clock,
+            requests: bucket(limits.requests_per_second.map(|rate| rate.get().into())),
+            up: bucket(bytes),
+            down: bucket(bytes),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    async fn wait(&self, bucket: Option<&Mutex<Bucket>>, amount: u64) {
+        let Some(bucket) = bucket.filter(|_| amount > 0) else {
+            return;
+        };
+        let pause = {
+            let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            bucket.take(self.clock.elapsed(), amount)
+        };
+        if !pause.is_zero() {
+            self.clock.sleep(pause).await;
+        }
+    }
 }
 
 impl Wire {
     pub(crate) fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
-        let _ = limits;
-        Self { store }
+        Self::on_clock(store, limits, Clock::new())
+    }
+
+    fn on_clock(store: Arc<dyn Store>, limits: Limits, clock: Clock) -> Self {
+        let gate = Arc::new(Gate::new(limits, store.facts().parallel, clock));
+        Self { store, gate }
+    }
+
+    /// For tests: no pause takes time.
+    #[cfg(test)]
+    pub(crate) fn pretending(store: Arc<dyn Store>, limits: Limits) -> Self {
+        Self::on_clock(store, limits, Clock::pretended())
+    }
+
+    /// The time since it was made.
+    #[cfg(test)]
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.gate.clock.elapsed()
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -30,10 +99,30 @@ impl Wire {
         &*self.store
     }
 
-    /// Waits until a request may be sent, and `bytes` of content with it. What is returned is held while the request runs.
+    /// Waits until a request may be sent, and `bytes` of content with it. What is returned is held while the request runs; whoever holds
+    /// one does not ask for another.
     pub(crate) async fn turn(&self, bytes: u64) -> Turn {
-        let _ = bytes;
-        Turn
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.gate.at_once).acquire_owned().await.ok();
+        self.gate.wait(self.gate.requests.as_ref(), 1).await;
+        self.gate.wait(self.gate.up.as_ref(), bytes).await;
+        self.gate.sent.fetch_add(1, Ordering::Relaxed);
+        Turn { _permit: permit }
+    }
+
+    /// Waits until `bytes` of content may be received.
+    pub(super) async fn receive(&self, bytes: u64) {
+        self.gate.wait(self.gate.down.as_ref(), bytes).await;
+    }
+
+    /// How many requests were sent.
+    pub(crate) fn requests(&self) -> u64 {
+        self.gate.sent.load(Ordering::Relaxed)
+    }
+
+    /// The right to hold one more part of a large file in memory before it is asked for; `None`: not now.
+    pub(super) fn part_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.gate.ahead).try_acquire_owned().ok()
     }
 
     /// The error with its operation, path and storage.
@@ -43,28 +132,143 @@ impl Wire {
         path: &SyncPath,
         fault: Fault,
     ) -> StorageError {
-        let _ = operation;
-        fault.error.at(path).on(self.store.location())
+        let error = StorageError::new(fault.error.kind(), operation, fault.error.reason());
+        error.at(path).on(self.store.location())
+    }
+
+    /// The error of an operation that was tried until patience ended.
+    pub(super) fn given_up(
+        &self,
+        operation: &'static str,
+        path: &SyncPath,
+        fault: Fault,
+    ) -> StorageError {
+        let temporary = fault.again != Again::Never;
+        let error = self.error(operation, path, fault);
+        // A storage that cannot be reached at all stays one.
+        if !temporary || error.kind() == ErrorKind::Unavailable {
+            return error;
+        }
+        error
+            .with_kind(ErrorKind::Temporary)
+            .with_advice("it was tried again for a while; run again later")
+    }
+
+    /// Does an operation that may be done more than once, again and again while trouble is temporary. Each try waits for its turn.
+    pub(crate) async fn again<T, F, R>(
+        &self,
+        operation: &'static str,
+        path: &SyncPath,
+        mut attempt: F,
+    ) -> Result<T>
+    where
+        F: FnMut() -> R,
+        R: Future<Output = Outcome<T>>,
+    {
+        let took_turn = || {
+            let attempt = attempt();
+            async {
+                let _turn = self.turn(0).await;
+                attempt.await
+            }
+        };
+        self.patiently(operation, path, took_turn).await
+    }
+
+    /// Patience for one operation.
+    pub(super) fn retry(&self) -> Retry<'_> {
+        Retry {
+            clock: &self.gate.clock,
+            patience: Patience::default(),
+            since: None,
+        }
+    }
+
+    /// [`Wire::again`] for what asks for its turns itself.
+    pub(super) async fn patiently<T, F, R>(
+        &self,
+        operation: &'static str,
+        path: &SyncPath,
+        mut attempt: F,
+    ) -> Result<T>
+    where
+        F: FnMut() -> R,
+        R: Future<Output = Outcome<T>>,
+    {
+        let mut retry = self.retry();
+        loop {
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(fault) => retry
+                    .after(fault)
+                    .await
+                    .map_err(|fault| self.given_up(operation, path, fault))?,
+            }
+        }
     }
 
     /// What is at `path`; tried again while trouble is temporary.
     pub(crate) async fn stat(&self, path: &SyncPath) -> Result<Option<Found>> {
-        let found: Outcome<_> = self.store.stat(path).await;
-        found.map_err(|fault| self.error("stat", path, fault))
+        self.again("stat", path, || self.store.stat(path)).await
     }
 
-    /// Starts to read a range; tried again while trouble is temporary.
+    /// Starts to read a range; tried again while trouble is temporary. The turn is held until the pieces are dropped.
     pub(crate) async fn read(
         &self,
         path: &SyncPath,
         range: Range<u64>,
         tag: Option<&str>,
     ) -> Result<Reading> {
-        let reading = self.store.read(path, range, tag).await;
-        reading.map_err(|fault| self.error("read", path, fault))
+        let attempt = || async {
+            let turn = self.turn(0).await;
+            let reading = self.store.read(path, range.clone(), tag).await?;
+            Ok((turn, reading))
+        };
+        let (turn, reading) = self.patiently("read", path, attempt).await?;
+        let turn = Arc::new(turn);
+        let wire = self.clone();
+        let pieces = reading.pieces.then(move |piece| {
+            let (wire, turn) = (wire.clone(), Arc::clone(&turn));
+            async move {
+                let _turn = turn;
+                if let Ok(piece) = &piece {
+                    wire.receive(piece.len() as u64).await;
+                }
+                piece
+            }
+        });
+        Ok(Reading {
+            found: reading.found,
+            pieces: pieces.boxed(),
+        })
+    }
+}
+
+/// The failures of one operation.
+pub(super) struct Retry<'a> {
+    clock: &'a Clock,
+    patience: Patience,
+    /// When it failed first: a try may take long, a slow line is no trouble.
+    since: Option<Duration>,
+}
+
+impl Retry<'_> {
+    /// Waits before the next try, or gives the fault back.
+    pub(super) async fn after(&mut self, fault: Fault) -> Outcome<()> {
+        let now = self.clock.elapsed();
+        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
+        match self.patience.pause(fault.again, elapsed, chance()) {
+            Some(pause) => {
+                self.clock.sleep(pause).await;
+                Ok(())
+            }
+            None => Err(fault),
+        }
     }
 }
 
 /// The right to one request at a time.
 #[derive(Debug)]
-pub(crate) struct Turn;
+pub(crate) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+}

@@ -1,9 +1,11 @@
 //! The command line as types.
 
 mod global;
+mod options;
 mod pair;
 mod parse;
 mod run;
+pub mod schema;
 mod storage;
 
 use std::ffi::OsString;
@@ -13,15 +15,16 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use crate::commands::Command;
 
 pub use global::Global;
+pub use options::Word;
 pub use pair::{Pair, Selection};
 pub use parse::{storage, sync_path};
 pub use run::{KeepArg, RunArgs};
-pub use storage::{StorageChoice, TypedStorage};
+pub use storage::{CommonStorageArgs, RcloneArgs, StorageChoice, TypedStorage};
 
 /// Keep storages in sync
 ///
-/// A container is a named thing that lives in several storages at once: local folders now, more types to come.
-/// `wl sync` makes two folders equal without any set-up; `wl container` and `wl storage` give them names.
+/// A container is a named thing that lives in several storages at once: local folders, and the types that `wl storage types` lists.
+/// `wl sync` makes two storages equal without any set-up; `wl container` and `wl storage` give them names.
 #[derive(Debug, Parser)]
 #[command(
     name = "wl",
@@ -46,6 +49,7 @@ const AFTER_HELP: &str = "\
 Examples:
   wl sync ~/Documents /media/stick/Documents
   wl sync --dry-run --output json notes backup/notes
+  wl sync ~/Pictures s3://bucket/pictures
   wl container create photos
   wl storage create local --container photos --location ~/Pictures
   wl storage create local --container photos --location /media/disk/Pictures
@@ -64,8 +68,32 @@ pub fn command() -> clap::Command {
 
 /// Reads the command line.
 pub fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(words)?;
+    let matches = command().try_get_matches_from(help_as_option(words))?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
+/// `wl help container sync` as `wl container sync --help`; any other words as they are.
+fn help_as_option(words: &[OsString]) -> Vec<OsString> {
+    let whole = command();
+    let (mut command, mut value_follows) = (&whole, false);
+    for (at, word) in words.iter().enumerate().skip(1) {
+        let is_value = std::mem::replace(&mut value_follows, false);
+        let text = word.to_str().unwrap_or_default();
+        if is_value || text.starts_with('-') {
+            value_follows = !is_value && matches!(text, "-b" | "--base-dir" | "--output");
+            continue;
+        }
+        if word == "help" && command.has_subcommands() {
+            let others = words.iter().enumerate().filter(|(other, _)| *other != at);
+            let others = others.map(|(_, word)| word.clone());
+            return others.chain(["--help".into()]).collect();
+        }
+        match command.find_subcommand(text) {
+            Some(found) => command = found,
+            None => break,
+        }
+    }
+    words.to_vec()
 }
 
 #[cfg(test)]
@@ -73,5 +101,27 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         super::command().debug_assert();
+    }
+
+    #[test]
+    fn help_is_an_option_wherever_a_subcommand_may_stand() {
+        for (line, expected) in [
+            ("wl help", "wl --help"),
+            ("wl help container sync", "wl container sync --help"),
+            ("wl container help sync", "wl container sync --help"),
+            ("wl storage create help", "wl storage create --help"),
+            ("wl sync help x", "wl sync help x"),
+            ("wl container create help", "wl container create help"),
+            ("wl", "wl"),
+            ("wl -q help", "wl -q --help"),
+            ("wl -b help trash list", "wl -b help trash list"),
+            ("wl -b x help trash", "wl -b x trash --help"),
+            ("wl sync -q help x", "wl sync -q help x"),
+        ] {
+            let words: Vec<_> = line.split(' ').map(Into::into).collect();
+            let words = super::help_as_option(&words);
+            let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();
+            assert_eq!(words.join(" "), expected);
+        }
     }
 }

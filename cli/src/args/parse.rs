@@ -1,13 +1,16 @@
 //! Words of the command line as values.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
 use std::time::Duration;
 
-use wl_daemon::StorageSpec;
 use wl_daemon::model::SyncPath;
 use wl_daemon::storage::TrashKeep;
 use wl_daemon::sync::DeleteBudget;
+use wl_daemon::{StorageSpec, types};
 
+use super::options::{self, Word};
+use super::schema::path_text;
 use crate::error::{CliError, CliResult};
 
 /// `30s`, `12h`, `7d`, `2w`; or `none`.
@@ -54,11 +57,21 @@ pub fn sync_path(text: &str) -> Result<SyncPath, String> {
     Ok(path)
 }
 
-/// A storage without set-up: a path or a URL.
-pub fn storage(text: &str) -> CliResult<StorageSpec> {
-    if let Some(scheme) = scheme(text) {
-        return Err(url(scheme));
+/// A storage without set-up: a path or a URL, and the options that `flag` gave.
+pub fn storage(text: &str, flag: &str, options: &[Word]) -> CliResult<StorageSpec> {
+    let mut spec = match wl_daemon::storage_of_url(text) {
+        Some(spec) => spec.map_err(|error| CliError::Usage(error.told(flag)))?,
+        None => folder(text)?,
+    };
+    let factory = types::backend(&spec.type_name)?;
+    if let Some(params) = spec.params.as_object_mut() {
+        let schema = serde_json::from_str(factory.schema()).unwrap_or_default();
+        options::apply(&spec.type_name, &schema, params, flag, options)?;
     }
+    Ok(spec)
+}
+
+fn folder(text: &str) -> CliResult<StorageSpec> {
     if text.is_empty() {
         return Err(CliError::Usage(
             "a storage is a path or a URL, not an empty text".to_owned(),
@@ -66,38 +79,39 @@ pub fn storage(text: &str) -> CliResult<StorageSpec> {
     }
     let path = std::path::absolute(Path::new(text))
         .map_err(|error| CliError::Usage(format!("{text}: {error}; correct the path")))?;
-    // The words of the command line are UTF-8, the working directory need not be.
-    match path.to_str() {
-        Some(path) => Ok(StorageSpec::local(path)),
-        None => Err(CliError::Usage(format!(
-            "{}: the path is not UTF-8; rename the folder, or reach it through another name",
-            path.display()
-        ))),
-    }
+    Ok(StorageSpec::local(path_text(&path)?))
 }
 
-fn scheme(text: &str) -> Option<&str> {
-    let (scheme, _) = text.split_once("://")?;
-    let mut chars = scheme.chars();
-    let fits = chars.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && chars.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    fits.then_some(scheme)
-}
-
-fn url(scheme: &str) -> CliError {
-    let registry = match wl_daemon::registry() {
-        Ok(registry) => registry,
-        Err(error) => return error.into(),
+/// Bytes a second: `512K`, `10M`, `1G`, in powers of 1024; or a plain number of bytes.
+pub fn bytes_per_second(text: &str) -> Result<NonZeroU64, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is no number of bytes a second; write 512K, 10M or 1G, or leave it out for no limit"
+        )
     };
-    match registry.backend(scheme) {
-        Err(error) => CliError::Usage(format!("{error}; a local folder is given as a path")),
-        Ok(_) if scheme == wl_daemon::LOCAL => {
-            CliError::Usage("a local folder is given as a path, not as a URL".to_owned())
-        }
-        Ok(_) => CliError::NotYet(format!(
-            "URLs of type `{scheme}` cannot be given here yet; use `wl storage create {scheme}`"
-        )),
-    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &*text[digits.len()..].to_ascii_uppercase() {
+        "" | "B" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let count: NonZeroU64 = match digits.starts_with('+') {
+        true => return Err(wrong()),
+        false => digits.parse().map_err(|_| wrong())?,
+    };
+    let factor = NonZeroU64::new(factor).ok_or_else(wrong)?;
+    count.checked_mul(factor).ok_or_else(wrong)
+}
+
+/// At least one.
+pub fn requests_per_second(text: &str) -> Result<NonZeroU32, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let count = plain.then(|| text.parse().ok()).flatten();
+    count.ok_or_else(|| {
+        format!("`{text}` is no number of requests from 1 up; leave it out for no limit")
+    })
 }
 
 #[cfg(test)]
@@ -147,9 +161,74 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_alone_makes_no_url() {
-        assert_eq!(scheme("a:b"), None);
-        assert_eq!(scheme("1a://b"), None);
-        assert_eq!(scheme("s3://bucket"), Some("s3"));
+    fn rates_are_in_powers_of_1024() {
+        let rate = |text| bytes_per_second(text).ok().map(NonZeroU64::get);
+        assert_eq!(rate("1"), Some(1));
+        assert_eq!(rate("100B"), Some(100));
+        assert_eq!(rate("512k"), Some(512 << 10));
+        assert_eq!(rate("10M"), Some(10 << 20));
+        assert_eq!(rate("2G"), Some(2 << 30));
+        for wrong in [
+            "",
+            "0",
+            "0M",
+            "-1",
+            "+1",
+            "M",
+            "1.5M",
+            "10 M",
+            "10MB",
+            "10Mi",
+            "x",
+            "1é",
+            "18446744073709551615K",
+        ] {
+            assert_eq!(rate(wrong), None, "{wrong}");
+        }
+        assert_eq!(requests_per_second("5").map(NonZeroU32::get), Ok(5));
+        for wrong in ["", "0", "-1", "+1", "1.5", "x", "4294967296"] {
+            assert!(requests_per_second(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_storage_is_a_path_or_a_url() {
+        let local = storage("./s3://b", "--source-option", &[]).unwrap();
+        assert_eq!(local.type_name, wl_daemon::LOCAL);
+        let here = std::env::current_dir().unwrap().join("s3:/b");
+        assert_eq!(local.params["location"], here.to_str().unwrap());
+        for remote in ["user@host:path", "host:/path", "s3:b"] {
+            let local = storage(remote, "--source-option", &[]).unwrap();
+            assert_eq!(local.type_name, wl_daemon::LOCAL, "{remote}");
+        }
+        let option = Word("location=/x".to_owned());
+        let error = storage("a", "--target-option", &[option]).unwrap_err();
+        assert!(error.to_string().contains("give it once"), "{error}");
+        let option = Word("colour=red".to_owned());
+        let error = storage("a", "--target-option", &[option]).unwrap_err();
+        assert!(error.to_string().contains("takes no options"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_storage_or_refused(text in "\\PC{0,40}") {
+            let _ = storage(&text, "--source-option", &[]);
+            let _ = storage(&format!("sftp://{text}"), "--source-option", &[]);
+            let _ = storage(&format!("s3://{text}"), "--source-option", &[]);
+        }
+
+        #[test]
+        fn a_password_is_refused_and_not_repeated(
+            scheme in "s3|gs|azblob|sftp|ftps?|webdavs?|https?|tape|file",
+            user in "[a-z%@/.-]{0,5}",
+            before in "\\PC{0,5}",
+            after in "\\PC{0,5}",
+        ) {
+            // A slash before the colon makes it a path, and a path may hold anything.
+            let url = format!("{scheme}://{}:{before}hush{after}@host/path", user.replace('/', ""));
+            let refused = storage(&url, "--source-option", &[]);
+            let refused = refused.map_err(|error| error.to_string());
+            proptest::prop_assert!(refused.is_err_and(|error| !error.contains("hush")));
+        }
     }
 }

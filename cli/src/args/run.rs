@@ -1,6 +1,9 @@
 //! Options of everything that runs a pass.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use clap::{Args, ValueEnum};
+use wl_daemon::Limits;
 use wl_daemon::model::Direction;
 use wl_daemon::storage::{CasGrade, Durability, TrashKeep};
 use wl_daemon::sync::{DeleteBudget, Keep, SyncOptions};
@@ -60,9 +63,21 @@ pub struct RunArgs {
     /// Read and hash every file, whatever its times say
     #[arg(long, help_heading = "Run options")]
     checksum: bool,
-    /// Refuse storages whose protection against racing writers is weaker
-    #[arg(long, value_enum, value_name = "GRADE", help_heading = "Run options")]
-    require_cas: Option<CasArg>,
+    /// Refuse storages whose protection against racing writers is weaker than this
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        value_name = "GRADE",
+        help_heading = "Run options"
+    )]
+    require_cas: CasArg,
+    /// Read and write at most this many bytes a second in each storage (512K, 10M, 1G: powers of 1024)
+    #[arg(long, allow_hyphen_values = true, value_parser = parse::bytes_per_second, value_name = "RATE", help_heading = "Run options")]
+    bwlimit: Option<NonZeroU64>,
+    /// Send each storage at most this many requests a second
+    #[arg(long, allow_hyphen_values = true, value_parser = parse::requests_per_second, value_name = "N", help_heading = "Run options")]
+    max_requests_per_second: Option<NonZeroU32>,
 }
 
 impl RunArgs {
@@ -76,8 +91,16 @@ impl RunArgs {
             accept_new_filesystem: self.accept_new_filesystem,
             trash_keep: self.trash_keep,
             checksum: self.checksum,
-            require_cas: self.require_cas.map_or(CasGrade::None, Into::into),
+            require_cas: self.require_cas.into(),
             ..SyncOptions::new(self.direction.direction())
+        }
+    }
+
+    /// How fast the run may go.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            bytes_per_second: self.bwlimit,
+            requests_per_second: self.max_requests_per_second,
         }
     }
 }
@@ -101,17 +124,23 @@ impl From<DurabilityArg> for Durability {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum CasArg {
-    Atomic,
-    Recoverable,
+    /// Take every storage, even one where a version that somebody writes at the same time may be lost
+    None,
+    /// The version is looked at just before it is replaced; one written in that moment may be lost
     Checked,
+    /// A version written at the same time is found after the change and kept; nothing is lost
+    Recoverable,
+    /// The storage itself refuses to replace another version than the expected one
+    Atomic,
 }
 
 impl From<CasArg> for CasGrade {
     fn from(arg: CasArg) -> Self {
         match arg {
-            CasArg::Atomic => CasGrade::Atomic,
-            CasArg::Recoverable => CasGrade::Recoverable,
+            CasArg::None => CasGrade::None,
             CasArg::Checked => CasGrade::Checked,
+            CasArg::Recoverable => CasGrade::Recoverable,
+            CasArg::Atomic => CasGrade::Atomic,
         }
     }
 }

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 use wl_daemon::job::{self, OpenConflicts};
 use wl_daemon::model::{Direction, RunError, RunReport, Sides, SyncPath};
 use wl_daemon::sync::{Keep, SyncError, SyncErrorClass, SyncOptions};
-use wl_daemon::{JobSpec, StorageSpec};
+use wl_daemon::{JobSpec, Limits, StorageSpec};
 
 use super::Context;
-use crate::args::{self, Pair};
+use crate::args::Pair;
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::human::{self, NextStep};
 use crate::output::quote;
@@ -27,22 +27,16 @@ pub struct Job {
 impl Job {
     /// The job of two storages without set-up.
     pub fn of_pair(context: &Context<'_>, pair: &Pair, options: SyncOptions) -> CliResult<Self> {
-        let names = Sides::new(&pair.source, &pair.target);
-        let resolve = format!(
-            "{}resolve {} {}",
-            context.wl(),
-            quote(names.source),
-            quote(names.target)
-        );
         Ok(Self {
             spec: JobSpec {
-                storages: Sides::new(args::storage(names.source)?, args::storage(names.target)?),
+                storages: pair.specs()?,
                 options,
+                limits: Limits::default(),
                 base_dir: context.base_dir()?,
             },
             next: NextStep {
-                resolve,
-                options: String::new(),
+                resolve: format!("{}resolve {}", context.wl(), pair.words()),
+                options: pair.options(),
             },
         })
     }

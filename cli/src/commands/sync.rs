@@ -19,6 +19,12 @@ Examples:
   wl sync --mirror website /srv/backup/website
   wl sync --dry-run --output json notes backup/notes
   wl sync --max-delete 100 --trash-keep 2w photos /media/disk/photos
+  wl sync --bwlimit 10M photos s3://bucket/photos
+  wl sync photos s3://bucket/photos --target-option endpoint_url=https://s3.example.org
+  wl sync notes sftp://me@host/~/notes
+
+Credentials come from the environment, from the usual profile files, or from a file that only you can
+read (--target-option credentials_file=FILE); never from the command line, which others can read.
 
 Exit codes: 0 in sync, 1 failed wholly or for some paths, 2 wrong usage, 3 done with conflicts left")]
 pub struct Sync {
@@ -44,6 +50,7 @@ impl Sync {
             ));
         }
         let mut job = Job::of_pair(context, &self.pair, self.run.options())?;
+        job.spec.limits = self.run.limits();
         job.spec.storages.target = runs::created_if_missing(job.spec.storages.target);
         Ok(job)
     }

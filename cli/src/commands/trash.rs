@@ -155,7 +155,7 @@ fn storage(
             let container = context.store()?.load(container)?;
             Ok(container.choose(storage, &[])?.spec())
         }
-        (_, _, Some(location)) => args::storage(location),
+        (_, _, Some(location)) => args::storage(location, "--storage-option", &choice.options),
         _ => Err(CliError::Usage(
             "name a storage: a path, or --container NAME --storage X".to_owned(),
         )),

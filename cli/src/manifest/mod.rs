@@ -3,6 +3,7 @@
 //! A container's storages stand in its manifest, so that one atomic write changes them all and nothing can dangle.
 
 mod check;
+mod credentials;
 mod redact;
 mod store;
 
@@ -15,7 +16,8 @@ use wl_daemon::{LOCAL, StorageSpec};
 use crate::error::{CliError, CliResult};
 use crate::output::escape;
 
-pub use redact::{location, redact};
+pub use credentials::Draft;
+pub use redact::{holds_secret, is_secret, location, redact, without_passwords};
 pub use store::Store;
 
 /// A container manifest.
@@ -88,7 +90,7 @@ impl Storage {
     pub fn spec(&self) -> StorageSpec {
         let mut spec = StorageSpec::new(&*self.type_name, Value::Object(self.params.clone()));
         spec.watcher_interval = self.watcher_interval;
-        spec.read_only = self.read_only;
+        spec.read_only |= self.read_only;
         spec
     }
 }

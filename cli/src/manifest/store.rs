@@ -17,6 +17,7 @@ const SUFFIX: &str = ".container.yaml";
 /// The containers of a base directory.
 #[derive(Debug)]
 pub struct Store {
+    base: PathBuf,
     folder: PathBuf,
 }
 
@@ -24,8 +25,14 @@ impl Store {
     /// Those below `base`, which need not be there yet.
     pub fn new(base: &Path) -> Self {
         Self {
+            base: base.to_owned(),
             folder: base.join("containers"),
         }
+    }
+
+    /// The base directory.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
     }
 
     /// The names of all containers, sorted.
@@ -74,7 +81,7 @@ impl Store {
     /// Makes an empty container. Returns the manifest's path.
     pub fn create(&self, name: &str) -> CliResult<PathBuf> {
         check::name(name)?;
-        self.make_folder()?;
+        make_private(&self.folder)?;
         let path = self.path(name);
         let file = self.written(&Container::new(name))?;
         match file.persist_noclobber(&path) {
@@ -100,6 +107,10 @@ impl Store {
             return Err(self.unknown(name));
         }
         let _lock = self.lock()?;
+        // What is in a broken manifest is nobody's to know.
+        let storages = self
+            .load(name)
+            .map_or_else(|_| Vec::new(), |it| it.storages().to_vec());
         match fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -108,6 +119,7 @@ impl Store {
             Err(error) => return Err(failed("remove", &path, &error)),
         }
         self.sync_folder()?;
+        self.forget_secrets(name, &storages)?;
         Ok(path)
     }
 
@@ -135,19 +147,11 @@ impl Store {
     }
 
     /// Held until it is dropped; the kernel lets go of it when the process dies.
-    fn lock(&self) -> CliResult<File> {
+    pub(super) fn lock(&self) -> CliResult<File> {
         let path = self.folder.join(".lock");
         File::create(&path)
             .and_then(|file| file.lock().map(|()| file))
             .map_err(|error| failed("lock", &path, &error))
-    }
-
-    fn make_folder(&self) -> CliResult<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
-            .map_err(|error| failed("make", &self.folder, &error))
     }
 
     /// The manifest in a temporary file beside its place, durable; only its owner can read it.
@@ -196,7 +200,16 @@ fn no_yaml(error: &serde_saphyr::Error) -> String {
     format!("{}{why}; correct it by hand", at.unwrap_or_default())
 }
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> CliError {
+/// Makes a folder, and those above it, that only its owner can look into.
+pub(super) fn make_private(folder: &Path) -> CliResult<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| failed("make", folder, &error))
+}
+
+pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> CliError {
     let path = path.display();
     CliError::Failed(format!(
         "cannot {doing} {path}: {error}; correct that, or give another --base-dir"

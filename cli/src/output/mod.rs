@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use serde::Serialize;
 
 use crate::error::{CliError, CliResult, Exit};
+use crate::manifest::without_passwords;
 
 pub use escape::{escape, quote};
 
@@ -121,28 +122,47 @@ pub fn stderr(text: &str) {
 }
 
 /// Prints help, the version, or what is wrong with the command line.
-pub fn clap_error(error: &clap::Error, format: Format) -> ExitCode {
-    let output = Output::new(format, false);
+pub fn clap_error(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    let output = Output::new(Format::guess(words), false);
+    let odd = words.iter().find(|word| word.to_str().is_none());
+    if let (ErrorKind::InvalidUtf8, Some(odd)) = (error.kind(), odd) {
+        return output.error(&no_utf8(&odd.to_string_lossy())).into();
+    }
     if error.use_stderr() && output.is_json() {
-        let text = match error.kind() {
-            // Its text is the help.
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                "a subcommand is missing".to_owned()
-            }
-            _ => error.to_string(),
-        };
-        // What is wrong; the usage and the pointer to the help come after an empty line.
-        let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).collect();
-        let first: Vec<_> = first.iter().map(|line| line.trim()).collect();
-        let first = first.join(" ");
-        let desc = first.strip_prefix("error: ").unwrap_or(&first);
+        let desc = without_passwords(&what_is_wrong(error), words);
         let _ = output.data(&json::error("usage", &format!("{desc}; see `wl --help`")));
     } else {
-        // Colours are clap's to decide; what cannot be written is nobody's to read.
-        let _ = error.print();
+        let text = error.to_string();
+        let safe = without_passwords(&text, words);
+        if safe == text {
+            // Colours are clap's to decide; what cannot be written is nobody's to read.
+            let _ = error.print();
+        } else {
+            stderr(&safe);
+        }
     }
     match error.exit_code() {
         0 => Exit::Done.into(),
         _ => Exit::Usage.into(),
     }
+}
+
+fn no_utf8(word: &str) -> CliError {
+    let shown: String = word.chars().take(80).collect();
+    CliError::Usage(format!(
+        "the word `{shown}` is not UTF-8, and only --base-dir need not be; rename the file or folder, or reach it through another name",
+    ))
+}
+
+/// What is wrong, on one line; the usage and the pointer to the help come after an empty line.
+fn what_is_wrong(error: &clap::Error) -> String {
+    let text = match error.kind() {
+        // Its text is the help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing".to_owned(),
+        _ => error.to_string(),
+    };
+    let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).collect();
+    let first: Vec<_> = first.iter().map(|line| line.trim()).collect();
+    let first = first.join(" ");
+    first.strip_prefix("error: ").unwrap_or(&first).to_owned()
 }

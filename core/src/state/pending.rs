@@ -350,6 +350,14 @@ impl PairState {
         Ok(())
     }
 
+    /// Drops one.
+    pub fn drop_pending(&self, id: i64) -> Result<(), StateError> {
+        self.db()
+            .prepare_cached("DELETE FROM pending WHERE id = ?1")?
+            .execute([id])?;
+        Ok(())
+    }
+
     /// Drops all pending removals.
     pub fn drop_removals(&self) -> Result<(), StateError> {
         self.db().execute(

@@ -33,6 +33,9 @@ pub struct Capabilities {
     pub cas: CasGrade,
     /// The order of listings.
     pub list_order: ListOrder,
+    /// What a complete listing does not show is not there. If not (the storage may answer from the past, or a server may end a
+    /// listing early and not say so), a look at the path is wanted before anything is removed for it.
+    pub listing_proves_absence: bool,
     /// Keeps folders that hold nothing.
     pub empty_folders: bool,
     /// Keeps symbolic links.

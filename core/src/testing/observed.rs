@@ -76,6 +76,11 @@ pub trait Observer: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether a listing does not show this row, and does not say so.
+    fn hides(&self, _row: &Row) -> bool {
+        false
+    }
+
     /// A session with this number has begun.
     fn began(&self, _session: u64, _options: &SessionOptions) {}
 }
@@ -311,6 +316,9 @@ impl Listing for ObservedListing {
         }
         let work = self.inner.next();
         let mut rows = self.eye.one(Operation::ListNext, None, work).await?;
+        if let Some(rows) = &mut rows {
+            rows.retain(|row| !self.eye.observer.hides(row));
+        }
         let count = rows.as_ref().map_or(0, Vec::len);
         let Some((kept, error)) = self.eye.observer.cut(self.number, count) else {
             return Ok(rows);

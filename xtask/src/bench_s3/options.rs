@@ -20,7 +20,7 @@ Usage: cargo xtask bench-s3 [OPTIONS]
   --wl FILE       Use this wl instead of building one
   --write         Put the figures into docs/performance.md
 
-The server (weed) and the peers are taken from $WL_SERVICES_DIR/bin (target/services/bin if that is not set) or from PATH.
+The server and the peers are those of `cargo xtask services install`, in $WL_SERVICES_DIR or target/services, or those in PATH.
 ";
 
 const FOLDERS: u64 = 100;

@@ -4,22 +4,19 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::Result;
-use crate::bench::target;
+use crate::services;
 
 /// The folders in which programs are looked for, in order.
 pub struct Programs(Vec<PathBuf>);
 
 impl Programs {
-    pub fn new() -> Result<Self> {
-        let services = match std::env::var_os("WL_SERVICES_DIR") {
-            Some(folder) => PathBuf::from(folder),
-            None => target()?.join("services"),
-        };
+    /// Where `cargo xtask services install` puts them, then `PATH`.
+    pub fn new() -> Self {
+        let services = services::dir();
         let paths = std::env::var_os("PATH").unwrap_or_default();
-        let mut folders = vec![services.join("bin")];
+        let mut folders = vec![services.join("bin"), services.join("python/bin")];
         folders.extend(std::env::split_paths(&paths));
-        Ok(Self(folders))
+        Self(folders)
     }
 
     pub fn find(&self, name: &str) -> Option<PathBuf> {

@@ -1,8 +1,8 @@
 //! Jobs of a container: which of its storages are source and target.
 
-use wl_daemon::JobSpec;
 use wl_daemon::model::Sides;
 use wl_daemon::sync::SyncOptions;
+use wl_daemon::{JobSpec, Limits};
 
 use crate::args::Selection;
 use crate::commands::Context;
@@ -41,6 +41,7 @@ pub fn jobs(
             spec: JobSpec {
                 storages: Sides::new(source.spec(), target.spec()),
                 options: options.clone(),
+                limits: Limits::default(),
                 base_dir: context.base_dir()?,
             },
             next: NextStep {

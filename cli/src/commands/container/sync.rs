@@ -63,6 +63,10 @@ impl Sync {
         }
         let source = self.source_storage.as_deref();
         let options = self.run.options();
-        pairs::jobs(context, &self.name, source, &self.target_storage, &options)
+        let mut jobs = pairs::jobs(context, &self.name, source, &self.target_storage, &options)?;
+        for job in &mut jobs {
+            job.spec.limits = self.run.limits();
+        }
+        Ok(jobs)
     }
 }

@@ -20,9 +20,7 @@ pub struct Delete {
 
 impl Delete {
     pub fn run(self, context: &Context<'_>) -> CliResult {
-        let gone = context
-            .store()?
-            .change(&self.container, |container| container.remove(&self.id))?;
+        let gone = context.store()?.take_out(&self.container, &self.id)?;
         let answer = json!({ "container": self.container, "deleted": gone.backend_id });
         context.output.print(&answer, || {
             let container = escape(&self.container);

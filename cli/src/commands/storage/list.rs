@@ -8,7 +8,13 @@ use crate::commands::Context;
 use crate::error::{CliResult, Exit};
 use crate::output::escape;
 
+/// What is said of a storage that no run has probed.
+const NOT_PROBED: &str = "not probed yet";
+
 /// List the storages of one container or of all
+///
+/// `cas` is how well a storage keeps a version that somebody writes at the same time, as the last probe found it: `atomic`,
+/// `recoverable`, `checked` or `none` (see --require-cas of `wl sync`).
 #[derive(Debug, Args)]
 pub struct List {
     /// Container whose storages to list
@@ -18,7 +24,7 @@ pub struct List {
 
 impl List {
     pub fn run(self, context: &Context<'_>) -> CliResult {
-        let store = context.store()?;
+        let (base, store) = (context.base_dir()?, context.store()?);
         let names = match self.container {
             Some(name) => vec![name],
             None => store.names()?,
@@ -26,10 +32,23 @@ impl List {
         let (mut rows, mut text) = (Vec::new(), String::new());
         for name in names {
             for storage in store.load(&name)?.storages() {
+                let known = wl_daemon::known_grade(&base, &storage.spec());
                 let mut row = describe::json(storage);
                 row["container"] = json!(name);
+                row["cas"] = match known {
+                    Some((grade, _)) => json!(grade),
+                    None => json!(NOT_PROBED),
+                };
+                if let Some((_, probed)) = known {
+                    row["cas-probed"] = json!(probed);
+                }
+                text += &format!(
+                    "{}  {}  cas: {}\n",
+                    escape(&name),
+                    describe::line(storage),
+                    row["cas"].as_str().unwrap_or(NOT_PROBED)
+                );
                 rows.push(row);
-                text += &format!("{}  {}\n", escape(&name), describe::line(storage));
             }
         }
         context

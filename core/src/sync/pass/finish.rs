@@ -18,17 +18,17 @@ use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 const PAGE: u32 = 1024;
 
 /// What is held back of one stage, page by page.
-struct Pages {
+pub(super) struct Pages {
     stage: PendingStage,
     last: Option<Pending>,
 }
 
 impl Pages {
-    fn of(stage: PendingStage) -> Self {
+    pub(super) fn of(stage: PendingStage) -> Self {
         Self { stage, last: None }
     }
 
-    fn next(&mut self, context: &Context) -> Result<Option<Vec<Pending>>, SyncError> {
+    pub(super) fn next(&mut self, context: &Context) -> Result<Option<Vec<Pending>>, SyncError> {
         context.check_cancelled()?;
         let page = context
             .state()
@@ -47,6 +47,7 @@ impl Pass {
             self.context.state().drop_removals()?;
             self.context.state().end_all_groups()?;
         }
+        self.prove_absences().await?;
         self.create_or_move().await?;
         let exceeded = self.judge_budget()?;
         self.remove_files().await?;

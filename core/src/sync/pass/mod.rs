@@ -13,6 +13,7 @@ mod item;
 mod merge;
 mod node;
 mod pipeline;
+mod proof;
 mod publish;
 mod resolve;
 mod tally;

@@ -1,0 +1,120 @@
+//! What was found out about servers, remembered between runs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::probe::Proven;
+use super::store::Conditions;
+
+const FILE: &str = "servers.json";
+/// What was found out so long ago is found out again.
+const FOR_SECONDS: i64 = 30 * 24 * 3600;
+
+/// What is remembered of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The grade that follows, for people.
+    cas: String,
+    create: bool,
+    replace: bool,
+    remove: bool,
+    /// Copies under conditions.
+    #[serde(default)]
+    copy: bool,
+    /// When it was found out, in seconds since 1970.
+    probed: i64,
+}
+
+type Servers = BTreeMap<String, serde_json::Value>;
+
+/// A file that is not there or not readable has nothing in it: then the server is tried out once more.
+fn read(dir: &Path) -> Servers {
+    let text = std::fs::read(dir.join(FILE)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// What is remembered of `server`.
+pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
+    let record: Record = serde_json::from_value(read(dir).remove(server)?).ok()?;
+    let age = now.checked_sub(record.probed)?;
+    (0..FOR_SECONDS).contains(&age).then_some(Proven {
+        conditions: Conditions {
+            create: record.create,
+            replace: record.replace,
+            remove: record.remove,
+        },
+        copy: record.copy,
+    })
+}
+
+/// Remembers what was found out. Of two processes that write at once one may have to find out again.
+pub(super) fn remember(dir: &Path, server: &str, proven: Proven, now: i64) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let Conditions {
+        create,
+        replace,
+        remove,
+    } = proven.conditions;
+    let atomic = create && replace && remove;
+    let record = Record {
+        cas: if atomic { "atomic" } else { "checked" }.to_owned(),
+        create,
+        replace,
+        remove,
+        copy: proven.copy,
+        probed: now,
+    };
+    let mut servers = read(dir);
+    servers.insert(server.to_owned(), serde_json::to_value(record)?);
+    // Such a file is readable for its owner only.
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    serde_json::to_writer_pretty(&mut file, &servers)?;
+    file.flush()?;
+    file.as_file().sync_all()?;
+    file.persist(dir.join(FILE)).map_err(|error| error.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROVEN: Proven = Proven {
+        conditions: Conditions {
+            create: true,
+            replace: false,
+            remove: true,
+        },
+        copy: true,
+    };
+
+    #[test]
+    fn what_was_found_out_is_remembered_for_a_month() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(recall(dir.path(), "a", 0), None);
+        remember(dir.path(), "a", PROVEN, 1000).unwrap();
+        remember(dir.path(), "b", Proven::default(), 1000).unwrap();
+        assert_eq!(recall(dir.path(), "a", 1000), Some(PROVEN));
+        assert_eq!(recall(dir.path(), "b", 2000), Some(Proven::default()));
+        assert_eq!(recall(dir.path(), "c", 1000), None);
+        assert_eq!(recall(dir.path(), "a", 1000 + FOR_SECONDS), None);
+        assert_eq!(recall(dir.path(), "a", 999), None, "from the future");
+    }
+
+    #[test]
+    fn garbage_is_nothing_and_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        for garbage in ["", "{", "[]", r#"{"a": 3, "b": {"cas": 1}}"#] {
+            std::fs::write(dir.path().join(FILE), garbage).unwrap();
+            assert_eq!(recall(dir.path(), "a", 0), None);
+            remember(dir.path(), "b", PROVEN, 0).unwrap();
+            assert_eq!(recall(dir.path(), "b", 0), Some(PROVEN));
+        }
+        use std::os::unix::fs::PermissionsExt;
+        let meta = std::fs::metadata(dir.path().join(FILE)).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+    }
+}

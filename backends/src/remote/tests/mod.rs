@@ -1,0 +1,10 @@
+//! Tests of the engine: the contract on a store in memory; the reading half on a small one that is told what to get wrong.
+
+mod conformance;
+mod flat;
+mod kit;
+mod reading;
+mod tree;
+mod wire;
+
+pub(super) use kit::READ_ONLY;

@@ -1,0 +1,139 @@
+//! One root on one server.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Mutex;
+use wl_core::model::SyncPath;
+use wl_core::storage::{ErrorKind, StorageError};
+
+use super::client::fault;
+use super::connection::{Connection, Offers, Trouble};
+use super::dial::{self, Dial};
+use super::packet;
+use crate::remote::store::{Conditions, Facts, Outcome};
+
+/// A root on a server, and the connection that is used at the time.
+#[derive(Debug)]
+pub(super) struct Site {
+    dial: Box<dyn Dial>,
+    /// For advice: `host` as ssh takes it.
+    host: String,
+    /// Absolute and without links, no `/` at the end; empty for the file system's root.
+    root: String,
+    pub(super) location: String,
+    pub(super) identity: String,
+    pub(super) server: String,
+    pub(super) facts: Facts,
+    current: Mutex<Option<Arc<Connection>>>,
+    serial: AtomicU64,
+}
+
+impl Site {
+    /// Connects, and finds out where `folder` really is.
+    pub(super) async fn open(
+        dial: Box<dyn Dial>,
+        server: String,
+        host: &str,
+        folder: &str,
+    ) -> Result<Self, StorageError> {
+        let location = format!("sftp://{server}");
+        let failed =
+            |kind, reason: String| StorageError::new(kind, "connect", reason).on(&location);
+        let connection = dial::connect(&*dial, host).await;
+        let connection = connection.map_err(|failure| failed(failure.kind, failure.reason))?;
+        let real = tokio::time::timeout(super::CONNECTING, connection.realpath(folder)).await;
+        let real = real.map_err(|_| {
+            let reason = "the server does not answer; try again later";
+            failed(ErrorKind::Unavailable, reason.to_owned())
+        })?;
+        let real = match real {
+            Ok(Some(real)) if real.starts_with('/') => real,
+            Ok(_) => {
+                let reason = "the server tells no absolute path for the folder; check `url`";
+                return Err(failed(ErrorKind::Config, reason.to_owned()));
+            }
+            Err(trouble) if trouble.is(packet::NO_SUCH_FILE) => {
+                let reason = "there is no such folder on the server; check the path in `url`";
+                return Err(failed(ErrorKind::Config, reason.to_owned()));
+            }
+            Err(trouble) => return Err(fault("connect", trouble).error.on(&location)),
+        };
+        let root = real.trim_end_matches('/').to_owned();
+        Ok(Self {
+            dial,
+            host: host.to_owned(),
+            location: format!("{location}{real}"),
+            identity: format!("sftp|{server}|{root}"),
+            facts: facts(connection.offers()),
+            root,
+            server,
+            current: Mutex::new(Some(Arc::new(connection))),
+            serial: AtomicU64::new(first_serial()),
+        })
+    }
+
+    /// The connection, made anew if the last one has broken.
+    pub(super) async fn connection(&self, operation: &'static str) -> Outcome<Arc<Connection>> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = current.as_ref().filter(|c| !c.is_broken()) {
+            return Ok(Arc::clone(connection));
+        }
+        *current = None;
+        match dial::connect(&*self.dial, &self.host).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *current = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(failure) => Err(fault(operation, Trouble::NotConnected(Arc::new(failure)))),
+        }
+    }
+
+    /// The path as the server knows it.
+    pub(super) fn full(&self, path: &SyncPath) -> String {
+        match (path.is_root(), self.root.is_empty()) {
+            (true, true) => "/".to_owned(),
+            (true, false) => self.root.clone(),
+            (false, _) => format!("{}/{}", self.root, path.as_str()),
+        }
+    }
+
+    /// A number that nobody has used for a name yet.
+    pub(super) fn serial(&self) -> String {
+        format!("{:x}", self.serial.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Another one for each process and machine.
+fn first_serial() -> u64 {
+    let mut state = std::hash::RandomState::new().build_hasher();
+    state.write_u32(std::process::id());
+    state.finish()
+}
+
+fn facts(offers: Offers) -> Facts {
+    Facts {
+        flat: false,
+        start_after: false,
+        conditions: Conditions {
+            create: true,
+            replace: false,
+            remove: false,
+        },
+        // A hard link never replaces anything. A plain rename must not, but some servers do it all the same.
+        probe: !offers.hardlink,
+        notes: false,
+        mtime_resolution: Some(1_000_000_000),
+        clock: 1_000_000_000,
+        modes: true,
+        links: true,
+        copies: offers.copy_data || offers.hardlink,
+        renames: true,
+        folds_case: false,
+        writable: true,
+        parallel: 24,
+        range: 4 * 1024 * 1024,
+    }
+}
