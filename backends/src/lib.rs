@@ -1,7 +1,11 @@
 //! Storage backends, one folder each. They know `wl-core` only, never each other; those of remote storages stand on `remote`.
 
+#[cfg(feature = "http")]
+pub mod http;
 pub mod local;
 pub mod memory;
+#[cfg(feature = "_opendal")]
+pub mod opendal;
 #[allow(dead_code)]
 mod remote;
 #[cfg(feature = "s3")]
@@ -9,3 +13,5 @@ mod remote;
 mod s3;
 #[cfg(feature = "sftp")]
 mod sftp;
+#[cfg(feature = "webdav")]
+pub mod webdav;

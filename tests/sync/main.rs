@@ -14,5 +14,6 @@ mod oracle;
 mod proof;
 mod resolve;
 mod stale;
+mod twofold;
 mod work;
 mod world;

@@ -12,6 +12,7 @@
 //! | `session` | staging, commits under conditions, the trash, leftovers |
 //! | `trash` | displaced versions: where they are, how they come back |
 //! | `probe`, `servers` | what a server really does with conditions, tried out and remembered |
+//! | `web` | what storages over plain HTTP share |
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ use self::store::{Conditions, Facts, Store};
 use self::wire::Wire;
 
 pub(crate) mod store;
+#[cfg(any(feature = "webdav", feature = "http"))]
+pub(crate) mod web;
 
 mod backend;
 mod clock;

@@ -53,6 +53,10 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
     if !context.writes {
         return Ok(Proven::default());
     }
+    // A root that is not there is not made: whoever lists it has to see that it is missing.
+    if !facts.flat && wire.stat(&SyncPath::root()).await?.is_none() {
+        return Ok(Proven::default());
+    }
     let proven = probe(wire).await?;
     if let Some(dir) = state_dir {
         // What cannot be remembered is found out again.
@@ -102,10 +106,11 @@ impl Probe<'_> {
             let inside = self.path("x")?;
             make_above(self.wire, &mut made, &inside, &CancellationToken::new()).await?;
         }
-        let mut conditions = Conditions::default();
-        conditions.create = offered.create && self.again(|n| self.creates(n)).await?;
-        conditions.replace = offered.replace && self.again(|n| self.replaces(n)).await?;
-        conditions.remove = offered.remove && self.again(|n| self.removes(n)).await?;
+        let conditions = Conditions {
+            create: offered.create && self.again(|n| self.creates(n)).await?,
+            replace: offered.replace && self.again(|n| self.replaces(n)).await?,
+            remove: offered.remove && self.again(|n| self.removes(n)).await?,
+        };
         let copies = self.wire.facts().copies;
         let copy = copies && self.again(|n| self.copies(n)).await?;
         Ok(Proven { conditions, copy })

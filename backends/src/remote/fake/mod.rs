@@ -127,8 +127,8 @@ type Hook = Box<dyn FnOnce(&mut World) + Send>;
 pub(crate) struct Plan {
     calls: Vec<String>,
     trouble: Option<(usize, Trouble)>,
-    hook: Option<(usize, Hook)>,
-    fired: bool,
+    hooks: Vec<(usize, Hook)>,
+    fired: usize,
 }
 
 /// The store. Clones share what they hold.
@@ -163,29 +163,24 @@ impl FakeStore {
         self.world.lock().unwrap()
     }
 
-    /// Forgets the calls so far and plans trouble for one to come.
+    /// Plans trouble for a call, counted from the last [`quiet`](Self::quiet).
     pub(crate) fn trouble(&self, call: usize, trouble: Trouble) {
-        *self.plan.lock().unwrap() = Plan {
-            trouble: Some((call, trouble)),
-            ..Plan::default()
-        };
+        self.plan.lock().unwrap().trouble = Some((call, trouble));
     }
 
-    /// Forgets the calls so far and plans an editor's change directly before one to come.
+    /// Plans an editor's change directly before a call.
     pub(crate) fn before(&self, call: usize, hook: impl FnOnce(&mut World) + Send + 'static) {
-        *self.plan.lock().unwrap() = Plan {
-            hook: Some((call, Box::new(hook))),
-            ..Plan::default()
-        };
+        let mut plan = self.plan.lock().unwrap();
+        plan.hooks.push((call, Box::new(hook)));
     }
 
-    /// Forgets the calls so far.
+    /// Forgets the calls so far and all plans.
     pub(crate) fn quiet(&self) {
         *self.plan.lock().unwrap() = Plan::default();
     }
 
-    /// The calls since then, and whether what was planned has happened.
-    pub(crate) fn calls(&self) -> (Vec<String>, bool) {
+    /// The calls since then, and how much of what was planned has happened.
+    pub(crate) fn calls(&self) -> (Vec<String>, usize) {
         let plan = self.plan.lock().unwrap();
         (plan.calls.clone(), plan.fired)
     }
@@ -203,8 +198,9 @@ impl FakeStore {
             let number = plan.calls.len();
             plan.calls.push(format!("{name} {path}"));
             let trouble = plan.trouble.filter(|(at, _)| *at == number);
-            let hook = plan.hook.take_if(|(at, _)| *at == number);
-            plan.fired |= trouble.is_some() || hook.is_some();
+            let hook = plan.hooks.iter().position(|(at, _)| *at == number);
+            let hook = hook.map(|at| plan.hooks.remove(at));
+            plan.fired += usize::from(trouble.is_some()) + usize::from(hook.is_some());
             (trouble.map(|(_, trouble)| trouble), hook)
         };
         let mut world = self.world.lock().unwrap();

@@ -111,6 +111,7 @@ impl Store for FakeStore {
                 ..found
             },
             lossy: false,
+            special: false,
         };
         let rows: Vec<Listed> = self
             .call("list", &text, |world| match list {

@@ -16,11 +16,13 @@ pub(super) struct Child {
     pub(super) meta: Meta,
     /// Why the storage would not keep this name as it is.
     pub(super) refused: Option<Box<str>>,
+    /// It cannot be synced; the attributes mean nothing.
+    pub(super) special: bool,
 }
 
 impl Child {
     pub(super) fn is_folder(&self) -> bool {
-        self.meta.kind == Kind::Folder
+        self.meta.kind == Kind::Folder && !self.special
     }
 
     fn key(&self) -> String {
@@ -147,6 +149,7 @@ mod tests {
                 ..implied_folder()
             },
             refused: None,
+            special: false,
         }
     }
 

@@ -112,7 +112,12 @@ impl Scan<'_> {
         if self.counted.is_multiple_of(super::ROWS) {
             self.walk.go_on()?;
         }
-        let Listed { name, found, lossy } = listed;
+        let Listed {
+            name,
+            found,
+            lossy,
+            special,
+        } = listed;
         if name.is_empty() {
             return Ok(None);
         }
@@ -134,7 +139,7 @@ impl Scan<'_> {
         if names::is_reserved(&self.walk.remote, &path) {
             return Ok(reserved(&path, slash));
         }
-        let folder = found.kind == Kind::Folder || (slash && found.size == 0);
+        let folder = !special && (found.kind == Kind::Folder || (slash && found.size == 0));
         if folder || slash {
             if let Some(skip) = self.enter(&path).await? {
                 return Ok(Some(skip));
@@ -151,8 +156,19 @@ impl Scan<'_> {
         {
             return Ok(Some(skip));
         }
-        self.file(path, &found, seen).await?;
+        match special {
+            true => self.special(path).await?,
+            false => self.file(path, &found, seen).await?,
+        }
         Ok(None)
+    }
+
+    async fn special(&mut self, path: SyncPath) -> Step {
+        let key = Key::file(path);
+        match self.walk.request.filter.excludes(&key.path, false) {
+            true => self.walk.row(Row::Excluded(key)).await,
+            false => self.walk.row(Row::Skipped(key.path)).await,
+        }
     }
 
     async fn file(&mut self, path: SyncPath, found: &Found, seen: Timestamp) -> Step {

@@ -134,7 +134,16 @@ fn child(
     listed: Listed,
     seen: wl_core::model::Timestamp,
 ) -> std::result::Result<Option<Child>, (String, String)> {
-    let Listed { name, found, lossy } = listed;
+    let Listed {
+        name,
+        mut found,
+        lossy,
+        special,
+    } = listed;
+    if special {
+        // Its place is that of a file.
+        found.kind = Kind::File;
+    }
     if lossy {
         return Err((name, "the name is not UTF-8; rename it".to_owned()));
     }
@@ -150,6 +159,7 @@ fn child(
         refused: remote.wire.store().refuses(&path).map(Into::into),
         meta: token::meta(&found, remote.wire.facts(), seen),
         name: name.into(),
+        special,
     }))
 }
 
@@ -214,7 +224,11 @@ impl<'a> Tree<'a> {
             }
             return self.walk.unknown(path, folder, error).await;
         }
+        if child.special {
+            return self.walk.row(Row::Skipped(path)).await;
+        }
         match folder {
+            _ if child.special => self.walk.row(Row::Skipped(path)).await,
             true => self.folder(path, child.meta, false).await,
             false => self.walk.present(path, child.meta).await,
         }

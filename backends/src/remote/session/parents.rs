@@ -1,9 +1,9 @@
 //! What is known of the folders above: the storage is asked once a session and folder, not for every file.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{ErrorKind, Result, StorageError};
@@ -15,7 +15,7 @@ use crate::remote::wire::Wire;
 /// So many folders are remembered at most.
 const MOST: usize = 10_000;
 /// So many pages of flat listings.
-const MOST_PAGES: usize = 64;
+const MOST_PAGES: usize = 256;
 /// A page with so many rows is not the last.
 const FULL_PAGE: usize = 500;
 
@@ -27,7 +27,7 @@ pub(super) struct Parents {
     /// Folders that are no links.
     real: Mutex<HashSet<SyncPath>>,
     /// First pages of flat folders, by prefix.
-    pages: AsyncMutex<HashMap<String, Page>>,
+    pages: Mutex<HashMap<String, Arc<OnceCell<Page>>>>,
 }
 
 /// The beginning of what is below a prefix in a flat storage.
@@ -102,6 +102,15 @@ impl Parents {
         make_above(&session.remote.wire, &mut made, at, &session.options.cancel).await
     }
 
+    /// The place for a page; whoever needs it first fills it.
+    fn page(&self, prefix: &str) -> Arc<OnceCell<Page>> {
+        let mut pages = lock(&self.pages);
+        if pages.len() > MOST_PAGES {
+            pages.clear();
+        }
+        Arc::clone(pages.entry(prefix.to_owned()).or_default())
+    }
+
     pub(super) async fn forget_made(&self) {
         self.made.lock().await.clear();
     }
@@ -171,22 +180,13 @@ impl Shared {
         operation: &'static str,
         path: &SyncPath,
     ) -> Result<Option<SyncPath>> {
-        let mut pages = self.parents.pages.lock().await;
         let parent = path.parent().filter(|parent| !parent.is_root());
         let prefixes = ["".to_owned()].into_iter();
         let prefixes = prefixes.chain(parent.iter().map(|parent| format!("{}/", parent.as_str())));
         for prefix in prefixes {
-            if !pages.contains_key(&prefix) {
-                if pages.len() > MOST_PAGES {
-                    pages.clear();
-                }
-                let page = self.page(&prefix).await;
-                let page = page.map_err(|fault| self.error(operation, path, fault))?;
-                pages.insert(prefix.clone(), page);
-            }
-            let Some(page) = pages.get(&prefix) else {
-                continue;
-            };
+            let cell = self.parents.page(&prefix);
+            let page = cell.get_or_try_init(|| self.page(&prefix)).await;
+            let page = page.map_err(|fault| self.error(operation, path, fault))?;
             let found = page.in_the_way(path);
             if found.is_some() || page.complete && prefix.is_empty() {
                 return Ok(found);

@@ -188,6 +188,7 @@ impl Fake {
             name: name.to_owned(),
             found: self.found(key, content),
             lossy: name.contains('\u{FFFD}'),
+            special: name.starts_with("socket"),
         };
         match list {
             List::Keys { prefix, after } => {

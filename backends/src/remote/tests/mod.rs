@@ -8,3 +8,6 @@ mod tree;
 mod wire;
 
 pub(super) use kit::READ_ONLY;
+mod probing;
+mod session;
+mod trouble;

@@ -186,3 +186,11 @@ async fn a_listing_that_is_dropped_or_stopped_ends() {
     );
     drop(listing);
 }
+
+#[tokio::test]
+async fn what_is_special_is_skipped() {
+    let keys = ["a", "d/", "d/socket", "d/z"].map(str::to_owned);
+    let fake = fake(&keys.into(), 1);
+    let found = rows(&fake.remote(), everything()).await.unwrap();
+    assert_eq!(found, ["a", "d/", "-d/socket", "d/z"]);
+}

@@ -8,52 +8,57 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, Result, StorageError};
 
-use crate::remote::session::repeat;
-use crate::remote::store::{Condition, Fault, Found, List, Listed, Outcome};
+use crate::remote::session::{Rounds, repeat};
+use crate::remote::store::{Condition, Found, List, Listed, Outcome};
 use crate::remote::wire::Wire;
 
 /// So many keys are collected before they are removed.
 const BATCH: usize = 1000;
 
 /// What is directly in a folder, or the keys below a flat one, page by page until `each` says that it is enough. A folder that is
-/// not there has nothing in it.
+/// not there has nothing in it. When a listing breaks off it starts anew, and `each` is told so by `None`.
 pub(super) async fn rows(
     wire: &Wire,
     folder: &SyncPath,
-    mut each: impl FnMut(Vec<Listed>) -> bool + Send,
+    mut each: impl FnMut(Option<Vec<Listed>>) -> bool + Send,
 ) -> Result<()> {
+    let (mut rounds, cancel) = (Rounds::default(), CancellationToken::new());
+    loop {
+        each(None);
+        match rows_once(wire, folder, &mut each).await {
+            Ok(()) => return Ok(()),
+            Err(fault) if fault.error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(fault) => {
+                let fault = rounds.pause(fault, &cancel).await;
+                fault.map_err(|fault| wire.error("list", folder, fault))?;
+            }
+        }
+    }
+}
+
+async fn rows_once(
+    wire: &Wire,
+    folder: &SyncPath,
+    each: &mut (impl FnMut(Option<Vec<Listed>>) -> bool + Send),
+) -> Outcome<()> {
     let prefix = format!("{}/", folder.as_str());
-    let flat = wire.facts().flat;
-    let list = || async {
-        let list = match flat {
-            true => List::Keys {
-                prefix: &prefix,
-                after: None,
-            },
-            false => List::Folder(folder),
-        };
-        wire.store().list(list).await
+    let list = match wire.facts().flat {
+        true => List::Keys {
+            prefix: &prefix,
+            after: None,
+        },
+        false => List::Folder(folder),
     };
-    let failed = |fault: Fault| wire.error("list", folder, fault);
-    let cancel = CancellationToken::new();
-    let mut pages = match repeat(wire, &cancel, 0, list).await {
-        Ok(pages) => pages,
-        Err(fault) if fault.error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(fault) => return Err(failed(fault)),
-    };
+    let turn = wire.turn(0).await;
+    let mut pages = wire.store().list(list).await?;
+    drop(turn);
     loop {
         let turn = wire.turn(0).await;
         let page = pages.next().await;
         drop(turn);
-        match page {
-            Ok(Some(rows)) => {
-                if !each(rows) {
-                    return Ok(());
-                }
-            }
-            Ok(None) => return Ok(()),
-            Err(fault) if fault.error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(fault) => return Err(failed(fault)),
+        let rows = page?;
+        if rows.is_none() || !each(rows) {
+            return Ok(());
         }
     }
 }
@@ -71,9 +76,8 @@ pub(in crate::remote) async fn children(
     }
     let mut names = BTreeSet::new();
     rows(wire, folder, |rows| {
-        let old = rows
-            .into_iter()
-            .filter(|row| !row.lossy && old(&row.name, &row.found));
+        let rows = rows.into_iter().flatten();
+        let old = rows.filter(|row| !row.lossy && old(&row.name, &row.found));
         names.extend(old.map(|row| (row.name, row.found.kind)));
         true
     })
@@ -102,6 +106,10 @@ async fn flat_children(
         stop(cancel)?;
         let mut keys = Vec::new();
         rows(wire, folder, |rows| {
+            let Some(rows) = rows else {
+                keys.clear();
+                return true;
+            };
             for row in rows {
                 let child = row.name.get(skip..).and_then(|rest| rest.split('/').next());
                 if child.is_some_and(|child| old(child, &row.found)) {

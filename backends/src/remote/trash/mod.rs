@@ -86,7 +86,7 @@ pub(super) fn run(name: &str) -> Option<(i64, &str)> {
 }
 
 /// Reads a name that [`place`] made.
-fn label(id: &str) -> Option<Label> {
+pub(super) fn label(id: &str) -> Option<Label> {
     let (room, rest) = id.split_once('/')?;
     let (folder, rest) = rest.split_once('/')?;
     let (since, run) = run(folder)?;
@@ -140,8 +140,13 @@ async fn walk(remote: &Remote, room: &str, items: &mut Vec<(Label, TrashItem)>) 
     let flat = remote.wire.facts().flat;
     let mut folders = VecDeque::from([own_path(room)?]);
     while let Some(folder) = folders.pop_front() {
-        let mut inner = Vec::new();
+        let (mut inner, before) = (Vec::new(), items.len());
         clean::rows(&remote.wire, &folder, |rows| {
+            let Some(rows) = rows else {
+                inner.clear();
+                items.truncate(before);
+                return true;
+            };
             for row in rows {
                 let at = match flat {
                     true => SyncPath::new(row.name).ok(),

@@ -1,0 +1,116 @@
+//! Type `ftp`: a folder of an FTP server.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
+use wl_core::storage::{Result, StorageBackend};
+
+use super::store::Place;
+use super::{built, config, params, parsed};
+
+const TYPE: &str = "ftp";
+
+struct Factory;
+
+inventory::submit!(BackendPlugin(&Factory));
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    url: String,
+    credentials: Option<Credentials>,
+    credentials_file: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Credentials {
+    password: String,
+}
+
+#[async_trait]
+impl BackendFactory for Factory {
+    fn type_name(&self) -> &'static str {
+        TYPE
+    }
+
+    fn summary(&self) -> &'static str {
+        "A folder of an FTP server"
+    }
+
+    fn schema(&self) -> &'static str {
+        include_str!("schemas/ftp.json")
+    }
+
+    async fn connect(
+        &self,
+        params: &Value,
+        context: &ConnectContext,
+    ) -> Result<Arc<dyn StorageBackend>> {
+        let (options, place) = reached(parsed(TYPE, params)?)?;
+        super::connect(
+            TYPE,
+            super::service(TYPE)?,
+            built(TYPE, options),
+            place,
+            context,
+        )
+        .await
+    }
+}
+
+fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
+    let wrong = |why: &str| {
+        config(format!(
+            "`url` is no address: {why}; give ftp://user@host/path"
+        ))
+    };
+    let url = Url::parse(&given.url).map_err(|error| wrong(&error.to_string()))?;
+    if !matches!(url.scheme(), "ftp" | "ftps") {
+        return Err(wrong("it does not begin with ftp:// or ftps://"));
+    }
+    if url.password().is_some() {
+        return Err(wrong(
+            "it holds a password, which belongs into the credentials",
+        ));
+    }
+    let host = url.host_str().ok_or_else(|| wrong("it has no host"))?;
+    let server = format!("{}://{host}:{}", url.scheme(), url.port().unwrap_or(21));
+    let folder = unescaped(url.path()).ok_or_else(|| wrong("its path is no UTF-8"))?;
+    let prefix = params::prefix("url", &folder)?;
+    let user = match unescaped(url.username()) {
+        Some(user) if !user.is_empty() => user,
+        _ => "anonymous".to_owned(),
+    };
+    let credentials = params::credentials(given.credentials, given.credentials_file.as_deref())?;
+    let password = credentials.map_or_else(String::new, |credentials| credentials.password);
+    let options = vec![
+        ("endpoint", server.clone()),
+        ("root", format!("/{prefix}")),
+        ("user", user.clone()),
+        ("password", password),
+    ];
+    let place = Place {
+        location: format!("{}://{user}@{host}/{prefix}", url.scheme()),
+        server: format!("{server}|{user}"),
+        prefix,
+    };
+    Ok((options, place))
+}
+
+/// Text with its `%20`s as spaces.
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        let hex = (*first == b'%').then(|| more.get(..2)).flatten();
+        let byte = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { more.get(2..)? } else { more };
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,110 @@
+//! Type `gcs`: a bucket of Google Cloud Storage.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
+use wl_core::storage::{Result, StorageBackend};
+
+use super::store::Place;
+use super::{built, config, params, parsed};
+
+const TYPE: &str = "gcs";
+const GOOGLE: &str = "https://storage.googleapis.com";
+
+struct Factory;
+
+inventory::submit!(BackendPlugin(&Factory));
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    bucket: String,
+    #[serde(default)]
+    prefix: String,
+    credentials_file: Option<String>,
+    endpoint_url: Option<String>,
+    #[serde(default)]
+    anonymous: bool,
+}
+
+#[async_trait]
+impl BackendFactory for Factory {
+    fn type_name(&self) -> &'static str {
+        TYPE
+    }
+
+    fn summary(&self) -> &'static str {
+        "A bucket of Google Cloud Storage, and a prefix in it"
+    }
+
+    fn schema(&self) -> &'static str {
+        include_str!("schemas/gcs.json")
+    }
+
+    async fn connect(
+        &self,
+        params: &Value,
+        context: &ConnectContext,
+    ) -> Result<Arc<dyn StorageBackend>> {
+        let (options, place) = reached(parsed(TYPE, params)?)?;
+        super::connect(
+            TYPE,
+            super::service(TYPE)?,
+            built(TYPE, options),
+            place,
+            context,
+        )
+        .await
+    }
+}
+
+fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
+    let bucket = given.bucket;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if bucket.is_empty() || !bucket.chars().all(fits) {
+        return Err(config("`bucket` is no bucket's name; give its name alone"));
+    }
+    let endpoint = match &given.endpoint_url {
+        Some(endpoint) => params::text(&params::endpoint("endpoint_url", endpoint)?),
+        None => GOOGLE.to_owned(),
+    };
+    let prefix = params::prefix("prefix", &given.prefix)?;
+    let mut options = vec![
+        ("bucket", bucket.clone()),
+        ("root", format!("/{prefix}")),
+        ("endpoint", endpoint.clone()),
+    ];
+    match (&given.credentials_file, given.anonymous) {
+        (Some(_), true) => {
+            return Err(config(
+                "`anonymous` and `credentials_file` are both given; give one of them",
+            ));
+        }
+        (Some(file), false) => {
+            use base64::Engine as _;
+            let engine = base64::engine::general_purpose::STANDARD;
+            options.push(("credential", engine.encode(params::secret(file)?)));
+        }
+        (None, true) => {
+            options.push(("skip_signature", "true".to_owned()));
+            options.push(("disable_config_load", "true".to_owned()));
+            options.push(("disable_vm_metadata", "true".to_owned()));
+        }
+        (None, false) => {}
+    }
+    let slash = if prefix.is_empty() { "" } else { "/" };
+    let named = format!("gs://{bucket}{slash}{prefix}");
+    let place = Place {
+        location: if endpoint == GOOGLE {
+            named
+        } else {
+            format!("{named} at {endpoint}")
+        },
+        server: format!("{endpoint}|{bucket}"),
+        prefix,
+    };
+    Ok((options, place))
+}

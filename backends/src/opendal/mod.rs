@@ -1,0 +1,106 @@
+//! Storages that opendal reaches: S3, Azure, Google, FTP, drives, and others by their scheme.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `services` | what is known of each service, in one table |
+//! | `store` | the engine's operations, each done once |
+//! | `listing`, `upload` | listings, large files |
+//! | `found` | tags, times, and the notes beside the content |
+//! | `names` | names that would not come back as they are |
+//! | `errors` | what opendal's errors mean, and what to do |
+//! | `transport` | patience with servers |
+//! | `params` | credentials, addresses, and files with secrets |
+//! | `s3`, ... | the registered types |
+//!
+//! *Deliberately absent:* opendal's retries, its limits, its caches. What is done, is done once.
+
+use std::sync::Arc;
+
+use ::opendal::{Error, Operator};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use wl_core::plugin::ConnectContext;
+use wl_core::storage::{ErrorKind, Result, StorageBackend, StorageError};
+
+use crate::remote::RemoteBackend;
+
+mod errors;
+mod found;
+mod listing;
+mod names;
+mod params;
+mod services;
+mod store;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod upload;
+
+#[cfg(feature = "opendal")]
+mod any;
+#[cfg(feature = "azblob")]
+mod azblob;
+#[cfg(any(feature = "onedrive", feature = "gdrive", feature = "dropbox"))]
+mod drives;
+#[cfg(feature = "ftp")]
+mod ftp;
+#[cfg(feature = "gcs")]
+mod gcs;
+#[cfg(feature = "s3")]
+mod s3;
+
+use services::Service;
+use store::{OpendalStore, Place};
+
+/// The parameters of a type. What is wrong with them is told without their values: they may be secrets.
+fn parsed<T: DeserializeOwned>(type_name: &str, params: &Value) -> Result<T> {
+    T::deserialize(params).map_err(|_| {
+        config(format!(
+            "the parameters do not fit the schema; see `wl storage create {type_name} --help`"
+        ))
+    })
+}
+
+/// The configuration is wrong.
+fn config(reason: impl Into<String>) -> StorageError {
+    StorageError::new(ErrorKind::Config, "connect", reason)
+}
+
+/// The backend of `type_name` over `operator`.
+async fn connect(
+    type_name: &'static str,
+    service: &'static Service,
+    operator: std::result::Result<Operator, Error>,
+    place: Place,
+    context: &ConnectContext,
+) -> Result<Arc<dyn StorageBackend>> {
+    let location = place.location.clone();
+    let told = |error: Error| {
+        let fault = errors::fault(&error, errors::Doing::Looking);
+        StorageError::new(fault.error.kind(), "connect", fault.error.reason()).on(&location)
+    };
+    let operator = operator.map_err(told)?;
+    let store = OpendalStore::new(type_name, service, operator, place).map_err(told)?;
+    let backend = RemoteBackend::connect(type_name, Arc::new(store), context).await?;
+    Ok(Arc::new(backend))
+}
+
+/// The row of the table for a scheme of our own types.
+fn service(scheme: &str) -> Result<&'static Service> {
+    services::of(scheme).ok_or_else(|| {
+        let known: Vec<_> = services::schemes().collect();
+        config(format!(
+            "`{scheme}` is not offered; choose one of: {}",
+            known.join(", ")
+        ))
+    })
+}
+
+/// The operator of a service with these options. opendal's own complaints name options, not values.
+fn built(scheme: &str, options: Vec<(&str, String)>) -> std::result::Result<Operator, Error> {
+    ::opendal::init_default_registry();
+    let options = options
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Operator::via_iter(scheme, options)
+}

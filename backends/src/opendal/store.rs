@@ -1,0 +1,496 @@
+//! The store over an opendal operator.
+
+use std::fmt;
+use std::ops::Range;
+
+use ::opendal::options::{CopyOptions, DeleteOptions, ReaderOptions, StatOptions, WriteOptions};
+use ::opendal::{Buffer, Error, ErrorKind as Odal, Metadata, Operator};
+use async_trait::async_trait;
+use futures::StreamExt;
+use wl_core::model::{Mode, SyncPath};
+use wl_core::storage::ErrorKind;
+
+use super::errors::{self, Doing};
+use super::services::{Large, Service, Source, Tags};
+use super::{found, listing, names, transport, upload};
+use crate::remote::store::{
+    Condition, Facts, Fault, Found, List, Outcome, Pages, Put, Reading, Store, Upload,
+    UploadRequest,
+};
+
+/// A remote storage that opendal reaches.
+pub(super) struct OpendalStore {
+    pub(super) operator: Operator,
+    pub(super) service: &'static Service,
+    pub(super) facts: Facts,
+    /// What is in front of every key, for its length: `prefix/`, or nothing.
+    pub(super) prefix: Box<str>,
+    pub(super) location: Box<str>,
+    pub(super) identity: Box<str>,
+    pub(super) server: Box<str>,
+    pub(super) budget: upload::Budget,
+}
+
+/// Where a store is.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// For people.
+    pub(super) location: String,
+    /// Endpoint and bucket.
+    pub(super) server: String,
+    /// What is in front of every key, without `/` at its ends.
+    pub(super) prefix: String,
+}
+
+impl fmt::Debug for OpendalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpendalStore")
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OpendalStore {
+    /// The store of `type_name` at `place`.
+    pub(super) fn new(
+        type_name: &str,
+        service: &'static Service,
+        operator: Operator,
+        place: Place,
+    ) -> Result<Self, Error> {
+        let prefix = place.prefix.trim_matches('/');
+        let below = if prefix.is_empty() {
+            place.server.clone()
+        } else {
+            format!("{}/{prefix}", place.server)
+        };
+        Ok(Self {
+            operator: transport::with_patience(operator)?,
+            service,
+            facts: service.facts,
+            prefix: if prefix.is_empty() {
+                "".into()
+            } else {
+                format!("{prefix}/").into()
+            },
+            location: place.location.into(),
+            identity: format!("{type_name}|{below}").into(),
+            server: place.server.into(),
+            budget: upload::Budget::default(),
+        })
+    }
+
+    /// The options of a write under `condition`.
+    fn writing(
+        &self,
+        attributes: &crate::remote::store::Attributes,
+        condition: &Condition,
+    ) -> WriteOptions {
+        let mut options = WriteOptions::default();
+        if self.facts.notes {
+            options.user_metadata = Some(found::notes(self.service, attributes));
+        }
+        match (condition, self.service.tags) {
+            (Condition::None, _) => {}
+            (Condition::Absent, _) => options.if_not_exists = true,
+            (Condition::Is(tag), Tags::Generation) => {
+                options.if_version_match = Some(tag.to_string());
+            }
+            (Condition::Is(tag), _) => options.if_match = Some(tag.to_string()),
+        }
+        options
+    }
+
+    async fn metadata(&self, key: &str) -> Outcome<Option<Metadata>> {
+        match self
+            .operator
+            .stat_options(key, StatOptions::default())
+            .await
+        {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if error.kind() == Odal::NotFound => Ok(None),
+            Err(error) => Err(errors::fault(&error, Doing::Looking)),
+        }
+    }
+
+    /// What a write made: the reply tells it, or one look. A file that is gone again, or another, was replaced since.
+    async fn told(&self, key: &str, written: Found) -> Outcome<Found> {
+        if written.tag.is_some() && (written.modified.is_some() || self.facts.flat) {
+            return Ok(written);
+        }
+        let looked = self.metadata(key).await;
+        let metadata = looked.map_err(|fault| Fault {
+            // The write itself was carried out.
+            unclear: true,
+            ..fault
+        })?;
+        Ok(match metadata {
+            Some(metadata) => {
+                let now = found::found(self.service, &metadata);
+                Found {
+                    tag: now.tag,
+                    modified: now.modified,
+                    ..written
+                }
+            }
+            None => written,
+        })
+    }
+
+    /// What `condition` says of the source of a copy, checked by a look.
+    async fn source(&self, key: &str, tag: Option<&str>) -> Outcome<Found> {
+        let Some(metadata) = self.metadata(key).await? else {
+            return Err(errors::refusal(ErrorKind::NotFound, "nothing is there"));
+        };
+        let found = found::found(self.service, &metadata);
+        if tag.is_some() && found.tag.as_deref() != tag {
+            let reason = "it is another version now; run again";
+            return Err(errors::refusal(ErrorKind::Changed, reason));
+        }
+        Ok(found)
+    }
+
+    /// Whether a copy is of the version that was meant: its source is still that version. Otherwise the copy is taken back.
+    async fn copied_that(
+        &self,
+        from: &str,
+        tag: Option<&str>,
+        to: &str,
+        copied: &Found,
+    ) -> Outcome<()> {
+        let Err(fault) = self.source(from, tag).await else {
+            return Ok(());
+        };
+        let options = match &copied.tag {
+            Some(tag) if self.facts.conditions.remove => self.removing(&Condition::Is(tag.clone())),
+            _ => return Err(fault),
+        };
+        let removed = self.operator.delete_options(to, options).await;
+        removed.map_err(|error| errors::fault(&error, Doing::Changing))?;
+        Err(fault)
+    }
+
+    /// The options of a copy to a place that may have to be empty.
+    fn copying(&self, absent: bool) -> CopyOptions {
+        let absent = absent && self.facts.conditions.create;
+        match self.service.tags {
+            // Google's word for it: generation 0 is there.
+            Tags::Generation => CopyOptions {
+                if_version_match: absent.then(|| "0".to_owned()),
+                ..CopyOptions::default()
+            },
+            _ => CopyOptions {
+                if_not_exists: absent,
+                ..CopyOptions::default()
+            },
+        }
+    }
+
+    fn removing(&self, condition: &Condition) -> DeleteOptions {
+        let mut options = DeleteOptions::default();
+        match (condition, self.service.tags) {
+            (Condition::Is(tag), Tags::Generation) => {
+                options.if_version_match = Some(tag.to_string());
+            }
+            (Condition::Is(tag), _) => options.if_match = Some(tag.to_string()),
+            (Condition::None | Condition::Absent, _) => {}
+        }
+        options
+    }
+
+    /// A large file to the scratch path, from where a copy under the condition takes it.
+    async fn upload_aside(
+        &self,
+        key: &str,
+        request: &UploadRequest<'_>,
+    ) -> Outcome<Box<dyn Upload>> {
+        let scratch = names::key(request.scratch)?;
+        let options = self.writing(request.attributes, &Condition::None);
+        let upload = upload::start(
+            &self.operator,
+            self.service,
+            &self.budget,
+            scratch,
+            request,
+            options,
+        );
+        let mut copying = self.copying(*request.condition == Condition::Absent);
+        if let Condition::Is(tag) = request.condition {
+            copying.if_version_match = Some(tag.to_string());
+        }
+        Ok(Box::new(upload::Aside {
+            operator: self.operator.clone(),
+            service: self.service,
+            upload: upload.await?,
+            written: None,
+            scratch: scratch.to_owned(),
+            key: key.to_owned(),
+            copying,
+        }))
+    }
+
+    fn cannot<T>(&self, what: &str) -> Outcome<T> {
+        let reason = format!("this storage has no {what}");
+        Err(errors::refusal(ErrorKind::Unsupported, reason))
+    }
+
+    fn reading(&self, tag: Option<&str>, range: &Range<u64>) -> ReaderOptions {
+        let mut options = ReaderOptions {
+            content_length_hint: Some(range.end),
+            ..ReaderOptions::default()
+        };
+        let capability = self.operator.info().capability();
+        match self.service.tags {
+            Tags::Etag if capability.read_with_if_match => {
+                options.if_match = tag.map(str::to_owned);
+            }
+            Tags::Generation => options.if_version_match = tag.map(str::to_owned),
+            _ => {}
+        }
+        options
+    }
+}
+
+/// A condition on what is read means that it was written to meanwhile.
+fn while_reading(error: &Error) -> Fault {
+    let mut fault = errors::fault(error, Doing::Looking);
+    if fault.error.kind() == ErrorKind::Changed {
+        fault.error = fault.error.with_kind(ErrorKind::Busy);
+    }
+    fault
+}
+
+#[async_trait]
+impl Store for OpendalStore {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn server(&self) -> &str {
+        &self.server
+    }
+
+    fn refuses(&self, path: &SyncPath) -> Option<String> {
+        names::refusal(&self.service.names, &self.prefix, path.as_str())
+    }
+
+    async fn list(&self, list: List<'_>) -> Outcome<Box<dyn Pages>> {
+        listing::list(&self.operator, self.service, list).await
+    }
+
+    async fn stat(&self, path: &SyncPath) -> Outcome<Option<Found>> {
+        if path.is_root() {
+            return self.stat_root().await;
+        }
+        let key = names::key(path)?;
+        if let Some(metadata) = self.metadata(key).await? {
+            return Ok(Some(found::found(self.service, &metadata)));
+        }
+        if self.facts.flat {
+            let below = listing::anything_below(&self.operator, path).await?;
+            return Ok(below.then(found::folder));
+        }
+        let folder = self.metadata(&names::folder_key(path)?).await?;
+        Ok(folder.map(|metadata| found::found(self.service, &metadata)))
+    }
+
+    async fn read(
+        &self,
+        path: &SyncPath,
+        range: Range<u64>,
+        tag: Option<&str>,
+    ) -> Outcome<Reading> {
+        let key = names::key(path)?;
+        if range.is_empty() {
+            return self.read_nothing(key, tag).await;
+        }
+        let options = self.reading(tag, &range);
+        let reader = self.operator.reader_options(key, options).await;
+        let stream = reader.map_err(|error| while_reading(&error))?;
+        let mut stream = stream
+            .into_stream(range)
+            .await
+            .map_err(|error| while_reading(&error))?;
+        // This sends the request. Services that tell nothing in the reply say so here, and the reply is kept.
+        let found = match stream.metadata().await {
+            Ok(metadata) => Some(found::found(self.service, &metadata)),
+            Err(error) if error.kind() == Odal::Unsupported => None,
+            Err(error) => return Err(while_reading(&error)),
+        };
+        if let (Some(found), Some(tag)) = (&found, tag)
+            && found.tag.as_deref() != Some(tag)
+        {
+            return Err(errors::refusal(
+                ErrorKind::Busy,
+                "it is another version now; run again",
+            ));
+        }
+        let pieces = stream.map(|piece| match piece {
+            Ok(piece) => Ok(piece.to_bytes()),
+            Err(error) => Err(while_reading(&error)),
+        });
+        Ok(Reading {
+            found,
+            pieces: pieces.boxed(),
+        })
+    }
+
+    async fn put(&self, put: Put<'_>) -> Outcome<Found> {
+        let key = names::key(put.path)?;
+        let options = self.writing(put.attributes, put.condition);
+        let size = put.content.len() as u64;
+        let write = self
+            .operator
+            .write_options(key, Buffer::from(put.content), options);
+        let metadata = write
+            .await
+            .map_err(|error| errors::fault(&error, Doing::Changing))?;
+        let written = found::written(self.service, &metadata, size, put.attributes);
+        self.told(key, written).await
+    }
+
+    async fn upload(&self, request: UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
+        let key = names::key(request.path)?;
+        let options = self.writing(request.attributes, request.condition);
+        if self.service.large == Large::Scratch && *request.condition != Condition::None {
+            return self.upload_aside(key, &request).await;
+        }
+        upload::start(
+            &self.operator,
+            self.service,
+            &self.budget,
+            key,
+            &request,
+            options,
+        )
+        .await
+    }
+
+    async fn put_link(&self, _: &SyncPath, _: &str) -> Outcome<Found> {
+        self.cannot("symbolic links")
+    }
+
+    async fn remove(&self, path: &SyncPath, condition: &Condition) -> Outcome<()> {
+        let key = names::key(path)?;
+        let options = self.removing(condition);
+        let removed = self.operator.delete_options(key, options).await;
+        removed.map_err(|error| errors::fault(&error, Doing::Changing))
+    }
+
+    async fn copy(
+        &self,
+        from: &SyncPath,
+        tag: Option<&str>,
+        to: &SyncPath,
+        absent: bool,
+    ) -> Outcome<Found> {
+        let (from, to) = (names::key(from)?, names::key(to)?);
+        let source = self.source(from, tag).await?;
+        let options = self.copying(absent);
+        let operator = match (self.service.source, tag) {
+            (Source::Header(header), Some(tag)) => transport::guarded(&self.operator, header, tag),
+            _ => self.operator.clone(),
+        };
+        let copied = operator.copy_options(from, to, options).await;
+        let metadata = copied.map_err(|error| errors::fault(&error, Doing::Changing))?;
+        let now = found::found(self.service, &metadata);
+        let written = Found {
+            tag: now.tag,
+            modified: now.modified,
+            ..source
+        };
+        let copied = self.told(to, written).await?;
+        if self.service.source == Source::Looked && tag.is_some() {
+            self.copied_that(from, tag, to, &copied).await?;
+        }
+        Ok(copied)
+    }
+
+    async fn rename(&self, from: &SyncPath, _: &Condition, to: &SyncPath) -> Outcome<Found> {
+        let (from, to) = (names::key(from)?, names::key(to)?);
+        if self.metadata(to).await?.is_some() {
+            return Err(errors::refusal(
+                ErrorKind::Changed,
+                "something is there; run again",
+            ));
+        }
+        let renamed = self.operator.rename(from, to).await;
+        renamed.map_err(|error| errors::fault(&error, Doing::Changing))?;
+        match self.metadata(to).await? {
+            Some(metadata) => Ok(found::found(self.service, &metadata)),
+            None => Err(errors::refusal(
+                ErrorKind::Changed,
+                "it was moved on at once; run again",
+            )),
+        }
+    }
+
+    async fn make_folder(&self, path: &SyncPath, _: Option<Mode>) -> Outcome<Found> {
+        let key = names::folder_key(path)?;
+        // opendal makes no difference between a folder that it made and one that was there.
+        if self.stat(path).await?.is_some() {
+            return Err(errors::refusal(
+                ErrorKind::Changed,
+                "something is there; run again",
+            ));
+        }
+        let made = self.operator.create_dir(&key).await;
+        made.map_err(|error| errors::fault(&error, Doing::Changing))?;
+        Ok(found::folder())
+    }
+
+    async fn remove_folder(&self, path: &SyncPath) -> Outcome<()> {
+        let key = names::folder_key(path)?;
+        // Drives remove a folder with all that is in it.
+        if !self.facts.flat && listing::anything_in(&self.operator, &key).await? {
+            return Err(errors::refusal(
+                ErrorKind::NotEmpty,
+                "the folder is not empty",
+            ));
+        }
+        let removed = self.operator.delete(&key).await;
+        removed.map_err(|error| errors::fault(&error, Doing::Changing))
+    }
+
+    async fn set_mode(&self, _: &SyncPath, _: Mode) -> Outcome<Found> {
+        self.cannot("permission bits")
+    }
+}
+
+impl OpendalStore {
+    /// The root of a flat store is always there, if the bucket is.
+    async fn stat_root(&self) -> Outcome<Option<Found>> {
+        if self.facts.flat {
+            listing::anything_below(&self.operator, &SyncPath::root()).await?;
+            return Ok(Some(found::folder()));
+        }
+        Ok(Some(found::folder()))
+    }
+
+    /// An empty range asks for nothing: one look tells whether the file is there.
+    async fn read_nothing(&self, key: &str, tag: Option<&str>) -> Outcome<Reading> {
+        let found = self.source(key, tag).await.map_err(|fault| {
+            let busy = fault.error.kind() == ErrorKind::Changed;
+            Fault {
+                error: if busy {
+                    fault.error.with_kind(ErrorKind::Busy)
+                } else {
+                    fault.error
+                },
+                ..fault
+            }
+        })?;
+        Ok(Reading {
+            found: Some(found),
+            pieces: futures::stream::empty().boxed(),
+        })
+    }
+}

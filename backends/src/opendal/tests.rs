@@ -1,0 +1,9 @@
+//! The store against a real server, and what is decided without one.
+
+mod errors;
+mod kit;
+#[cfg(all(feature = "azblob", feature = "s3"))]
+mod real;
+#[cfg(feature = "s3")]
+mod s3;
+mod table;

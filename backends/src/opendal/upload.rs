@@ -1,0 +1,270 @@
+//! Large files: in parts that are put together at the end, or in one buffer where opendal takes no second piece.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::opendal::options::{CopyOptions, WriteOptions};
+use ::opendal::{Buffer, Error, Operator, Writer};
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wl_core::storage::ErrorKind;
+
+use super::errors::{self, Doing};
+use super::found;
+use super::services::{Large, Service};
+use crate::remote::store::{Again, Attributes, Fault, Found, Outcome, Upload, UploadRequest};
+
+/// The smallest part: what S3 takes. opendal holds back the part before the one that is being filled, so an upload has two in memory.
+const PART_MIN: u64 = 5 * 1024 * 1024;
+/// S3 takes 10,000 parts.
+const PARTS: u64 = 9000;
+/// Parts that are on their way beside those two, for all uploads of a store together: four at once stay near 48 MiB.
+pub(super) const SPARE_PARTS: usize = 2;
+/// The largest file that goes in one buffer.
+pub(super) const BUFFER_MAX: u64 = 256 * 1024 * 1024;
+/// Whoever counts on this machine's memory: one such file at a time.
+pub(super) const BUFFERS: usize = 1;
+
+/// A part that failed is sent again this often: the engine knows nothing of parts, and a file of many should not fail for one.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What large files of one store share.
+#[derive(Debug)]
+pub(super) struct Budget {
+    parts: Arc<Semaphore>,
+    buffers: Arc<Semaphore>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            parts: Arc::new(Semaphore::new(SPARE_PARTS)),
+            buffers: Arc::new(Semaphore::new(BUFFERS)),
+        }
+    }
+}
+
+/// How many bytes each part of a file has.
+fn part_size(size: u64) -> u64 {
+    size.div_ceil(PARTS).max(PART_MIN)
+}
+
+/// Starts a large file.
+pub(super) async fn start(
+    operator: &Operator,
+    service: &'static Service,
+    budget: &Budget,
+    key: &str,
+    request: &UploadRequest<'_>,
+    mut options: WriteOptions,
+) -> Outcome<Box<dyn Upload>> {
+    let (part, spare) = match service.large {
+        Large::Parts | Large::Scratch => parts(budget, request.size),
+        Large::Buffer => (request.size, Some(buffer(budget, request).await?)),
+    };
+    let spares = spare.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    if service.large != Large::Buffer && spares > 0 {
+        options.concurrent = spares;
+    }
+    let writer = operator.writer_options(key, options).await;
+    let writer = writer.map_err(|error| errors::fault(&error, Doing::Looking))?;
+    Ok(Box::new(Parts {
+        service,
+        writer,
+        part,
+        filled: Filled::default(),
+        size: request.size,
+        attributes: request.attributes.clone(),
+        _spare: spare,
+    }))
+}
+
+fn parts(budget: &Budget, size: u64) -> (u64, Option<OwnedSemaphorePermit>) {
+    let part = part_size(size);
+    let all = u32::try_from(SPARE_PARTS).unwrap_or(1);
+    // Parts that are larger than usual do not fit the reckoning.
+    let spare = (part == PART_MIN)
+        .then(|| Arc::clone(&budget.parts).try_acquire_many_owned(all).ok())
+        .flatten();
+    (part, spare)
+}
+
+async fn buffer(budget: &Budget, request: &UploadRequest<'_>) -> Outcome<OwnedSemaphorePermit> {
+    if request.size > BUFFER_MAX {
+        let mib = BUFFER_MAX / (1024 * 1024);
+        let reason = format!(
+            "this storage takes files of at most {mib} MiB through opendal; leave the file out, or use another storage type"
+        );
+        return Err(errors::refusal(ErrorKind::Unsupported, reason));
+    }
+    let turn = Arc::clone(&budget.buffers).acquire_owned().await;
+    turn.map_err(|_| errors::refusal(ErrorKind::Cancelled, "the storage was closed; run again"))
+}
+
+/// A part that is being filled; the pieces are not copied.
+#[derive(Default)]
+struct Filled {
+    pieces: Vec<Bytes>,
+    bytes: u64,
+}
+
+impl Filled {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len() as u64;
+        self.pieces.push(piece);
+    }
+}
+
+/// A large file on its way through opendal's writer.
+struct Parts {
+    service: &'static Service,
+    writer: Writer,
+    part: u64,
+    filled: Filled,
+    size: u64,
+    attributes: Attributes,
+    _spare: Option<OwnedSemaphorePermit>,
+}
+
+impl Parts {
+    /// Hands the part that was filled to opendal, which sends the one before it.
+    async fn send(&mut self) -> Outcome<()> {
+        let filled = std::mem::take(&mut self.filled);
+        let part = Buffer::from(filled.pieces);
+        let mut tries = 0;
+        loop {
+            let error = match self.writer.write(part.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            tries += 1;
+            again(&error, tries).await?;
+        }
+    }
+}
+
+/// Whether a service refused a part, and not the file.
+fn of_part(error: &Error) -> bool {
+    let text = error.to_string();
+    let of = |operation: &str| text.contains(&format!("service_operation: {operation},"));
+    of("UploadPart") || of("PutBlock")
+}
+
+/// Waits before another try, or gives the fault back.
+async fn again(error: &Error, tries: u32) -> Outcome<()> {
+    let fault: Fault = errors::fault(error, Doing::Looking);
+    match fault.again {
+        Again::After(pause) if tries < TRIES => {
+            let pause = pause.unwrap_or(PAUSE * 2u32.pow(tries));
+            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+            Ok(())
+        }
+        _ => Err(fault),
+    }
+}
+
+#[async_trait]
+impl Upload for Parts {
+    async fn write(&mut self, mut piece: Bytes) -> Outcome<()> {
+        while self.filled.bytes + piece.len() as u64 >= self.part && !piece.is_empty() {
+            let room = usize::try_from(self.part - self.filled.bytes).unwrap_or(usize::MAX);
+            let first = piece.split_to(room.min(piece.len()));
+            self.filled.push(first);
+            self.send().await?;
+        }
+        if !piece.is_empty() {
+            self.filled.push(piece);
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Outcome<()> {
+        if self.filled.bytes == 0 {
+            return Ok(());
+        }
+        self.send().await
+    }
+
+    async fn commit(&mut self) -> Outcome<Found> {
+        let mut tries = 0;
+        let metadata = loop {
+            match self.writer.close().await {
+                Ok(metadata) => break metadata,
+                // Parts that were still on their way: nothing was put together yet.
+                Err(error) if of_part(&error) => {
+                    tries += 1;
+                    again(&error, tries).await?;
+                }
+                Err(error) => return Err(errors::fault(&error, Doing::Changing)),
+            }
+        };
+        Ok(found::written(
+            self.service,
+            &metadata,
+            self.size,
+            &self.attributes,
+        ))
+    }
+
+    async fn abort(&mut self) -> Outcome<()> {
+        let aborted = self.writer.abort().await;
+        aborted.map_err(|error| errors::fault(&error, Doing::Looking))
+    }
+}
+
+/// A large file that goes to the scratch path first: putting parts together takes no condition there, a copy does.
+pub(super) struct Aside {
+    pub(super) operator: Operator,
+    pub(super) service: &'static Service,
+    pub(super) upload: Box<dyn Upload>,
+    /// The file at the scratch path, when it is whole.
+    pub(super) written: Option<Found>,
+    pub(super) scratch: String,
+    pub(super) key: String,
+    pub(super) copying: CopyOptions,
+}
+
+#[async_trait]
+impl Upload for Aside {
+    async fn write(&mut self, piece: Bytes) -> Outcome<()> {
+        self.upload.write(piece).await
+    }
+
+    async fn finish(&mut self) -> Outcome<()> {
+        self.upload.finish().await
+    }
+
+    async fn commit(&mut self) -> Outcome<Found> {
+        let changing = |error: Error| errors::fault(&error, Doing::Changing);
+        let written = match &self.written {
+            Some(written) => written.clone(),
+            None => {
+                let written = self.upload.commit().await?;
+                self.written.insert(written).clone()
+            }
+        };
+        let copy = self
+            .operator
+            .copy_options(&self.scratch, &self.key, self.copying.clone());
+        let metadata = copy.await.map_err(changing)?;
+        // It is published; what stays at the scratch path is swept up later.
+        let _ = self.operator.delete(&self.scratch).await;
+        let now = found::found(self.service, &metadata);
+        Ok(Found {
+            tag: now.tag,
+            modified: now.modified,
+            ..written
+        })
+    }
+
+    async fn abort(&mut self) -> Outcome<()> {
+        let looking = |error: Error| errors::fault(&error, Doing::Looking);
+        if self.written.is_some() {
+            return self.operator.delete(&self.scratch).await.map_err(looking);
+        }
+        self.upload.abort().await
+    }
+}

@@ -1,0 +1,119 @@
+//! Trying servers out.
+
+use std::sync::Arc;
+
+use wl_core::plugin::ConnectContext;
+use wl_core::storage::{CasGrade, StorageBackend};
+
+use crate::remote::RemoteBackend;
+use crate::remote::fake::{ALL, FakeSettings, FakeStore, NONE, Trouble};
+use crate::remote::store::Conditions;
+
+fn context(dir: Option<&std::path::Path>, writes: bool) -> ConnectContext {
+    ConnectContext {
+        writes,
+        state_dir: dir.map(Into::into),
+        ..ConnectContext::default()
+    }
+}
+
+async fn connect(store: &FakeStore, context: &ConnectContext) -> RemoteBackend {
+    let store = Arc::new(store.clone());
+    RemoteBackend::connect("fake", store, context)
+        .await
+        .unwrap()
+}
+
+fn left(store: &FakeStore) -> usize {
+    let world = store.world();
+    let ours = world
+        .nodes()
+        .filter(|node| node.name.starts_with(".wl/probe/"));
+    ours.count()
+}
+
+/// Every single condition that is offered and ignored is found out, and nothing stays behind.
+#[tokio::test]
+async fn a_lie_is_found_out() {
+    for bits in 0..8 {
+        let honoured = Conditions {
+            create: bits & 1 != 0,
+            replace: bits & 2 != 0,
+            remove: bits & 4 != 0,
+        };
+        for base in [FakeSettings::s3(), FakeSettings::webdav()] {
+            let store = FakeStore::new(FakeSettings { honoured, ..base });
+            let backend = connect(&store, &context(None, true)).await;
+            assert_eq!(backend.0.conditions, honoured);
+            let atomic = backend.capabilities().cas == CasGrade::Atomic;
+            assert_eq!(atomic, honoured == ALL);
+            assert_eq!(left(&store), 0, "scratch objects stay behind");
+        }
+    }
+}
+
+/// Who only reads writes nothing, and believes nothing; what was found out is remembered.
+#[tokio::test]
+async fn what_was_found_out_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = Some(dir.path());
+    let store = FakeStore::new(FakeSettings::s3());
+    let reader = connect(&store, &context(dir, false)).await;
+    assert_eq!(reader.0.conditions, NONE);
+    assert_eq!(store.calls().0, Vec::<String>::new());
+    let writer = connect(&store, &context(dir, true)).await;
+    assert_eq!(writer.0.conditions, ALL);
+    store.quiet();
+    for writes in [false, true] {
+        let again = connect(&store, &context(dir, writes)).await;
+        assert_eq!(again.0.conditions, ALL);
+    }
+    assert_eq!(store.calls().0, Vec::<String>::new(), "tried out again");
+}
+
+/// A root that is missing stays missing, and nothing is proven there.
+#[tokio::test]
+async fn a_missing_root_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FakeStore::new(FakeSettings::webdav());
+    store.world().delete("");
+    let backend = connect(&store, &context(Some(dir.path()), true)).await;
+    assert_eq!(backend.0.conditions, NONE);
+    assert_eq!(store.world().nodes().count(), 0);
+    store.world().edit("f", b"1");
+    let backend = connect(&store, &context(Some(dir.path()), true)).await;
+    assert_eq!(
+        backend.0.conditions, ALL,
+        "what was not found out was remembered"
+    );
+}
+
+/// Trouble that passes neither proves nor disproves anything, and everything is cleaned up.
+#[tokio::test]
+async fn trouble_proves_nothing() {
+    for settings in [FakeSettings::s3(), FakeSettings::lying_s3()] {
+        let store = FakeStore::new(settings);
+        connect(&store, &context(None, true)).await;
+        let requests = store.calls().0.len();
+        let mut tasks = Vec::new();
+        for number in 0..requests {
+            let all = [Trouble::Busy, Trouble::LostRequest, Trouble::LostReply];
+            tasks.extend(all.map(|trouble| prove(settings, number, trouble)));
+        }
+        super::trouble::all(tasks).await;
+    }
+}
+
+async fn prove(settings: FakeSettings, number: usize, trouble: Trouble) {
+    let store = FakeStore::new(settings);
+    store.trouble(number, trouble);
+    let backend = connect(&store, &context(None, true)).await;
+    let (calls, fired) = store.calls();
+    assert_eq!(fired, 1);
+    let found = backend.0.conditions;
+    assert_eq!(
+        found, settings.honoured,
+        "{trouble:?} at {number} of {calls:?}"
+    );
+    assert_eq!(left(&store), 0, "scratch objects stay behind");
+}

@@ -1,0 +1,282 @@
+//! The life of a session: what it sends when, what it leaves, what it tidies away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{ContentHash, SyncPath, Timestamp};
+use wl_core::storage::*;
+
+use super::conformance::connect;
+use crate::remote::RemoteBackend;
+use crate::remote::fake::{Body, FakeSettings, FakeStore};
+use crate::remote::store::Attributes;
+use crate::remote::token;
+use crate::remote::trash::{self, Label};
+
+pub(super) fn path(text: &str) -> SyncPath {
+    SyncPath::new(text).unwrap()
+}
+
+fn options(run: &str, trash_keep: TrashKeep) -> SessionOptions {
+    SessionOptions {
+        run: run.to_owned(),
+        durability: Durability::None,
+        trash_keep,
+        cancel: CancellationToken::new(),
+    }
+}
+
+async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
+    let week = TrashKeep::default();
+    backend.begin(options(run, week)).await.unwrap()
+}
+
+async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
+    let request = StageRequest {
+        path: path(at),
+        payload: Payload::Bytes(Bytes::from_static(content)),
+        hash: ContentHash::of(content),
+        mtime: None,
+        mode: None,
+    };
+    let staged = session.stage(vec![request]).await.remove(0)?;
+    let request = ReplaceRequest {
+        path: path(at),
+        staged,
+        expect: Expect::Absent,
+    };
+    session.replace(vec![request]).await.remove(0)
+}
+
+fn names(store: &FakeStore, prefix: &str) -> Vec<String> {
+    let world = store.world();
+    let names = world.nodes().filter(|node| node.body != Body::Folder);
+    let names = names.map(|node| node.name.clone());
+    names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+/// A run that changes nothing sends nothing; in an empty flat store a creation is one request, after the first.
+#[tokio::test]
+async fn nothing_is_sent_for_nothing() {
+    for settings in [
+        FakeSettings::s3(),
+        FakeSettings::webdav(),
+        FakeSettings::sftp(),
+    ] {
+        let store = FakeStore::new(settings);
+        let backend = connect(&store).await;
+        store.quiet();
+        let session = begin(&backend, "run").await;
+        session.flush().await.unwrap();
+        session.finish().await.unwrap();
+        assert_eq!(store.calls().0, Vec::<String>::new());
+    }
+    let store = FakeStore::new(FakeSettings::s3());
+    let backend = connect(&store).await;
+    let session = begin(&backend, "run").await;
+    create(&*session, "first", b"1").await.unwrap();
+    store.quiet();
+    for name in ["a", "b/c", "b/d", "b/e/f"] {
+        create(&*session, name, b"1").await.unwrap();
+    }
+    assert_eq!(
+        store.calls().0,
+        ["put a", "put b/c", "put b/d", "put b/e/f"]
+    );
+}
+
+/// In a flat store that holds much a new file costs at most one more request for each folder.
+#[tokio::test]
+async fn a_folder_is_looked_at_once() {
+    let store = FakeStore::new(FakeSettings::s3());
+    for number in 0..2000 {
+        store.world().edit(&format!("many/{number}"), b"1");
+    }
+    let backend = connect(&store).await;
+    let session = begin(&backend, "run").await;
+    create(&*session, "many/x", b"1").await.unwrap();
+    store.quiet();
+    for name in ["many/y", "many/z"] {
+        create(&*session, name, b"1").await.unwrap();
+    }
+    assert_eq!(store.calls().0, ["put many/y", "put many/z"]);
+    let below = create(&*session, "many/1/x", b"1").await;
+    assert_eq!(below.unwrap_err().kind(), ErrorKind::NoParent);
+}
+
+fn old(hours: i64) -> Attributes {
+    Attributes {
+        mtime: Some(Timestamp {
+            secs: token::now().secs - hours * 3600,
+            nanos: 0,
+        }),
+        ..Attributes::default()
+    }
+}
+
+/// What dead runs left is tidied away when it is old enough, what is young or of nobody knows when stays.
+#[tokio::test]
+async fn old_leftovers_go() {
+    for flat in [true, false] {
+        let mut settings = if flat {
+            FakeSettings::s3()
+        } else {
+            FakeSettings::webdav()
+        };
+        settings.facts.mtime_resolution = Some(1);
+        let store = FakeStore::new(settings);
+        let backend = connect(&store).await;
+        {
+            let mut world = store.world();
+            for (name, hours) in [
+                ("stage/dead", 25),
+                ("stage/live", 23),
+                ("probe/dead", 2),
+                ("probe/live", 0),
+            ] {
+                let at = format!(".wl/{name}");
+                world.make_folders(&at);
+                world.insert(&format!("{at}/1"), Body::File(Bytes::new()), &old(hours));
+                if !flat {
+                    world.insert(&at, Body::Folder, &old(hours));
+                }
+            }
+        }
+        let session = begin(&backend, "run").await;
+        assert_eq!(names(&store, ".wl/").len(), 4, "before the first change");
+        create(&*session, "f", b"1").await.unwrap();
+        assert_eq!(
+            names(&store, ".wl/"),
+            [".wl/probe/live/1", ".wl/stage/live/1"]
+        );
+        session.finish().await.unwrap();
+    }
+}
+
+/// The trash keeps as long as it was told, and what is claimed for ever.
+#[tokio::test]
+async fn the_trash_expires_by_age() {
+    for settings in [FakeSettings::s3(), FakeSettings::sftp()] {
+        let store = FakeStore::new(settings);
+        let backend = connect(&store).await;
+        let since = token::now().secs;
+        for (number, hours) in [(1, 3), (2, 1)] {
+            for state in [
+                TrashState::Removed,
+                TrashState::Replaced,
+                TrashState::Rescued,
+            ] {
+                let label = Label {
+                    since: since - hours * 3600,
+                    run: format!("run-{hours}"),
+                    number,
+                    state,
+                    hash: None,
+                    path: Some(path("d/f")),
+                };
+                let at = trash::place(settings.facts.flat, &label).unwrap();
+                store.world().edit(at.as_str(), b"1");
+            }
+        }
+        let keep = TrashKeep::For(Duration::from_secs(2 * 3600));
+        let session = backend.begin(options("run", keep)).await.unwrap();
+        create(&*session, "f", b"1").await.unwrap();
+        assert_eq!(backend.trash_list().await.unwrap().len(), 6);
+        session.finish().await.unwrap();
+        let left = backend.trash_list().await.unwrap();
+        let left: Vec<_> = left
+            .iter()
+            .map(|item| (item.state, since - item.since))
+            .collect();
+        let (three, one) = (3 * 3600, 3600);
+        assert_eq!(left.len(), 4, "{left:?}");
+        assert_eq!(left[0], (TrashState::Rescued, three));
+        assert!(left[1..].iter().all(|(_, age)| *age == one), "{left:?}");
+        assert_eq!(backend.trash_claimed().await.unwrap().len(), 2);
+    }
+}
+
+/// A file that never was published is given up, and a piece too few is no file.
+#[tokio::test]
+async fn an_upload_that_is_not_published_is_given_up() {
+    let store = FakeStore::new(FakeSettings::s3());
+    let backend = connect(&store).await;
+    let session = begin(&backend, "run").await;
+    let request = || StageRequest {
+        path: path("large"),
+        payload: Payload::Bytes(Bytes::new()),
+        hash: ContentHash::of(b""),
+        mtime: None,
+        mode: None,
+    };
+    let started = session.stage_large(request(), 10, &Expect::Absent).await;
+    let mut short = started.unwrap();
+    short.write(Bytes::from_static(b"12345")).await.unwrap();
+    let short = short.finish(ContentHash::of(b"12345")).await;
+    assert_eq!(short.unwrap_err().kind(), ErrorKind::Busy);
+    let started = session.stage_large(request(), 5, &Expect::Absent).await;
+    drop(started.unwrap());
+    store.quiet();
+    session.finish().await.unwrap();
+    let (calls, _) = store.calls();
+    let aborted = calls.iter().filter(|call| *call == "abort large").count();
+    assert_eq!(aborted, 2, "{calls:?}");
+    assert_eq!(names(&store, ""), Vec::<String>::new());
+}
+
+/// What a name in the trash says is read back, whatever the path; one that is too long is not told.
+#[test]
+fn names_in_the_trash_are_read_back() {
+    let long = "x".repeat(200);
+    let paths = [
+        "f",
+        "d/f",
+        "%2F",
+        "a.b/c.d",
+        "%",
+        "ä/ö",
+        "1.removed.-/x",
+        &long,
+    ];
+    for flat in [true, false] {
+        for state in [
+            TrashState::Replaced,
+            TrashState::Removed,
+            TrashState::Rescued,
+            TrashState::Late,
+        ] {
+            for hash in [None, Some(ContentHash::of(b"x"))] {
+                for text in paths {
+                    let label = Label {
+                        since: 1_700_000_000,
+                        run: "a-run-2".to_owned(),
+                        number: 7,
+                        state,
+                        hash,
+                        path: Some(path(text)),
+                    };
+                    let at = trash::place(flat, &label).unwrap();
+                    let id = trash::id(&at).unwrap();
+                    assert_eq!(trash::label(&id.0), Some(label), "{at}");
+                }
+            }
+        }
+    }
+    let deep = vec!["folder"; 200].join("/");
+    let label = Label {
+        since: 1,
+        run: "r".to_owned(),
+        number: 1,
+        state: TrashState::Removed,
+        hash: None,
+        path: Some(path(&deep)),
+    };
+    for flat in [true, false] {
+        let at = trash::place(flat, &label).unwrap();
+        assert!(at.as_str().len() <= 1000);
+        let id = trash::id(&at).unwrap();
+        assert_eq!(trash::label(&id.0).unwrap().path, None);
+    }
+}
