@@ -33,7 +33,14 @@ impl Objects {
     }
 
     pub fn make_bucket(&self) -> Result<()> {
-        self.short("PUT", &format!("/{}", self.bucket)).map(drop)
+        self.short("PUT", &format!("/{}", self.bucket), "")
+            .map(drop)
+    }
+
+    /// Some server makes the files for its data at the first object: no tool shall be the one that waits.
+    pub fn warm_up(&self) -> Result<()> {
+        let path = format!("/{}/warm-up", self.bucket);
+        self.short("PUT", &path, &"x".repeat(1 << 16)).map(drop)
     }
 
     /// The objects below a prefix by the rest of their keys, without folders and without what tools keep for themselves.
@@ -66,6 +73,7 @@ impl Objects {
             let page = self.short(
                 "GET",
                 &format!("/{}?list-type=2&prefix={prefix}{from}", self.bucket),
+                "",
             )?;
             keys.extend(tags(&page, "Key"));
             match tags(&page, "NextContinuationToken").next() {
@@ -100,10 +108,12 @@ impl Objects {
     }
 
     /// A request whose answer is text, over a connection of its own: HTTP/1.0 knows no chunks.
-    fn short(&self, method: &str, path: &str) -> Result<String> {
+    fn short(&self, method: &str, path: &str, body: &str) -> Result<String> {
         let mut connection = self.connect()?;
-        let host = &self.address;
-        let head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        let (host, length) = (&self.address, body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
         connection.write_all(head.as_bytes())?;
         let mut connection = BufReader::new(connection);
         let answer = Answer::read(&mut connection)?;

@@ -117,7 +117,7 @@ impl Server {
         while start.elapsed() < PATIENCE {
             sleep(Duration::from_millis(200));
             if self.objects().make_bucket().is_ok() {
-                return true;
+                return self.objects().warm_up().is_ok();
             }
             let log = fs::read_to_string(self.log()).unwrap_or_default();
             if log.lines().any(|line| line.starts_with('F')) {
