@@ -6,7 +6,9 @@
     reason = "a development tool talks to a terminal"
 )]
 
+mod bench;
 mod bench_local;
+mod bench_s3;
 mod ci;
 mod deny;
 mod run;
@@ -25,6 +27,7 @@ Tasks:
   ci           Check formatting, lints, licences and bans, then run all tests
   deny         Check licences, banned crates and sources against deny.toml
   bench-local  Measure wl and its peers on a RAM-backed folder (--help for options)
+  bench-s3     Measure wl and its peers against a SeaweedFS on this machine (--help for options)
   services     Install servers and tools of others for benchmarks: services install
   soak         Run the long tests: soak --minutes N
 ";
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         "ci" => ci::main(&rest),
         "deny" => deny::main(&rest),
         "bench-local" => bench_local::main(&rest),
+        "bench-s3" => bench_s3::main(&rest),
         "services" => services::main(&rest),
         "soak" => soak::main(&rest),
         "help" | "--help" | "-h" => {
