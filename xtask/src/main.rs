@@ -12,6 +12,7 @@ mod deny;
 mod run;
 mod services;
 mod soak;
+mod test_services;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ Tasks:
   bench-local  Measure wl and its peers on a RAM-backed folder (--help for options)
   services     Install servers and tools of others for benchmarks: services install
   soak         Run the long tests: soak --minutes N
+  test-services  Test on servers of others, one after the other (--only NAME,... --install --allow-missing)
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "bench-local" => bench_local::main(&rest),
         "services" => services::main(&rest),
         "soak" => soak::main(&rest),
+        "test-services" => test_services::main(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
