@@ -59,7 +59,11 @@ pub fn main(args: &[String]) -> Result<()> {
     }));
     print!("\n{}", table(&rows));
     let failed = rows.iter().filter(|row| row[5] != "ok").count();
-    let excused = if options.allow_missing { missing.len() } else { 0 };
+    let excused = if options.allow_missing {
+        missing.len()
+    } else {
+        0
+    };
     if failed > excused {
         return Err("not every server passed; missing ones: cargo xtask services install, or --allow-missing".into());
     }
@@ -93,10 +97,14 @@ fn options(args: &[String]) -> Result<Options> {
 /// Whether a program is where the tests look for it.
 fn has(program: &str) -> bool {
     let services = services::dir();
-    let ours = ["", "bin", "python/bin", "npm/node_modules/.bin"].map(|folder| services.join(folder));
+    let ours =
+        ["", "bin", "python/bin", "npm/node_modules/.bin"].map(|folder| services.join(folder));
     let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut all = ours.into_iter().chain(std::env::split_paths(&path)).chain(system);
+    let mut all = ours
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .chain(system);
     all.any(|folder| folder.join(program).is_file())
 }
 
@@ -115,13 +123,17 @@ fn built() -> Result<(PathBuf, PathBuf)> {
     ];
     let messages = output(&mut cargo(&tests))?;
     let test = program(&messages, "services").ok_or("cargo does not say where the tests are")?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), PathBuf::from);
     Ok((test, target.join("debug/wl")))
 }
 
 /// The program of target `name` in what cargo said.
 fn program(messages: &str, name: &str) -> Option<PathBuf> {
-    let messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages = messages
+        .lines()
+        .rev()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut programs = messages.filter(|message| message["target"]["name"] == name);
     programs.find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
 }
@@ -193,8 +205,19 @@ fn row(name: &str, result: &Value) -> [String; 6] {
 }
 
 fn table(rows: &[[String; 6]]) -> String {
-    let heads = ["server", "grade", "promises kept", "rounds", "whole runs", "result"];
-    let mut text = format!("| {} |\n|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
+    let heads = [
+        "server",
+        "grade",
+        "promises kept",
+        "rounds",
+        "whole runs",
+        "result",
+    ];
+    let mut text = format!(
+        "| {} |\n|{}\n",
+        heads.join(" | "),
+        "---|".repeat(heads.len())
+    );
     for row in rows {
         text += &format!("| {} |\n", row.join(" | "));
     }
@@ -217,7 +240,10 @@ mod tests {
         assert_eq!(options.only, ["apache", "openssh"]);
         assert!(options.allow_missing && !options.install);
         let error = given(&["--only", "nginx"]).unwrap_err().to_string();
-        assert!(error.contains("`nginx`") && error.contains("seaweedfs, "), "{error}");
+        assert!(
+            error.contains("`nginx`") && error.contains("seaweedfs, "),
+            "{error}"
+        );
         for wrong in [&["--only"][..], &["all"]] {
             assert!(given(wrong).is_err());
         }
@@ -236,14 +262,23 @@ mod tests {
         let result = serde_json::json!({"grade": "atomic", "promises": "3 of 3", "failures": []});
         let rows = [row("apache", &result), row("openssh", &Value::Null)];
         let text = table(&rows);
-        assert!(text.contains("| apache | atomic | 3 of 3 | - | - | ok |\n"), "{text}");
-        assert!(text.contains("| openssh | - | - | - | - | FAILED: 1 |\n"), "{text}");
+        assert!(
+            text.contains("| apache | atomic | 3 of 3 | - | - | ok |\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| openssh | - | - | - | - | FAILED: 1 |\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn the_tests_program_is_found_in_what_cargo_says() {
         let said = "{\"target\":{\"name\":\"services\"},\"executable\":\"/t/services-1\"}\nnoise\n{\"reason\":\"build-finished\"}\n";
-        assert_eq!(program(said, "services"), Some(PathBuf::from("/t/services-1")));
+        assert_eq!(
+            program(said, "services"),
+            Some(PathBuf::from("/t/services-1"))
+        );
         assert_eq!(program(said, "other"), None);
     }
 }

@@ -54,7 +54,10 @@ impl Folder {
 #[async_trait]
 impl Editor for Folder {
     async fn write(&self, path: &str, content: &[u8]) {
-        let (number, to) = (self.count.fetch_add(1, Ordering::Relaxed), self.root.join(path));
+        let (number, to) = (
+            self.count.fetch_add(1, Ordering::Relaxed),
+            self.root.join(path),
+        );
         make(to.parent().unwrap());
         let new = self.aside.path().join(number.to_string());
         std::fs::write(&new, content).unwrap();

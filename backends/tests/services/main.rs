@@ -82,7 +82,12 @@ async fn all(server: &std::sync::Arc<Server>) -> (Value, Vec<String>) {
     let wanted = |name: &str| only.split(',').any(|part| part == name);
     let mut result = json!({"server": server.name, "type": server.type_name});
     let graded = std::sync::Arc::clone(server);
-    match part(Duration::from_secs(120), async move { graded.grade().await }).await {
+    match part(
+        Duration::from_secs(120),
+        async move { graded.grade().await },
+    )
+    .await
+    {
         Ok(grade) => {
             result["grade"] = json!(grade_of(grade));
             if grade != server.grade {
@@ -102,14 +107,22 @@ async fn all(server: &std::sync::Arc<Server>) -> (Value, Vec<String>) {
     }
     if wanted("races") {
         let racing = std::sync::Arc::clone(server);
-        match part(Duration::from_secs(600), async move { races::all(&racing).await }).await {
+        match part(Duration::from_secs(600), async move {
+            races::all(&racing).await
+        })
+        .await
+        {
             Ok(told) => result["races"] = json!(told),
             Err(error) => failures.push(format!("races: {error}")),
         }
     }
     if wanted("runs") {
         let running = std::sync::Arc::clone(server);
-        match part(Duration::from_secs(900), async move { runs::all(&running).await }).await {
+        match part(Duration::from_secs(900), async move {
+            runs::all(&running).await
+        })
+        .await
+        {
             Ok(told) => result["runs"] = json!(told),
             Err(error) => failures.push(format!("runs: {error}")),
         }

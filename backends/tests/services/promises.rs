@@ -60,9 +60,14 @@ async fn tried(server: Arc<Server>, promise: Promise) -> (&'static str, Result<(
 /// How many were kept, and what was broken.
 pub async fn all(server: &Arc<Server>) -> (String, Vec<String>) {
     let only = std::env::var("WL_SERVICES_PROMISE").unwrap_or_default();
-    let chosen = PROMISES.iter().filter(|promise| promise.name.contains(&only));
+    let chosen = PROMISES
+        .iter()
+        .filter(|promise| promise.name.contains(&only));
     let tries = chosen.map(|promise| tried(Arc::clone(server), *promise));
-    let results: Vec<_> = stream::iter(tries).buffer_unordered(AT_ONCE).collect().await;
+    let results: Vec<_> = stream::iter(tries)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
     let (mut kept, mut excused, mut failures) = (0, Vec::new(), Vec::new());
     for (name, result) in results {
         let known = server.known.iter().find(|(known, _)| *known == name);
@@ -70,7 +75,9 @@ pub async fn all(server: &Arc<Server>) -> (String, Vec<String>) {
             (Ok(()), None) => kept += 1,
             (Err(_), Some((name, why))) => excused.push(format!("{name}: {why}")),
             (Err(error), None) => failures.push(format!("{name}: {error}")),
-            (Ok(()), Some(_)) => failures.push(format!("{name}: is kept now, so excuse it no more")),
+            (Ok(()), Some(_)) => {
+                failures.push(format!("{name}: is kept now, so excuse it no more"))
+            }
         }
     }
     let mut told = format!("{kept} of {}", PROMISES.len());

@@ -63,10 +63,12 @@ async fn make(
     change: Change,
 ) -> Result<()> {
     match (change, known) {
-        (Change::Write(content), None) => put(session, path, content, Expect::Absent).await.map(drop),
-        (Change::Write(content), Some(known)) => {
-            put(session, path, content, Expect::Is(known)).await.map(drop)
+        (Change::Write(content), None) => {
+            put(session, path, content, Expect::Absent).await.map(drop)
         }
+        (Change::Write(content), Some(known)) => put(session, path, content, Expect::Is(known))
+            .await
+            .map(drop),
         (Change::Remove, Some(expected)) => {
             let path = path.clone();
             let request = RemoveRequest { path, expected };
@@ -128,7 +130,8 @@ pub async fn all(server: &Server) -> String {
         };
         if !is_kept {
             lost += 1;
-            let what = format!("round {round}: {mine:?} {a:?}, {theirs:?} {b:?}, and {there:?} is there");
+            let what =
+                format!("round {round}: {mine:?} {a:?}, {theirs:?} {b:?}, and {there:?} is there");
             assert!(!atomic, "{what}");
             assert!(matches!((&a, &b), (Ok(()), Ok(()))), "{what}");
         }

@@ -71,7 +71,9 @@ impl Pair {
             .arg(self.local())
             .arg(&self.place.url);
         for (name, value) in &self.place.options {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             command.arg("--target-option").arg(format!("{name}={text}"));
         }
         command
@@ -116,7 +118,10 @@ impl Pair {
         assert!(local == *wanted, "another content here");
         for (path, content) in wanted {
             let there = self.place.editor.read(path).await;
-            assert!(there.as_ref() == Some(content), "{path}: another content there");
+            assert!(
+                there.as_ref() == Some(content),
+                "{path}: another content there"
+            );
         }
         for path in gone {
             assert_eq!(self.place.editor.read(path).await, None, "{path} is there");
@@ -149,7 +154,8 @@ pub async fn all(server: &Server) -> String {
 
     edit(&pair, &mut wanted).await;
     pair.does(3, 3).await;
-    pair.holds(&wanted, &["d1/e1/file 1.txt", "d2/e2/file 2.txt"]).await;
+    pair.holds(&wanted, &["d1/e1/file 1.txt", "d2/e2/file 2.txt"])
+        .await;
     pair.does(0, 0).await;
 
     let (code, report) = pair.wl(&["--require-cas", "atomic"]).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use wl_backends as _;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{CasGrade, StorageBackend};
@@ -83,8 +84,26 @@ impl Server {
         connected.unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
+    /// Panics unless a root is where its editor is. Reads only: in a wrong place nothing may be written.
+    async fn assert_same_place(&self) {
+        let place = self.place("same-place");
+        place.editor.write("mark", self.name.as_bytes()).await;
+        let mut params = place.options.clone();
+        params.extend(place.by_url.as_object().unwrap().clone());
+        let connected = factory(self.type_name)
+            .connect(&Value::Object(params), &ConnectContext::default())
+            .await;
+        let backend = connected.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let path = wl_core::model::SyncPath::new("mark").unwrap();
+        let hash = backend.hash(&path, &CancellationToken::new()).await;
+        let hash = hash.unwrap_or_else(|error| panic!("the root is somewhere else: {error}"));
+        let wanted = wl_core::model::ContentHash::of(self.name.as_bytes());
+        assert_eq!(hash.hash, wanted, "the root is somewhere else");
+    }
+
     /// The grade that a first connection finds.
     pub async fn grade(&self) -> CasGrade {
+        self.assert_same_place().await;
         let place = self.place("grade");
         self.connect(&place).await.capabilities().cas
     }
@@ -215,7 +234,13 @@ pub fn openssh() -> Started {
             url,
         }
     };
-    Ok(Server::new("openssh", "sftp", CasGrade::Checked, place))
+    Ok(Server {
+        known: &[(
+            "modification_times_are_kept",
+            "version 3 of SFTP has no times before 1970",
+        )],
+        ..Server::new("openssh", "sftp", CasGrade::Checked, place)
+    })
 }
 
 fn webdav(name: &'static str, grade: CasGrade, server: WebDavService) -> Server {
@@ -246,7 +271,10 @@ pub fn vsftpd() -> Started {
     let server = services::Vsftpd::start()?;
     let place = move |root: &str| {
         let at = Folder::made(&server.data(), root);
-        let url = format!("{}/{root}", server.url()).replacen("//", "//anonymous@", 1);
+        // This vsftpd does not shut its clients in: for them the folder has its whole path, and without it they are at `/`.
+        let served = server.root().join(root);
+        let url = format!("{}{}", server.url(), served.display());
+        let url = url.replacen("//", "//anonymous@", 1);
         Place {
             by_url: json!({"url": url}),
             options: Map::new(),
