@@ -14,6 +14,7 @@ mod deny;
 mod run;
 mod services;
 mod soak;
+mod test_services;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ Tasks:
   bench-s3     Measure wl and its peers against a SeaweedFS on this machine (--help for options)
   services     Install servers and tools of others for benchmarks: services install
   soak         Run the long tests: soak --minutes N
+  test-services  Test on servers of others, one after the other (--only NAME,... --install --allow-missing)
 ";
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         "bench-s3" => bench_s3::main(&rest),
         "services" => services::main(&rest),
         "soak" => soak::main(&rest),
+        "test-services" => test_services::main(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

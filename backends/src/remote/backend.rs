@@ -38,7 +38,7 @@ impl StorageBackend for RemoteBackend {
     async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
         names::usable(&self.0, "stat", path)?;
         let now = token::now();
-        let found = self.0.wire.stat(path).await?;
+        let found = read::look(&self.0, path).await?;
         Ok(found.map(|found| token::meta(&found, self.0.wire.facts(), now)))
     }
 

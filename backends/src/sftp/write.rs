@@ -8,7 +8,7 @@ use bytes::Bytes;
 use wl_core::model::SyncPath;
 use wl_core::storage::ErrorKind;
 
-use super::client::{clear, fault, found, is_file, is_folder, seconds};
+use super::client::{clear, fault, found, is_file, is_folder, is_link, seconds};
 use super::connection::{Answer, Connection, Handle, Trouble};
 use super::packet::{self, Attrs};
 use super::site::Site;
@@ -367,7 +367,7 @@ async fn no_parent(connection: &Connection, operation: &'static str, path: &str)
     }
 }
 
-/// Puts `from` at `to`, in the place of a file that is there.
+/// Puts `from` at `to`, in the place of a file or a link that is there.
 pub(super) async fn publish_over(
     connection: &Connection,
     operation: &'static str,
@@ -376,8 +376,8 @@ pub(super) async fn publish_over(
 ) -> Outcome<()> {
     let there = connection.lstat(to).await;
     let there = there.map_err(|trouble| not_published(fault(operation, trouble)))?;
-    if there.is_some_and(|attrs| !is_file(attrs)) {
-        let reason = "what is there is no file any more";
+    if there.is_some_and(|attrs| !is_file(attrs) && !is_link(attrs)) {
+        let reason = "what is there is neither a file nor a link any more";
         return Err(clear(operation, ErrorKind::Changed, reason));
     }
     if connection.offers().posix_rename {

@@ -12,6 +12,7 @@ use super::store::SftpStore;
 use crate::remote::store::*;
 
 mod breaks;
+mod links;
 mod operations;
 mod races;
 mod ssh;
