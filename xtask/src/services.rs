@@ -60,10 +60,7 @@ fn install() -> Result<()> {
     Err(failed.join("\n").into())
 }
 
-<<<<<<< HEAD
 /// Where they are.
-=======
->>>>>>> services
 pub fn dir() -> PathBuf {
     let named = std::env::var_os("WL_SERVICES_DIR");
     named.map_or_else(|| workspace().join("target/services"), PathBuf::from)
