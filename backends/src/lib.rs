@@ -6,10 +6,8 @@ pub mod local;
 pub mod memory;
 #[cfg(feature = "_opendal")]
 pub mod opendal;
-#[allow(dead_code)]
 mod remote;
 #[cfg(feature = "s3")]
-#[allow(dead_code)]
 mod s3;
 #[cfg(feature = "sftp")]
 mod sftp;

@@ -4,25 +4,22 @@
 //! next step begins, in an order that moves on with each round, so that a busy moment of the machine hits all alike. After each
 //! step source and target are compared: a tool that is fast and wrong is reported as wrong.
 
-mod measure;
 mod options;
 mod report;
-mod room;
 mod tools;
-mod tree;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::Result;
-use crate::run::{cargo, metadata, run};
-use measure::Meter;
+use crate::bench::figures::{Sample, write_to_docs};
+use crate::bench::measure::{self, Meter};
+use crate::bench::room::Room;
+use crate::bench::tree::{self, Change, Shape};
+use crate::bench::{build, settle};
 use options::Options;
-use report::{Report, Sample};
-use room::Room;
+use report::Report;
 use tools::{Lane, Phase, Tool};
-use tree::Shape;
 
 pub fn main(args: &[String]) -> Result<()> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
@@ -57,7 +54,7 @@ pub fn main(args: &[String]) -> Result<()> {
     let text = report.markdown();
     println!("{text}");
     if options.write {
-        report::write_to_docs(&text)?;
+        write_to_docs("bench-local", &text)?;
     }
     report.verdict()
 }
@@ -75,28 +72,14 @@ fn present(tools: &[Tool]) -> Result<Vec<Tool>> {
     Ok(present)
 }
 
-fn build() -> Result<std::path::PathBuf> {
-    run(&mut cargo(&["build", "--release", "--package", "wl"]))?;
-    let metadata = metadata(&["--no-deps"])?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .ok_or("cargo has no target directory")?;
-    Ok(Path::new(target).join("release/wl"))
-}
-
 /// Bytes of the RAM-backed folder that will be in use at once, generously.
 fn needed(options: &Options) -> u64 {
     let lanes = options.tools.len() as u64;
     let rounds = options.shape.bytes() * 2 * lanes;
     let scale = options
         .scale
-        .map_or(0, |files| tree::Shape::scale(files).bytes() * 2);
+        .map_or(0, |files| Shape::scale(files).bytes() * 2);
     rounds.max(scale) / 10 * 11
-}
-
-/// Some peers know times to the second only, and would miss a change in the second of the last sync.
-fn settle() {
-    std::thread::sleep(Duration::from_millis(1100));
 }
 
 struct Bench<'a> {
@@ -192,7 +175,7 @@ impl Bench<'_> {
 
     fn prepare(&self, lane: &Lane, phase: Phase, shape: &Shape, round: usize) -> Result<()> {
         if phase == Phase::Changed {
-            tree::change(&lane.source, shape, round as u64)?;
+            tree::change(&lane.source, shape, &Change::LOCAL, round as u64)?;
         }
         Ok(())
     }

@@ -6,12 +6,15 @@
     reason = "a development tool talks to a terminal"
 )]
 
+mod bench;
 mod bench_local;
+mod bench_s3;
 mod ci;
 mod deny;
 mod run;
 mod services;
 mod soak;
+mod test_services;
 
 use std::process::ExitCode;
 
@@ -25,8 +28,10 @@ Tasks:
   ci           Check formatting, lints, licences and bans, then run all tests
   deny         Check licences, banned crates and sources against deny.toml
   bench-local  Measure wl and its peers on a RAM-backed folder (--help for options)
+  bench-s3     Measure wl and its peers against a SeaweedFS on this machine (--help for options)
   services     Install servers and tools of others for benchmarks: services install
   soak         Run the long tests: soak --minutes N
+  test-services  Test on servers of others, one after the other (--only NAME,... --install --allow-missing)
 ";
 
 fn main() -> ExitCode {
@@ -37,8 +42,10 @@ fn main() -> ExitCode {
         "ci" => ci::main(&rest),
         "deny" => deny::main(&rest),
         "bench-local" => bench_local::main(&rest),
+        "bench-s3" => bench_s3::main(&rest),
         "services" => services::main(&rest),
         "soak" => soak::main(&rest),
+        "test-services" => test_services::main(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

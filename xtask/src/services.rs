@@ -60,7 +60,8 @@ fn install() -> Result<()> {
     Err(failed.join("\n").into())
 }
 
-fn dir() -> PathBuf {
+/// Where they are.
+pub fn dir() -> PathBuf {
     let named = std::env::var_os("WL_SERVICES_DIR");
     named.map_or_else(|| workspace().join("target/services"), PathBuf::from)
 }

@@ -74,15 +74,25 @@ async fn connect(
     place: Place,
     context: &ConnectContext,
 ) -> Result<Arc<dyn StorageBackend>> {
+    let store = store(type_name, service, operator, place)?;
+    let backend = RemoteBackend::connect(type_name, Arc::new(store), context).await?;
+    Ok(Arc::new(backend))
+}
+
+/// The store of `type_name` over `operator`.
+fn store(
+    type_name: &'static str,
+    service: &'static Service,
+    operator: std::result::Result<Operator, Error>,
+    place: Place,
+) -> Result<OpendalStore> {
     let location = place.location.clone();
     let told = |error: Error| {
         let fault = errors::fault(&error, errors::Doing::Looking);
         StorageError::new(fault.error.kind(), "connect", fault.error.reason()).on(&location)
     };
     let operator = operator.map_err(told)?;
-    let store = OpendalStore::new(type_name, service, operator, place).map_err(told)?;
-    let backend = RemoteBackend::connect(type_name, Arc::new(store), context).await?;
-    Ok(Arc::new(backend))
+    OpendalStore::new(type_name, service, operator, place).map_err(told)
 }
 
 /// The row of the table for a scheme of our own types.

@@ -11,9 +11,12 @@ use url::Url;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{Result, StorageBackend};
 
+pub(super) use self::direct::{Direct, wants};
 use super::store::Place;
 use super::{config, params, parsed};
+use crate::remote::RemoteBackend;
 
+mod direct;
 mod profile;
 #[cfg(test)]
 pub(super) mod tests;
@@ -77,15 +80,14 @@ impl BackendFactory for Factory {
         context: &ConnectContext,
     ) -> Result<Arc<dyn StorageBackend>> {
         let settings = Settings::of(parsed(TYPE, params)?, &Environment)?;
+        let place = settings.place();
+        let location = place.location.clone();
         let operator = Operator::new(settings.builder());
-        super::connect(
-            TYPE,
-            super::service(TYPE)?,
-            operator,
-            settings.place(),
-            context,
-        )
-        .await
+        let mut store = super::store(TYPE, super::service(TYPE)?, operator, place)?;
+        let direct = Direct::new(&settings);
+        store.direct = Some(direct.map_err(|fault| fault.error.on(&location))?);
+        let backend = RemoteBackend::connect(TYPE, Arc::new(store), context).await?;
+        Ok(Arc::new(backend))
     }
 }
 

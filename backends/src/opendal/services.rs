@@ -94,7 +94,7 @@ const FLAT: Facts = Facts {
     renames: false,
     folds_case: false,
     writable: true,
-    parallel: 16,
+    parallel: 32,
     range: 8 * MIB,
 };
 

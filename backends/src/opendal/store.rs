@@ -8,11 +8,17 @@ use ::opendal::{Buffer, Error, ErrorKind as Odal, Metadata, Operator};
 use async_trait::async_trait;
 use futures::StreamExt;
 use wl_core::model::{Mode, SyncPath};
+#[cfg(feature = "s3")]
+use wl_core::storage::CopySource;
 use wl_core::storage::ErrorKind;
 
 use super::errors::{self, Doing};
+#[cfg(feature = "s3")]
+use super::s3;
 use super::services::{Large, Service, Source, Tags};
 use super::{found, listing, names, transport, upload};
+#[cfg(feature = "s3")]
+use crate::remote::store::CopyIn;
 use crate::remote::store::{
     Condition, Facts, Fault, Found, List, Outcome, Pages, Put, Reading, Store, Upload,
     UploadRequest,
@@ -29,6 +35,9 @@ pub(super) struct OpendalStore {
     pub(super) identity: Box<str>,
     pub(super) server: Box<str>,
     pub(super) budget: upload::Budget,
+    /// What opendal does not offer.
+    #[cfg(feature = "s3")]
+    pub(super) direct: Option<super::s3::Direct>,
 }
 
 /// Where a store is.
@@ -77,6 +86,8 @@ impl OpendalStore {
             identity: format!("{type_name}|{below}").into(),
             server: place.server.into(),
             budget: upload::Budget::default(),
+            #[cfg(feature = "s3")]
+            direct: None,
         })
     }
 
@@ -359,6 +370,13 @@ impl Store for OpendalStore {
 
     async fn upload(&self, request: UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
         let key = names::key(request.path)?;
+        #[cfg(feature = "s3")]
+        if let Some(direct) = &self.direct
+            && s3::wants(request.size)
+        {
+            let notes = found::notes(self.service, request.attributes);
+            return direct.upload(key, &request, notes).await;
+        }
         let options = self.writing(request.attributes, request.condition);
         if self.service.large == Large::Scratch && *request.condition != Condition::None {
             return self.upload_aside(key, &request).await;
@@ -393,6 +411,10 @@ impl Store for OpendalStore {
         absent: bool,
     ) -> Outcome<Found> {
         let (from, to) = (names::key(from)?, names::key(to)?);
+        #[cfg(feature = "s3")]
+        if let Some(copied) = self.copy_directly(from, tag, to, absent).await? {
+            return Ok(copied);
+        }
         let source = self.source(from, tag).await?;
         let options = self.copying(absent);
         let operator = match (self.service.source, tag) {
@@ -449,8 +471,8 @@ impl Store for OpendalStore {
 
     async fn remove_folder(&self, path: &SyncPath) -> Outcome<()> {
         let key = names::folder_key(path)?;
-        // Drives remove a folder with all that is in it.
-        if !self.facts.flat && listing::anything_in(&self.operator, &key).await? {
+        // Drives remove a folder with all that is in it; in flat storages only a marker would go.
+        if listing::anything_in(&self.operator, &key).await? {
             return Err(errors::refusal(
                 ErrorKind::NotEmpty,
                 "the folder is not empty",
@@ -462,6 +484,64 @@ impl Store for OpendalStore {
 
     async fn set_mode(&self, _: &SyncPath, _: Mode) -> Outcome<Found> {
         self.cannot("permission bits")
+    }
+
+    #[cfg(feature = "s3")]
+    fn copy_source(&self) -> Option<CopySource> {
+        Some(self.direct.as_ref()?.source(&self.identity))
+    }
+
+    #[cfg(feature = "s3")]
+    fn copies_from(&self, source: &CopySource) -> bool {
+        let direct = self.direct.as_ref();
+        direct.is_some_and(|direct| direct.source(&self.identity).realm == source.realm)
+    }
+
+    #[cfg(feature = "s3")]
+    async fn copy_in(&self, copy: CopyIn<'_>) -> Outcome<Found> {
+        match &self.direct {
+            Some(direct) => direct.copy(names::key(copy.to)?, copy).await,
+            None => self.cannot("copies from other storages"),
+        }
+    }
+}
+
+#[cfg(feature = "s3")]
+impl OpendalStore {
+    /// A copy in one request, which names the version. `None`: this has to go the long way.
+    async fn copy_directly(
+        &self,
+        from: &str,
+        tag: Option<&str>,
+        to: &str,
+        absent: bool,
+    ) -> Outcome<Option<Found>> {
+        let (Some(direct), Some(tag)) = (&self.direct, tag) else {
+            return Ok(None);
+        };
+        let copied = match direct.copy_within(from, tag, to, absent).await {
+            Ok(copied) => copied,
+            // Too large for one request, say.
+            Err(fault) if matches!(fault.error.kind(), ErrorKind::Full | ErrorKind::Other) => {
+                return Ok(None);
+            }
+            Err(fault) => return Err(fault),
+        };
+        // What is only kept need not be looked at.
+        if !absent {
+            return Ok(Some(copied));
+        }
+        let metadata = self.metadata(to).await.map_err(|fault| Fault {
+            unclear: true,
+            ..fault
+        })?;
+        Ok(Some(match metadata {
+            Some(metadata) => Found {
+                tag: copied.tag,
+                ..found::found(self.service, &metadata)
+            },
+            None => copied,
+        }))
     }
 }
 

@@ -38,7 +38,7 @@ impl StorageBackend for RemoteBackend {
     async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
         names::usable(&self.0, "stat", path)?;
         let now = token::now();
-        let found = self.0.wire.stat(path).await?;
+        let found = read::look(&self.0, path).await?;
         Ok(found.map(|found| token::meta(&found, self.0.wire.facts(), now)))
     }
 
@@ -52,6 +52,15 @@ impl StorageBackend for RemoteBackend {
 
     async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
         read::read_small(&self.0, requests).await
+    }
+
+    fn copy_source(&self) -> Option<CopySource> {
+        self.0.wire.store().copy_source()
+    }
+
+    fn copies_from(&self, source: &CopySource) -> bool {
+        // A copy whose condition is ignored could take somebody's place.
+        self.0.copies && self.0.wire.store().copies_from(source)
     }
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {

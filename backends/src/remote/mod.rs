@@ -59,6 +59,8 @@ pub(crate) struct Remote {
     wire: Wire,
     /// The conditions that work: offered, and proven where a server may ignore them.
     conditions: Conditions,
+    /// Copies keep to their conditions too.
+    copies: bool,
     capabilities: Capabilities,
 }
 
@@ -79,6 +81,7 @@ impl RemoteBackend {
             capabilities: capabilities(wire.facts(), proven),
             wire,
             conditions: proven.conditions,
+            copies: proven.copy,
         })))
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use futures::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,24 @@ pub(super) async fn open(remote: &Arc<Remote>, request: ReadRequest) -> Result<R
     Ok(reader)
 }
 
+/// What is at `path`. Where there are links, a path that leads through one has nothing at it: it may lead out of the root.
+pub(super) async fn look(remote: &Remote, path: &SyncPath) -> Result<Option<Found>> {
+    if !remote.wire.facts().links {
+        return remote.wire.stat(path).await;
+    }
+    let above: Vec<_> = path.ancestors().collect();
+    let above = join_all(above.iter().map(|above| remote.wire.stat(above)));
+    // All at once: it takes no longer than one look.
+    let (found, above) = futures::join!(remote.wire.stat(path), above);
+    // From the top: what is asked through a link may be answered with an error.
+    for folder in above {
+        if folder?.is_none_or(|folder| folder.kind != Kind::Folder) {
+            return Ok(None);
+        }
+    }
+    found
+}
+
 /// The hash of the file at `path` and its attributes, equal before and after.
 pub(super) async fn hash(
     remote: &Arc<Remote>,
@@ -88,7 +107,7 @@ pub(super) async fn hash(
                 .at(path)
                 .on(&remote.location)
         };
-        let found = remote.wire.stat(path).await?;
+        let found = look(remote, path).await?;
         let found = found.ok_or_else(|| refuse(ErrorKind::NotFound, "it is gone"))?;
         if found.kind != Kind::File {
             return Err(refuse(ErrorKind::Changed, "it is not a file"));
@@ -357,8 +376,8 @@ impl ContentReader for Reader {
             self.advance().await?;
         }
         if self.here.is_empty() {
-            // An empty file was looked at when it was opened; with tags every part was.
-            if self.file.tag().is_none() {
+            // Every part was of the version; here is told that it still is the one. An empty file was looked at when it was opened.
+            if self.file.tag().is_none() || self.file.request.meta.size > 0 {
                 self.file.check().await?;
             }
             self.ended = true;

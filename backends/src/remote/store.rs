@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use wl_core::model::{ContentHash, FileId, Kind, Mode, SyncPath, Timestamp};
-use wl_core::storage::{Noted, StorageError};
+use wl_core::storage::{CopySource, ErrorKind, Noted, StorageError};
 
 /// A store's result.
 pub(crate) type Outcome<T> = std::result::Result<T, Fault>;
@@ -185,6 +185,23 @@ pub(crate) struct Reading {
     pub(crate) pieces: BoxStream<'static, Outcome<Bytes>>,
 }
 
+/// A file to copy from another store of the same server.
+#[derive(Debug)]
+pub(crate) struct CopyIn<'a> {
+    /// The other store.
+    pub(crate) source: &'a CopySource,
+    /// The path there.
+    pub(crate) from: &'a SyncPath,
+    /// The version that is meant.
+    pub(crate) tag: &'a str,
+    /// Its size.
+    pub(crate) size: u64,
+    /// The path here.
+    pub(crate) to: &'a SyncPath,
+    /// What must hold here.
+    pub(crate) condition: &'a Condition,
+}
+
 /// Which conditions a protocol offers. The engine tries them out before it believes them, if [`Facts::probe`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
@@ -298,6 +315,27 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
 
     /// Sets permission bits, where [`Facts::modes`].
     async fn set_mode(&self, path: &SyncPath, mode: Mode) -> Outcome<Found>;
+
+    /// What other stores of the same server copy from this one with; `None`: nothing can.
+    fn copy_source(&self) -> Option<CopySource> {
+        None
+    }
+
+    /// Whether [`Store::copy_in`] works from there.
+    fn copies_from(&self, _source: &CopySource) -> bool {
+        false
+    }
+
+    /// Copies a file from another store of the same server, under the condition on what is here. `Busy` if the source is another
+    /// version, `Changed` if the condition does not hold.
+    async fn copy_in(&self, copy: CopyIn<'_>) -> Outcome<Found> {
+        let error = StorageError::new(
+            ErrorKind::Unsupported,
+            "copy",
+            "the storage cannot copy from the other one by itself",
+        );
+        Err(error.at(copy.to).into())
+    }
 
     /// Makes durable what was written, where the protocol has such a thing.
     async fn flush(&self) -> Outcome<()> {

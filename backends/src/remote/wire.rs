@@ -116,7 +116,8 @@ impl Wire {
     }
 
     /// How many requests were sent.
-    pub(crate) fn requests(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn requests(&self) -> u64 {
         self.gate.sent.load(Ordering::Relaxed)
     }
 

@@ -367,7 +367,7 @@ async fn no_parent(connection: &Connection, operation: &'static str, path: &str)
     }
 }
 
-/// Puts `from` at `to`, in the place of a file that is there.
+/// Puts `from` at `to`, in the place of a file or a link that is there.
 pub(super) async fn publish_over(
     connection: &Connection,
     operation: &'static str,

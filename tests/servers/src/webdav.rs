@@ -197,6 +197,16 @@ impl Editor {
         reply.status().is_success()
     }
 
+    /// The paths of a folder and of all that is in it, escaped and from the server's root; those of folders end with `/`.
+    #[must_use]
+    pub fn paths(&self, folder: &str) -> Vec<String> {
+        let reply = self.send("PROPFIND", folder, Bytes::new());
+        let text = String::from_utf8_lossy(reply.body()).into_owned();
+        let hrefs = text.split("<D:href>").skip(1);
+        let hrefs = hrefs.filter_map(|rest| rest.split_once("</D:href>"));
+        hrefs.map(|(href, _)| href.to_owned()).collect()
+    }
+
     /// On a thread of its own: the caller may be in a runtime, also in that of the server.
     fn send(&self, method: &str, path: &str, body: Bytes) -> Response<Bytes> {
         let path = path.trim_start_matches('/');

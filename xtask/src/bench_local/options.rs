@@ -1,11 +1,11 @@
 //! Options of `bench-local`.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use super::tools::Tool;
-use super::tree::Shape;
 use crate::Result;
+use crate::bench::number;
+use crate::bench::tree::Shape;
 
 pub const HELP: &str = "\
 Usage: cargo xtask bench-local [OPTIONS]
@@ -78,11 +78,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-fn number(flag: &str, value: &str) -> Result<u64> {
-    let number = u64::from_str(value).ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("{flag} needs a number above 0, not {value:?}").into())
 }
 
 fn tools(list: &str) -> Result<Vec<Tool>> {

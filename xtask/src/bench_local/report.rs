@@ -2,27 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
-use std::process::Command;
 
 use super::options::Options;
 use super::tools::{Phase, Tool};
-use super::tree::Shape;
 use crate::Result;
-use crate::run::{output, workspace};
-
-/// One run of a command.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    pub seconds: f64,
-    pub peak_kib: u64,
-}
+use crate::bench::figures::{self, Sample};
+use crate::bench::tree::Shape;
 
 /// The most memory that wl may take.
 const PEAK_GOAL_MIB: f64 = 48.0;
-
-const BEGIN: &str = "<!-- bench-local:begin -->";
-const END: &str = "<!-- bench-local:end -->";
 
 /// All figures of a benchmark.
 pub struct Report {
@@ -112,7 +100,7 @@ impl Report {
         } = self.shape;
         let tree = format!("{files} files of about {size} bytes in {folders} folders");
         let seconds = |tool, phase| self.median(tool, phase, |sample| sample.seconds);
-        let peak = |tool, phase| self.median(tool, phase, |sample| sample.peak_kib as f64 / 1024.0);
+        let peak = |tool, phase| self.median(tool, phase, Sample::peak_mib);
         self.table(
             &mut text,
             &format!("Seconds, {tree}"),
@@ -130,7 +118,7 @@ impl Report {
         if let Some(files) = self.scale {
             let sample = |tool, phase| self.scaled.get(&(tool, phase)).copied();
             let seconds = |tool, phase| Some(sample(tool, phase)?.seconds);
-            let peak = |tool, phase| Some(sample(tool, phase)?.peak_kib as f64 / 1024.0);
+            let peak = |tool, phase| Some(sample(tool, phase)?.peak_mib());
             self.table(
                 &mut text,
                 &format!("Peak memory in MiB, {files} small files"),
@@ -180,45 +168,22 @@ impl Report {
                 .any(|phase| value(**tool, *phase).is_some())
         };
         let tools: Vec<Tool> = self.tools.iter().filter(with_values).copied().collect();
-        let titles: Vec<&str> = tools.iter().map(|tool| tool.title()).collect();
-        let _ = writeln!(
-            text,
-            "| {title} | {} | wl / rsync | goal |",
-            titles.join(" | ")
-        );
-        let _ = writeln!(text, "|---|{}---:|---|", "---:|".repeat(tools.len()));
+        let mut columns: Vec<&str> = tools.iter().map(|tool| tool.title()).collect();
+        columns.push("wl / rsync");
+        figures::begin_table(text, title, &columns, "goal");
         for phase in Phase::ALL {
-            let cell = |tool: &Tool| {
-                value(*tool, phase).map_or("—".to_owned(), |v| format!("{v:.digits$}"))
-            };
-            let cells: Vec<String> = tools.iter().map(cell).collect();
+            let cell = |tool: &Tool| figures::cell(value(*tool, phase), digits);
+            let mut cells: Vec<String> = tools.iter().map(cell).collect();
             let (wl, rsync) = (value(Tool::Wl, phase), value(Tool::Rsync, phase));
             let ratio = wl.zip(rsync).map(|(wl, rsync)| wl / rsync);
-            let ratio_text = ratio.map_or("—".to_owned(), |ratio| format!("{ratio:.2}"));
-            let goal = goal.text(phase, wl, ratio);
-            let _ = writeln!(
-                text,
-                "| {} | {} | {ratio_text} | {goal} |",
-                phase.name(),
-                cells.join(" | ")
-            );
+            cells.push(figures::cell(ratio, 2));
+            figures::row(text, phase.name(), &cells, &goal.text(phase, wl, ratio));
         }
         text.push('\n');
     }
 
     fn median(&self, tool: Tool, phase: Phase, value: impl Fn(&Sample) -> f64) -> Option<f64> {
-        let mut values: Vec<f64> = self
-            .samples
-            .get(&(tool, phase))?
-            .iter()
-            .map(value)
-            .collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        match values.len() % 2 {
-            0 => Some((values[middle - 1] + values[middle]) / 2.0),
-            _ => Some(values[middle]),
-        }
+        figures::median(self.samples.get(&(tool, phase))?.iter().map(value))
     }
 }
 
@@ -246,67 +211,29 @@ impl Goal {
             ),
             Goal::None => return String::new(),
         };
-        match met {
-            Some(true) => format!("{goal}: met"),
-            Some(false) => format!("{goal}: **missed**"),
-            None => goal,
-        }
+        figures::goal(goal, met)
     }
 }
 
 /// What was measured, on what.
 fn head(options: &Options) -> String {
-    let told = |program: &str, args: &[&str]| {
-        let told = output(Command::new(program).args(args)).unwrap_or_default();
-        told.trim().to_owned()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = told("uname", &["-sr"]);
-    let date = told("date", &["+%Y-%m-%d"]);
     let versions: Vec<String> = options
         .tools
         .iter()
         .map(|tool| format!("{} ({})", tool.title(), tool.version(options)))
         .collect();
     format!(
-        "`{}`, {date}, {kernel}, {cores} cores, {}; medians of {} rounds; {}.",
+        "`{}`, {}; medians of {} rounds; {}.",
         options.command,
-        options.dir.display(),
+        figures::surroundings(&options.dir),
         options.rounds,
         versions.join(", "),
     )
 }
 
-/// Puts the figures between the markers of docs/performance.md.
-pub fn write_to_docs(figures: &str) -> Result<()> {
-    let path = workspace().join("docs/performance.md");
-    let text = fs::read_to_string(&path)?;
-    let text = between_markers(&text, figures).ok_or("docs/performance.md has no markers")?;
-    fs::write(&path, text)?;
-    eprintln!("wrote {}", path.display());
-    Ok(())
-}
-
-fn between_markers(text: &str, figures: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!(
-        "{before}{BEGIN}\n\n{}\n\n{END}{after}",
-        figures.trim()
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_go_between_the_markers() {
-        let text = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let new = between_markers(&text, "new\n").unwrap();
-        assert_eq!(new, format!("a\n{BEGIN}\n\nnew\n\n{END}\nb\n"));
-        assert_eq!(between_markers("no markers", "new"), None);
-    }
 
     #[test]
     fn the_table_has_medians_ratios_and_goals() {

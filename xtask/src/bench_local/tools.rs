@@ -1,11 +1,12 @@
 //! The tools, and how each is asked to do a step.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::options::Options;
-use super::tree;
 use crate::Result;
+use crate::bench;
+use crate::bench::tree;
 use crate::run::exists;
 
 /// A step of the work.
@@ -103,17 +104,7 @@ impl Tool {
             Tool::Unison => "-version",
             _ => "--version",
         };
-        let told = Command::new(program)
-            .arg(flag)
-            .stdin(Stdio::null())
-            .output();
-        let told = told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned());
-        let line = told.unwrap_or_default();
-        line.lines()
-            .next()
-            .unwrap_or("version unknown")
-            .trim()
-            .to_owned()
+        bench::version(program, flag)
     }
 
     /// cp knows nothing of a second time.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::kit::{keys, kind, noise, path, put, read, upload};
 use crate::opendal::store::OpendalStore;
-use crate::remote::store::{Condition, Store};
+use crate::remote::store::{Condition, Found, Store};
 use wl_core::storage::ErrorKind;
 
 fn given(variable: &str) -> Value {
@@ -12,15 +12,57 @@ fn given(variable: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+fn is(tag: &Option<Box<str>>) -> Condition {
+    Condition::Is(tag.clone().unwrap())
+}
+
+async fn large_works(store: &OpendalStore, stale: &Condition) {
+    let large = noise(11 * 1024 * 1024);
+    let big = upload(store, "d/big", &large, &Condition::Absent)
+        .await
+        .unwrap();
+    assert_eq!(
+        kind(upload(store, "d/big", &large, &Condition::Absent).await),
+        ErrorKind::Changed
+    );
+    assert_eq!(
+        kind(upload(store, "d/big", &large, stale).await),
+        ErrorKind::Changed
+    );
+    let big_stat = store.stat(&path("d/big")).await.unwrap().unwrap();
+    assert_eq!(
+        (&big_stat.tag, big_stat.operation.as_deref()),
+        (&big.tag, Some("op-2"))
+    );
+    let (_, content) = read(store, "d/big", 0..big.size, None).await.unwrap();
+    assert!(content == large, "other content");
+}
+
+async fn copies_work(store: &OpendalStore, stat: &Found, stale: Option<&str>) {
+    let copied = store
+        .copy(&path("d/f"), stat.tag.as_deref(), &path("d/g"), true)
+        .await
+        .unwrap();
+    let copy = store.stat(&path("d/g")).await.unwrap().unwrap();
+    assert_eq!((copied.tag, copied.size), (copy.tag, copy.size));
+    assert_eq!(copy.noted, stat.noted);
+    assert_eq!(
+        kind(store.copy(&path("d/f"), None, &path("d/g"), true).await),
+        ErrorKind::Changed
+    );
+    assert_eq!(
+        kind(store.copy(&path("d/f"), stale, &path("d/h"), true).await),
+        ErrorKind::Changed
+    );
+}
+
 /// One of all.
 async fn works(store: &OpendalStore) {
-    let large = noise(11 * 1024 * 1024);
     let first = put(store, "d/f", "1", &Condition::Absent).await.unwrap();
     assert_eq!(
         kind(put(store, "d/f", "2", &Condition::Absent).await),
         ErrorKind::Changed
     );
-    let is = |tag: &Option<Box<str>>| Condition::Is(tag.clone().unwrap());
     let second = put(store, "d/f", "22", &is(&first.tag)).await.unwrap();
     assert_eq!(
         kind(put(store, "d/f", "3", &is(&first.tag)).await),
@@ -46,43 +88,8 @@ async fn works(store: &OpendalStore) {
         store.stat(&path("d/e")).await.unwrap().unwrap().tag,
         empty.tag
     );
-    let big = upload(store, "d/big", &large, &Condition::Absent)
-        .await
-        .unwrap();
-    assert_eq!(
-        kind(upload(store, "d/big", &large, &Condition::Absent).await),
-        ErrorKind::Changed
-    );
-    assert_eq!(
-        kind(upload(store, "d/big", &large, &is(&first.tag)).await),
-        ErrorKind::Changed
-    );
-    let big_stat = store.stat(&path("d/big")).await.unwrap().unwrap();
-    assert_eq!(
-        (&big_stat.tag, big_stat.operation.as_deref()),
-        (&big.tag, Some("op-2"))
-    );
-    let (_, content) = read(store, "d/big", 0..big.size, None).await.unwrap();
-    assert!(content == large, "other content");
-    let copied = store
-        .copy(&path("d/f"), stat.tag.as_deref(), &path("d/g"), true)
-        .await
-        .unwrap();
-    let copy = store.stat(&path("d/g")).await.unwrap().unwrap();
-    assert_eq!((copied.tag, copied.size), (copy.tag, copy.size));
-    assert_eq!(copy.noted, stat.noted);
-    assert_eq!(
-        kind(store.copy(&path("d/f"), None, &path("d/g"), true).await),
-        ErrorKind::Changed
-    );
-    assert_eq!(
-        kind(
-            store
-                .copy(&path("d/f"), first.tag.as_deref(), &path("d/h"), true)
-                .await
-        ),
-        ErrorKind::Changed
-    );
+    large_works(store, &is(&first.tag)).await;
+    copies_work(store, &stat, first.tag.as_deref()).await;
     let rows = keys(store, "", None).await;
     let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names, ["d/big", "d/e", "d/f", "d/g"]);

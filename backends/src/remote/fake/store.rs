@@ -75,7 +75,6 @@ impl Upload for FakeUpload {
 }
 
 #[async_trait]
-#[deny(clippy::missing_trait_methods)]
 impl Store for FakeStore {
     fn facts(&self) -> &Facts {
         &self.settings.facts

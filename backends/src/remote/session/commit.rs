@@ -10,7 +10,7 @@ use super::judge::Look;
 use super::keep::{Keeping, Kept, Version, refused};
 use super::stage::{Content, Waiting};
 use super::{Rounds, Shared};
-use crate::remote::store::{Again, Condition, Fault, Found, Outcome, Put};
+use crate::remote::store::{Again, Condition, CopyIn, Fault, Found, Outcome, Put};
 use crate::remote::token;
 
 const WHAT: &str = "replace";
@@ -273,6 +273,18 @@ impl Shared {
                 let mut upload = upload.lock().await;
                 let _turn = self.remote.wire.turn(0).await;
                 upload.commit().await
+            }
+            Content::Copy(from) => {
+                let copy = CopyIn {
+                    source: &from.source,
+                    from: &from.path,
+                    tag: token::tag(&from.meta.token).unwrap_or_default(),
+                    size: from.meta.size,
+                    to: path,
+                    condition,
+                };
+                let _turn = self.remote.wire.turn(0).await;
+                self.store().copy_in(copy).await
             }
         }
     }

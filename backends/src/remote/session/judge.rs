@@ -150,6 +150,7 @@ impl Shared {
                     _ => self.hash(path, &found).await? == Some(waiting.hash),
                 }
             }
+            // What was copied carries the marks of its source: the next pass finds both equal.
             _ => false,
         };
         Ok(ours.then_some(found))

@@ -34,9 +34,9 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::OnceCell;
 use wl_core::model::{Mode, SyncPath};
 use wl_core::storage::{
-    ContentWriter, Displaced, Durability, ErrorKind, Expect, Expected, Published, RemoveRequest,
-    RenameRequest, ReplaceRequest, Result, SessionOptions, StageRequest, Staged, StorageError,
-    StrandedVersion, WriteSession,
+    ContentWriter, CopyFrom, Displaced, Durability, ErrorKind, Expect, Expected, Published,
+    RemoveRequest, RenameRequest, ReplaceRequest, Result, SessionOptions, StageRequest, Staged,
+    StorageError, StrandedVersion, WriteSession,
 };
 
 use self::parents::Parents;
@@ -203,6 +203,10 @@ impl WriteSession for Session {
         expect: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         large::begin(&self.0, request, size, expect).await
+    }
+
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        self.0.stage_copy(request, from)
     }
 
     async fn flush(&self) -> Result<()> {

@@ -30,6 +30,9 @@ impl Shared {
             let error = StorageError::new(ErrorKind::Unsupported, WHAT, reason);
             return Err(self.named(error, &from));
         }
+        if from == to {
+            return Err(self.changed(WHAT, &from, "the new path is the old one"));
+        }
         self.open().await?;
         self.check_above(WHAT, &from).await?;
         self.check_new(WHAT, &to).await?;

@@ -6,10 +6,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use bytes::Bytes;
 use tokio::sync::Mutex as AsyncMutex;
 use wl_core::model::{ContentHash, Kind, RESERVED, SyncPath};
-use wl_core::storage::{ErrorKind, Payload, Result, StageRequest, Staged, StorageError};
+use wl_core::storage::{CopyFrom, ErrorKind, Payload, Result, StageRequest, Staged, StorageError};
 
 use super::{Shared, lock};
 use crate::remote::store::{Attributes, Upload};
+use crate::remote::token;
+
+/// The most that servers copy in one request: 5 GiB.
+const COPY_MOST: u64 = 5 << 30;
 
 /// Staged content that was not published yet.
 pub(super) struct Waiting {
@@ -24,6 +28,8 @@ pub(super) enum Content {
     Small(Bytes),
     Link(Box<str>),
     Large(Arc<AsyncMutex<Box<dyn Upload>>>),
+    /// It is copied by the storage itself when it is published.
+    Copy(Box<CopyFrom>),
 }
 
 impl std::fmt::Debug for Waiting {
@@ -62,6 +68,35 @@ impl Shared {
             kind,
             Waiting {
                 content,
+                attributes,
+                hash,
+                size,
+            },
+        ))
+    }
+
+    /// Nothing is sent: the storage copies when it is published.
+    pub(super) fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        let path = &request.path;
+        self.check("copy", path)?;
+        let refuse = |reason| {
+            let error = StorageError::new(ErrorKind::Unsupported, "copy", reason);
+            Err(self.named(error, path))
+        };
+        if from.meta.size > COPY_MOST {
+            return refuse("a server copies up to 5 GiB at once");
+        }
+        if token::tag(&from.meta.token).is_none() {
+            return refuse("the version to copy has no tag");
+        }
+        let number = self.number();
+        let (attributes, hash) = (self.attributes(&request, number, None), request.hash);
+        let size = from.meta.size;
+        Ok(self.keep_staged(
+            number,
+            Kind::File,
+            Waiting {
+                content: Content::Copy(Box::new(from)),
                 attributes,
                 hash,
                 size,

@@ -106,6 +106,7 @@ impl Fake {
             identity: "fake".into(),
             capabilities: capabilities(&self.facts, Proven::default()),
             conditions: self.facts.conditions,
+            copies: false,
             wire,
         })
     }

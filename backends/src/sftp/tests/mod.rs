@@ -13,6 +13,7 @@ use crate::remote::store::*;
 
 mod breaks;
 mod conformance;
+mod links;
 mod operations;
 mod races;
 mod ssh;

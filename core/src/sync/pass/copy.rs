@@ -5,11 +5,11 @@
 //! sides changed or one was removed, the content is read like any other.
 
 use super::context::Context;
-use super::item::{Item, Progressed};
+use super::item::Item;
 use super::work::{in_progress, is_copied, staged};
 use crate::model::{ContentHash, Kind, Meta, Side};
 use crate::reconcile::Verdict;
-use crate::storage::{CopyFrom, Payload};
+use crate::storage::{CopyFrom, ErrorKind, Payload};
 
 fn file(item: &Item, side: Side) -> Option<&Meta> {
     let meta = item.node.found[side].meta()?;
@@ -84,9 +84,16 @@ pub(super) async fn stage_copies(context: &Context, items: &mut [Item]) {
             path: item.node.path.clone(),
             meta,
         };
-        item.progressed = match context.session(to) {
-            Ok(session) => staged(to, session.stage_copy(request, copy).await),
-            Err(error) => Progressed::Failed(to, error),
+        let result = match context.session(to) {
+            Ok(session) => session.stage_copy(request, copy).await,
+            Err(error) => Err(error),
         };
+        // This one cannot be copied (too large, say): it is read like any other.
+        if !result
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Unsupported)
+        {
+            item.progressed = staged(to, result);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::report::Sample;
+use super::figures::Sample;
 use crate::Result;
 use crate::run::exists;
 

@@ -1,5 +1,6 @@
 //! The tree that is synced: the same bytes on every machine and in every round.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
@@ -77,31 +78,111 @@ pub fn make(root: &Path, shape: &Shape) -> io::Result<()> {
     Ok(())
 }
 
-/// Edits 1 %, creates 0.5 %, removes 0.5 % and renames 0.2 % of the files; which ones depends on the round.
-pub fn change(root: &Path, shape: &Shape, round: u64) -> io::Result<()> {
+/// What happens to a tree between two syncs, in thousandths of its files.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    edited: u64,
+    created: u64,
+    removed: u64,
+    renamed: u64,
+}
+
+impl Change {
+    pub const LOCAL: Change = Change {
+        edited: 10,
+        created: 5,
+        removed: 5,
+        renamed: 2,
+    };
+    /// Without renames: to object stores they are copies or uploads, as the tool likes.
+    pub const OBJECTS: Change = Change {
+        renamed: 0,
+        ..Change::LOCAL
+    };
+}
+
+/// Edits, creates, removes and renames files; which ones depends on the round.
+pub fn change(root: &Path, shape: &Shape, change: &Change, round: u64) -> io::Result<()> {
     // A prime larger than any tree walks through all numbers, so that none is chosen twice.
     let mut chosen = (0..shape.files).map(|n| (n * 2_654_435_761 + round * 31) % shape.files);
     let share = |thousandths: u64| (shape.files * thousandths / 1000) as usize;
-    for number in chosen.by_ref().take(share(10)) {
+    for number in chosen.by_ref().take(share(change.edited)) {
         write(
             &root.join(shape.file(number)),
             shape,
             number + (round + 1) * (1 << 40),
         )?;
     }
-    for number in chosen.by_ref().take(share(5)) {
+    for number in chosen.by_ref().take(share(change.removed)) {
         fs::remove_file(root.join(shape.file(number)))?;
     }
-    for number in chosen.by_ref().take(share(2)) {
+    for number in chosen.by_ref().take(share(change.renamed)) {
         let to = shape
             .folder((number + 7) % shape.folders)
             .join(format!("renamed-{number}.dat"));
         fs::rename(root.join(shape.file(number)), root.join(to))?;
     }
-    for number in shape.files..shape.files + share(5) as u64 {
+    for number in shape.files..shape.files + share(change.created) as u64 {
         write(&root.join(shape.file(number)), shape, number)?;
     }
     Ok(())
+}
+
+/// One file of so many MiB that look random.
+pub fn large(path: &Path, mib: u64) -> io::Result<()> {
+    let mut random = Random(mib);
+    let mut file = File::create_new(path)?;
+    let mut piece = Vec::with_capacity(1 << 20);
+    for _ in 0..mib {
+        piece.clear();
+        piece.extend((0..1 << 17).flat_map(|_| random.next().to_le_bytes()));
+        file.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+/// Content is hashed in pieces of so many bytes.
+const PIECE: u64 = 1 << 18;
+
+/// A file or an object as a number: two of the same length and content have the same.
+pub fn digest(mut content: impl Read) -> io::Result<u64> {
+    let (mut hasher, mut length) = (DefaultHasher::new(), 0);
+    let mut piece = Vec::with_capacity(PIECE as usize);
+    loop {
+        // Whole pieces, however much a read brings: what is hashed must not depend on it.
+        piece.clear();
+        match content.by_ref().take(PIECE).read_to_end(&mut piece)? {
+            0 => break,
+            read => length += read as u64,
+        }
+        hasher.write(&piece);
+    }
+    hasher.write_u64(length);
+    Ok(hasher.finish())
+}
+
+/// The digests of files or objects by their paths.
+pub type Files = BTreeMap<String, u64>;
+
+/// The files of a tree, without folders and without what tools keep for themselves.
+pub fn files(root: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            let name = path.strip_prefix(root).unwrap_or(&path);
+            match (kind.is_dir(), name.starts_with(".wl")) {
+                (_, true) => {}
+                (true, _) => folders.push(path),
+                (false, _) => {
+                    let name = name.to_string_lossy().into_owned();
+                    files.insert(name, digest(File::open(&path)?)?);
+                }
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// A number that differs when the trees differ in a path, a kind or a content. What tools keep for themselves is left out.
@@ -147,8 +228,8 @@ mod tests {
         size: 100,
     };
 
-    fn in_two_folders(test: impl FnOnce(&Path, &Path)) {
-        let root = std::env::temp_dir().join(format!("wl-tree-{}", std::process::id()));
+    fn in_two_folders(name: &str, test: impl FnOnce(&Path, &Path)) {
+        let root = std::env::temp_dir().join(format!("wl-{name}-{}", std::process::id()));
         fs::create_dir(&root).unwrap();
         test(&root.join("a"), &root.join("b"));
         fs::remove_dir_all(&root).unwrap();
@@ -156,16 +237,32 @@ mod tests {
 
     #[test]
     fn trees_and_their_changes_repeat_and_are_told_apart() {
-        in_two_folders(|a, b| {
+        in_two_folders("trees", |a, b| {
             make(a, &SHAPE).unwrap();
             make(b, &SHAPE).unwrap();
             let before = fingerprint(a).unwrap();
             assert_eq!(before.0, 1030);
             assert_eq!(before, fingerprint(b).unwrap());
-            change(a, &SHAPE, 2).unwrap();
+            change(a, &SHAPE, &Change::LOCAL, 2).unwrap();
             assert_ne!(before, fingerprint(a).unwrap());
-            change(b, &SHAPE, 2).unwrap();
+            change(b, &SHAPE, &Change::LOCAL, 2).unwrap();
             assert_eq!(fingerprint(a).unwrap(), fingerprint(b).unwrap());
+        });
+    }
+    #[test]
+    fn files_are_told_apart_by_path_length_and_content() {
+        in_two_folders("files", |a, b| {
+            make(a, &SHAPE).unwrap();
+            make(b, &SHAPE).unwrap();
+            let before = files(a).unwrap();
+            assert_eq!(before.len(), 1000);
+            assert_eq!(before, files(b).unwrap());
+            change(a, &SHAPE, &Change::OBJECTS, 0).unwrap();
+            let after = files(a).unwrap();
+            let same = after
+                .iter()
+                .filter(|file| before.get(file.0) == Some(file.1));
+            assert_eq!((after.len(), same.count()), (1000, 985));
         });
     }
 }

@@ -1,0 +1,160 @@
+//! What opendal does not offer of S3: uploads that are carried on after a crash, copies from another bucket.
+
+use std::collections::HashMap;
+
+use wl_core::model::{ContentHash, Kind};
+use wl_core::storage::{CopySource, ErrorKind, Noted};
+
+use super::{AMAZON, Settings};
+use crate::opendal::{errors, params};
+use crate::remote::store::{Condition, CopyIn, Found, Outcome, Upload, UploadRequest};
+use crate::s3::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
+
+/// Parts in memory at once, of all uploads to a bucket: 32 MiB while files are below 70 GiB.
+const PARTS: usize = 4;
+/// What S3 takes as a part at the least.
+const PART_MIN: u64 = 5 << 20;
+
+/// Whether a file of this size is worth parts of our own: less than one is a plain write.
+pub(in crate::opendal) fn wants(size: u64) -> bool {
+    size > PART_MIN
+}
+
+/// A second connection to the bucket.
+#[derive(Clone, Debug)]
+pub(in crate::opendal) struct Direct {
+    client: Client,
+    parts: Parts,
+    realm: Box<str>,
+}
+
+impl Direct {
+    pub(super) fn new(settings: &Settings) -> Outcome<Self> {
+        let url = params::text(&settings.endpoint);
+        let url = match url == AMAZON {
+            true => format!("https://s3.{}.amazonaws.com", settings.region),
+            false => url,
+        };
+        let slash = if settings.prefix.is_empty() { "" } else { "/" };
+        let endpoint = Endpoint {
+            bucket: settings.bucket.clone(),
+            prefix: format!("{}{slash}", settings.prefix),
+            virtual_host: !settings.path_style,
+            region: settings.region.clone(),
+            url,
+        };
+        let keys = match &settings.credentials {
+            _ if settings.anonymous => Keys::Anonymous,
+            Some(credentials) => Keys::Fixed {
+                access: credentials.access_key.clone(),
+                secret: credentials.secret_key.clone(),
+                session: credentials.session_token.clone(),
+            },
+            None => Keys::Usual {
+                profile: settings.profile.clone(),
+            },
+        };
+        let who = match &keys {
+            Keys::Fixed { access, .. } => ContentHash::of(access.as_bytes()).to_string(),
+            Keys::Usual { profile } => format!("profile {}", profile.as_deref().unwrap_or("-")),
+            Keys::Anonymous => "anonymous".to_owned(),
+        };
+        Ok(Self {
+            realm: format!("s3|{}|{who}", endpoint.url).into(),
+            client: Client::new(endpoint, keys)?,
+            parts: Parts::new(PARTS),
+        })
+    }
+
+    pub(in crate::opendal) async fn upload(
+        &self,
+        key: &str,
+        request: &UploadRequest<'_>,
+        notes: HashMap<String, String>,
+    ) -> Outcome<Box<dyn Upload>> {
+        let notes: Vec<_> = notes.into_iter().collect();
+        let upload = MultipartUpload::begin(
+            self.client.clone(),
+            key,
+            request.size,
+            request.attributes,
+            &notes,
+            request.condition.clone(),
+            self.parts.clone(),
+        );
+        Ok(Box::new(upload.await?))
+    }
+
+    /// What others copy from this bucket with.
+    pub(in crate::opendal) fn source(&self, identity: &str) -> CopySource {
+        let Endpoint { bucket, prefix, .. } = self.client.endpoint();
+        CopySource {
+            realm: self.realm.clone(),
+            address: format!("{bucket}/{prefix}").into(),
+            identity: identity.into(),
+        }
+    }
+
+    /// Copies a version inside the bucket. Of what was found only the tag is known.
+    pub(in crate::opendal) async fn copy_within(
+        &self,
+        from: &str,
+        tag: &str,
+        to: &str,
+        absent: bool,
+    ) -> Outcome<Found> {
+        let Endpoint { bucket, prefix, .. } = self.client.endpoint();
+        let condition = match absent {
+            true => Condition::Absent,
+            false => Condition::None,
+        };
+        let request = CopyRequest {
+            bucket,
+            key: &format!("{prefix}{from}"),
+            tag: Some(tag),
+            size: 0,
+            to,
+            condition: &condition,
+        };
+        let tag = self.client.copy_from(request).await?;
+        Ok(copied(tag, 0))
+    }
+
+    pub(in crate::opendal) async fn copy(&self, key: &str, copy: CopyIn<'_>) -> Outcome<Found> {
+        let Some((bucket, prefix)) = copy.source.address.split_once('/') else {
+            let reason = "the source is no bucket of S3";
+            return Err(errors::refusal(ErrorKind::Unsupported, reason));
+        };
+        let request = CopyRequest {
+            bucket,
+            key: &format!("{prefix}{}", copy.from),
+            tag: Some(copy.tag),
+            size: copy.size,
+            to: key,
+            condition: copy.condition,
+        };
+        let size = copy.size;
+        let tag = self.client.copy_from(request).await.map_err(|mut fault| {
+            // The version to copy is another now; a condition on what is here gives `Changed` as well: look again.
+            if fault.error.kind() == ErrorKind::NotFound {
+                fault.error = fault.error.with_kind(ErrorKind::Busy);
+            }
+            fault
+        })?;
+        Ok(copied(tag, size))
+    }
+}
+
+fn copied(tag: Box<str>, size: u64) -> Found {
+    Found {
+        kind: Kind::File,
+        size,
+        tag: Some(tag),
+        modified: None,
+        mode: None,
+        link: None,
+        file_id: None,
+        noted: Noted::default(),
+        operation: None,
+    }
+}
