@@ -93,20 +93,14 @@ pub(super) fn normal(etag: &str) -> Option<Box<str>> {
     (!bare.is_empty()).then(|| format!("\"{bare}\"").into())
 }
 
+/// In whole seconds: headers tell no more, and a listing must not say another time than a look at the file.
 fn modified(metadata: &Metadata) -> Option<Timestamp> {
     let at = metadata.last_modified()?.into_inner();
-    let (secs, nanos) = (at.as_second(), at.subsec_nanosecond());
     // Before 1970 both are negative; ours are always counted forwards.
-    Some(if nanos < 0 {
-        Timestamp {
-            secs: secs - 1,
-            nanos: (nanos + 1_000_000_000).unsigned_abs(),
-        }
-    } else {
-        Timestamp {
-            secs,
-            nanos: nanos.unsigned_abs(),
-        }
+    let before = i64::from(at.subsec_nanosecond() < 0);
+    Some(Timestamp {
+        secs: at.as_second() - before,
+        nanos: 0,
     })
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Result, StorageBackend};
+use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 use super::store::Place;
 use super::{config, params, parsed};
@@ -69,6 +69,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         include_str!("schemas/s3.json")
+    }
+
+    fn at_best(&self) -> Capabilities {
+        super::at_best(TYPE)
     }
 
     async fn connect(

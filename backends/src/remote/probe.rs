@@ -281,7 +281,7 @@ impl Probe<'_> {
         let contents: Vec<String> = contents.collect();
         let racers = contents
             .iter()
-            .map(|content| self.put(at, content, condition.clone()));
+            .map(|content| self.racer(at, content, condition));
         let mut winner = None;
         for (content, result) in contents.iter().zip(join_all(racers).await) {
             if done(result)? && winner.replace(content).is_some() {
@@ -291,6 +291,19 @@ impl Probe<'_> {
         match winner {
             Some(content) => self.holds(at, content).await,
             None => Ok(false),
+        }
+    }
+
+    /// One of many. Who is kept out by another's lock has lost nothing yet: he comes again, and is refused then.
+    async fn racer(&self, at: &SyncPath, content: &str, condition: &Condition) -> Outcome<Found> {
+        let (mut rounds, cancel) = (Rounds::default(), CancellationToken::new());
+        loop {
+            match self.put(at, content, condition.clone()).await {
+                Err(fault) if !fault.unclear && fault.again != Again::Never => {
+                    rounds.pause(fault, &cancel).await?;
+                }
+                answer => return answer,
+            }
         }
     }
 

@@ -64,6 +64,22 @@ pub(super) struct Offers {
     pub(super) write: u32,
 }
 
+impl Offers {
+    /// What a server offers at best: OpenSSH's.
+    pub(super) const fn all() -> Self {
+        Self {
+            hardlink: true,
+            posix_rename: true,
+            fsync: true,
+            copy_data: true,
+            statvfs: true,
+            limits: true,
+            read: PIECE,
+            write: PIECE,
+        }
+    }
+}
+
 /// What every server of version 3 takes.
 const PIECE: u32 = 32 * 1024;
 /// More than this in one request wins nothing.
