@@ -7,12 +7,12 @@ use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use reqwest::Response;
 use tokio::sync::mpsc;
-use wl_core::model::{Kind, SyncPath};
+use wl_core::model::{Kind, SyncPath, Timestamp};
 use wl_core::storage::{ErrorKind, StorageError};
 
 use super::xml::{self, Answer, Resource};
 use crate::remote::store::{Again, Fault, Found, Listed, Outcome, Pages};
-use crate::remote::web::{answer, content, text};
+use crate::remote::web::{answer, content};
 
 /// Entries of a page.
 const PAGE: usize = 500;
@@ -24,6 +24,7 @@ pub(super) struct Folder(mpsc::Receiver<Outcome<Vec<Listed>>>);
 impl Folder {
     /// The entries that `reply` tells of.
     pub(super) fn new(reply: Response, base: Vec<String>) -> Self {
+        let date = answer::date(reply.headers());
         let (body, pieces) = mpsc::channel(4);
         let (pages, out) = mpsc::channel(2);
         tokio::spawn(async move {
@@ -35,7 +36,7 @@ impl Folder {
             }
         });
         tokio::task::spawn_blocking(move || {
-            if let Err(fault) = take_apart(Pieces::new(pieces), base, &pages) {
+            if let Err(fault) = take_apart(Pieces::new(pieces), Base::new(base, date), &pages) {
                 let _ = pages.blocking_send(Err(fault));
             }
         });
@@ -88,7 +89,7 @@ impl Read for &mut Pieces {
 
 fn take_apart(
     mut body: Pieces,
-    base: Vec<String>,
+    base: Base,
     pages: &mpsc::Sender<Outcome<Vec<Listed>>>,
 ) -> Outcome<()> {
     let outcome = rows(&mut body, base, pages);
@@ -101,11 +102,11 @@ fn take_apart(
 
 fn rows(
     body: &mut Pieces,
-    base: Vec<String>,
+    mut base: Base,
     pages: &mpsc::Sender<Outcome<Vec<Listed>>>,
 ) -> Outcome<()> {
     let mut answer = Answer::new(BufReader::with_capacity(1 << 16, body));
-    let (mut page, mut base) = (Vec::new(), Base::new(base));
+    let mut page = Vec::new();
     while let Some(resource) = answer.next().map_err(odd)? {
         page.extend(base.row(resource)?);
         if page.len() >= PAGE && pages.blocking_send(Ok(std::mem::take(&mut page))).is_err() {
@@ -133,11 +134,17 @@ pub(super) fn odd(reason: String) -> Fault {
 struct Base {
     parts: Vec<String>,
     first: bool,
+    /// When the server answered.
+    date: Option<Timestamp>,
 }
 
 impl Base {
-    fn new(parts: Vec<String>) -> Self {
-        Self { parts, first: true }
+    fn new(parts: Vec<String>, date: Option<Timestamp>) -> Self {
+        Self {
+            parts,
+            first: true,
+            date,
+        }
     }
 
     /// The row of a resource; `None` for the folder itself, and for what is not there.
@@ -163,7 +170,7 @@ impl Base {
                 resource.href.escape_debug()
             )));
         }
-        let Some(found) = found(&resource)? else {
+        let Some(found) = found(&resource, self.date)? else {
             return Ok(None);
         };
         let name = parts.pop().unwrap_or_default();
@@ -192,7 +199,8 @@ fn check(resource: &Resource) -> Outcome<()> {
 }
 
 /// What a resource is; `None` if it is not there: gone, or a name that somebody locked and where nothing is yet.
-pub(super) fn found(resource: &Resource) -> Outcome<Option<Found>> {
+/// What an answer of the server's `date` tells.
+pub(super) fn found(resource: &Resource, date: Option<Timestamp>) -> Outcome<Option<Found>> {
     if matches!(resource.status, Some(404 | 410)) {
         return Ok(None);
     }
@@ -205,7 +213,7 @@ pub(super) fn found(resource: &Resource) -> Outcome<Option<Found>> {
     }
     match resource.size {
         Some(size) => Ok(Some(Found {
-            tag: resource.etag.as_deref().and_then(text::tag),
+            tag: answer::tag(resource.etag.as_deref(), resource.modified, date),
             modified: resource.modified,
             ..answer::plain(Kind::File, size)
         })),

@@ -4,6 +4,10 @@
 //!
 //! * LOCK where nothing is: `dav-server` makes an empty file and says 201. Apache's `mod_dav` says 200 and shows a name without size or
 //!   date, which is gone after UNLOCK.
+//!   With `If-None-Match: *` a LOCK is refused where something has come to be, with `If-Match: *` where nothing is any more (`dav-server`).
+//!   On servers that do not care, an empty file that somebody makes between our look and our LOCK is taken for the lock's own, and goes
+//!   when the change is not made: what is lost is a file without content. An empty file that a LOCK made of a file that was removed at
+//!   that moment stays if the answer gets lost too.
 //! * MOVE onto a locked name needs the token under that name's address (a tagged list). Apache keeps the lock, `dav-server` drops it with the
 //!   file that was there; UNLOCK is then refused, which says nothing.
 //! * MOVE into a folder that is missing: Apache says 500.
@@ -13,7 +17,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use reqwest::Response;
 use url::Url;
@@ -75,7 +79,7 @@ impl Dav {
         let held = self.take_in_turn(path, folder, absent).await?;
         if self.locks.get().is_none() {
             // Some servers hand out locks that keep nobody out, to please office programs.
-            let second = self.take(path, folder, false).await;
+            let second = self.take(path, folder, None).await;
             let real =
                 matches!(&second, Err(fault) if fault.again != Again::Never && !fault.unclear);
             if let Ok(second) = second {
@@ -101,7 +105,7 @@ impl Dav {
     async fn take_in_turn(&self, path: &SyncPath, folder: bool, absent: bool) -> Outcome<Held> {
         let mut pause = SHORTEST_WAIT;
         loop {
-            let taken = self.take(path, folder, absent).await;
+            let taken = self.take(path, folder, Some(absent)).await;
             let locked =
                 matches!(&taken, Err(fault) if fault.again != Again::Never && !fault.unclear);
             if !locked || pause > LONGEST_WAIT {
@@ -114,7 +118,9 @@ impl Dav {
         }
     }
 
-    async fn take(&self, path: &SyncPath, folder: bool, absent: bool) -> Outcome<Held> {
+    /// `absent`: what was seen a moment ago. The server is asked to refuse if that has changed: then a lock can neither make an empty file
+    /// where one has just been removed, nor be had on one that has just come.
+    async fn take(&self, path: &SyncPath, folder: bool, absent: Option<bool>) -> Outcome<Held> {
         let owner = self.nonce();
         let url = self.client.url(path, folder);
         let body = format!(
@@ -125,6 +131,12 @@ impl Dav {
             .header(TIMEOUT, TERM)
             .header(http::header::CONTENT_TYPE, "application/xml; charset=utf-8")
             .body(body);
+        let request = match absent {
+            Some(true) => request.header(IF_NONE_MATCH, "*"),
+            Some(false) if !folder => request.header(IF_MATCH, "*"),
+            _ => request,
+        };
+        let absent = absent == Some(true);
         let reply = match self.client.send(request).await {
             Ok(reply) => reply,
             // The lock may be there all the same, and would keep everybody out until it expires.
@@ -206,11 +218,12 @@ impl Dav {
             404 | 410 => return Ok(None),
             _ => return Err(no_dav(&reply)),
         }
+        let date = answer::date(reply.headers());
         let body = content::whole(reply, SHORT).await?;
         let mut resources = Answer::new(&body[..]);
         match resources.next().map_err(odd)? {
             Some(resource) => {
-                let found = super::listing::found(&resource)?;
+                let found = super::listing::found(&resource, date)?;
                 // Only a whole answer counts.
                 while resources.next().map_err(odd)?.is_some() {}
                 Ok(found)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use wl_core::plugin::ConnectContext;
 use wl_core::storage::StorageBackend;
-use wl_core::testing::conformance::{Editor, Harness};
+use wl_core::testing::conformance::{Editor, Harness, all_at_once};
 use wl_test_servers::webdav::WebDavServer;
 
 use super::*;
@@ -68,6 +68,7 @@ mod with_tags {
     wl_core::conformance_tests!(super::Lab::new(false).await);
 }
 
-mod without_tags {
-    wl_core::conformance_tests!(super::Lab::new(true).await);
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_tags() {
+    all_at_once(|| Lab::new(true)).await;
 }

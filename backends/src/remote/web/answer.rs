@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER,
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
-use wl_core::model::Kind;
+use wl_core::model::{Kind, Timestamp};
 use wl_core::storage::{ErrorKind, Noted, StorageError};
 
 use super::super::store::{Again, Fault, Found};
@@ -99,11 +99,34 @@ pub(crate) fn found(status: StatusCode, headers: &HeaderMap) -> Option<Found> {
     } else {
         header(headers, &CONTENT_LENGTH)?.trim()
     };
+    let modified = header(headers, &LAST_MODIFIED).and_then(text::date);
     Some(Found {
-        tag: header(headers, &ETAG).and_then(text::tag),
-        modified: header(headers, &LAST_MODIFIED).and_then(text::date),
+        tag: tag(header(headers, &ETAG), modified, date(headers)),
+        modified,
         ..plain(Kind::File, size.parse().ok()?)
     })
+}
+
+/// When the server answered, by its own clock.
+pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    header(headers, &DATE).and_then(text::date)
+}
+
+/// The tag, if it proves something: it is strong, and not made of a second that another version may still share (WsgiDAV, nginx).
+pub(crate) fn tag(
+    text: Option<&str>,
+    modified: Option<Timestamp>,
+    now: Option<Timestamp>,
+) -> Option<Box<str>> {
+    let tag = text.and_then(text::tag)?;
+    let (Some(modified), Some(now)) = (modified, now) else {
+        return Some(tag);
+    };
+    let young = now.secs.saturating_sub(modified.secs) < 2;
+    let (decimal, hex) = (modified.secs.to_string(), format!("{:x}", modified.secs));
+    let mut words = tag.split(|c: char| !c.is_ascii_alphanumeric());
+    let of_seconds = words.any(|word| word == decimal || word.eq_ignore_ascii_case(&hex));
+    (!young || !of_seconds).then_some(tag)
 }
 
 /// Something of which no more is known.
@@ -124,6 +147,23 @@ pub(crate) fn plain(kind: Kind, size: u64) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_of_seconds_proves_nothing_until_they_are_over() {
+        let at = |secs| Some(Timestamp { secs, nanos: 0 });
+        let modified = at(1_795_282_800);
+        for of_seconds in ["\"6b019-1795282800-3\"", "\"6b01d770-3\"", "\"6B01D770\""] {
+            for (now, proves) in [(1_795_282_800, false), (1_795_282_801, false), (1_795_282_802, true)] {
+                let told = tag(Some(of_seconds), modified, at(now));
+                assert_eq!(told.is_some(), proves, "{of_seconds} {now}");
+            }
+        }
+        for finer in ["\"3-660cb1795282800\"", "\"1795282800123456\"", "\"x\""] {
+            assert!(tag(Some(finer), modified, modified).is_some(), "{finer}");
+        }
+        assert!(tag(Some("\"1795282800\""), None, modified).is_some());
+        assert_eq!(tag(Some("W/\"x\""), modified, at(9)), None);
+    }
 
     #[test]
     fn a_refusal_is_of_the_right_kind() {

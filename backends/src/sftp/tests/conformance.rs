@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use wl_core::plugin::ConnectContext;
 use wl_core::storage::{CasGrade, StorageBackend};
-use wl_core::testing::conformance::{Editor, Harness};
+use wl_core::testing::conformance::{Editor, Harness, all_at_once};
 
 use super::{server, store_at};
 use crate::local::tests::conformance::Hand;
@@ -77,4 +77,7 @@ impl Harness for Lab {
     }
 }
 
-wl_core::conformance_tests!(Lab::new().await);
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_promise() {
+    all_at_once(Lab::new).await;
+}

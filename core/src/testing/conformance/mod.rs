@@ -110,6 +110,28 @@ pub async fn all<H: Harness>(make: impl Fn() -> H) {
     }
 }
 
+/// Tries to break every promise, all at once and each on a storage of its own: for storages whose tokens settle by waiting. Panics with
+/// the names of those that were broken.
+pub async fn all_at_once<H, F>(make: impl Fn() -> F)
+where
+    H: Harness + 'static,
+    F: Future<Output = H> + Send + 'static,
+{
+    let running = PROMISES.iter().map(|promise| {
+        let made = make();
+        let task = async move { (promise.run)(&made.await).await };
+        (promise.name, tokio::spawn(task))
+    });
+    let running: Vec<_> = running.collect();
+    let mut broken = Vec::new();
+    for (name, task) in running {
+        if task.await.is_err() {
+            broken.push(name);
+        }
+    }
+    assert!(broken.is_empty(), "broken: {broken:?}");
+}
+
 /// A test for every promise: `conformance_tests!(EXPRESSION)`, where the expression gives a fresh
 /// [`Harness`](crate::testing::conformance::Harness) each time. Best in a module of its own.
 #[macro_export]
