@@ -282,15 +282,22 @@ impl Probe<'_> {
         let racers = contents
             .iter()
             .map(|content| self.put(at, content, condition.clone()));
-        let mut winner = None;
+        let (mut winner, mut busy) = (None, None);
         for (content, result) in contents.iter().zip(join_all(racers).await) {
-            if done(result)? && winner.replace(content).is_some() {
-                return Ok(false);
+            match result {
+                // Kept out by the lock of another: nothing was written.
+                Err(fault) if !fault.unclear && fault.again != Again::Never => busy = Some(fault),
+                result => {
+                    if done(result)? && winner.replace(content).is_some() {
+                        return Ok(false);
+                    }
+                }
             }
         }
-        match winner {
-            Some(content) => self.holds(at, content).await,
-            None => Ok(false),
+        match (winner, busy) {
+            (Some(content), _) => self.holds(at, content).await,
+            (None, Some(fault)) => Err(fault),
+            (None, None) => Ok(false),
         }
     }
 
