@@ -1,5 +1,7 @@
 //! The store against a real server, and what is decided without one.
 
+#[cfg(feature = "ftp")]
+mod empty;
 mod errors;
 mod kit;
 #[cfg(all(feature = "azblob", feature = "s3"))]
