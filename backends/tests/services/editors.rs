@@ -135,9 +135,8 @@ impl Editor for Raw {
         }
     }
 
-    async fn make_folder(&self, path: &str) {
-        // An empty key that ends in `/`, as the consoles of object storages make it.
-        self.0.create_dir(&format!("{path}/")).await.unwrap();
+    async fn make_folder(&self, _: &str) {
+        // Folders that hold nothing are not kept.
     }
 
     async fn make_link(&self, _: &str, _: &str) {
