@@ -76,6 +76,7 @@ pub(super) async fn start(
         writer,
         part,
         filled: Filled::default(),
+        sent: 0,
         size: request.size,
         attributes: request.attributes.clone(),
         _spare: spare,
@@ -124,15 +125,29 @@ struct Parts {
     writer: Writer,
     part: u64,
     filled: Filled,
+    /// Bytes that opendal has.
+    sent: u64,
     size: u64,
     attributes: Attributes,
     _spare: Option<OwnedSemaphorePermit>,
 }
 
 impl Parts {
+    /// How much the open part still takes. The last part takes with it what is too little for one of its own: opendal would hold that
+    /// back until it closes the file, and forget it if a part before it fails at that moment.
+    fn room(&self) -> u64 {
+        let left = self.size.saturating_sub(self.sent);
+        let whole = match left < 2 * self.part {
+            true => left.max(self.part),
+            false => self.part,
+        };
+        whole.saturating_sub(self.filled.bytes).max(1)
+    }
+
     /// Hands the part that was filled to opendal, which sends the one before it.
     async fn send(&mut self) -> Outcome<()> {
         let filled = std::mem::take(&mut self.filled);
+        self.sent += filled.bytes;
         let part = Buffer::from(filled.pieces);
         let mut tries = 0;
         loop {
@@ -169,14 +184,15 @@ async fn again(error: &Error, tries: u32) -> Outcome<()> {
 #[async_trait]
 impl Upload for Parts {
     async fn write(&mut self, mut piece: Bytes) -> Outcome<()> {
-        while self.filled.bytes + piece.len() as u64 >= self.part && !piece.is_empty() {
-            let room = usize::try_from(self.part - self.filled.bytes).unwrap_or(usize::MAX);
-            let first = piece.split_to(room.min(piece.len()));
-            self.filled.push(first);
+        while !piece.is_empty() {
+            let room = self.room();
+            if (piece.len() as u64) < room {
+                self.filled.push(piece);
+                return Ok(());
+            }
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            self.filled.push(piece.split_to(room.min(piece.len())));
             self.send().await?;
-        }
-        if !piece.is_empty() {
-            self.filled.push(piece);
         }
         Ok(())
     }
@@ -201,6 +217,17 @@ impl Upload for Parts {
                 Err(error) => return Err(errors::fault(&error, Doing::Changing)),
             }
         };
+        if metadata.content_length() != self.size {
+            let reason = format!(
+                "{} bytes were put together instead of {}; run again",
+                metadata.content_length(),
+                self.size
+            );
+            return Err(Fault {
+                unclear: true,
+                ..errors::refusal(ErrorKind::Other, reason)
+            });
+        }
         Ok(found::written(
             self.service,
             &metadata,
