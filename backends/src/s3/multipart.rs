@@ -102,8 +102,10 @@ impl MultipartUpload {
         parts: Parts,
     ) -> Outcome<Self> {
         let part = part_size(size);
+        let lasting = |(name, _): &&(String, String)| matches!(&**name, "mtime" | "mode");
+        let beside: BTreeMap<_, _> = metadata.iter().filter(lasting).cloned().collect();
         let resumed = match size {
-            NOTED.. => client.resume(key, size, part).await?,
+            NOTED.. => client.resume(key, size, part, &beside).await?,
             _ => None,
         };
         let (upload, there) = match resumed {
@@ -112,7 +114,12 @@ impl MultipartUpload {
                 let upload = client.create(key, metadata).await?;
                 if size >= NOTED {
                     let upload = upload.clone();
-                    let note = Note { upload, size, part };
+                    let note = Note {
+                        upload,
+                        size,
+                        part,
+                        beside,
+                    };
                     client.set_note(key, &note).await?;
                 }
                 (upload, BTreeMap::new())
@@ -198,6 +205,28 @@ impl MultipartUpload {
         }
     }
 
+    /// Another run, on another machine perhaps, may have found the note and sent its own parts. Not every server looks at the tags of
+    /// the parts when it puts them together.
+    async fn check_own(&self) -> Outcome<()> {
+        let there = match self.client.parts(&self.key, &self.upload).await {
+            Ok(there) => there,
+            // It may be completed already.
+            Err(fault) if fault.error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        let foreign = |(number, part): (&u32, &Part)| {
+            there.get(number).is_some_and(|there| {
+                let tags = [&part.tag, &there.tag].map(|tag| unhex(tag.trim_matches('"')));
+                there.size != part.size || matches!(&tags, [Some(a), Some(b)] if a != b)
+            })
+        };
+        if self.done.iter().any(foreign) {
+            let reason = "another run sends another content to the same path; run again";
+            return Err(refused(ErrorKind::Busy, reason));
+        }
+        Ok(())
+    }
+
     /// A reply was lost, and the server does not know the upload any more: whether what is there is what was sent.
     async fn arrived(&self) -> Outcome<Option<Box<str>>> {
         let answer = match self.client.send(Ask::new(Method::HEAD, &self.key)).await {
@@ -247,6 +276,9 @@ impl Upload for MultipartUpload {
     }
 
     async fn commit(&mut self) -> Outcome<Found> {
+        if self.size >= NOTED {
+            self.check_own().await?;
+        }
         let tag = match self.client.complete(self).await {
             Ok(tag) => tag,
             // It was completed before, and nobody heard of it; or it is gone for good.
@@ -301,11 +333,12 @@ impl Client {
         key: &str,
         size: u64,
         part: u64,
+        beside: &BTreeMap<String, String>,
     ) -> Outcome<Option<(String, BTreeMap<u32, Part>)>> {
         let Some(note) = self.note(key).await? else {
             return Ok(None);
         };
-        if note.size == size && note.part == part {
+        if note.size == size && note.part == part && note.beside == *beside {
             match self.parts(key, &note.upload).await {
                 Ok(parts) => return Ok(Some((note.upload, parts))),
                 Err(fault) if fault.error.kind() == ErrorKind::NotFound => {}

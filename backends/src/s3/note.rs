@@ -1,5 +1,7 @@
 //! Notes about large uploads that may be carried on: one small object each, below the reserved name.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde::{Deserialize, Serialize};
 use wl_core::model::ContentHash;
@@ -17,6 +19,9 @@ pub(super) struct Note {
     pub(super) size: u64,
     /// Bytes of a part.
     pub(super) part: u64,
+    /// What the server will note beside the object, but for what names the write. It cannot be changed any more.
+    #[serde(default)]
+    pub(super) beside: BTreeMap<String, String>,
 }
 
 fn key(path: &str) -> String {

@@ -123,6 +123,60 @@ async fn an_upload_that_was_cut_off_is_carried_on() {
 }
 
 #[tokio::test]
+async fn an_upload_with_other_notes_is_not_carried_on() {
+    let (server, all) = (server().await, content(64 * MIB));
+    let client = client(&server);
+    let note = |mtime: &str| [("mtime".to_owned(), mtime.to_owned())];
+    for mtime in ["1.5", "2.5"] {
+        let (metadata, attributes) = (note(mtime), Attributes::default());
+        let upload = MultipartUpload::begin(
+            client.clone(),
+            "f",
+            all.len() as u64,
+            &attributes,
+            &metadata,
+            Condition::Absent,
+            Parts::new(2),
+        );
+        let mut upload = upload.await.unwrap();
+        feed(&mut upload, &all).await;
+        upload.finish().await.unwrap();
+        match mtime {
+            "1.5" => upload.abort().await.unwrap(),
+            _ => drop(upload.commit().await.unwrap()),
+        }
+    }
+    let object = server.store().get("bucket", "p/f").unwrap();
+    assert_eq!(object.metadata["mtime"], "2.5");
+    assert!(server.store().uploads("bucket").is_empty());
+}
+
+#[tokio::test]
+async fn two_runs_that_send_to_one_upload_do_not_mix() {
+    let (server, ours) = (server().await, content(64 * MIB));
+    let theirs = Bytes::from(vec![7; 64 * MIB]);
+    let one = client(&server);
+    let mut upload = begin(&one, ours.len(), Condition::Absent).await;
+    feed(&mut upload, &ours).await;
+    upload.finish().await.unwrap();
+    // Another machine finds the note and carries on what is not dead.
+    let other = client(&server);
+    let mut second = begin(&other, theirs.len(), Condition::Absent).await;
+    feed(&mut second, &theirs).await;
+    let completed = server.record().count("CompleteMultipartUpload");
+    second.finish().await.unwrap();
+    let fault = upload.commit().await.unwrap_err();
+    assert!(!fault.unclear, "{fault:?}");
+    // Not every server looks at the tags of the parts: it is not asked at all.
+    assert_eq!(server.record().count("CompleteMultipartUpload"), completed);
+    second.commit().await.unwrap();
+    assert_eq!(
+        server.store().get("bucket", "p/d/ü +%").unwrap().content,
+        theirs
+    );
+}
+
+#[tokio::test]
 async fn parts_of_another_content_are_sent_again() {
     let (server, all) = (server().await, content(72 * MIB));
     let client = client(&server);
