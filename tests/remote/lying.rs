@@ -6,7 +6,8 @@ use wl_daemon::known_grade;
 use wl_daemon::model::Outcome;
 use wl_daemon::storage::CasGrade;
 use wl_daemon::sync::SyncOptions;
-use wl_test_servers::faults::{When, Which};
+use wl_test_servers::faults::{Action, When, Which};
+use wl_test_servers::s3::{Conditional, S3Server};
 
 use crate::trees;
 use crate::trouble::{FILES, Setting};
@@ -74,6 +75,59 @@ fn refused_conditions_are_done_without() {
     trees::write(&source, "f0", "2");
     fs::remove_file(source.join("f1")).unwrap();
     synced(&world.sync(&local(&source), &target));
+}
+
+/// Somebody writes to an object before the first request that fits.
+fn meanwhile(server: &S3Server, which: Which, key: &'static str) {
+    let store = server.store();
+    let write = move |_: &_| drop(store.put("bucket", key, "theirs"));
+    let action = Action::before(write);
+    server.faults().add(which, When::Nth(1), action);
+}
+
+#[test]
+fn conditions_that_are_ignored_for_large_files_are_found_out() {
+    let (world, server) = (World::new(), s3_server());
+    server.faults().ignore_conditions(Conditional::Complete);
+    let (source, target) = (world.folder("a"), s3(&server, "p"));
+    trees::write(&source, "small", "1");
+    synced(&world.sync(&local(&source), &target));
+    let grade = known_grade(&world.base(), &target).map(|(cas, _)| cas);
+    assert_eq!(grade, Some(CasGrade::Checked));
+    // While a large file is on its way another comes there.
+    let large = vec![b'x'; 12 << 20];
+    let part = || Which::operation("UploadPart");
+    for name in ["new", "small"] {
+        fs::write(source.join(name), &large).unwrap();
+    }
+    meanwhile(&server, part().with_path("/p/new"), "p/new");
+    meanwhile(&server, part().with_path("/p/small"), "p/small");
+    let report = world.sync(&local(&source), &target);
+    for key in ["p/new", "p/small"] {
+        let there = server.get("bucket", key).unwrap().content;
+        assert_eq!(there, "theirs", "{key}: {report:#?}");
+    }
+}
+
+#[test]
+fn a_copy_that_ignores_what_it_replaces_is_not_used() {
+    let (world, server) = (World::new(), s3_server());
+    server.faults().ignore_copy_match();
+    let (source, target) = (s3(&server, "p"), s3(&server, "q"));
+    server.put("bucket", "p/f", "1");
+    synced(&world.sync(&source, &target));
+    server.put("bucket", "p/f", "edited");
+    // Between the version that is kept and the write somebody else writes.
+    let store = server.store();
+    let over = Which::operations(["CopyObject", "PutObject"]);
+    let over =
+        over.and(|seen| seen.headers.contains_key("if-match") && seen.path.ends_with("/q/f"));
+    let action = Action::before(move |_| drop(store.put("bucket", "q/f", "theirs")));
+    let fault = server.faults().add(over, When::Nth(1), action);
+    let report = world.sync(&source, &target);
+    assert_eq!(fault.fired(), 1, "{report:#?}");
+    assert_eq!(server.get("bucket", "q/f").unwrap().content, "theirs");
+    assert_eq!(conflicts(&world.sync(&source, &target)).len(), 1);
 }
 
 #[test]

@@ -82,3 +82,36 @@ fn lost_connections_are_made_again() {
     synced(&world.sync(&local(&a), &remote));
     assert_eq!(pruned(&trees::read(&a)), pruned(&trees::read(&b)));
 }
+
+#[test]
+fn a_version_of_the_same_time_and_size_is_seen_by_others() {
+    use std::time::{Duration, UNIX_EPOCH};
+    let world = World::new();
+    let (a, b, c) = (world.folder("a"), world.folder("b"), world.folder("c"));
+    let server = SftpServer::start(&b).unwrap();
+    let there = sftp(&server, &b);
+    // Archives are unpacked with the times in them, which are one and the same in some.
+    let put = |name: &str, byte: u8, size: usize| {
+        fs::write(a.join(name), vec![byte; size]).unwrap();
+        let file = fs::File::options().write(true).open(a.join(name)).unwrap();
+        let at = UNIX_EPOCH + Duration::from_secs(499_162_500);
+        file.set_modified(at).unwrap();
+    };
+    let sizes = [("small", 10), ("large", 3 << 20)];
+    for version in 0..4 {
+        for (name, size) in sizes {
+            put(name, b'0' + version, size);
+        }
+        synced(&world.sync(&local(&a), &there));
+        // The other machine misses one of them.
+        if version != 1 {
+            synced(&world.sync(&local(&c), &there));
+            for (name, _) in sizes {
+                assert_eq!(fs::read(c.join(name)).unwrap()[0], b'0' + version, "{name}");
+            }
+        }
+    }
+    let report = world.sync(&local(&a), &there);
+    synced(&report);
+    is_quiet(&report);
+}

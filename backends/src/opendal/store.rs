@@ -493,6 +493,39 @@ impl Store for OpendalStore {
     }
 
     #[cfg(feature = "s3")]
+    fn writes_large_apart(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    #[cfg(feature = "s3")]
+    async fn put_as_large(&self, put: Put<'_>) -> Outcome<Found> {
+        let Some(direct) = &self.direct else {
+            return self.put(put).await;
+        };
+        let request = UploadRequest {
+            path: put.path,
+            size: put.content.len() as u64,
+            attributes: put.attributes,
+            condition: put.condition,
+            scratch: put.scratch,
+        };
+        let notes = found::notes(self.service, put.attributes);
+        let key = names::key(put.path)?;
+        let mut upload = direct.upload(key, &request, notes).await?;
+        let written = async {
+            upload.write(put.content).await?;
+            upload.finish().await?;
+            upload.commit().await
+        };
+        let written = written.await;
+        if written.is_err() {
+            // What stays is not seen by anybody.
+            upload.abort().await.ok();
+        }
+        written
+    }
+
+    #[cfg(feature = "s3")]
     fn copy_source(&self) -> Option<CopySource> {
         Some(self.direct.as_ref()?.source(&self.identity))
     }

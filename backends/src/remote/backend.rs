@@ -60,7 +60,7 @@ impl StorageBackend for RemoteBackend {
 
     fn copies_from(&self, source: &CopySource) -> bool {
         // A copy whose condition is ignored could take somebody's place.
-        self.0.copies && self.0.wire.store().copies_from(source)
+        self.0.copies_in && self.0.wire.store().copies_from(source)
     }
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {

@@ -59,8 +59,10 @@ pub(crate) struct Remote {
     wire: Wire,
     /// The conditions that work: offered, and proven where a server may ignore them.
     conditions: Conditions,
-    /// Copies keep to their conditions too.
-    copies: bool,
+    /// Those that work for large files.
+    large: Conditions,
+    /// Copies from other storages keep to their conditions too.
+    copies_in: bool,
     capabilities: Capabilities,
 }
 
@@ -81,7 +83,15 @@ impl RemoteBackend {
             capabilities: capabilities(wire.facts(), proven),
             wire,
             conditions: proven.conditions,
-            copies: proven.copy,
+            large: match proven.large {
+                true => proven.conditions,
+                false => Conditions {
+                    create: false,
+                    replace: false,
+                    ..proven.conditions
+                },
+            },
+            copies_in: proven.copy_in,
         })))
     }
 }
@@ -91,6 +101,8 @@ pub(crate) fn at_best(facts: &Facts) -> Capabilities {
     let proven = Proven {
         conditions: facts.conditions,
         copy: facts.copies,
+        copy_in: facts.copies,
+        large: true,
     };
     capabilities(facts, proven)
 }
@@ -100,7 +112,7 @@ fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
     let conditions = proven.conditions;
     let atomic = conditions.create && conditions.replace && conditions.remove;
     Capabilities {
-        cas: if atomic {
+        cas: if atomic && proven.large {
             CasGrade::Atomic
         } else {
             CasGrade::Checked

@@ -14,7 +14,7 @@ use wl_core::plugin::ConnectContext;
 use wl_core::storage::{ErrorKind, Result};
 
 use super::session::{Rounds, make_above, own_path};
-use super::store::{Again, Attributes, Condition, Conditions, Fault, Found, Outcome, Put};
+use super::store::{Again, Attributes, Condition, Conditions, CopyIn, Fault, Found, Outcome, Put};
 use super::token::now;
 use super::wire::Wire;
 use super::{servers, trash};
@@ -31,6 +31,10 @@ pub(super) struct Proven {
     pub(super) conditions: Conditions,
     /// A copy to where something is, or of a version that is not there any more, is refused.
     pub(super) copy: bool,
+    /// A copy from another storage keeps to the condition on what it replaces.
+    pub(super) copy_in: bool,
+    /// The conditions of writes hold for large files too, where those are written in another way.
+    pub(super) large: bool,
 }
 
 /// The conditions that work here.
@@ -40,6 +44,8 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
         return Ok(Proven {
             conditions: facts.conditions,
             copy: facts.copies,
+            copy_in: facts.copies,
+            large: true,
         });
     }
     if facts.conditions == Conditions::default() || !facts.writable {
@@ -113,7 +119,15 @@ impl Probe<'_> {
         };
         let copies = self.wire.facts().copies;
         let copy = copies && self.again(|n| self.copies(n)).await?;
-        Ok(Proven { conditions, copy })
+        let copy_in = copy && self.again(|n| self.copies_in(n)).await?;
+        let writes = conditions.create || conditions.replace;
+        let large = writes && self.again(|n| self.large(n, conditions)).await?;
+        Ok(Proven {
+            conditions,
+            copy,
+            copy_in,
+            large,
+        })
     }
 
     /// Tries something out under new names until no temporary trouble comes in between.
@@ -148,6 +162,17 @@ impl Probe<'_> {
     }
 
     async fn put(&self, at: &SyncPath, content: &str, condition: Condition) -> Outcome<Found> {
+        self.write(at, content, condition, false).await
+    }
+
+    /// `large`: as a large file is written.
+    async fn write(
+        &self,
+        at: &SyncPath,
+        content: &str,
+        condition: Condition,
+        large: bool,
+    ) -> Outcome<Found> {
         let attributes = Attributes {
             hash: Some(ContentHash::of(content.as_bytes())),
             operation: format!("probe-{content}").into(),
@@ -162,7 +187,10 @@ impl Probe<'_> {
             scratch: &scratch,
         };
         let _turn = self.wire.turn(content.len() as u64).await;
-        self.wire.store().put(put).await
+        match large {
+            true => self.wire.store().put_as_large(put).await,
+            false => self.wire.store().put(put).await,
+        }
     }
 
     async fn remove(&self, at: &SyncPath, condition: Condition) -> Outcome<()> {
@@ -272,6 +300,65 @@ impl Probe<'_> {
         }
         self.put(&to, "mine", Condition::None).await?;
         Ok(!copy(&second, true).await? && self.holds(&to, "mine").await?)
+    }
+
+    async fn copies_in(&self, number: usize) -> Outcome<bool> {
+        let store = self.wire.store();
+        let Some(source) = store.copy_source().filter(|own| store.copies_from(own)) else {
+            return Ok(true);
+        };
+        let from = self.path(&format!("from-{number}"))?;
+        let to = self.path(&format!("to-{number}"))?;
+        let tag = self.put(&from, "new", Condition::None).await?.tag;
+        let stale = self.put(&to, "one", Condition::None).await?.tag;
+        let there = self.put(&to, "two", Condition::None).await?.tag;
+        let (Some(tag), Some(stale), Some(there)) = (tag, stale, there) else {
+            return Ok(false);
+        };
+        let copy = async |condition| {
+            let copy = CopyIn {
+                source: &source,
+                from: &from,
+                tag: &tag,
+                size: 3,
+                to: &to,
+                condition: &condition,
+            };
+            let _turn = self.wire.turn(0).await;
+            done(store.copy_in(copy).await)
+        };
+        Ok(!copy(Condition::Absent).await?
+            && !copy(Condition::Is(stale)).await?
+            && self.holds(&to, "two").await?
+            && copy(Condition::Is(there)).await?
+            && self.holds(&to, "new").await?)
+    }
+
+    /// Some servers keep to conditions when a file comes in one piece, and ignore them when one is put together.
+    async fn large(&self, number: usize, conditions: Conditions) -> Outcome<bool> {
+        if !self.wire.store().writes_large_apart() {
+            return Ok(true);
+        }
+        let at = self.path(&format!("large-{number}"))?;
+        let write =
+            async |content, condition| done(self.write(&at, content, condition, true).await);
+        if conditions.create {
+            let proven = write("one", Condition::Absent).await?
+                && !write("two", Condition::Absent).await?
+                && self.holds(&at, "one").await?;
+            if !proven {
+                return Ok(false);
+            }
+        }
+        if !conditions.replace {
+            return Ok(true);
+        }
+        let Some(first) = self.put(&at, "four", Condition::None).await?.tag else {
+            return Ok(false);
+        };
+        Ok(write("five", Condition::Is(first.clone())).await?
+            && !write("six", Condition::Is(first)).await?
+            && self.holds(&at, "five").await?)
     }
 
     /// Many write under one condition: exactly one must succeed, and its content must be there.

@@ -24,6 +24,10 @@ struct Record {
     /// Copies under conditions.
     #[serde(default)]
     copy: bool,
+    /// Copies from other storages. What does not tell of these two was written before they were tried: they are found out now.
+    copy_in: bool,
+    /// The conditions hold for large files.
+    large: bool,
     /// When it was found out, in seconds since 1970.
     probed: i64,
 }
@@ -47,6 +51,8 @@ pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
             remove: record.remove,
         },
         copy: record.copy,
+        copy_in: record.copy_in,
+        large: record.large,
     })
 }
 
@@ -58,13 +64,15 @@ pub(super) fn remember(dir: &Path, server: &str, proven: Proven, now: i64) -> io
         replace,
         remove,
     } = proven.conditions;
-    let atomic = create && replace && remove;
+    let atomic = create && replace && remove && proven.large;
     let record = Record {
         cas: if atomic { "atomic" } else { "checked" }.to_owned(),
         create,
         replace,
         remove,
         copy: proven.copy,
+        copy_in: proven.copy_in,
+        large: proven.large,
         probed: now,
     };
     let mut servers = read(dir);
@@ -89,6 +97,8 @@ mod tests {
             remove: true,
         },
         copy: true,
+        copy_in: false,
+        large: true,
     };
 
     #[test]

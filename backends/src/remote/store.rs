@@ -321,6 +321,16 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether large files are written in another way than small ones, so that the server may treat their conditions differently.
+    fn writes_large_apart(&self) -> bool {
+        false
+    }
+
+    /// Writes a small file in the way of large ones, to try that out.
+    async fn put_as_large(&self, put: Put<'_>) -> Outcome<Found> {
+        self.put(put).await
+    }
+
     /// Whether [`Store::copy_in`] works from there.
     fn copies_from(&self, _source: &CopySource) -> bool {
         false

@@ -95,6 +95,26 @@ fn token_of_time(found: &Found) -> Token {
     Token::new(format!("{version} {}", found.size))
 }
 
+/// So many seconds on either side are the same time, if one version takes another's place.
+const NEAR: i64 = 60;
+
+/// The time that a file of `size` gets where times and sizes are all that tells versions apart, and `was` is what it replaces: one that
+/// nobody has seen there, even if both came with the same time (out of an archive, say).
+pub(super) fn own_time(mtime: Option<Timestamp>, size: u64, was: &Found) -> Option<Timestamp> {
+    let (Some(new), Some(old)) = (mtime, was.modified) else {
+        return mtime;
+    };
+    let ahead = old.secs.saturating_sub(new.secs);
+    let alike = was.kind == Kind::File && was.size == size && (0..=NEAR).contains(&ahead);
+    if was.tag.is_some() || !alike {
+        return mtime;
+    }
+    Some(Timestamp {
+        secs: old.secs.saturating_add(1),
+        nanos: 0,
+    })
+}
+
 /// Whether what was found is the file that was given this token. A token from before there was a tag is compared by time.
 pub(super) fn is_same(wanted: &Token, found: &Found) -> bool {
     found.kind == Kind::File
@@ -139,6 +159,20 @@ mod tests {
         let old = found(None, Some(100));
         assert!(!settled(&old, 50) && !settled(&old, 100) && !settled(&old, 102));
         assert!(settled(&old, 103));
+    }
+
+    #[test]
+    fn a_version_gets_a_time_of_its_own() {
+        let at = |secs| Some(Timestamp { secs, nanos: 7 });
+        let own = |secs, size, was| own_time(at(secs), size, was).unwrap().secs;
+        let timed = found(None, Some(100));
+        assert_eq!(own(100, 5, &timed), 101);
+        assert_eq!(own(98, 5, &timed), 101, "the third of one time");
+        assert_eq!(own(100, 6, &timed), 100);
+        assert_eq!(own(101, 5, &timed), 101);
+        assert_eq!(own(3, 5, &timed), 3, "an old version comes back");
+        assert_eq!(own(100, 5, &found(Some("x"), Some(100))), 100);
+        assert_eq!(own_time(None, 5, &timed), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Publishing: look (unless the storage compares), keep what is displaced, write, and know what happened.
 
 use bytes::Bytes;
-use wl_core::model::{Kind, SyncPath};
+use wl_core::model::{Kind, SyncPath, Timestamp};
 use wl_core::storage::{
     ErrorKind, Expect, Expected, Published, ReplaceRequest, Result, StorageError, TrashState,
 };
@@ -10,7 +10,9 @@ use super::judge::Look;
 use super::keep::{Keeping, Kept, Version, refused};
 use super::stage::{Content, Waiting};
 use super::{Rounds, Shared};
-use crate::remote::store::{Again, Condition, CopyIn, Fault, Found, Outcome, Put};
+use crate::remote::store::{
+    Again, Attributes, Condition, Conditions, CopyIn, Fault, Found, Outcome, Put,
+};
 use crate::remote::token;
 
 const WHAT: &str = "replace";
@@ -79,17 +81,18 @@ impl Shared {
         waiting: &Waiting,
         expect: &Expect,
     ) -> Result<Published> {
+        let conditions = self.conditions(waiting);
         let mut rounds = Rounds::default();
         let (mut kept, mut look, mut sent) = (None, false, false);
         loop {
             if sent && let Some(found) = self.ours(path, waiting).await? {
-                return self.done(path, &found, kept).await;
+                return self.done(path, &found, kept, conditions).await;
             }
-            let base = match self.base(path, expect, look).await {
+            let base = match self.base(path, expect, conditions, look).await {
                 Ok(base) => base,
                 Err(error) => return self.not_done(error, kept, sent).await,
             };
-            let condition = match self.condition(path, &base) {
+            let condition = match self.condition(path, &base, conditions) {
                 Ok(condition) => condition,
                 Err(fault) => {
                     self.pause(&mut rounds, fault, path, &mut kept, sent)
@@ -99,11 +102,11 @@ impl Shared {
                 }
             };
             let written = match self.keep_base(path, &base, &condition, &mut kept).await? {
-                true => self.write(path, waiting, &condition).await,
+                true => self.write(path, waiting, &base, &condition).await,
                 false => Err(self.moved_on()),
             };
             let fault = match written {
-                Ok(found) => return self.done(path, &found, kept).await,
+                Ok(found) => return self.done(path, &found, kept, conditions).await,
                 Err(fault) => fault,
             };
             sent |= fault.unclear;
@@ -166,10 +169,24 @@ impl Shared {
         Err(error)
     }
 
+    /// The conditions that hold for such content.
+    fn conditions(&self, waiting: &Waiting) -> Conditions {
+        match waiting.content {
+            Content::Large(_) => self.remote.large,
+            _ => self.remote.conditions,
+        }
+    }
+
     /// What is there, looked at only if the storage does not compare by itself.
-    async fn base(&self, path: &SyncPath, expect: &Expect, look: bool) -> Result<Base> {
+    async fn base(
+        &self,
+        path: &SyncPath,
+        expect: &Expect,
+        conditions: Conditions,
+        look: bool,
+    ) -> Result<Base> {
         let expected = match expect {
-            Expect::Absent if self.remote.conditions.create && !look => return Ok(Base::Absent),
+            Expect::Absent if conditions.create && !look => return Ok(Base::Absent),
             Expect::Absent => {
                 return match self.remote.wire.stat(path).await? {
                     None => Ok(Base::Absent),
@@ -178,7 +195,7 @@ impl Shared {
             }
             Expect::Is(expected) => expected,
         };
-        if !look && let Some(version) = self.trusted(expected, self.remote.conditions.replace) {
+        if !look && let Some(version) = self.trusted(expected, conditions.replace) {
             return Ok(Base::Version(version));
         }
         match self.look(path, expected).await? {
@@ -203,8 +220,12 @@ impl Shared {
     }
 
     /// What the storage is told to compare.
-    fn condition(&self, path: &SyncPath, base: &Base) -> Outcome<Condition> {
-        let conditions = self.remote.conditions;
+    fn condition(
+        &self,
+        path: &SyncPath,
+        base: &Base,
+        conditions: Conditions,
+    ) -> Outcome<Condition> {
         match base {
             Base::Absent if conditions.create => Ok(Condition::Absent),
             Base::Version(version) if conditions.replace => self.is(path, version),
@@ -261,10 +282,20 @@ impl Shared {
         &self,
         path: &SyncPath,
         waiting: &Waiting,
+        base: &Base,
         condition: &Condition,
     ) -> Outcome<Found> {
         match &waiting.content {
-            Content::Small(content) => self.put(path, content, waiting, condition).await,
+            Content::Small(content) => {
+                let mut attributes = waiting.attributes.clone();
+                if let Base::Version(Version {
+                    found: Some(was), ..
+                }) = base
+                {
+                    attributes.mtime = self.own_time(attributes.mtime, waiting.size, was);
+                }
+                self.put(path, content, &attributes, condition).await
+            }
             Content::Link(target) => {
                 let _turn = self.remote.wire.turn(0).await;
                 self.store().put_link(path, target).await
@@ -289,28 +320,46 @@ impl Shared {
         }
     }
 
+    /// The time that goes with content that takes the place of `was`.
+    pub(super) fn own_time(
+        &self,
+        mtime: Option<Timestamp>,
+        size: u64,
+        was: &Found,
+    ) -> Option<Timestamp> {
+        match self.facts().mtime_resolution {
+            Some(_) => token::own_time(mtime, size, was),
+            None => mtime,
+        }
+    }
+
     async fn put(
         &self,
         path: &SyncPath,
         content: &Bytes,
-        waiting: &Waiting,
+        attributes: &Attributes,
         condition: &Condition,
     ) -> Outcome<Found> {
         let scratch = self.scratch()?;
         let put = Put {
             path,
             content: content.clone(),
-            attributes: &waiting.attributes,
+            attributes,
             condition,
             scratch: &scratch,
         };
-        let _turn = self.remote.wire.turn(waiting.size).await;
+        let _turn = self.remote.wire.turn(content.len() as u64).await;
         self.store().put(put).await
     }
 
-    async fn done(&self, path: &SyncPath, found: &Found, kept: Option<Kept>) -> Result<Published> {
+    async fn done(
+        &self,
+        path: &SyncPath,
+        found: &Found,
+        kept: Option<Kept>,
+        conditions: Conditions,
+    ) -> Result<Published> {
         self.count_displaced(kept.is_some());
-        let conditions = self.remote.conditions;
         if conditions.create && conditions.replace {
             return Ok(self.published(found, true));
         }

@@ -144,9 +144,12 @@ impl Shared {
         let ours = match (&waiting.content, found.kind) {
             (Content::Link(target), Kind::Link) => found.link.as_ref() == Some(target),
             (Content::Small(_) | Content::Large(_), Kind::File) => {
+                // A large file that was carried on has the name that the upload began with.
+                let large = matches!(waiting.content, Content::Large(_));
                 match (self.facts().notes, &found.operation) {
-                    (true, Some(operation)) => *operation == waiting.attributes.operation,
                     _ if found.size != waiting.size => false,
+                    (true, Some(operation)) if *operation == waiting.attributes.operation => true,
+                    (true, Some(_)) if !large => false,
                     _ => self.hash(path, &found).await? == Some(waiting.hash),
                 }
             }

@@ -103,9 +103,16 @@ impl Shared {
     }
 
     async fn keep_copy(&self, path: &SyncPath, version: &Version, at: &SyncPath) -> Outcome<bool> {
+        let copy = |tag| async move { self.store().copy(path, tag, at, false).await.map(|_| true) };
         let tag = version.tag.as_deref();
-        let copy = || async { self.store().copy(path, tag, at, false).await.map(|_| true) };
-        self.with_folders(at, copy).await
+        match self.with_folders(at, || copy(tag)).await {
+            // The server copies, but takes no condition on what it copies. The change that follows tells whether it was this version:
+            // by the server's own comparison, or by a look.
+            Err(fault) if fault.error.kind() == ErrorKind::Unsupported && tag.is_some() => {
+                self.with_folders(at, || copy(None)).await
+            }
+            copied => copied,
+        }
     }
 
     /// Where nothing is copied without passing here only small content is kept.

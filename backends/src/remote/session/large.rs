@@ -43,7 +43,13 @@ pub(super) async fn begin(
     }
     let condition = session.upload_condition(&request, expect).await?;
     let number = session.number();
-    let attributes = session.attributes(&request, number, None);
+    let mut attributes = session.attributes(&request, number, None);
+    let own_times = session.facts().mtime_resolution.is_some() && !session.remote.large.replace;
+    if let (true, Expect::Is(_)) = (own_times, expect)
+        && let Some(was) = session.remote.wire.stat(path).await?
+    {
+        attributes.mtime = session.own_time(attributes.mtime, size, &was);
+    }
     let scratch = session.scratch()?;
     let start = || async {
         let upload = UploadRequest {
@@ -78,7 +84,7 @@ pub(super) async fn begin(
 
 impl Shared {
     async fn upload_condition(&self, request: &StageRequest, expect: &Expect) -> Result<Condition> {
-        let (conditions, path) = (self.remote.conditions, &request.path);
+        let (conditions, path) = (self.remote.large, &request.path);
         let expected = match expect {
             Expect::Absent if conditions.create => return Ok(Condition::Absent),
             Expect::Is(expected) if conditions.replace => expected,

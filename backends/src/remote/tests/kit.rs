@@ -106,7 +106,8 @@ impl Fake {
             identity: "fake".into(),
             capabilities: capabilities(&self.facts, Proven::default()),
             conditions: self.facts.conditions,
-            copies: false,
+            large: self.facts.conditions,
+            copies_in: false,
             wire,
         })
     }

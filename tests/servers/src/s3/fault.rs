@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::condition::Ignored;
+use super::condition::{Ignored, TargetIgnored};
 use super::list::{LastPage, PageSize};
 use super::service::Stale;
 use super::store::Store;
@@ -99,6 +99,12 @@ impl S3Faults {
     /// Does what is asked without looking at the conditions, as some servers do.
     pub fn ignore_conditions(&self, of: Conditional) -> Fault {
         self.attach(of.which(), When::Always, Ignored)
+    }
+
+    /// Copies over an object without looking at `If-Match`, but does look at the condition on what is copied.
+    pub fn ignore_copy_match(&self) -> Fault {
+        let which = Which::operation("CopyObject").with_header("if-match");
+        self.attach(which, When::Always, TargetIgnored)
     }
 
     /// [`S3Faults::ignore_conditions`] of every kind of write.
