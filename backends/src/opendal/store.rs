@@ -555,7 +555,7 @@ impl OpendalStore {
         to: &str,
         absent: bool,
     ) -> Outcome<Option<Found>> {
-        let (Some(direct), Some(tag)) = (&self.direct, tag) else {
+        let Some(direct) = &self.direct else {
             return Ok(None);
         };
         let copied = match direct.copy_within(from, tag, to, absent).await {

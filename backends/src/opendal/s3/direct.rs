@@ -99,7 +99,7 @@ impl Direct {
     pub(in crate::opendal) async fn copy_within(
         &self,
         from: &str,
-        tag: &str,
+        tag: Option<&str>,
         to: &str,
         absent: bool,
     ) -> Outcome<Found> {
@@ -111,7 +111,7 @@ impl Direct {
         let request = CopyRequest {
             bucket,
             key: &format!("{prefix}{from}"),
-            tag: Some(tag),
+            tag,
             size: 0,
             to,
             condition: &condition,
