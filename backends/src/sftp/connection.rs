@@ -172,8 +172,7 @@ impl Connection {
         let Ends { to, from, .. } = ends;
         this.tasks
             .push(tokio::spawn(send(to, queue, Arc::clone(&shared))));
-        this.tasks
-            .push(tokio::spawn(watch(Arc::clone(&shared))));
+        this.tasks.push(tokio::spawn(watch(Arc::clone(&shared))));
         this.tasks.push(tokio::spawn(receive(from, shared)));
         if this.offers.limits {
             this.learn_limits().await;

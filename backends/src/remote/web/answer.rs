@@ -153,7 +153,11 @@ mod tests {
         let at = |secs| Some(Timestamp { secs, nanos: 0 });
         let modified = at(1_795_282_800);
         for of_seconds in ["\"6b019-1795282800-3\"", "\"6b01d770-3\"", "\"6B01D770\""] {
-            for (now, proves) in [(1_795_282_800, false), (1_795_282_801, false), (1_795_282_802, true)] {
+            for (now, proves) in [
+                (1_795_282_800, false),
+                (1_795_282_801, false),
+                (1_795_282_802, true),
+            ] {
                 let told = tag(Some(of_seconds), modified, at(now));
                 assert_eq!(told.is_some(), proves, "{of_seconds} {now}");
             }

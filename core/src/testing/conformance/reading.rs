@@ -204,7 +204,10 @@ pub async fn a_version_that_changes_while_it_is_read_is_busy(harness: &dyn Harne
             match reader.next().await {
                 Ok(Some(piece)) => given.extend_from_slice(&piece),
                 Ok(None) => {
-                    assert!(given == old, "round {round}: a version that changed is given as whole");
+                    assert!(
+                        given == old,
+                        "round {round}: a version that changed is given as whole"
+                    );
                     break ErrorKind::Busy;
                 }
                 Err(error) => break error.kind(),
