@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::storage::{self, Limits, StorageBackend};
+use crate::storage::{self, Capabilities, Limits, StorageBackend};
 use crate::sync::{Needs, SyncJob, Syncer, SyncerFlags, SyncerType};
 
 mod params;
@@ -43,6 +43,9 @@ pub trait BackendFactory: Send + Sync {
 
     /// The JSON schema of the parameters (an object; `description` on every property becomes help text).
     fn schema(&self) -> &'static str;
+
+    /// The most that a storage of this type can do. A connected one may do less: it says so itself.
+    fn at_best(&self) -> Capabilities;
 
     /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for scratch objects
     /// below the reserved name if [`ConnectContext::writes`].

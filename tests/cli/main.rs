@@ -1,6 +1,7 @@
 //! Black-box tests of the built `wl`. `SNAPSHOTS=overwrite cargo test -p wl --test cli` renews the snapshots.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backends_table;
 mod completions;
 mod errors;
 mod help;

@@ -14,9 +14,10 @@ use crate::world::{
     World, conflicts, is_quiet, local, problems, reasons, refused, s3, s3_server, synced,
 };
 
-fn atomic() -> SyncOptions {
+/// What folders have: S3 has to be as good.
+fn strict() -> SyncOptions {
     SyncOptions {
-        require_cas: CasGrade::Atomic,
+        require_cas: CasGrade::Recoverable,
         ..World::options()
     }
 }
@@ -29,7 +30,7 @@ fn ignored_conditions_are_found_out() {
     trees::write(&source, "f", "1");
     let source = local(&source);
     for _ in 0..2 {
-        let report = world.run(&source, &target, atomic());
+        let report = world.run(&source, &target, strict());
         let desc = refused(&report, "weak-cas");
         assert!(desc.contains("checked"), "{desc}");
         assert_eq!(server.keys("bucket"), Vec::<String>::new());
@@ -51,7 +52,7 @@ fn conditions_that_hold_are_believed() {
     let (world, server) = (World::new(), s3_server());
     let (source, target) = (world.folder("a"), s3(&server, "p"));
     trees::write(&source, "f", "1");
-    synced(&world.run(&local(&source), &target, atomic()));
+    synced(&world.run(&local(&source), &target, strict()));
     let grade = known_grade(&world.base(), &target).map(|(cas, _)| cas);
     assert_eq!(grade, Some(CasGrade::Atomic));
 }
@@ -130,14 +131,14 @@ fn an_old_version_in_a_listing_takes_nobodys_place() {
 
 #[test]
 fn a_listing_that_ends_early_removes_nothing() {
-    for page in [1, 2] {
+    for size in [3, 8] {
         let setting = Setting::filled();
         let before = setting.tree();
         let faults = setting.server.faults();
-        let pages = faults.page_size(4);
-        let early = faults.end_listings_early(When::Nth(page));
+        let pages = faults.page_size(size);
+        let early = faults.end_listings_early(When::Always);
         let report = setting.sync();
-        assert_eq!(early.fired(), 1);
+        assert!(early.fired() > 0);
         assert_eq!(report.result, Outcome::Failed, "{report:#?}");
         is_quiet(&report);
         assert!(!problems(&report).is_empty());
@@ -162,10 +163,10 @@ fn a_listing_that_ends_early_in_a_first_run_overwrites_nothing() {
     setting.put("d2/f11", "content 11");
     let faults = setting.server.faults();
     faults.page_size(2);
-    let early = faults.end_listings_early(When::Nth(1));
+    let early = faults.end_listings_early(When::Always);
     let (here, there) = (setting.tree(), setting.place.read());
     let report = setting.sync();
-    assert_eq!(early.fired(), 1);
+    assert!(early.fired() > 0);
     assert_eq!(setting.tree(), here, "{report:#?}");
     assert_eq!(setting.place.read(), there, "{report:#?}");
     early.remove();

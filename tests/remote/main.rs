@@ -10,8 +10,10 @@
 // The oracle is shared with a suite that sees the core itself.
 extern crate wl_daemon as wl_core;
 
+mod binary;
 mod changing;
 mod histories;
+mod killed;
 mod lying;
 mod metadata;
 mod odd;
@@ -19,6 +21,7 @@ mod odd;
 mod oracle;
 mod places;
 mod requests;
+mod sftp;
 #[path = "../real/trees.rs"]
 mod trees;
 mod trouble;

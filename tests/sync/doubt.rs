@@ -225,6 +225,35 @@ async fn a_storage_without_empty_folders_says_nothing_by_having_none() {
 }
 
 #[tokio::test]
+async fn a_change_of_type_with_folders_in_it_reaches_a_storage_without_empty_folders() {
+    for direction in [Direction::TwoWay, Direction::OneWay, Direction::Mirror] {
+        let mut world = World::new();
+        let settings = MemorySettings::default().empty_folders(false);
+        world.storages.target = MemoryBackend::private(settings);
+        world.storages.source.write_file("a", "file").unwrap();
+        world.storages.source.write_file("b/c/d", "deep").unwrap();
+        assert_eq!(world.sync(direction).await.result, Outcome::Synced);
+        world.storages.source.remove("a").unwrap();
+        world.storages.source.write_file("a/c/d", "deep").unwrap();
+        world.storages.source.remove("b").unwrap();
+        world.storages.source.write_file("b", "file").unwrap();
+        let report = world.sync(direction).await;
+        assert_eq!(report.result, Outcome::Synced, "{direction:?} {report:?}");
+        assert!(has(&world, Side::Target, "a/c/d") && has(&world, Side::Target, "b"));
+        assert_eq!(world.sync(direction).await.changes, Default::default());
+        if direction == Direction::TwoWay {
+            world.storages.target.remove("a").unwrap();
+            world.storages.target.write_file("a", "file").unwrap();
+            world.storages.target.remove("b").unwrap();
+            world.storages.target.write_file("b/c/d", "deep").unwrap();
+            let report = world.sync(direction).await;
+            assert_eq!(report.result, Outcome::Synced, "{report:?}");
+            assert!(has(&world, Side::Source, "a") && has(&world, Side::Source, "b/c/d"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_storage_cannot_hold_is_a_problem_of_that_path() {
     let mut world = World::new();
     world.storages.target = MemoryBackend::private(MemorySettings::default().links(false));

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{ErrorKind, Result, StorageBackend, StorageError};
+use wl_core::storage::{Capabilities, ErrorKind, Result, StorageBackend, StorageError};
 
 use super::Http;
-use crate::remote::RemoteBackend;
 use crate::remote::web::Client;
+use crate::remote::{self, RemoteBackend};
 
 const SCHEMA: &str = r#"{
   "type": "object",
@@ -42,6 +42,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         SCHEMA
+    }
+
+    fn at_best(&self) -> Capabilities {
+        remote::at_best(&super::FACTS)
     }
 
     async fn connect(

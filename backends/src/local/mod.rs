@@ -71,6 +71,10 @@ impl BackendFactory for LocalFactory {
         include_str!("schema.json")
     }
 
+    fn at_best(&self) -> Capabilities {
+        root::at_best()
+    }
+
     async fn connect(&self, params: &Value, _: &ConnectContext) -> Result<Arc<dyn StorageBackend>> {
         let params = Params::deserialize(params).map_err(|error| {
             let reason = format!("{error}; see `wl storage create local --help`");

@@ -228,6 +228,24 @@ pub(super) fn file_system(folder: &OwnedFd, dev: u64) -> Sys<String> {
     })
 }
 
+/// What a file system can do at best.
+pub(super) fn at_best() -> Capabilities {
+    Capabilities {
+        cas: CasGrade::Recoverable,
+        list_order: ListOrder::Key,
+        listing_proves_absence: true,
+        empty_folders: true,
+        links: true,
+        modes: true,
+        mtime_resolution: Some(1),
+        rename: true,
+        trash: true,
+        folds_case: false,
+        stages: true,
+        writable: true,
+    }
+}
+
 fn presume(root: BorrowedFd<'_>) -> Capabilities {
     let magic = fs::fstatfs(root).map_or(0, |facts| facts.f_type);
     let fat = FAT.contains(&magic);
@@ -237,17 +255,12 @@ fn presume(root: BorrowedFd<'_>) -> Capabilities {
             true => CasGrade::Recoverable,
             false => CasGrade::Checked,
         },
-        list_order: ListOrder::Key,
-        listing_proves_absence: true,
-        empty_folders: true,
         links: !fat,
         modes: !fat,
         mtime_resolution: Some(if fat { 2_000_000_000 } else { 1 }),
-        rename: true,
-        trash: true,
         folds_case: fat,
-        stages: true,
         writable,
+        ..at_best()
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{ErrorKind, Result, StorageBackend, StorageError};
+use wl_core::storage::{Capabilities, ErrorKind, Result, StorageBackend, StorageError};
 
 use super::{MemoryBackend, MemorySettings};
 
@@ -47,6 +47,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         SCHEMA
+    }
+
+    fn at_best(&self) -> Capabilities {
+        MemorySettings::default().capabilities()
     }
 
     async fn connect(&self, params: &Value, _: &ConnectContext) -> Result<Arc<dyn StorageBackend>> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wl_core::model::ContentHash;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Result, StorageBackend};
+use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 use super::store::Place;
 use super::{config, params, parsed};
@@ -55,6 +55,12 @@ impl BackendFactory for Factory {
         include_str!("schemas/opendal.json")
     }
 
+    fn at_best(&self) -> Capabilities {
+        // Which service it is decides; some have folders, and some have copies under conditions.
+        let all = super::services::schemes().map(super::at_best);
+        all.reduce(better).unwrap_or_else(|| super::at_best(TYPE))
+    }
+
     async fn connect(
         &self,
         params: &Value,
@@ -71,6 +77,25 @@ impl BackendFactory for Factory {
         let options = given.options.into_iter().chain([root]);
         let operator = ::opendal::Operator::via_iter(&given.scheme, options);
         super::connect(TYPE, service, operator, place, context).await
+    }
+}
+
+/// What one or the other can do.
+fn better(one: Capabilities, other: Capabilities) -> Capabilities {
+    Capabilities {
+        cas: one.cas.max(other.cas),
+        list_order: one.list_order,
+        listing_proves_absence: one.listing_proves_absence || other.listing_proves_absence,
+        empty_folders: one.empty_folders || other.empty_folders,
+        links: one.links || other.links,
+        modes: one.modes || other.modes,
+        mtime_resolution: one.mtime_resolution.or(other.mtime_resolution),
+        rename: one.rename || other.rename,
+        trash: one.trash || other.trash,
+        // What it lacks at best: some fold case, and the best does not.
+        folds_case: one.folds_case && other.folds_case,
+        stages: one.stages || other.stages,
+        writable: one.writable || other.writable,
     }
 }
 

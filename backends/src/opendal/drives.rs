@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wl_core::model::ContentHash;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Result, StorageBackend};
+use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 use super::store::Place;
 use super::{built, config, params, parsed};
@@ -64,6 +64,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         include_str!("schemas/drive.json")
+    }
+
+    fn at_best(&self) -> Capabilities {
+        super::at_best(self.type_name)
     }
 
     async fn connect(

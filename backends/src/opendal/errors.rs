@@ -80,7 +80,9 @@ fn refused(failure: &Failure, kind: ErrorKind) -> bool {
         return false;
     }
     match failure.status {
-        Some(status) => (300..500).contains(&status) && !matches!(status, 408 | 499),
+        Some(status) => {
+            status == 501 || (300..500).contains(&status) && !matches!(status, 408 | 499)
+        }
         // opendal found the answer out by itself, or it came with status 200.
         None => !matches!(kind, ErrorKind::Temporary | ErrorKind::Other),
     }
@@ -229,6 +231,10 @@ fn by_kind(failure: &Failure) -> (ErrorKind, String) {
         (Odal::RateLimited, _) => plain(
             ErrorKind::Temporary,
             "the server asks for fewer requests; run again later, or set a limit for this storage",
+        ),
+        (_, Some(501)) => plain(
+            ErrorKind::Unsupported,
+            "the server says that it cannot do that; see what its documentation says of conditions and copies",
         ),
         (_, Some(507)) => plain(ErrorKind::Full, "the storage is full; make room"),
         (_, Some(401)) => plain(

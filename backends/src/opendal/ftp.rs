@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Result, StorageBackend};
+use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 use super::store::Place;
 use super::{built, config, params, parsed};
@@ -44,6 +44,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         include_str!("schemas/ftp.json")
+    }
+
+    fn at_best(&self) -> Capabilities {
+        super::at_best(TYPE)
     }
 
     async fn connect(

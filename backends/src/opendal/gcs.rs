@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Result, StorageBackend};
+use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 use super::store::Place;
 use super::{built, config, params, parsed};
@@ -42,6 +42,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         include_str!("schemas/gcs.json")
+    }
+
+    fn at_best(&self) -> Capabilities {
+        super::at_best(TYPE)
     }
 
     async fn connect(

@@ -20,9 +20,9 @@ use ::opendal::{Error, Operator};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wl_core::plugin::ConnectContext;
-use wl_core::storage::{ErrorKind, Result, StorageBackend, StorageError};
+use wl_core::storage::{Capabilities, ErrorKind, Result, StorageBackend, StorageError};
 
-use crate::remote::RemoteBackend;
+use crate::remote::{self, RemoteBackend};
 
 mod errors;
 mod found;
@@ -104,6 +104,12 @@ fn service(scheme: &str) -> Result<&'static Service> {
             known.join(", ")
         ))
     })
+}
+
+/// The most that a storage with opendal's name `scheme` can do.
+fn at_best(scheme: &str) -> Capabilities {
+    let facts = services::of(scheme).map_or(&services::NOTHING, |service| &service.facts);
+    remote::at_best(facts)
 }
 
 /// The operator of a service with these options. opendal's own complaints name options, not values.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Result, StorageBackend};
+use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 pub(super) use self::direct::{Direct, wants};
 use super::store::Place;
@@ -72,6 +72,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         include_str!("schemas/s3.json")
+    }
+
+    fn at_best(&self) -> Capabilities {
+        super::at_best(TYPE)
     }
 
     async fn connect(

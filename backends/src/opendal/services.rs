@@ -125,6 +125,14 @@ const PLAIN: Names = Names {
     trims: false,
 };
 
+/// A service of which nothing is known.
+pub(super) const NOTHING: Facts = Facts {
+    writable: false,
+    copies: false,
+    renames: false,
+    ..TREE
+};
+
 /// The service with opendal's name `scheme`; `None` if nothing is known of it: then it is not offered.
 pub(super) fn of(scheme: &str) -> Option<&'static Service> {
     SERVICES.iter().find(|service| service.scheme == scheme)
@@ -200,6 +208,8 @@ static SERVICES: &[Service] = &[
         facts: Facts {
             // Its listings may tell the time without seconds.
             clock: 60 * SECOND,
+            // The linked opendal has none for it.
+            renames: false,
             ..TREE
         },
         names: Names {

@@ -358,6 +358,12 @@ impl Store for OpendalStore {
         let key = names::key(put.path)?;
         let options = self.writing(put.attributes, put.condition);
         let size = put.content.len() as u64;
+        if size == 0 && self.service.scheme == "ftp" {
+            // The linked opendal sends nothing then and says that all went well: what was there before would still be there.
+            let reason =
+                "an empty file cannot be sent by FTP here; put something into it, or exclude it";
+            return Err(errors::refusal(ErrorKind::Unsupported, reason));
+        }
         let write = self
             .operator
             .write_options(key, Buffer::from(put.content), options);

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "s3")]
 mod conformance;
+#[cfg(feature = "ftp")]
+mod empty;
 mod errors;
 mod kit;
 #[cfg(all(feature = "azblob", feature = "s3"))]

@@ -86,6 +86,15 @@ impl RemoteBackend {
     }
 }
 
+/// What a storage with these facts can do if its server does all that is offered.
+pub(crate) fn at_best(facts: &Facts) -> Capabilities {
+    let proven = Proven {
+        conditions: facts.conditions,
+        copy: facts.copies,
+    };
+    capabilities(facts, proven)
+}
+
 /// What a storage with these facts and proven conditions can do, rounded down.
 fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
     let conditions = proven.conditions;

@@ -281,7 +281,7 @@ impl Probe<'_> {
         let contents: Vec<String> = contents.collect();
         let racers = contents
             .iter()
-            .map(|content| self.put(at, content, condition.clone()));
+            .map(|content| self.racer(at, content, condition));
         let (mut winner, mut kept_out) = (None, None);
         for (content, result) in contents.iter().zip(join_all(racers).await) {
             let done = match result {
@@ -300,6 +300,19 @@ impl Probe<'_> {
             (Some(content), _) => self.holds(at, content).await,
             (None, Some(fault)) => Err(fault),
             (None, None) => Ok(false),
+        }
+    }
+
+    /// One of many. Who is kept out by another's lock has lost nothing yet: he comes again, and is refused then.
+    async fn racer(&self, at: &SyncPath, content: &str, condition: &Condition) -> Outcome<Found> {
+        let (mut rounds, cancel) = (Rounds::default(), CancellationToken::new());
+        loop {
+            match self.put(at, content, condition.clone()).await {
+                Err(fault) if !fault.unclear && fault.again != Again::Never => {
+                    rounds.pause(fault, &cancel).await?;
+                }
+                answer => return answer,
+            }
         }
     }
 

@@ -70,6 +70,22 @@ pub(super) struct Offers {
 const SILENCE: Duration = Duration::from_secs(60);
 /// So long while it copies a large file or makes one durable, which is one request.
 const LONG_SILENCE: Duration = Duration::from_secs(15 * 60);
+impl Offers {
+    /// What a server offers at best: OpenSSH's.
+    pub(super) const fn all() -> Self {
+        Self {
+            hardlink: true,
+            posix_rename: true,
+            fsync: true,
+            copy_data: true,
+            statvfs: true,
+            limits: true,
+            read: PIECE,
+            write: PIECE,
+        }
+    }
+}
+
 /// What every server of version 3 takes.
 const PIECE: u32 = 32 * 1024;
 /// More than this in one request wins nothing.

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{ErrorKind, Result, StorageBackend, StorageError};
+use wl_core::storage::{Capabilities, ErrorKind, Result, StorageBackend, StorageError};
 
 use super::address::{Address, Params};
 use super::store::SftpStore;
-use crate::remote::RemoteBackend;
+use crate::remote::{self, RemoteBackend};
 
 const SCHEMA: &str = r#"{
   "type": "object",
@@ -39,6 +39,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         SCHEMA
+    }
+
+    fn at_best(&self) -> Capabilities {
+        remote::at_best(&super::site::best())
     }
 
     async fn connect(

@@ -113,6 +113,11 @@ fn first_serial() -> u64 {
     state.finish()
 }
 
+/// What a server that offers everything can do.
+pub(super) fn best() -> Facts {
+    facts(Offers::all())
+}
+
 fn facts(offers: Offers) -> Facts {
     Facts {
         flat: false,

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{ErrorKind, Result, StorageBackend, StorageError};
+use wl_core::storage::{Capabilities, ErrorKind, Result, StorageBackend, StorageError};
 
 use super::WebDav;
-use crate::remote::RemoteBackend;
 use crate::remote::web::{Client, login};
+use crate::remote::{self, RemoteBackend};
 
 struct Factory;
 
@@ -36,6 +36,10 @@ impl BackendFactory for Factory {
 
     fn schema(&self) -> &'static str {
         include_str!("schema.json")
+    }
+
+    fn at_best(&self) -> Capabilities {
+        remote::at_best(&super::FACTS)
     }
 
     async fn connect(

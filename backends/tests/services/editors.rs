@@ -41,10 +41,14 @@ fn make(folder: &Path) {
 impl Folder {
     /// The folder `name` below `served`.
     pub fn made(served: &Path, name: &str) -> Self {
-        let root = served.join(name);
-        make(&root);
+        make(&served.join(name));
+        Self::seen(served, name)
+    }
+
+    /// The folder `name` below `served`, whoever makes it.
+    pub fn seen(served: &Path, name: &str) -> Self {
         Self {
-            root,
+            root: served.join(name),
             aside: tempfile::TempDir::new_in(served.parent().unwrap()).unwrap(),
             count: AtomicU64::new(0),
         }
@@ -121,14 +125,19 @@ impl Editor for Raw {
     }
 
     async fn remove(&self, path: &str) {
-        self.0.delete(path).await.unwrap();
         let below = self.0.list_with(&format!("{path}/")).recursive(true).await;
         for entry in below.unwrap() {
             self.0.delete(entry.path()).await.unwrap();
         }
+        // Some servers have trouble with the removal of what is a folder to them.
+        if self.0.stat(path).await.is_ok_and(|found| found.is_file()) {
+            self.0.delete(path).await.unwrap();
+        }
     }
 
-    async fn make_folder(&self, _: &str) {}
+    async fn make_folder(&self, _: &str) {
+        // Folders that hold nothing are not kept.
+    }
 
     async fn make_link(&self, _: &str, _: &str) {
         unreachable!("object storages keep no links");

@@ -11,7 +11,6 @@ use wl_core::storage::CasGrade;
 use crate::servers::{Place, Server};
 
 const FILES: usize = 200;
-const LARGE: usize = 30 << 20;
 
 type Tree = BTreeMap<String, Vec<u8>>;
 
@@ -141,7 +140,7 @@ pub async fn all(server: &Server) -> String {
         let path = format!("d{}/e{}/file {number}.txt", number % 7, number % 3);
         wanted.insert(path, noise(number * 37, number as u64));
     }
-    wanted.insert("large.bin".to_owned(), noise(LARGE, 1000));
+    wanted.insert("large.bin".to_owned(), noise(server.large, 1000));
     for (path, content) in &wanted {
         write(&pair.local(), path, content);
     }
@@ -158,14 +157,20 @@ pub async fn all(server: &Server) -> String {
         .await;
     pair.does(0, 0).await;
 
-    let (code, report) = pair.wl(&["--require-cas", "atomic"]).await;
+    // One way: the folder here is a written side otherwise, and no folder is atomic.
+    let (code, report) = pair
+        .wl(&["--unidirectional", "--require-cas", "atomic"])
+        .await;
     let is_atomic = server.grade == CasGrade::Atomic;
     assert_eq!(code == 0, is_atomic, "--require-cas atomic: {report:#}");
     if !is_atomic {
         let text = report.to_string();
         assert!(text.contains("lower --require-cas"), "{text}");
     }
-    format!("{FILES} files in {first:.1} s, again in {second:.1} s")
+    format!(
+        "{FILES} files, one of {} MiB, in {first:.1} s, again in {second:.1} s",
+        server.large >> 20
+    )
 }
 
 /// Three changes on each side.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::storage::{ErrorKind, StorageError};
+use crate::storage::{CasGrade, ErrorKind, ListOrder, StorageError};
 
 struct Named(&'static str);
 
@@ -22,6 +22,23 @@ impl BackendFactory for Named {
 
     fn schema(&self) -> &'static str {
         "{}"
+    }
+
+    fn at_best(&self) -> Capabilities {
+        Capabilities {
+            cas: CasGrade::None,
+            list_order: ListOrder::None,
+            listing_proves_absence: false,
+            empty_folders: false,
+            links: false,
+            modes: false,
+            mtime_resolution: None,
+            rename: false,
+            trash: false,
+            folds_case: false,
+            stages: false,
+            writable: false,
+        }
     }
 
     async fn connect(

@@ -27,6 +27,7 @@ mod stage;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt};
@@ -95,6 +96,9 @@ pub(super) fn changed(operation: &'static str, path: &SyncPath, reason: &str) ->
     )
     .at(path)
 }
+
+/// A run that was told to stop waits this long for answers.
+const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Session(Arc<Shared>);
@@ -182,6 +186,32 @@ impl Shared {
         open.await.map(|_| ())
     }
 
+    /// Does it, unless the run is told to stop: then only an answer that comes soon is waited for. It is as after a crash: the next run
+    /// looks at what was done.
+    fn until_stopped<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        path: SyncPath,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        let stopped = async {
+            self.options.cancel.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let work = async move {
+            tokio::select! {
+                biased;
+                done = work => done,
+                () = stopped => {
+                    let reason = "told to stop before the answer came; the next run looks at what was done";
+                    let error = StorageError::new(ErrorKind::Cancelled, operation, reason);
+                    Err(self.named(error, &path))
+                }
+            }
+        };
+        work.boxed()
+    }
+
     /// Does the tasks, some at once; results in order.
     async fn at_once<'a, T: Send + 'a>(&self, tasks: Vec<BoxFuture<'a, T>>) -> Vec<T> {
         let parallel = self.facts().parallel.max(1);
@@ -219,22 +249,35 @@ impl WriteSession for Session {
     }
 
     async fn replace(&self, requests: Vec<ReplaceRequest>) -> Vec<Result<Published>> {
-        let tasks = requests.into_iter().map(|r| self.0.replace(r).boxed());
+        let tasks = requests.into_iter().map(|request| {
+            let path = request.path.clone();
+            self.0
+                .until_stopped("replace", path, self.0.replace(request))
+        });
         self.0.at_once(tasks.collect()).await
     }
 
     async fn remove(&self, requests: Vec<RemoveRequest>) -> Vec<Result<()>> {
-        let tasks = requests.into_iter().map(|r| self.0.remove(r).boxed());
+        let tasks = requests.into_iter().map(|request| {
+            let path = request.path.clone();
+            self.0.until_stopped("remove", path, self.0.remove(request))
+        });
         self.0.at_once(tasks.collect()).await
     }
 
     async fn rename(&self, requests: Vec<RenameRequest>) -> Vec<Result<Published>> {
-        let tasks = requests.into_iter().map(|r| self.0.rename(r).boxed());
+        let tasks = requests.into_iter().map(|request| {
+            let path = request.from.clone();
+            self.0.until_stopped("rename", path, self.0.rename(request))
+        });
         self.0.at_once(tasks.collect()).await
     }
 
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {
-        self.0.make_folder(path, mode).await
+        let make = self.0.make_folder(path, mode);
+        self.0
+            .until_stopped("make folder", path.clone(), make)
+            .await
     }
 
     async fn set_mode(
@@ -243,7 +286,8 @@ impl WriteSession for Session {
         expected: &Expected,
         mode: Mode,
     ) -> Result<Published> {
-        self.0.set_mode(path, expected, mode).await
+        let set = self.0.set_mode(path, expected, mode);
+        self.0.until_stopped("set mode", path.clone(), set).await
     }
 
     async fn stranded(&self) -> Vec<StrandedVersion> {
@@ -251,7 +295,10 @@ impl WriteSession for Session {
     }
 
     async fn finish(&self) -> Result<Displaced> {
-        leftovers::finish(&self.0).await?;
+        let finish = leftovers::finish(&self.0);
+        self.0
+            .until_stopped("finish", SyncPath::root(), finish)
+            .await?;
         Ok(Displaced {
             versions: self.0.displaced.load(SeqCst),
         })

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
+use wl_daemon::storage::Capabilities;
 use wl_daemon::types::{is_for_tests, is_read_only};
 
 use crate::commands::Context;
@@ -29,6 +30,7 @@ impl Types {
                     "type": factory.type_name(),
                     "summary": factory.summary(),
                     "read-only": is_read_only(factory.type_name()),
+                    "at-best": at_best(&factory.at_best()),
                     "schema": schema,
                 })
             })
@@ -48,4 +50,19 @@ impl Types {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// The most that a storage of a type can do.
+fn at_best(most: &Capabilities) -> Value {
+    json!({
+        "cas": most.cas,
+        "writable": most.writable,
+        "empty-folders": most.empty_folders,
+        "links": most.links,
+        "modes": most.modes,
+        "mtime-resolution": most.mtime_resolution,
+        "rename": most.rename,
+        "trash": most.trash,
+        "folds-case": most.folds_case,
+    })
 }

@@ -33,9 +33,9 @@ use pipeline::Pipeline;
 
 use super::progress::Phase;
 use super::{SyncError, SyncErrorClass};
-use crate::model::{Kind, Meta, Side, Sides, SyncPath};
+use crate::model::{Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
-use crate::state::{BaselineRow, GroupEnd};
+use crate::state::{BaselineRow, GroupEnd, SideRecord};
 use crate::storage::{ListRequest, Listing, Scope, StorageError};
 
 /// Looks at everything, or at one path and what is below it, and does what is to be done.
@@ -218,6 +218,7 @@ impl Pass {
         }
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
+        self.imply_agreed_folder(&mut node)?;
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
         if let Verdict::Conflict(what) = verdict {
@@ -298,8 +299,11 @@ impl Pass {
         Ok(above.is_none_or(|above| above.sides[side].token != *token))
     }
 
-    /// Where a storage has no empty folders an absent folder says nothing.
+    /// Where a storage has no empty folders an absent folder says nothing; but below a file no folder can be.
     fn excuse_missing_folder(&self, node: &mut Node) {
+        if self.frames.group_of(&node.path).is_some() {
+            return;
+        }
         for side in Side::BOTH {
             let capable = self.context.job.storages[side].capabilities().empty_folders;
             if !capable
@@ -309,6 +313,49 @@ impl Pass {
                 node.found[side] = Found::LeftAlone;
             }
         }
+    }
+
+    /// A storage without empty folders gets a folder with what is put into it, and the baseline may have no row for it then: what was agreed on
+    /// inside says that the folder was. It matters where one side has something else in its place.
+    fn imply_agreed_folder(&self, node: &mut Node) -> Result<(), SyncError> {
+        let capable = |side: &Side| {
+            let storage = &self.context.job.storages[*side];
+            storage.capabilities().empty_folders
+        };
+        if node.base.is_some() || Side::BOTH.iter().all(capable) {
+            return Ok(());
+        }
+        let holder = Side::BOTH.into_iter().find(|&side| {
+            let other = &node.found[side.other()];
+            let replaced = other.meta().is_some_and(|meta| meta.kind != Kind::Folder)
+                || self.frames.group_of(&node.path).is_some();
+            node.found[side].is_folder() && !other.is_folder() && replaced
+        });
+        let Some((side, meta)) = holder.and_then(|side| Some((side, node.found[side].meta()?)))
+        else {
+            return Ok(());
+        };
+        let path = node.path.as_str();
+        let (from, to) = (format!("{path}/"), format!("{path}0"));
+        if self
+            .context
+            .state()
+            .rows_in(&from, Some(&to), 1)?
+            .is_empty()
+        {
+            return Ok(());
+        }
+        let record = SideRecord::of(meta);
+        let mut sides = Sides::new(record.clone(), record);
+        sides[side.other()].token = Token::new("");
+        node.base = Some(BaselineRow {
+            path: node.path.clone(),
+            kind: Kind::Folder,
+            hash: None,
+            link: None,
+            sides,
+        });
+        Ok(())
     }
 
     /// Whether content has to be read or copied for it.

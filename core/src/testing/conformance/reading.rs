@@ -183,8 +183,7 @@ pub async fn another_version_is_not_read(harness: &dyn Harness) {
     );
 }
 
-/// A file that changes between its first piece and its end is never given as whole, in place or not, same size or not; unless all of
-/// the version that was asked for had come before it changed.
+/// A file that changes between its first piece and its end is never given as whole, in place or not, same size or not.
 pub async fn a_version_that_changes_while_it_is_read_is_busy(harness: &dyn Harness) {
     let kit = Kit::new(harness);
     let (old, new) = (bytes(3 * MIB, 3), bytes(3 * MIB, 4));
@@ -193,7 +192,7 @@ pub async fn a_version_that_changes_while_it_is_read_is_busy(harness: &dyn Harne
         kit.harness.settle().await;
         let meta = kit.meta("f").await;
         let mut reader = kit.backend.read(request("f", &meta)).await.unwrap();
-        let mut given = reader.next().await.unwrap().unwrap().to_vec();
+        reader.next().await.unwrap().unwrap();
         match round {
             0 => kit.editor.write_in_place("f", &new).await,
             1 => kit.editor.write("f", &new).await,
@@ -202,14 +201,8 @@ pub async fn a_version_that_changes_while_it_is_read_is_busy(harness: &dyn Harne
         }
         let kind = loop {
             match reader.next().await {
-                Ok(Some(piece)) => given.extend_from_slice(&piece),
-                Ok(None) => {
-                    assert!(
-                        given == old,
-                        "round {round}: a version that changed is given as whole"
-                    );
-                    break ErrorKind::Busy;
-                }
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("round {round}: a version that changed is given as whole"),
                 Err(error) => break error.kind(),
             }
         };

@@ -25,6 +25,12 @@ impl WebDavService {
         format!("http://127.0.0.1:{}/", self.port)
     }
 
+    /// Makes a folder through the server. Whether that worked.
+    #[must_use]
+    pub fn make_folder(&self, name: &str) -> bool {
+        http(self.port, "MKCOL", &format!("/{name}"), &[], "") == Some(201)
+    }
+
     /// The folder that is served, for editors.
     #[must_use]
     pub fn data(&self) -> PathBuf {
