@@ -135,17 +135,33 @@ impl Setting {
     }
 }
 
+/// Runs until all is synced. What a run cannot finish is a problem, and is finished by the next: with one request in few failing, some
+/// path always meets the failure at the same step of its own. Nothing else may come of it.
+fn in_the_end(sync: impl Fn() -> RunReport) -> RunReport {
+    for _ in 0..8 {
+        let report = sync();
+        assert_eq!(report.conflicts, [], "{report:#?}");
+        assert_eq!(report.error, None, "{report:#?}");
+        if report.result == Outcome::Synced {
+            return report;
+        }
+        assert!(!report.problems.is_empty(), "{report:#?}");
+    }
+    panic!("it never ends");
+}
+
 fn every(n: u64, fault: impl Fn(&S3Server, When) -> wl_test_servers::faults::Fault) {
     let setting = Setting::new();
     let fault = fault(&setting.server, When::Every(n));
     setting.fill();
-    synced(&setting.sync());
+    in_the_end(|| setting.sync());
     setting.assert_equal();
     setting.edit_both();
-    let report = setting.sync();
-    synced(&report);
+    in_the_end(|| setting.sync());
     setting.assert_edited();
     assert!(fault.fired() > 2, "{fault:?}");
+    // No version was kept twice, none was forgotten: four were replaced and two removed there.
+    assert_eq!(setting.trash().len(), 6, "{:#?}", setting.trash());
     fault.remove();
     let report = setting.sync();
     synced(&report);
@@ -154,7 +170,6 @@ fn every(n: u64, fault: impl Fn(&S3Server, When) -> wl_test_servers::faults::Fau
 
 #[test]
 fn every_nth_request_is_refused() {
-    // Of two: a look at S3 that finds nothing takes two requests, and the second would always be the one that is refused.
     for n in 3..=7 {
         every(n, |server, when| {
             let refusal = match n % 2 {
@@ -442,8 +457,7 @@ fn a_webdav_server_that_fails_now_and_then() {
         fs::remove_file(world.at("a/d1/f1")).unwrap();
         server.put("p/d2/f2", "edited there");
         server.delete("p/d0/f3");
-        let report = world.sync(&here.spec, &there.spec);
-        synced(&report);
+        in_the_end(|| world.sync(&here.spec, &there.spec));
         assert!(fault.fired() > 2, "{fault:?}");
         assert_eq!(here.read(), there.read(), "{n}");
         assert_eq!(trees::visible(&world.at("a")).len(), FILES - 2);
