@@ -218,7 +218,15 @@ impl Editor {
         let text = String::from_utf8_lossy(reply.body()).into_owned();
         let hrefs = text.split("<D:href>").skip(1);
         let hrefs = hrefs.filter_map(|rest| rest.split_once("</D:href>"));
-        hrefs.map(|(href, _)| href.to_owned()).collect()
+        let mut paths = Vec::new();
+        for (path, _) in hrefs {
+            let own = path.trim_matches('/') == folder.trim_matches('/');
+            match path.ends_with('/') && !own {
+                true => paths.extend(self.paths(path)),
+                false => paths.push(path.to_owned()),
+            }
+        }
+        paths
     }
 
     /// On a thread of its own: the caller may be in a runtime, also in that of the server.
