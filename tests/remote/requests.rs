@@ -130,7 +130,7 @@ fn many_requests_are_on_their_way_at_once() {
         trees::write(
             &source,
             &format!("d{}/f{file}", file % 10),
-            &file.to_string(),
+            file.to_string(),
         );
     }
     let delay = std::time::Duration::from_millis(20);
