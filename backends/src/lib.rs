@@ -6,6 +6,12 @@ pub mod local;
 pub mod memory;
 #[cfg(feature = "_opendal")]
 pub mod opendal;
+#[cfg(any(
+    feature = "_opendal",
+    feature = "http",
+    feature = "sftp",
+    feature = "webdav"
+))]
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;

@@ -30,7 +30,7 @@ fn the_list_says_how_well_a_storage_keeps_versions_once_it_was_probed() {
     let state = home.base().join("state");
     fs::create_dir(&state).unwrap();
     let known = r#"{"local /b": {"cas": "recoverable", "probed": 1700000000}}"#;
-    fs::write(state.join("servers.json"), known).unwrap();
+    fs::write(state.join("grades.json"), known).unwrap();
     let (_, list) = home.json("storage list");
     assert_eq!(list["storages"][0]["cas"], "not probed yet");
     assert_eq!(list["storages"][0].get("cas-probed"), None);

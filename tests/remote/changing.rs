@@ -16,7 +16,7 @@ fn meanwhile(setting: &Setting, which: Which, content: Option<&'static str>) -> 
     let store = setting.server.store();
     let action = Action::before(move |_| match content {
         Some(content) => drop(store.put(BUCKET, &format!("p/{PATH}"), content)),
-        None => drop(store.delete(BUCKET, &format!("p/{PATH}"))),
+        None => assert!(store.delete(BUCKET, &format!("p/{PATH}"))),
     });
     setting.server.faults().add(which, When::Nth(1), action)
 }
@@ -55,7 +55,7 @@ fn removed_between_listing_and_reading() {
     let setting = Setting::filled();
     setting.put("new", "listed");
     let store = setting.server.store();
-    let action = Action::before(move |_| drop(store.delete(BUCKET, "p/new")));
+    let action = Action::before(move |_| assert!(store.delete(BUCKET, "p/new")));
     let which = Which::operation("GetObject").with_path("/p/new");
     let fault = setting.server.faults().add(which, When::Nth(1), action);
     let report = setting.sync();

@@ -213,23 +213,23 @@ fn local_and_s3(direction: Direction, cases: u32) {
 
 #[test]
 fn two_way_local_and_s3() {
-    local_and_s3(Direction::TwoWay, 60);
+    local_and_s3(Direction::TwoWay, 40);
 }
 
 #[test]
 fn one_way_local_and_s3() {
-    local_and_s3(Direction::OneWay, 25);
+    local_and_s3(Direction::OneWay, 15);
 }
 
 #[test]
 fn mirror_local_and_s3() {
-    local_and_s3(Direction::Mirror, 25);
+    local_and_s3(Direction::Mirror, 15);
 }
 
 #[test]
 fn two_way_s3_and_webdav() {
     let (server, webdav) = (s3_server(), WebDavServer::start_blocking());
-    run(Direction::TwoWay, 40, |world, name| Pair {
+    run(Direction::TwoWay, 25, |world, name| Pair {
         source: Place::s3(&server, name),
         target: Place::webdav(&webdav, name),
         full: false,
@@ -240,7 +240,7 @@ fn two_way_s3_and_webdav() {
 #[test]
 fn two_way_s3_and_s3() {
     let (server, other) = (s3_server(), s3_server());
-    run(Direction::TwoWay, 30, |world, name| Pair {
+    run(Direction::TwoWay, 15, |world, name| Pair {
         source: Place::s3(&server, name),
         target: Place::s3(&other, name),
         full: false,

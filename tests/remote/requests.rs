@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use wl_daemon::sync::SyncOptions;
 
+use wl_test_servers::faults::{When, Which};
+
 use crate::trees;
 use crate::trouble::Setting;
 use crate::world::{BUCKET, World, is_quiet, local, s3, s3_server, synced};
@@ -117,4 +119,31 @@ fn a_lost_baseline_costs_reading_and_moves_nothing() {
     setting.server.reset_counts();
     synced(&setting.sync());
     only_lists(&setting.server.counts(), 2);
+}
+
+/// Latency is waited for once, not for every file: many requests are on their way at the same time, up and down.
+#[test]
+fn many_requests_are_on_their_way_at_once() {
+    let (world, server) = (World::new(), s3_server());
+    let (source, target) = (world.folder("a"), world.folder("b"));
+    for file in 0..600 {
+        trees::write(
+            &source,
+            &format!("d{}/f{file}", file % 10),
+            file.to_string(),
+        );
+    }
+    let delay = std::time::Duration::from_millis(20);
+    let slow = |name: &str| {
+        let which = Which::operation(name);
+        server.faults().delay(which, When::Always, delay)
+    };
+    let (put, get) = (slow("PutObject"), slow("GetObject"));
+    synced(&world.sync(&local(&source), &s3(&server, "p")));
+    let up = server.record().most_at_once();
+    server.record().reset();
+    synced(&world.sync(&s3(&server, "p"), &local(&target)));
+    let down = server.record().most_at_once();
+    assert!(put.fired() >= 600 && get.fired() >= 600);
+    assert!(up >= 24 && down >= 24, "{up} up, {down} down");
 }

@@ -123,10 +123,6 @@ impl World {
         self.runtime.block_on(run)
     }
 
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.runtime.block_on(future)
-    }
-
     /// Loses the baselines; what is known of servers stays.
     pub fn forget(&self) {
         let Ok(entries) = fs::read_dir(self.at("base/state")) else {

@@ -265,26 +265,21 @@ fn by_kind(failure: &Failure) -> (ErrorKind, String) {
             ErrorKind::Busy,
             "it became shorter while it was read; run again",
         ),
-        (_, status) if failure.temporary || status.is_some_and(|status| status >= 500) => (
-            ErrorKind::Temporary,
-            format!(
-                "the server has trouble{}; run again later",
-                status
-                    .map(|status| format!(" (status {status})"))
-                    .unwrap_or_default()
-            ),
-        ),
-        (_, status) => (
-            ErrorKind::Other,
-            format!(
-                "{}{}; if it stays so, check the storage's parameters",
-                short(&failure.said),
-                status
-                    .map(|status| format!(" (status {status})"))
-                    .unwrap_or_default()
-            ),
-        ),
+        (_, status) => by_status(failure, status),
     }
+}
+
+/// What only the status tells something about.
+fn by_status(failure: &Failure, status: Option<u16>) -> (ErrorKind, String) {
+    let shown = status.map(|status| format!(" (status {status})"));
+    let shown = shown.unwrap_or_default();
+    if failure.temporary || status.is_some_and(|status| status >= 500) {
+        let reason = format!("the server has trouble{shown}; run again later");
+        return (ErrorKind::Temporary, reason);
+    }
+    let said = short(&failure.said);
+    let reason = format!("{said}{shown}; if it stays so, check the storage's parameters");
+    (ErrorKind::Other, reason)
 }
 
 /// At most this much of what a service says is repeated.

@@ -65,10 +65,8 @@ pub(super) async fn start(
         Large::Parts | Large::Scratch => parts(budget, request.size),
         Large::Buffer => (request.size, Some(buffer(budget, request).await?)),
     };
-    let spares = spare.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    if service.large != Large::Buffer && spares > 0 {
-        options.concurrent = spares;
-    }
+    // One part at a time: with several on their way, a part that is sent again after a failure made files of other content.
+    options.concurrent = 1;
     let writer = operator.writer_options(key, options).await;
     let writer = writer.map_err(|error| errors::fault(&error, Doing::Looking))?;
     Ok(Box::new(Parts {

@@ -19,10 +19,10 @@ use super::token::now;
 use super::wire::Wire;
 use super::{servers, trash};
 
-/// So many try to create or replace one file at the same time.
-const RACERS: usize = 8;
-/// So often they try.
-const RACES: usize = 3;
+/// So many try to create or replace one file at the same time. Servers were seen that let each loser wait for a second.
+const RACERS: usize = 2;
+/// So many files are raced for, all at once.
+const RACES: usize = 8;
 
 /// What was proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +104,13 @@ fn done<T>(result: Outcome<T>) -> Outcome<bool> {
     }
 }
 
+/// Whether all races were kept to the condition.
+fn all_kept(races: Vec<Outcome<bool>>) -> Outcome<bool> {
+    races
+        .into_iter()
+        .try_fold(true, |all, kept| Ok(all && kept?))
+}
+
 impl Probe<'_> {
     async fn all(&self) -> Outcome<Proven> {
         let offered = self.wire.facts().conditions;
@@ -112,9 +119,15 @@ impl Probe<'_> {
             let inside = self.path("x")?;
             make_above(self.wire, &mut made, &inside, &CancellationToken::new()).await?;
         }
+        // Where a server makes racers wait for one another, all of them wait at the same time.
+        let (create, replace) = futures::join!(
+            async { Ok(offered.create && self.again(|n| self.creates(n)).await?) },
+            async { Ok(offered.replace && self.again(|n| self.replaces(n)).await?) },
+        );
+        let (create, replace): (Outcome<bool>, Outcome<bool>) = (create, replace);
         let conditions = Conditions {
-            create: offered.create && self.again(|n| self.creates(n)).await?,
-            replace: offered.replace && self.again(|n| self.replaces(n)).await?,
+            create: create?,
+            replace: replace?,
             remove: offered.remove && self.again(|n| self.removes(n)).await?,
         };
         let copies = self.wire.facts().copies;
@@ -223,13 +236,12 @@ impl Probe<'_> {
         if !proven {
             return Ok(false);
         }
-        for race in 0..RACES {
-            let at = self.path(&format!("create-{number}-{race}"))?;
-            if !self.race("create", &at, &Condition::Absent).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let races = (0..RACES).map(async |race| {
+            let name = format!("create-{number}-{race}");
+            let at = self.path(&name)?;
+            self.race(&name, &at, &Condition::Absent).await
+        });
+        all_kept(join_all(races).await)
     }
 
     async fn replaces(&self, number: usize) -> Outcome<bool> {
@@ -241,32 +253,22 @@ impl Probe<'_> {
             Ok(found) => found.tag,
             other => return done(other),
         };
-        let Some(second) = second else {
-            return Ok(false);
-        };
-        let proven = first != second
+        let proven = second.is_some_and(|second| second != first)
             && self.holds(&at, "two").await?
             && !done(self.put(&at, "six", Condition::Is(first)).await)?
             && self.holds(&at, "two").await?;
-        let mut current = second;
-        for race in 0..RACES {
-            let name = format!("race-{race}");
-            if !proven || !self.race(&name, &at, &Condition::Is(current)).await? {
-                return Ok(false);
-            }
-            let _turn = self.wire.turn(0).await;
-            match self
-                .wire
-                .store()
-                .stat(&at)
-                .await?
-                .and_then(|found| found.tag)
-            {
-                Some(tag) => current = tag,
-                None => return Ok(false),
-            }
+        if !proven {
+            return Ok(false);
         }
-        Ok(true)
+        let races = (0..RACES).map(async |race| {
+            let name = format!("race-{number}-{race}");
+            let at = self.path(&name)?;
+            match self.put(&at, &name, Condition::None).await?.tag {
+                Some(tag) => self.race(&name, &at, &Condition::Is(tag)).await,
+                None => Ok(false),
+            }
+        });
+        all_kept(join_all(races).await)
     }
 
     async fn removes(&self, number: usize) -> Outcome<bool> {

@@ -165,10 +165,22 @@ impl Dav {
             }
             400 | 403 | 405 | 415 | 501 => Err(lockless()),
             404 => Err(answer::fault(StatusCode::CONFLICT, reply.headers())),
+            // `dav-server` calls a missing folder that as well.
+            412 if absent && self.is_homeless(path).await? => {
+                Err(answer::fault(StatusCode::CONFLICT, reply.headers()))
+            }
             _ => Err(done(reply)
                 .await
                 .err()
                 .unwrap_or_else(|| odd("the server's answer to LOCK says nothing".to_owned()))),
+        }
+    }
+
+    /// Whether the folder is missing that should hold it.
+    async fn is_homeless(&self, path: &SyncPath) -> Outcome<bool> {
+        match path.parent().filter(|folder| !folder.is_root()) {
+            Some(folder) => Ok(self.look(&folder, true).await?.is_none()),
+            None => Ok(false),
         }
     }
 

@@ -3,7 +3,8 @@
 //! Servers check `If-Match` before they write, not while: two writers can both win. What holds are locks. So a change under a condition
 //! locks the name, looks, writes, looks again and unlocks; without locks conditions are not offered.
 //!
-//! Known limits: servers that write in place (`dav-server`; not Apache) show others a small file half written while it is replaced, with a tag of its
+//! Known limits: a lock keeps out other clients of the server, not somebody who writes to its disk; what such a one writes between our look and our
+//! write is replaced, as it is without locks. Servers that write in place (`dav-server`; not Apache) show others a small file half written while it is replaced, with a tag of its
 //! own; what they do under that tag is refused. Where `LOCK` makes an empty file (`lock`), others see it for a moment. A folder is only removed if it is empty, but `DELETE` takes what
 //! is in it: without locks what appears between the look and the `DELETE` goes with it. Digest logins are not supported.
 

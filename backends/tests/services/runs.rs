@@ -138,7 +138,7 @@ pub async fn all(server: &Server) -> String {
     let mut wanted = Tree::new();
     for number in 0..FILES - 1 {
         let path = format!("d{}/e{}/file {number}.txt", number % 7, number % 3);
-        wanted.insert(path, noise(number * 37, number as u64));
+        wanted.insert(path, noise(number * 37 + server.least, number as u64));
     }
     wanted.insert("large.bin".to_owned(), noise(server.large, 1000));
     for (path, content) in &wanted {
@@ -183,7 +183,7 @@ async fn edit(pair: &Pair, wanted: &mut Tree) {
     std::fs::remove_file(local.join("d1/e1/file 1.txt")).unwrap();
     wanted.remove("d1/e1/file 1.txt");
     // The same size as before: times and tags have to tell it.
-    let same_size = noise(3 * 37, 2000);
+    let same_size = noise(wanted["d3/e0/file 3.txt"].len(), 2000);
     editor.write("d3/e0/file 3.txt", &same_size).await;
     wanted.insert("d3/e0/file 3.txt".to_owned(), same_size);
     editor.write("d0/new there.txt", b"newer").await;

@@ -44,6 +44,8 @@ pub struct Server {
     pub known: &'static [(&'static str, &'static str)],
     /// Bytes of the large file in whole runs.
     pub large: usize,
+    /// Bytes of the smallest file in whole runs.
+    pub least: usize,
     place: Box<dyn Fn(&str) -> Place + Send + Sync>,
     state: TempDir,
 }
@@ -62,6 +64,7 @@ impl Server {
             settles: Duration::from_millis(2100),
             known: &[],
             large: 30 << 20,
+            least: 0,
             place: Box::new(place),
             state: TempDir::new().unwrap(),
         }
@@ -304,7 +307,9 @@ pub fn vsftpd() -> Started {
     };
     Ok(Server {
         // A listing may tell the time without seconds.
-        settles: Duration::from_secs(62),
+        settles: Duration::from_secs(125),
+        // Empty ones are refused.
+        least: 1,
         ..Server::new("vsftpd", "ftp", CasGrade::Checked, place)
     })
 }

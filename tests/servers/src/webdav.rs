@@ -8,6 +8,7 @@ mod fault;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::thread;
+use std::time::Duration;
 
 use ::http::{HeaderValue, Request, Response, StatusCode, header};
 use base64::Engine;
@@ -50,11 +51,13 @@ impl Builder {
     #[must_use]
     pub fn start_blocking(self) -> WebDavServer {
         let files = MemFs::new();
+        let locks = MemLs::new();
         let handler = DavHandler::builder()
             .filesystem(files.clone())
             .autoindex(true)
-            .locksystem(MemLs::new())
+            .locksystem(locks)
             .build_handler();
+        let neighbour = handler.clone();
         let editor = DavHandler::builder()
             .filesystem(files.clone())
             .build_handler();
@@ -73,6 +76,10 @@ impl Builder {
                 handler: editor,
                 runtime: served.handle(),
             },
+            neighbour: Editor {
+                handler: neighbour,
+                runtime: served.handle(),
+            },
             served,
         }
     }
@@ -83,6 +90,7 @@ pub struct WebDavServer {
     served: Served,
     faults: WebDavFaults,
     editor: Editor,
+    neighbour: Editor,
 }
 
 impl WebDavServer {
@@ -142,6 +150,12 @@ impl WebDavServer {
     #[must_use]
     pub fn editor(&self) -> Editor {
         self.editor.clone()
+    }
+
+    /// Goes past faults, record and passwords, but waits while a file is locked: as another client of the server.
+    #[must_use]
+    pub fn neighbour(&self) -> Editor {
+        self.neighbour.clone()
     }
 
     /// [`Editor::put`].
@@ -204,15 +218,35 @@ impl Editor {
         let text = String::from_utf8_lossy(reply.body()).into_owned();
         let hrefs = text.split("<D:href>").skip(1);
         let hrefs = hrefs.filter_map(|rest| rest.split_once("</D:href>"));
-        hrefs.map(|(href, _)| href.to_owned()).collect()
+        let mut paths = Vec::new();
+        for (path, _) in hrefs {
+            let own = path.trim_matches('/') == folder.trim_matches('/');
+            match path.ends_with('/') && !own {
+                true => paths.extend(self.paths(path)),
+                false => paths.push(path.to_owned()),
+            }
+        }
+        paths
     }
 
     /// On a thread of its own: the caller may be in a runtime, also in that of the server.
     fn send(&self, method: &str, path: &str, body: Bytes) -> Response<Bytes> {
         let path = path.trim_start_matches('/');
-        let request = Request::builder().method(method).uri(format!("/{path}"));
-        let request = request.body(Full::new(body)).expect("an escaped path");
-        let work = async { collect(self.handler.handle(request).await).await };
+        let attempt = async || {
+            let request = Request::builder().method(method).uri(format!("/{path}"));
+            let request = request.body(Full::new(body.clone()));
+            let request = request.expect("an escaped path");
+            collect(self.handler.handle(request).await).await
+        };
+        let work = async {
+            loop {
+                let reply = attempt().await;
+                if reply.status() != StatusCode::LOCKED {
+                    return reply;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
         thread::scope(|scope| {
             let thread = scope.spawn(|| self.runtime.block_on(work));
             thread.join().expect("the handler")

@@ -130,6 +130,13 @@ fn cut(
     stream::unfold((pieces, skip, length), next).boxed()
 }
 
+/// The tag and the look that are still to come, the pieces, and the one that is held back.
+type Checked = (
+    Option<(Box<str>, BoxFuture<'static, Outcome<Option<Found>>>)>,
+    BoxStream<'static, Outcome<Bytes>>,
+    Option<Bytes>,
+);
+
 /// The same pieces; the last one only after another `look`, which must find the same tag. Servers that write in place send what is half
 /// written, in full length and under the old tag: `dav-server` zeros, rclone a mixture.
 pub(crate) fn unchanged(
@@ -138,11 +145,7 @@ pub(crate) fn unchanged(
     look: impl Future<Output = Outcome<Option<Found>>> + Send + 'static,
 ) -> BoxStream<'static, Outcome<Bytes>> {
     let state = (Some((tag, look.boxed())), pieces, None);
-    let next = |(check, mut pieces, mut held): (
-        Option<(Box<str>, BoxFuture<'static, _>)>,
-        BoxStream<'static, Outcome<Bytes>>,
-        Option<Bytes>,
-    )| async move {
+    let next = |(check, mut pieces, mut held): Checked| async move {
         let (tag, look) = check?;
         loop {
             match (pieces.next().await, held.take()) {

@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt};
 use super::Pass;
 use super::context::Context;
 use super::finish::Pages;
-use crate::model::Side;
+use crate::model::{Kind, Side};
 use crate::state::{GroupEnd, Pending, PendingStage};
 use crate::storage::{ErrorKind, StorageError};
 use crate::sync::SyncError;
@@ -53,6 +53,14 @@ fn is_for_absence(removal: &Pending) -> bool {
 /// Why the removal must not be carried out; `None` if nothing is there.
 async fn look(context: &Context, removal: &Pending) -> Option<StorageError> {
     let storage = &context.job.storages[removal.side.other()];
+    // Nothing is below a file, and some servers answer such a question oddly. Where folders are only implied, both can be there.
+    if let Some(group) = &removal.group
+        && storage.capabilities().empty_folders
+        && let Ok(Some(meta)) = storage.stat(group).await
+        && meta.kind != Kind::Folder
+    {
+        return None;
+    }
     match storage.stat(&removal.path).await {
         Ok(None) => None,
         Ok(Some(_)) => {
