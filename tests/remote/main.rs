@@ -21,6 +21,7 @@ mod odd;
 mod oracle;
 mod places;
 mod requests;
+mod rivals;
 mod sftp;
 #[path = "../real/trees.rs"]
 mod trees;

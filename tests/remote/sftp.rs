@@ -12,7 +12,7 @@ use crate::places::pruned;
 use crate::trees;
 use crate::world::{World, conflicts, is_quiet, local, s3, s3_server, set, synced};
 
-fn sftp(server: &SftpServer, folder: &Path) -> StorageSpec {
+pub fn sftp(server: &SftpServer, folder: &Path) -> StorageSpec {
     let url = format!(
         "sftp://{}@127.0.0.1:{}{}",
         server.user(),

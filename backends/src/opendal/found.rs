@@ -74,6 +74,17 @@ pub(super) fn written(
     }
 }
 
+/// Whether `now` shows that it is not what was written, but another version that has come since.
+pub(super) fn is_other(written: &Found, now: &Found) -> bool {
+    fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+        matches!((one, other), (Some(one), Some(other)) if one != other)
+    }
+    now.kind != written.kind
+        || now.size != written.size
+        || differ(&written.tag, &now.tag)
+        || differ(&written.operation, &now.operation)
+}
+
 /// What names this version; `None` if the service has no such thing.
 pub(super) fn tag(service: &Service, metadata: &Metadata) -> Option<Box<str>> {
     match service.tags {
@@ -234,6 +245,41 @@ mod tests {
         for text in foreign {
             assert_eq!(time(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_version_that_came_since_is_not_taken_for_ours() {
+        let written = Found {
+            kind: Kind::File,
+            size: 5,
+            operation: Some("ours-1".into()),
+            ..folder()
+        };
+        let now = Found {
+            tag: Some("\"x\"".into()),
+            ..written.clone()
+        };
+        assert!(!is_other(&written, &now));
+        let unnamed = Found {
+            operation: None,
+            ..now.clone()
+        };
+        assert!(!is_other(&written, &unnamed));
+        let theirs = Found {
+            operation: Some("theirs-1".into()),
+            ..now.clone()
+        };
+        assert!(is_other(&written, &theirs));
+        let longer = Found {
+            size: 6,
+            ..now.clone()
+        };
+        assert!(is_other(&written, &longer));
+        let tagged = Found {
+            tag: Some("\"y\"".into()),
+            ..written
+        };
+        assert!(is_other(&tagged, &now));
     }
 
     #[test]

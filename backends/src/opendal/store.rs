@@ -138,10 +138,14 @@ impl OpendalStore {
         Ok(match metadata {
             Some(metadata) => {
                 let now = found::found(self.service, &metadata);
-                Found {
-                    tag: now.tag,
-                    modified: now.modified,
-                    ..written
+                match found::is_other(&written, &now) {
+                    // Its tag must not be taken for ours: nobody would look at its content any more.
+                    true => written,
+                    false => Found {
+                        tag: now.tag,
+                        modified: now.modified,
+                        ..written
+                    },
                 }
             }
             None => written,
