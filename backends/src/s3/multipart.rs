@@ -210,9 +210,15 @@ impl MultipartUpload {
     async fn check_own(&self) -> Outcome<()> {
         let there = match self.client.parts(&self.key, &self.upload).await {
             Ok(there) => there,
-            // It may be completed already.
-            Err(fault) if fault.error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(fault) => return Err(fault),
+            // Nothing was put together by this request.
+            Err(fault) if fault.error.kind() == ErrorKind::Temporary => {
+                return Err(Fault {
+                    unclear: false,
+                    ..fault
+                });
+            }
+            // It may be completed already, or nobody may ask: then the server has to look at the tags.
+            Err(_) => return Ok(()),
         };
         let foreign = |(number, part): (&u32, &Part)| {
             there.get(number).is_some_and(|there| {
@@ -341,7 +347,8 @@ impl Client {
         if note.size == size && note.part == part && note.beside == *beside {
             match self.parts(key, &note.upload).await {
                 Ok(parts) => return Ok(Some((note.upload, parts))),
-                Err(fault) if fault.error.kind() == ErrorKind::NotFound => {}
+                // It is gone, or nobody may ask for its parts: then it is begun anew.
+                Err(fault) if fault.error.kind() != ErrorKind::Temporary => {}
                 Err(fault) => return Err(fault),
             }
         } else if let Err(fault) = self.abort(key, &note.upload).await

@@ -152,6 +152,28 @@ async fn an_upload_with_other_notes_is_not_carried_on() {
 }
 
 #[tokio::test]
+async fn who_may_not_ask_for_parts_begins_anew() {
+    let (server, all) = (server().await, content(64 * MIB));
+    let client = client(&server);
+    let which = Which::operation("ListParts");
+    let refusal = Refusal::access_denied();
+    server.faults().refuse(which, When::Always, refusal);
+    for run in 0..2 {
+        let mut upload = begin(&client, all.len(), Condition::Absent).await;
+        feed(&mut upload, &all).await;
+        upload.finish().await.unwrap();
+        match run {
+            0 => upload.abort().await.unwrap(),
+            _ => drop(upload.commit().await.unwrap()),
+        }
+    }
+    assert_eq!(
+        server.store().get("bucket", "p/d/ü +%").unwrap().content,
+        all
+    );
+}
+
+#[tokio::test]
 async fn two_runs_that_send_to_one_upload_do_not_mix() {
     let (server, ours) = (server().await, content(64 * MIB));
     let theirs = Bytes::from(vec![7; 64 * MIB]);
