@@ -125,7 +125,7 @@ impl Shared {
                 return Err(StorageError::new(
                     ErrorKind::Unrepresentable,
                     "stage",
-                    "the storage keeps no symbolic links; exclude it",
+                    "the storage keeps no symbolic links; put a file or folder in its place, or move it elsewhere",
                 ));
             }
             check_hash(&body, request.hash)

@@ -109,8 +109,9 @@ fn on_the_way(trouble: &Trouble) -> (ErrorKind, String) {
     };
     let text = trouble.to_string();
     let low = text.to_lowercase();
-    let advice = if low.contains("certificate") || low.contains("tls") || low.contains("handshake")
-    {
+    let advice = if low.contains("invalidcontenttype") {
+        "the endpoint does not speak https; write http:// if that is meant, or give its https port"
+    } else if low.contains("certificate") || low.contains("tls") || low.contains("handshake") {
         "check that the endpoint speaks https and its certificate is trusted by this machine"
     } else if low.contains("dns") || low.contains("lookup") || low.contains("name or service") {
         "check the host name in the endpoint, and the network"
@@ -166,7 +167,7 @@ fn about_place(code: &str) -> Option<(ErrorKind, &'static str)> {
     Some(match code {
         "NoSuchBucket" | "ContainerNotFound" => (
             Unavailable,
-            "the bucket does not exist; check its name (and region or endpoint), or create it",
+            "the bucket (or container) does not exist; check its name (and region or endpoint), or create it",
         ),
         "InvalidBucketName" => (Config, "that is no bucket name; check the address"),
         "PermanentRedirect"

@@ -364,8 +364,7 @@ impl Store for OpendalStore {
         let size = put.content.len() as u64;
         if size == 0 && self.service.scheme == "ftp" {
             // The linked opendal sends nothing then and says that all went well: what was there before would still be there.
-            let reason =
-                "an empty file cannot be sent by FTP here; put something into it, or exclude it";
+            let reason = "an empty file cannot be sent by FTP here; put something into it, or move it elsewhere";
             return Err(errors::refusal(ErrorKind::Unsupported, reason));
         }
         let write = self

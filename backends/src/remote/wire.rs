@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ struct Gate {
     up: Option<Mutex<Bucket>>,
     down: Option<Mutex<Bucket>>,
     sent: AtomicU64,
+    /// Patience ended because there is no way to the storage, and nothing was answered since.
+    unreachable: AtomicBool,
 }
 
 impl Gate {
@@ -50,6 +52,7 @@ impl Gate {
             up: bucket(bytes),
             down: bucket(bytes),
             sent: AtomicU64::new(0),
+            unreachable: AtomicBool::new(false),
         }
     }
 
@@ -179,7 +182,7 @@ impl Wire {
     /// Patience for one operation.
     pub(super) fn retry(&self) -> Retry<'_> {
         Retry {
-            clock: &self.gate.clock,
+            gate: &self.gate,
             patience: Patience::default(),
             since: None,
         }
@@ -199,7 +202,10 @@ impl Wire {
         let mut retry = self.retry();
         loop {
             match attempt().await {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    retry.answered();
+                    return Ok(done);
+                }
                 Err(fault) => retry
                     .after(fault)
                     .await
@@ -247,24 +253,40 @@ impl Wire {
 
 /// The failures of one operation.
 pub(super) struct Retry<'a> {
-    clock: &'a Clock,
+    gate: &'a Gate,
     patience: Patience,
     /// When it failed first: a try may take long, a slow line is no trouble.
     since: Option<Duration>,
 }
 
 impl Retry<'_> {
-    /// Waits before the next try, or gives the fault back.
+    /// Waits before the next try, or gives the fault back. Where the storage was out of reach for as long as patience lasts, the next
+    /// operation does not wait for it all over again: with many files that would be hours.
     pub(super) async fn after(&mut self, fault: Fault) -> Outcome<()> {
-        let now = self.clock.elapsed();
+        let unreachable =
+            fault.error.kind() == ErrorKind::Unavailable && fault.again != Again::Never;
+        if unreachable && self.gate.unreachable.load(Ordering::Relaxed) {
+            return Err(fault);
+        }
+        let now = self.gate.clock.elapsed();
         let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
         match self.patience.pause(fault.again, elapsed, chance()) {
             Some(pause) => {
-                self.clock.sleep(pause).await;
+                self.gate.clock.sleep(pause).await;
                 Ok(())
             }
-            None => Err(fault),
+            None => {
+                if unreachable {
+                    self.gate.unreachable.store(true, Ordering::Relaxed);
+                }
+                Err(fault)
+            }
         }
+    }
+
+    /// The storage can be reached.
+    pub(super) fn answered(&self) {
+        self.gate.unreachable.store(false, Ordering::Relaxed);
     }
 }
 

@@ -79,19 +79,19 @@ impl Program {
     }
 }
 
-/// Dials and greets, within a time limit.
-pub(super) async fn connect(dial: &dyn Dial, host: &str) -> Result<Connection, Failure> {
+/// Dials and greets, within a time limit. `server` is `user@host:port`, as far as given; advice calls it so.
+pub(super) async fn connect(dial: &dyn Dial, server: &str) -> Result<Connection, Failure> {
     let opening = async {
         let ends = dial.dial().await?;
         let opened = Connection::open(ends).await;
-        opened.map_err(|(reason, complaints)| explain(&reason, &complaints, host))
+        opened.map_err(|(reason, complaints)| explain(&reason, &complaints, server))
     };
     match tokio::time::timeout(super::CONNECTING, opening).await {
         Ok(opened) => opened,
         Err(_) => Err(Failure {
             kind: ErrorKind::Unavailable,
             reason: format!(
-                "no SFTP connection within {} seconds; check with `sftp {host}`",
+                "no SFTP connection within {} seconds; check with `sftp sftp://{server}`",
                 super::CONNECTING.as_secs()
             ),
             passes: true,
@@ -116,23 +116,36 @@ pub(super) fn last_lines(complaints: &[u8]) -> String {
         .collect()
 }
 
+/// The server's name in known_hosts, as a word for a shell.
+fn known_as(server: &str) -> String {
+    let place = server.rsplit_once('@').map_or(server, |(_, place)| place);
+    match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            format!("'[{host}]:{port}'")
+        }
+        _ => place.replace(['[', ']'], ""),
+    }
+}
+
 /// What ssh's complaint means, and what to do about it.
-fn explain(reason: &str, complaints: &[u8], host: &str) -> Failure {
+fn explain(reason: &str, complaints: &[u8], server: &str) -> Failure {
     let text = String::from_utf8_lossy(complaints).to_lowercase();
     let has = |words: &str| text.contains(words);
     let (kind, passes, advice) = if has("host identification has changed") {
         let advice = format!(
-            "the host key is not the one in known_hosts: ask who runs the server, and only then remove the old key with `ssh-keygen -R {host}`"
+            "the host key is not the one in known_hosts: ask who runs the server, and only then remove the old key with `ssh-keygen -R {}`",
+            known_as(server)
         );
         (ErrorKind::Config, false, advice)
     } else if has("host key verification failed") || has("host key is known for") {
         let advice = format!(
-            "the host key is not known: run `ssh {host}` once and compare the fingerprint, or use `ssh-keyscan`"
+            "the host key is not known: run `ssh ssh://{server}` once and compare the fingerprint, or use `ssh-keyscan`"
         );
         (ErrorKind::Config, false, advice)
     } else if has("permission denied") || has("too many authentication failures") {
         let advice = format!(
-            "no key of yours is accepted: load one with `ssh-add`, or give `identity_file`; try `ssh {host}` (passwords are never asked for)"
+            "no key of yours is accepted: load one with `ssh-add`, or give `identity_file`; try `ssh ssh://{server}` (passwords are never asked for)"
         );
         (ErrorKind::Denied, false, advice)
     } else if has("could not resolve") {
@@ -148,7 +161,7 @@ fn explain(reason: &str, complaints: &[u8], host: &str) -> Failure {
         let advice = "check `ssh_config`".to_owned();
         (ErrorKind::Config, false, advice)
     } else {
-        let advice = format!("check with `sftp {host}`");
+        let advice = format!("check with `sftp sftp://{server}`");
         (ErrorKind::Unavailable, true, advice)
     };
     let said = match last_lines(complaints) {
@@ -159,5 +172,27 @@ fn explain(reason: &str, complaints: &[u8], host: &str) -> Failure {
         kind,
         reason: format!("{said}; {advice}"),
         passes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_names_the_user_and_the_port() {
+        let advice = |complaint: &str, server| explain("", complaint.as_bytes(), server).reason;
+        let unknown = advice("Host key verification failed.", "ann@host:2222");
+        assert!(unknown.contains("`ssh ssh://ann@host:2222`"), "{unknown}");
+        let changed = "REMOTE HOST IDENTIFICATION HAS CHANGED!";
+        for (server, known) in [
+            ("ann@host:2222", "'[host]:2222'"),
+            ("host", "host"),
+            ("ann@[::1]", "::1"),
+            ("[::1]:22022", "'[::1]:22022'"),
+        ] {
+            let reason = advice(changed, server);
+            assert!(reason.contains(&format!("-R {known}`")), "{reason}");
+        }
     }
 }

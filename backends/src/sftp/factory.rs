@@ -64,11 +64,5 @@ pub(super) async fn open(params: &Value) -> Result<SftpStore> {
     })?;
     let address = Address::parse(&params.url).map_err(wrong)?;
     let program = address.program(&params);
-    SftpStore::open(
-        Box::new(program),
-        address.server(),
-        &address.host,
-        &address.folder,
-    )
-    .await
+    SftpStore::open(Box::new(program), address.server(), &address.folder).await
 }

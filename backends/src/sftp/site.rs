@@ -18,8 +18,6 @@ use crate::remote::store::{Conditions, Facts, Outcome};
 #[derive(Debug)]
 pub(super) struct Site {
     dial: Box<dyn Dial>,
-    /// For advice: `host` as ssh takes it.
-    host: String,
     /// Absolute and without links, no `/` at the end; empty for the file system's root.
     root: String,
     pub(super) location: String,
@@ -35,13 +33,12 @@ impl Site {
     pub(super) async fn open(
         dial: Box<dyn Dial>,
         server: String,
-        host: &str,
         folder: &str,
     ) -> Result<Self, StorageError> {
         let location = format!("sftp://{server}");
         let failed =
             |kind, reason: String| StorageError::new(kind, "connect", reason).on(&location);
-        let connection = dial::connect(&*dial, host).await;
+        let connection = dial::connect(&*dial, &server).await;
         let connection = connection.map_err(|failure| failed(failure.kind, failure.reason))?;
         let real = tokio::time::timeout(super::CONNECTING, connection.realpath(folder)).await;
         let real = real.map_err(|_| {
@@ -63,7 +60,6 @@ impl Site {
         let root = real.trim_end_matches('/').to_owned();
         Ok(Self {
             dial,
-            host: host.to_owned(),
             location: format!("{location}{real}"),
             identity: format!("sftp|{server}|{root}"),
             facts: facts(connection.offers()),
@@ -81,7 +77,7 @@ impl Site {
             return Ok(Arc::clone(connection));
         }
         *current = None;
-        match dial::connect(&*self.dial, &self.host).await {
+        match dial::connect(&*self.dial, &self.server).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 *current = Some(Arc::clone(&connection));

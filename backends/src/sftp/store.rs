@@ -23,14 +23,13 @@ use crate::remote::store::{
 pub(super) struct SftpStore(Arc<Site>);
 
 impl SftpStore {
-    /// Connects. `host` is what advice calls the server, `folder` absolute or relative to the home folder.
+    /// Connects. `server` is `user@host:port` as far as given, `folder` absolute or relative to the home folder.
     pub(super) async fn open(
         dial: Box<dyn Dial>,
         server: String,
-        host: &str,
         folder: &str,
     ) -> Result<Self, StorageError> {
-        let site = Site::open(dial, server, host, folder).await?;
+        let site = Site::open(dial, server, folder).await?;
         Ok(Self(Arc::new(site)))
     }
 

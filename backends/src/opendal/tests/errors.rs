@@ -48,7 +48,7 @@ fn services_words_decide() {
             404,
             "NoSuchBucket",
             ErrorKind::Unavailable,
-            "bucket does not exist",
+            "the bucket (or container) does not exist",
         ),
         (301, "PermanentRedirect", ErrorKind::Config, "region"),
         (

@@ -103,7 +103,11 @@ impl<'a> Pager<'a> {
         let mut retry = wire.retry();
         loop {
             self.seen = token::now();
-            match self.fetch().await {
+            let fetched = self.fetch().await;
+            if fetched.is_ok() {
+                retry.answered();
+            }
+            match fetched {
                 Ok(None) => {
                     self.ended = true;
                     return Ok(false);

@@ -55,7 +55,7 @@ impl Shared {
                 (request.hash, size, Kind::File, small)
             }
             Payload::Link(_) if !self.facts().links => {
-                let reason = "the storage keeps no symbolic links; exclude it";
+                let reason = "the storage keeps no symbolic links; put a file or folder in its place, or move it elsewhere";
                 let error = StorageError::new(ErrorKind::Unrepresentable, "stage", reason);
                 return Err(self.named(error, path));
             }

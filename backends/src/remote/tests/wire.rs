@@ -91,3 +91,32 @@ async fn what_passes_is_waited_for_and_what_does_not_is_told() {
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Other);
     assert_eq!(tries.load(SeqCst), 1);
 }
+
+#[tokio::test]
+async fn a_storage_out_of_reach_is_waited_for_once_and_not_for_every_file() {
+    let remote = Fake::new(READ_ONLY, &[], 1).remote();
+    let tries = AtomicU32::new(0);
+    let attempt = |kind: Option<ErrorKind>| {
+        tries.fetch_add(1, SeqCst);
+        async move {
+            match kind {
+                Some(kind) => Err::<(), Fault>(fault(kind, Again::After(None))),
+                None => Ok(()),
+            }
+        }
+    };
+    let ask = async |kind| {
+        let asked = remote
+            .wire
+            .again("stat", &path("a"), || attempt(kind))
+            .await;
+        (asked.is_ok(), tries.swap(0, SeqCst))
+    };
+    let patient = ask(Some(ErrorKind::Unavailable)).await;
+    assert!(!patient.0 && patient.1 > 1, "{patient:?}");
+    assert_eq!(ask(Some(ErrorKind::Unavailable)).await, (false, 1));
+    assert_eq!(ask(Some(ErrorKind::Temporary)).await, (false, patient.1));
+    // An answer, and there is patience again.
+    assert_eq!(ask(None).await, (true, 1));
+    assert_eq!(ask(Some(ErrorKind::Unavailable)).await, (false, patient.1));
+}

@@ -251,7 +251,12 @@ pub(crate) fn broken(error: reqwest::Error, sent: bool) -> Fault {
             .into();
     }
     let connect = error.is_connect();
-    let (kind, advice) = if connect {
+    let (kind, advice) = if reason.contains("InvalidContentType") {
+        (
+            ErrorKind::Unavailable,
+            "the server does not speak https there; write webdav:// or http:// if that is meant, or give its https port",
+        )
+    } else if connect {
         (
             ErrorKind::Unavailable,
             "check `url`, and that the server runs and can be reached",

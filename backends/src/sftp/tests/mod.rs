@@ -35,7 +35,7 @@ fn server() -> Program {
 
 async fn store_at(dial: Box<dyn Dial>, folder: &Path) -> SftpStore {
     let folder = folder.to_str().expect("UTF-8");
-    let store = SftpStore::open(dial, "test".to_owned(), "test", folder).await;
+    let store = SftpStore::open(dial, "test".to_owned(), folder).await;
     store.expect("sftp-server (Debian: openssh-sftp-server)")
 }
 

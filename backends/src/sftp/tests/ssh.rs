@@ -118,7 +118,7 @@ async fn a_missing_program_and_one_that_prints_are_told() {
             program: program.into(),
             arguments: arguments.iter().map(Into::into).collect(),
         };
-        let opened = SftpStore::open(Box::new(program), "test".to_owned(), "test", "/").await;
+        let opened = SftpStore::open(Box::new(program), "test".to_owned(), "/").await;
         opened.expect_err("a refusal").to_string()
     };
     let missing = open("/no/such/ssh", &[]).await;
