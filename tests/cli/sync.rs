@@ -351,6 +351,9 @@ fn a_run_that_would_do_harm_is_refused_and_changes_nothing() {
     refused("sync src src", "nested");
     refused("sync src src/folder", "nested");
     refused("sync src src/inside", "nested");
+    // Many a storage lists nothing at a mistyped address.
+    fs::create_dir(home.path("mistyped")).unwrap();
+    refused("sync --mirror mistyped src", "root-emptied");
     assert!(!home.path("src/inside").exists());
     for name in ["a.txt", "link"] {
         fs::remove_file(home.path("src").join(name)).unwrap();

@@ -128,7 +128,7 @@ enum CasArg {
     None,
     /// The version is looked at just before it is replaced; one written in that moment may be lost
     Checked,
-    /// A version written at the same time is found after the change and kept; nothing is lost
+    /// A version written at the same time is found after the change and kept; nothing is lost (the most that local folders can do)
     Recoverable,
     /// The storage itself refuses to replace another version than the expected one
     Atomic,

@@ -33,7 +33,7 @@ use pipeline::Pipeline;
 
 use super::progress::Phase;
 use super::{SyncError, SyncErrorClass};
-use crate::model::{Kind, Meta, Side, Sides, SyncPath, Token};
+use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, SideRecord};
 use crate::storage::{ListRequest, Listing, Scope, StorageError};
@@ -95,8 +95,11 @@ async fn list(
 /// A root that held something and lists nothing is more likely an accident than a wish.
 async fn refuse_emptied(context: &Context, merge: &mut Merge) -> Result<Option<Side>, SyncError> {
     let nothing = merge.lists_nothing().await;
-    if !context.has_baseline || nothing.source == nothing.target {
+    if nothing.source == nothing.target {
         return Ok(None);
+    }
+    if !context.has_baseline {
+        return refuse_mirror_of_nothing(context, nothing.source).map(|()| None);
     }
     let side = if nothing.source {
         Side::Source
@@ -112,6 +115,23 @@ async fn refuse_emptied(context: &Context, merge: &mut Merge) -> Result<Option<S
             "the {side} {} lists nothing, but it held files at the last run: nothing was changed; if it is not mounted, mount it; \
              if it was emptied on purpose, run again with --allow-empty",
             context.job.storages[side].location()
+        ),
+    ))
+}
+
+/// Nothing is known of the two yet: a mirror of a mistyped address, which no server need call wrong, would take everything away.
+fn refuse_mirror_of_nothing(context: &Context, source_is_empty: bool) -> Result<(), SyncError> {
+    let job = &context.job;
+    if !source_is_empty || job.options.allow_empty || job.options.direction != Direction::Mirror {
+        return Ok(());
+    }
+    Err(SyncError::new(
+        SyncErrorClass::RootEmptied,
+        format!(
+            "the source {} lists nothing, and a mirror of it would remove all that {} holds: nothing was changed; check the address \
+             of the source; if it is empty on purpose, run again with --allow-empty",
+            job.storages.source.location(),
+            job.storages.target.location()
         ),
     ))
 }
