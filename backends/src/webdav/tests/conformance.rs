@@ -84,12 +84,14 @@ mod with_locks {
     wl_core::conformance_tests!(Lab::new(CasGrade::Atomic, |_| {}).await);
 }
 
-mod without_locks {
-    use super::*;
-    wl_core::conformance_tests!(Lab::new(CasGrade::Checked, |f| drop(f.no_locks())).await);
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_locks() {
+    let make = || Lab::new(CasGrade::Checked, |f| drop(f.no_locks()));
+    all_at_once(make).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "half a minute: cargo test -p wl-backends --all-features --lib -- --ignored webdav"]
 async fn with_weak_tags() {
     let make = || Lab::without_tags(|f| drop(f.weak_etags(When::Always)));
     all_at_once(make).await;
@@ -118,6 +120,7 @@ mod with_lost_replies {
     macro_rules! races {
         ($($name:ident)*) => {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            #[ignore = "minutes: cargo test -p wl-backends --all-features --lib -- --ignored webdav"]
             async fn $name() {
                 let (lab, fault) = lab().await;
                 promises::$name(&lab).await;
