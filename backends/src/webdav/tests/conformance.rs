@@ -79,9 +79,36 @@ impl Harness for Lab {
     }
 }
 
-mod with_locks {
-    use super::*;
-    wl_core::conformance_tests!(Lab::new(CasGrade::Atomic, |_| {}).await);
+/// Hundreds of rounds in which somebody is kept out by a lock and waits: minutes of waiting.
+const RACES: [&str; 6] = [
+    "one_creator_wins",
+    "no_increment_is_lost",
+    "create_against_remove_loses_nothing",
+    "rename_against_replace_has_one_winner",
+    "replace_against_an_editor_loses_nothing",
+    "remove_against_an_editor_loses_nothing",
+];
+
+/// Keeps the promises, races or all others, on a server with locks.
+async fn keeps(races: bool) {
+    for promise in promises::PROMISES {
+        if RACES.contains(&promise.name) == races {
+            let lab = Lab::new(CasGrade::Atomic, |_| {}).await;
+            (promise.run)(&lab).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_locks() {
+    keeps(false).await;
+}
+
+/// The store's own races (`live`) are part of every run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "minutes: cargo test -p wl-backends --all-features --lib -- --ignored webdav"]
+async fn with_locks_in_races() {
+    keeps(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
