@@ -177,7 +177,11 @@ fn a_server_that_refuses_everything_names_what_to_do() {
     let (code, report) = home.json(SYNC);
     check(&report);
     assert_eq!(code, 1, "{report:#}");
-    assert!(report.to_string().contains("bucket does not exist"));
+    assert!(
+        report
+            .to_string()
+            .contains("does not exist; check its name")
+    );
     home.server.create_bucket(BUCKET);
     home.server.put(BUCKET, "p/f", "1");
     let mut command = home.command(home.words(SYNC));

@@ -170,6 +170,21 @@ fn run_in(world: World, direction: Direction, history: Vec<Step>) {
     runtime.block_on(play(world, direction, history));
 }
 
+/// The history with a content of its own in every edit. What was never read cannot be told to be the same as before: a version with
+/// the old content is a change to storages that copy by themselves.
+fn without_touches(history: Vec<Step>) -> Vec<Step> {
+    let steps = history.into_iter().enumerate();
+    let steps = steps.filter_map(|(number, step)| match step {
+        Step::Edit(source, Edit::Write(path, content)) => {
+            let content = format!("{content}{number}");
+            Some(Step::Edit(source, Edit::Write(path, content)))
+        }
+        Step::Edit(_, Edit::Move(..)) => None,
+        step => Some(step),
+    });
+    steps.collect()
+}
+
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
@@ -220,6 +235,6 @@ proptest! {
     }
     #[test]
     fn copied_by_the_storages(history in history()) {
-        run_in(World::copying(), Direction::TwoWay, history);
+        run_in(World::copying(), Direction::TwoWay, without_touches(history));
     }
 }
