@@ -72,3 +72,17 @@ mod with_tags {
 async fn without_tags() {
     all_at_once(|| Lab::new(true)).await;
 }
+
+/// A wrong address is no empty storage: nothing can ever be put there.
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_told() {
+    use wl_core::storage::{ErrorKind, ListRequest};
+    let lab = Lab::new(false).await;
+    assert!(lab.server.editor().delete(ROOT));
+    let spill = tempfile::tempdir().unwrap();
+    let request = ListRequest::everything(spill.path());
+    let mut listing = lab.backend.list(request).await.unwrap();
+    let error = listing.next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("check the address"), "{error}");
+}

@@ -10,8 +10,8 @@ use crate::opendal::{errors, params};
 use crate::remote::store::{Condition, CopyIn, Found, Outcome, Upload, UploadRequest};
 use crate::s3::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
 
-/// Parts in memory at once, of all uploads to a bucket: 32 MiB while files are below 70 GiB.
-const PARTS: usize = 4;
+/// Parts in memory at once, of all uploads to a bucket: 24 MiB while files are below 70 GiB.
+const PARTS: usize = 3;
 /// What S3 takes as a part at the least.
 const PART_MIN: u64 = 5 << 20;
 

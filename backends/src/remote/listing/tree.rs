@@ -32,6 +32,11 @@ pub(super) async fn everything(walk: &mut Walk) -> Step {
             tree.open(root, inside).await?;
             tree.descend().await
         }
+        // Where nothing can be written nothing comes into being: the address is wrong.
+        Err(error) if error.kind() == ErrorKind::NotFound && !walk.remote.capabilities.writable => {
+            let error = error.with_kind(ErrorKind::Unavailable);
+            Err(Stop::Failed(error.with_advice("check the address")))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
     }

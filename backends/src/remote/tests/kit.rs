@@ -58,7 +58,7 @@ pub(in super::super) const READ_ONLY: Facts = Facts {
     copies: false,
     renames: false,
     folds_case: false,
-    writable: false,
+    writable: true,
     parallel: 4,
     range: 1000,
 };
