@@ -112,7 +112,7 @@ impl OpendalStore {
         options
     }
 
-    async fn metadata(&self, key: &str) -> Outcome<Option<Metadata>> {
+    pub(super) async fn metadata(&self, key: &str) -> Outcome<Option<Metadata>> {
         match self
             .operator
             .stat_options(key, StatOptions::default())
@@ -545,45 +545,6 @@ impl Store for OpendalStore {
             Some(direct) => direct.copy(names::key(copy.to)?, copy).await,
             None => self.cannot("copies from other storages"),
         }
-    }
-}
-
-#[cfg(feature = "s3")]
-impl OpendalStore {
-    /// A copy in one request, which names the version. `None`: this has to go the long way.
-    async fn copy_directly(
-        &self,
-        from: &str,
-        tag: Option<&str>,
-        to: &str,
-        absent: bool,
-    ) -> Outcome<Option<Found>> {
-        let Some(direct) = &self.direct else {
-            return Ok(None);
-        };
-        let copied = match direct.copy_within(from, tag, to, absent).await {
-            Ok(copied) => copied,
-            // Too large for one request, say.
-            Err(fault) if matches!(fault.error.kind(), ErrorKind::Full | ErrorKind::Other) => {
-                return Ok(None);
-            }
-            Err(fault) => return Err(fault),
-        };
-        // What is only kept need not be looked at.
-        if !absent {
-            return Ok(Some(copied));
-        }
-        let metadata = self.metadata(to).await.map_err(|fault| Fault {
-            unclear: true,
-            ..fault
-        })?;
-        Ok(Some(match metadata {
-            Some(metadata) => Found {
-                tag: copied.tag,
-                ..found::found(self.service, &metadata)
-            },
-            None => copied,
-        }))
     }
 }
 

@@ -6,8 +6,10 @@ use wl_core::model::{ContentHash, Kind};
 use wl_core::storage::{CopySource, ErrorKind, Noted};
 
 use super::{AMAZON, Settings};
+use crate::opendal::found::found;
+use crate::opendal::store::OpendalStore;
 use crate::opendal::{errors, params};
-use crate::remote::store::{Condition, CopyIn, Found, Outcome, Upload, UploadRequest};
+use crate::remote::store::{Condition, CopyIn, Fault, Found, Outcome, Upload, UploadRequest};
 use crate::s3::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
 
 /// Parts in memory at once, of all uploads to a bucket: 24 MiB while files are below 70 GiB.
@@ -156,5 +158,43 @@ fn copied(tag: Box<str>, size: u64) -> Found {
         file_id: None,
         noted: Noted::default(),
         operation: None,
+    }
+}
+
+impl OpendalStore {
+    /// A copy in one request, which names the version. `None`: this has to go the long way.
+    pub(in crate::opendal) async fn copy_directly(
+        &self,
+        from: &str,
+        tag: Option<&str>,
+        to: &str,
+        absent: bool,
+    ) -> Outcome<Option<Found>> {
+        let Some(direct) = &self.direct else {
+            return Ok(None);
+        };
+        let copied = match direct.copy_within(from, tag, to, absent).await {
+            Ok(copied) => copied,
+            // Too large for one request, say.
+            Err(fault) if matches!(fault.error.kind(), ErrorKind::Full | ErrorKind::Other) => {
+                return Ok(None);
+            }
+            Err(fault) => return Err(fault),
+        };
+        // What is only kept need not be looked at.
+        if !absent {
+            return Ok(Some(copied));
+        }
+        let metadata = self.metadata(to).await.map_err(|fault| Fault {
+            unclear: true,
+            ..fault
+        })?;
+        Ok(Some(match metadata {
+            Some(metadata) => Found {
+                tag: copied.tag,
+                ..found(self.service, &metadata)
+            },
+            None => copied,
+        }))
     }
 }
