@@ -34,7 +34,7 @@ mod listing;
 mod names;
 mod probe;
 mod read;
-mod retry;
+pub(crate) mod retry;
 mod servers;
 mod session;
 mod token;

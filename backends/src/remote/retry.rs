@@ -16,13 +16,13 @@ const FIRST: Duration = Duration::from_millis(100);
 
 /// How often one operation has failed so far.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     failed: u32,
 }
 
 impl Patience {
     /// How long to wait before the next try; `None`: give up. `elapsed` is the time since the first failure, `chance` any number.
-    pub(super) fn pause(
+    pub(crate) fn pause(
         &mut self,
         again: Again,
         elapsed: Duration,
@@ -44,7 +44,7 @@ impl Patience {
 }
 
 /// A number that nobody else has.
-pub(super) fn chance() -> u64 {
+pub(crate) fn chance() -> u64 {
     RandomState::new().hash_one(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,7 @@ use wl_core::storage::{ErrorKind, Noted};
 use super::client::{Ask, Client, encode, refused};
 use super::note::Note;
 use super::xml;
+use crate::remote::retry::{Patience, chance};
 use crate::remote::store::{Again, Attributes, Condition, Fault, Found, Outcome, Upload};
 
 /// Parts of this size, or larger ones where a file would have more than [`MOST_PARTS`].
@@ -23,8 +25,6 @@ const PART: u64 = 8 << 20;
 const MOST_PARTS: u64 = 9_000;
 /// Uploads from this size on are noted, so that they can be carried on.
 const NOTED: u64 = 64 << 20;
-/// A part is tried so many times.
-const TRIES: u32 = 5;
 
 /// How many parts may be in memory at once, in all uploads together.
 #[derive(Clone, Debug)]
@@ -395,12 +395,12 @@ impl Client {
 
     /// Sends a part; tried again while trouble is temporary: a part that arrives twice is one part.
     async fn part(&self, key: &str, upload: &str, number: u32, content: Bytes) -> Outcome<String> {
-        let mut tries = 0;
+        let (mut patience, mut since) = (Patience::default(), None);
         loop {
             let mut ask = Ask::new(Method::PUT, key);
             ask.query = format!("partNumber={number}&uploadId={}", encode(upload, false));
             ask.body = content.clone();
-            match self.send(ask).await {
+            let fault = match self.send(ask).await {
                 Ok(answer) => {
                     let why = "the server took a part and gave no tag for it";
                     let tag = answer
@@ -408,15 +408,12 @@ impl Client {
                         .ok_or_else(|| refused(ErrorKind::Other, why))?;
                     return Ok(tag.into());
                 }
-                Err(Fault {
-                    again: Again::After(pause),
-                    ..
-                }) if tries < TRIES => {
-                    tries += 1;
-                    let usual = std::time::Duration::from_millis(200 << tries);
-                    tokio::time::sleep(pause.unwrap_or(usual)).await;
-                }
-                Err(fault) => return Err(fault),
+                Err(fault) => fault,
+            };
+            let elapsed = since.get_or_insert_with(Instant::now).elapsed();
+            match patience.pause(fault.again, elapsed, chance()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(fault),
             }
         }
     }
