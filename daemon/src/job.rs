@@ -11,7 +11,7 @@ use wl_core::model::{
 };
 use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
-use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
+use wl_core::sync::{Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
@@ -64,7 +64,9 @@ pub async fn prepare(
         options,
         server_copy: false,
         state_dir,
+        poll: spec.storages.as_ref().map(StorageSpec::poll),
         progress,
+        news: NewsSender::default(),
         cancel,
     };
     Ok(PreparedJob {

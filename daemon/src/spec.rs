@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use wl_core::model::Sides;
@@ -64,6 +65,12 @@ impl StorageSpec {
             fields.insert("read-only".to_owned(), true.into());
         }
         params
+    }
+
+    /// How often it must be polled, if its parameters say so.
+    pub(crate) fn poll(&self) -> Option<Duration> {
+        self.watcher_interval
+            .map(|seconds| Duration::from_secs(seconds.max(1)))
     }
 
     /// The folder of a local storage.

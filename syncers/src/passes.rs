@@ -1,15 +1,12 @@
 //! What syncers on the shared pass have in common: run once, or again and again until stopped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{Conflict, Problem, RunReport};
-use wl_core::sync::{SyncError, SyncErrorClass, SyncJob, one_shot};
-
-/// How long a continuous job rests between two looks, while no watcher tells it where to look.
-const REST: Duration = Duration::from_secs(10);
+use wl_core::model::{Conflict, Problem, RunReport, Side, Sides};
+use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher};
+use wl_core::sync::{News, SyncError, SyncErrorClass, SyncJob, one_shot};
 
 /// A job and what its last pass found.
 #[derive(Debug)]
@@ -66,15 +63,11 @@ impl Passes {
             cancel: cancel.clone(),
             ..self.job.clone()
         };
-        let (name, last, stop) = (self.name, Arc::clone(&self.last), cancel.clone());
+        let (name, last) = (self.name, Arc::clone(&self.last));
         let task = tokio::spawn(async move {
-            loop {
-                // What went wrong is in the findings; the next look tries again.
-                let _found = run_once(job.clone(), name, &last).await;
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(REST) => {}
-                }
+            if let Err(error) = follow(&job, name, &last).await {
+                lock(&last).problems = vec![whole_run(&error)];
+                job.news.tell(News::Ended(error)).await;
             }
         });
         *running = Some(Running { cancel, task });
@@ -116,6 +109,48 @@ impl Passes {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks again and again, whenever a watcher says so, until the job is stopped (`Ok`) or a look fails as a whole.
+async fn follow(job: &SyncJob, name: &str, last: &Mutex<Findings>) -> Result<(), SyncError> {
+    // Watched first, then looked at: what changes in between is seen by the one or the other.
+    let mut watchers = Sides::new(
+        watch(job, Side::Source).await?,
+        watch(job, Side::Target).await?,
+    );
+    let health = watchers.as_ref().map(|watcher| watcher.health());
+    job.news.tell(News::Watching(health)).await;
+    while !job.cancel.is_cancelled() {
+        job.progress.restart();
+        job.news.tell(News::Looking).await;
+        let report = run_once(job.clone(), name, last).await;
+        if job.cancel.is_cancelled() {
+            break;
+        }
+        let report = report?;
+        let error = report.error.clone();
+        job.news.tell(News::Looked(Box::new(report))).await;
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        tokio::select! {
+            () = job.cancel.cancelled() => break,
+            seen = watchers.source.next() => seen?,
+            seen = watchers.target.next() => seen?,
+        };
+    }
+    Ok(())
+}
+
+/// A watcher on a side: polling, if the job or the storage says so.
+async fn watch(job: &SyncJob, side: Side) -> Result<Box<dyn StorageWatcher>, SyncError> {
+    if let Some(interval) = job.poll[side] {
+        return Ok(Box::new(PollWatcher::new(interval)));
+    }
+    Ok(match job.storages[side].watcher().await? {
+        Some(watcher) => watcher,
+        None => Box::new(PollWatcher::new(POLL_INTERVAL)),
+    })
 }
 
 /// Runs once and notes what was found.

@@ -1,10 +1,11 @@
 //! The general syncer as a job that goes on until it is stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Notify;
-use wl_core::model::{Direction, Sides};
-use wl_core::sync::{SyncJob, Syncer, SyncerType};
+use tokio::sync::{Notify, mpsc};
+use wl_core::model::{Direction, RunReport, Sides};
+use wl_core::sync::{News, NewsSender, SyncErrorClass, SyncJob, Syncer, SyncerType};
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_syncers::General;
 
@@ -73,4 +74,77 @@ async fn a_refused_run_is_one_of_its_errors() {
     let errors: Vec<_> = syncer.iter_errors().collect();
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].reason, error.desc);
+}
+
+/// A job that polls, and what it tells.
+fn told(world: &World) -> (SyncJob, mpsc::Receiver<News>) {
+    let (tell, news) = mpsc::channel(1);
+    let job = SyncJob {
+        poll: Sides::from_fn(|_| Some(Duration::from_secs(60))),
+        news: NewsSender::to(tell),
+        ..world.job(World::options(Direction::TwoWay))
+    };
+    (job, news)
+}
+
+/// The report of the next look.
+async fn looked(news: &mut mpsc::Receiver<News>) -> RunReport {
+    loop {
+        match news.recv().await.unwrap() {
+            News::Looked(report) => return *report,
+            News::Ended(error) => panic!("ended: {error}"),
+            News::Watching(_) | News::Looking => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_later_arrives_at_the_next_look() {
+    let world = World::new();
+    let (job, mut news) = told(&world);
+    let progress = Arc::clone(&job.progress);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    let Some(News::Watching(health)) = news.recv().await else {
+        panic!("how it is watched comes first")
+    };
+    assert_eq!(health.source.worst_delay, Duration::from_secs(60));
+    assert_eq!(looked(&mut news).await.changes, Sides::default());
+    for name in ["a", "b"] {
+        world.storages.source.write_file(name, name).unwrap();
+        // Told while the look goes on, once a look.
+        progress.found_work().await;
+        let report = looked(&mut news).await;
+        assert_eq!(report.changes.target.created, 1);
+        assert!(world.storages.target.read_file(name).is_some());
+    }
+    syncer.stop_sync().await.unwrap();
+    drop(syncer);
+    assert!(news.recv().await.is_none(), "nothing is told after the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_as_a_whole_ends_the_run_and_says_why() {
+    let world = World::new();
+    let (job, mut news) = told(&world);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    looked(&mut news).await;
+    world.storages.target.set_available(false);
+    let error = loop {
+        match news.recv().await.unwrap() {
+            News::Ended(error) => break error,
+            News::Looking => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(error.class, SyncErrorClass::RootUnavailable);
+    let errors: Vec<_> = syncer.iter_errors().collect();
+    assert_eq!(errors[0].reason, error.desc);
+    // It can be started again once the storage is back.
+    syncer.stop_sync().await.unwrap();
+    world.storages.target.set_available(true);
+    syncer.start_sync().await.unwrap();
+    assert!(syncer.is_running());
+    syncer.stop_sync().await.unwrap();
 }

@@ -9,6 +9,7 @@ mod condition;
 mod error;
 mod limits;
 mod listing;
+mod poll;
 mod session;
 mod spill;
 mod trash;
@@ -22,6 +23,7 @@ pub use condition::{Expect, Expected};
 pub use error::{ErrorKind, IoResultExt, Result, StorageError};
 pub use limits::Limits;
 pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
+pub use poll::{POLL_INTERVAL, PollWatcher};
 pub use session::{
     ContentWriter, CopyFrom, Displaced, Durability, Payload, Published, RemoveRequest,
     RenameRequest, ReplaceRequest, SessionOptions, StageRequest, Staged, StrandedVersion,

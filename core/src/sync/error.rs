@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::RunError;
 use crate::storage::{ErrorKind, StorageError};
 
 /// Why a run was refused or stopped, for programs.
@@ -71,6 +72,14 @@ impl From<StorageError> for SyncError {
             _ => SyncErrorClass::Storage,
         };
         Self::new(class, error.to_string())
+    }
+}
+
+impl From<RunError> for SyncError {
+    /// What stopped a run, out of its report.
+    fn from(error: RunError) -> Self {
+        let class = serde_json::from_value(error.class.into());
+        Self::new(class.unwrap_or(SyncErrorClass::Storage), error.desc)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod error;
 mod guard;
+mod news;
 mod options;
 pub(crate) mod pass;
 mod progress;
@@ -10,6 +11,7 @@ mod run;
 mod syncer;
 
 pub use error::{SyncError, SyncErrorClass};
+pub use news::{News, NewsSender};
 pub use options::{DeleteBudget, Keep, SyncJob, SyncOptions};
 pub use progress::{Phase, Progress, ProgressView};
 pub use run::{one_shot, stored_conflicts};

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::Progress;
+use super::{NewsSender, Progress};
 use crate::model::{Direction, Sides, SyncPath};
 use crate::storage::{CasGrade, Durability, Filter, NoFilter, StorageBackend, TrashKeep};
 
@@ -112,8 +113,12 @@ pub struct SyncJob {
     pub server_copy: bool,
     /// The folder of the pair databases, their locks and spill files.
     pub state_dir: PathBuf,
+    /// Poll a side this often, whatever else its storage could do (`watcher-interval`). Looked at by continuous runs.
+    pub poll: Sides<Option<Duration>>,
     /// Where the run tells how far it is.
     pub progress: Arc<Progress>,
+    /// Where a continuous run tells what happens; one-shot runs have a report instead.
+    pub news: NewsSender,
     /// Stops the run.
     pub cancel: CancellationToken,
 }

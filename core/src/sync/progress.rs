@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use tokio::sync::Notify;
+
 /// What a run is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -22,6 +24,7 @@ pub struct Progress {
     files_done: AtomicU64,
     bytes_found: AtomicU64,
     bytes_done: AtomicU64,
+    work: Notify,
 }
 
 /// The counters at one moment.
@@ -58,6 +61,25 @@ impl Progress {
         }
     }
 
+    /// Returns as soon as the run has found a change to carry out that no earlier call has told of.
+    pub async fn found_work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Counts from nothing again: for a job whose next look begins.
+    pub fn restart(&self) {
+        for counter in [
+            &self.seen,
+            &self.files_found,
+            &self.files_done,
+            &self.bytes_found,
+            &self.bytes_done,
+        ] {
+            counter.store(0, Relaxed);
+        }
+        self.enter(Phase::Comparing);
+    }
+
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);
     }
@@ -67,12 +89,19 @@ impl Progress {
     }
 
     pub(crate) fn found(&self, files: u64, bytes: u64) {
-        self.files_found.fetch_add(files, Relaxed);
+        let before = self.files_found.fetch_add(files, Relaxed);
+        if before == 0 && files > 0 {
+            self.work.notify_one();
+        }
         self.bytes_found.fetch_add(bytes, Relaxed);
     }
 
     pub(crate) fn did(&self, files: u64, bytes: u64) {
-        self.files_done.fetch_add(files, Relaxed);
+        let before = self.files_done.fetch_add(files, Relaxed);
+        // Removals and renames are not found, only done.
+        if before == 0 && files > 0 && self.files_found.load(Relaxed) == 0 {
+            self.work.notify_one();
+        }
         self.bytes_done.fetch_add(bytes, Relaxed);
     }
 }
