@@ -11,7 +11,7 @@ use wl_core::model::{
 };
 use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
-use wl_core::sync::{Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
+use wl_core::sync::{Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer, stored_conflicts};
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
@@ -26,14 +26,21 @@ pub struct PreparedJob {
     created: Option<CreatedFolder>,
 }
 
+/// What ties a run to whoever started it.
+#[derive(Clone, Debug, Default)]
+pub struct Ties {
+    /// Where it tells how far it is.
+    pub progress: Arc<Progress>,
+    /// Where it tells what happens, if it is continuous.
+    pub news: NewsSender,
+    /// Stops it.
+    pub cancel: CancellationToken,
+}
+
 /// Checks and connects everything that a job needs. The storages are not written to, but for a local target that the
 /// specification asks to make.
-pub async fn prepare(
-    spec: &JobSpec,
-    progress: Arc<Progress>,
-    cancel: CancellationToken,
-) -> Result<PreparedJob, SyncError> {
-    if cancel.is_cancelled() {
+pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncError> {
+    if ties.cancel.is_cancelled() {
         return Err(SyncError::new(
             SyncErrorClass::Cancelled,
             "the run was told to stop before it began; run again to carry on",
@@ -65,9 +72,9 @@ pub async fn prepare(
         server_copy: false,
         state_dir,
         poll: spec.storages.as_ref().map(StorageSpec::poll),
-        progress,
-        news: NewsSender::default(),
-        cancel,
+        progress: ties.progress,
+        news: ties.news,
+        cancel: ties.cancel,
     };
     Ok(PreparedJob {
         syncer,
@@ -90,7 +97,16 @@ impl PreparedJob {
         Ok(report)
     }
 
-    fn names(&self) -> Sides<Value> {
+    /// The syncer of a job that goes on until it is stopped; not started yet. A target folder that was made for it stays.
+    pub(crate) fn into_syncer(self) -> Box<dyn Syncer> {
+        if let Some(created) = self.created {
+            created.keep();
+        }
+        (self.syncer.create)(self.job)
+    }
+
+    /// The storages as reports name them.
+    pub(crate) fn names(&self) -> Sides<Value> {
         self.job
             .storages
             .as_ref()
@@ -106,7 +122,12 @@ pub async fn run_one_shot(
 ) -> RunReport {
     let started = Instant::now();
     let names = spec.storages.as_ref().map(StorageSpec::describe);
-    let (names, syncer, error) = match prepare(spec, progress, cancel).await {
+    let ties = Ties {
+        progress,
+        cancel,
+        ..Ties::default()
+    };
+    let (names, syncer, error) = match prepare(spec, ties).await {
         Ok(prepared) => {
             let (names, syncer) = (prepared.names(), prepared.syncer.name);
             match prepared.run_one_shot().await {
@@ -168,7 +189,12 @@ pub async fn list_conflicts(
         // The conflicts of both ways and of one way are the same; only one way is allowed here.
         spec.options.direction = Direction::OneWay;
     }
-    let prepared = prepare(&spec, progress, cancel).await?;
+    let ties = Ties {
+        progress,
+        cancel,
+        ..Ties::default()
+    };
+    let prepared = prepare(&spec, ties).await?;
     if !force_scan {
         return Ok(OpenConflicts {
             conflicts: stored_conflicts(&prepared.job)?,
@@ -271,8 +297,8 @@ fn make_target(spec: &StorageSpec) -> Result<Option<CreatedFolder>, SyncError> {
 fn choose_syncer(registry: &Registry, spec: &JobSpec) -> Result<SyncerPlugin, SyncError> {
     let types = spec.storages.as_ref().map(|storage| &*storage.type_name);
     let needs = Needs {
-        continuous: false,
-        one_shot: true,
+        continuous: spec.continuous,
+        one_shot: !spec.continuous,
         unidirectional: spec.options.direction != Direction::TwoWay,
         both_mounted: types.source == LOCAL && types.target == LOCAL,
     };
@@ -281,7 +307,7 @@ fn choose_syncer(registry: &Registry, spec: &JobSpec) -> Result<SyncerPlugin, Sy
 }
 
 /// Refuses a run that would have to write to a read-only storage.
-fn check_writable(spec: &JobSpec) -> Result<(), SyncError> {
+pub(crate) fn check_writable(spec: &JobSpec) -> Result<(), SyncError> {
     let one_way = spec.options.direction != Direction::TwoWay;
     for side in Side::BOTH {
         if spec.storages[side].read_only && !(side == Side::Source && one_way) {
@@ -312,6 +338,7 @@ mod tests {
             storages: Sides::from_fn(|side| StorageSpec::local(&format!("/{side}"))),
             options: SyncOptions::new(direction),
             limits: Limits::default(),
+            continuous: false,
             base_dir: PathBuf::from("/nowhere"),
         }
     }

@@ -1,9 +1,11 @@
 //! Runs jobs. Until the daemon itself is there, the command line runs them through [`job`] in its own process.
 
+mod events;
 mod exclude;
 mod folder;
 mod grades;
 pub mod job;
+pub mod jobs;
 mod plugins;
 mod private;
 mod spec;

@@ -107,6 +107,8 @@ pub struct JobSpec {
     pub options: SyncOptions,
     /// How fast it may go.
     pub limits: Limits,
+    /// Until it is stopped, or once.
+    pub continuous: bool,
     /// The base directory; state is in `state` below it.
     pub base_dir: PathBuf,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Conflict, Problem, RunReport, Side, Sides};
 use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher};
@@ -27,7 +27,16 @@ struct Findings {
 #[derive(Debug)]
 struct Running {
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    /// Says what fault ended the run, if one did.
+    task: JoinHandle<Option<String>>,
+}
+
+impl Drop for Running {
+    /// Whoever lets go of a job wants no more of it.
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.task.abort();
+    }
 }
 
 impl Passes {
@@ -64,12 +73,7 @@ impl Passes {
             ..self.job.clone()
         };
         let (name, last) = (self.name, Arc::clone(&self.last));
-        let task = tokio::spawn(async move {
-            if let Err(error) = follow(&job, name, &last).await {
-                lock(&last).problems = vec![whole_run(&error)];
-                job.news.tell(News::Ended(error)).await;
-            }
-        });
+        let task = tokio::spawn(async move { supervise(job, name, last).await });
         *running = Some(Running { cancel, task });
         Ok(())
     }
@@ -77,15 +81,19 @@ impl Passes {
     /// Stops that, and waits for it.
     pub(crate) async fn stop(&self) -> Result<(), SyncError> {
         let running = lock(&self.running).take();
-        let Some(running) = running else {
+        let Some(mut running) = running else {
             return Ok(());
         };
         running.cancel.cancel();
-        running.task.await.map_err(|error| {
-            SyncError::new(
+        let fault = match (&mut running.task).await {
+            Ok(fault) => fault,
+            Err(error) => Some(error.to_string()),
+        };
+        fault.map_or(Ok(()), |fault| {
+            Err(SyncError::new(
                 SyncErrorClass::Storage,
-                format!("the job ended badly: {error}"),
-            )
+                format!("a fault in wl ended the job ({fault}); please report it"),
+            ))
         })
     }
 
@@ -109,6 +117,27 @@ impl Passes {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Follows the storages, and tells how that ended.
+async fn supervise(job: SyncJob, name: &'static str, last: Arc<Mutex<Findings>>) -> Option<String> {
+    let news = job.news.clone();
+    // A set: whoever drops this drops what it supervises.
+    let mut task = JoinSet::new();
+    let findings = Arc::clone(&last);
+    task.spawn(async move { follow(&job, name, &findings).await });
+    match task.join_next().await {
+        None | Some(Ok(Ok(()))) => None,
+        Some(Ok(Err(error))) => {
+            lock(&last).problems = vec![whole_run(&error)];
+            news.tell(News::Ended(error)).await;
+            None
+        }
+        Some(Err(fault)) => {
+            news.tell(News::Panicked(fault.to_string())).await;
+            Some(fault.to_string())
+        }
+    }
 }
 
 /// Looks again and again, whenever a watcher says so, until the job is stopped (`Ok`) or a look fails as a whole.

@@ -2,7 +2,6 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
-use std::time::Duration;
 
 use wl_daemon::model::SyncPath;
 use wl_daemon::storage::TrashKeep;
@@ -15,22 +14,7 @@ use crate::error::{CliError, CliResult};
 
 /// `30s`, `12h`, `7d`, `2w`; or `none`.
 pub fn trash_keep(text: &str) -> Result<TrashKeep, String> {
-    if text == "none" {
-        return Ok(TrashKeep::None);
-    }
-    let wrong = || format!("`{text}` is no duration; write 30s, 15m, 12h, 7d, 2w or none");
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        'w' => 7 * 24 * 3600,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    let seconds = count.checked_mul(seconds).ok_or_else(wrong)?;
-    Ok(TrashKeep::For(Duration::from_secs(seconds)))
+    text.parse()
 }
 
 /// At least one second.

@@ -32,6 +32,7 @@ impl Job {
                 storages: pair.specs()?,
                 options,
                 limits: Limits::default(),
+                continuous: false,
                 base_dir: context.base_dir()?,
             },
             next: NextStep {

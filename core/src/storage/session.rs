@@ -4,13 +4,15 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{CopySource, ErrorKind, Expect, Expected, Result, StorageError, TrashKeep};
 use crate::model::{ContentHash, FileId, Kind, Meta, Mode, SyncPath, Timestamp, Token};
 
 /// How much is made durable before it counts as done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// Every file and its folder by itself, before the baseline records it.
     Full,

@@ -1,6 +1,7 @@
 //! Removed and replaced versions.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,40 @@ impl Default for TrashKeep {
     /// Seven days.
     fn default() -> Self {
         TrashKeep::For(Duration::from_secs(7 * 24 * 3600))
+    }
+}
+
+impl FromStr for TrashKeep {
+    type Err = String;
+
+    /// `none`, or a number of seconds, minutes, hours, days or weeks: `30s`, `15m`, `12h`, `7d`, `2w`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(TrashKeep::None);
+        }
+        let wrong = || format!("`{text}` is no duration; write 30s, 15m, 12h, 7d, 2w or none");
+        let unit = text.chars().next_back().ok_or_else(wrong)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 24 * 3600,
+            'w' => 7 * 24 * 3600,
+            _ => return Err(wrong()),
+        };
+        let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+        let seconds = count.checked_mul(seconds).ok_or_else(wrong)?;
+        Ok(TrashKeep::For(Duration::from_secs(seconds)))
+    }
+}
+
+impl fmt::Display for TrashKeep {
+    /// As it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TrashKeep::None => f.write_str("none"),
+            TrashKeep::For(time) => write!(f, "{}s", time.as_secs()),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub enum News {
     Looked(Box<RunReport>),
     /// The run ended by itself, because of this; nothing is told after it.
     Ended(SyncError),
+    /// The run ended by a fault in the program; nothing is told after it.
+    Panicked(String),
 }
 
 /// Where news go. Whoever does not listen gets none, and holds nothing back.

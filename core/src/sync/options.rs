@@ -1,5 +1,6 @@
 //! What a job is asked to do.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -38,6 +39,16 @@ impl FromStr for DeleteBudget {
                 _ => Err(wrong()),
             },
             None => text.parse().map(Self::Count).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl fmt::Display for DeleteBudget {
+    /// As it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(share) => write!(f, "{share}%"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Messages on the wire: JSON, each followed by an empty line.
 
-/// The most bytes that a message may have, the empty line not counted.
+/// The most bytes that a request may have, the empty line not counted.
 pub const MOST_BYTES: usize = 1024 * 1024;
 
 /// What came out of the stream.
@@ -8,20 +8,37 @@ pub const MOST_BYTES: usize = 1024 * 1024;
 pub enum Frame {
     /// The bytes of a message, not looked at yet.
     Message(Vec<u8>),
-    /// A message of more than [`MOST_BYTES`] began. The rest of it, up to its empty line, is passed over.
+    /// A message that is longer than allowed began. The rest of it, up to its empty line, is passed over.
     TooLong,
 }
 
-/// Cuts a stream of bytes into messages, however the bytes arrive. Holds at most [`MOST_BYTES`] and what was pushed last.
-#[derive(Debug, Default)]
+/// Cuts a stream of bytes into messages, however the bytes arrive. Holds at most one message and what was pushed last.
+#[derive(Debug)]
 pub struct Frames {
+    most: usize,
     bytes: Vec<u8>,
     /// How far `bytes` was searched for an empty line.
     searched: usize,
     skipping: bool,
 }
 
+impl Default for Frames {
+    fn default() -> Self {
+        Self::of_at_most(MOST_BYTES)
+    }
+}
+
 impl Frames {
+    /// Messages of at most this many bytes.
+    pub fn of_at_most(most: usize) -> Self {
+        Self {
+            most,
+            bytes: Vec::new(),
+            searched: 0,
+            skipping: false,
+        }
+    }
+
     /// Adds bytes as they came.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -38,7 +55,7 @@ impl Frames {
             if std::mem::take(&mut self.skipping) || message.trim_ascii().is_empty() {
                 continue;
             }
-            return Some(if message.len() > MOST_BYTES {
+            return Some(if message.len() > self.most {
                 Frame::TooLong
             } else {
                 Frame::Message(message)
@@ -79,7 +96,7 @@ impl Frames {
             self.searched = 0;
             return None;
         }
-        (self.bytes.len() > MOST_BYTES + 2).then(|| {
+        (self.bytes.len() > self.most + 2).then(|| {
             self.skipping = true;
             Frame::TooLong
         })

@@ -42,6 +42,7 @@ pub fn jobs(
                 storages: Sides::new(source.spec(), target.spec()),
                 options: options.clone(),
                 limits: Limits::default(),
+                continuous: false,
                 base_dir: context.base_dir()?,
             },
             next: NextStep {

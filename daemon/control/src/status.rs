@@ -1,0 +1,105 @@
+//! What `status` answers: one of these for each job.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::State;
+
+/// The most conflicts and problems that `status` lists; the counts tell of all.
+pub const MOST_LISTED: usize = 20;
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct JobStatus {
+    /// Its name.
+    pub job_id: String,
+    /// The container it belongs to.
+    pub container_name: String,
+    /// Its state: number and text.
+    pub state: (State, String),
+    /// Whether it goes on until it is stopped.
+    pub continuous: bool,
+    /// `two-way`, `one-way` or `mirror`.
+    pub direction: String,
+    /// The source.
+    pub source: StorageStatus,
+    /// The target.
+    pub target: StorageStatus,
+    /// How far the look that goes on is; `null` if none does.
+    pub progress: Option<ProgressStatus>,
+    /// What was done since the daemon knows the job.
+    pub done: Totals,
+    /// When both sides were last found equal, without conflict, problem or change left: seconds since 1970.
+    pub last_agreement: Option<f64>,
+    /// When the last look ended: seconds since 1970.
+    pub last_look: Option<f64>,
+    /// When it is tried again: seconds since 1970.
+    pub next_try: Option<f64>,
+    /// How many conflicts are open.
+    pub conflict_count: u64,
+    /// The first of them, as in reports.
+    pub conflicts: Vec<Value>,
+    /// How many paths failed.
+    pub error_count: u64,
+    /// The first of them, as in reports.
+    pub errors: Vec<Value>,
+    /// How often the job failed in a row.
+    pub failures: u32,
+    /// How often it panicked.
+    pub panics: u32,
+}
+
+/// A storage of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StorageStatus {
+    /// The type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its name within the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_id: Option<String>,
+    /// Where it is, once it was reached; holds no secret.
+    pub location: Option<String>,
+    /// How it is watched, for people; `null` if it is not.
+    pub watched: Option<String>,
+    /// A change is seen after this many seconds at the worst.
+    pub worst_delay: Option<f64>,
+}
+
+/// How far a look is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProgressStatus {
+    /// `comparing` or `finishing`.
+    pub phase: String,
+    /// Paths compared.
+    pub seen: u64,
+    /// Changes found.
+    pub files_found: u64,
+    /// Changes carried out.
+    pub files_done: u64,
+    /// Bytes of content to be moved, as far as known.
+    pub bytes_found: u64,
+    /// Bytes of content moved.
+    pub bytes_done: u64,
+    /// Bytes a second, over the last seconds.
+    pub bytes_per_second: f64,
+}
+
+/// What a job did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Totals {
+    /// Looks that ended.
+    pub looks: u64,
+    /// Entries created, updated, removed or renamed on the source.
+    pub source_changes: u64,
+    /// The same on the target.
+    pub target_changes: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+}

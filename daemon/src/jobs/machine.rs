@@ -1,0 +1,487 @@
+//! What a job's state becomes, and what is to be done about it: pure, without clock, dice or waiting.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use wl_control::State;
+use wl_core::sync::SyncErrorClass;
+
+/// The first delay before a job that failed is tried again; every further failure doubles it.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// The longest delay before a job that failed is tried again.
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// The longest delay before a look whether a storage is back.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(30);
+/// A job that panics more often than this within [`PANIC_WINDOW`] is left alone.
+const MOST_PANICS: usize = 5;
+/// How long a panic counts.
+const PANIC_WINDOW: Duration = Duration::from_secs(600);
+
+/// Something that happened to a job.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Input {
+    /// A look at the storages began.
+    Looking,
+    /// The look found something to do.
+    FoundWork,
+    /// A look ended, with this much left.
+    Looked(Left),
+    /// The run ended: a one-shot with its report, or whatever stopped a continuous one.
+    Ended(Ending),
+    /// A person asked for a rest.
+    PauseAsked,
+    /// A person asked to go on.
+    ResumeAsked,
+    /// The delay is over.
+    Due,
+}
+
+/// What a look left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) conflicts: u64,
+    pub(super) problems: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ending {
+    /// A one-shot run is done.
+    Done(Left),
+    /// The run was refused or stopped as a whole.
+    Failed(SyncErrorClass, String),
+    /// It was told to stop.
+    Stopped,
+    /// There is a fault in the program.
+    Panicked(String),
+}
+
+/// What the job's owner has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Nothing.
+    Nothing,
+    /// Run the job.
+    Launch,
+    /// Wait this long (`Input::Due`), and run it then.
+    LaunchAfter(Duration),
+    /// Stop the run.
+    Halt,
+}
+
+/// The state of one job.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    state: State,
+    text: String,
+    continuous: bool,
+    /// A worker is at it.
+    running: bool,
+    /// The worker was told to stop.
+    halting: bool,
+    /// A person wants it to rest.
+    resting: bool,
+    /// No look has ended since it was started or resumed.
+    fresh: bool,
+    failures: u32,
+    panics: VecDeque<Duration>,
+    panics_ever: u32,
+}
+
+impl Machine {
+    /// A job that is about to run; or (`resting`) that was paused when the daemon ended.
+    pub(super) fn new(continuous: bool, resting: bool) -> Self {
+        let (state, text) = match (resting, continuous) {
+            (true, _) => (State::Paused, "paused by request"),
+            (false, true) => (State::Running, "starting"),
+            (false, false) => (State::OneShot, "running once"),
+        };
+        Self {
+            state,
+            text: text.to_owned(),
+            continuous,
+            running: !resting,
+            halting: false,
+            resting,
+            fresh: true,
+            failures: 0,
+            panics: VecDeque::new(),
+            panics_ever: 0,
+        }
+    }
+
+    pub(super) fn state(&self) -> (State, &str) {
+        (self.state, &self.text)
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Whether the worker was told to stop by it.
+    pub(super) fn is_halting(&self) -> bool {
+        self.halting
+    }
+
+    /// How often it failed in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// How often it panicked.
+    pub(super) fn panics(&self) -> u32 {
+        self.panics_ever
+    }
+
+    /// Takes in what happened at `now` (since the daemon began). `dice` is from 0 to 1.
+    pub(super) fn on(&mut self, input: Input, now: Duration, dice: f64) -> Action {
+        match input {
+            // A look by itself changes nothing that is known: what was in sync, in trouble or left is so until it has found out.
+            Input::Looking if self.fresh => self.running_with("comparing"),
+            Input::Looking => {}
+            Input::FoundWork => self.running_with("carrying out changes"),
+            Input::Looked(left) => self.looked(left),
+            Input::Ended(ending) => return self.ended(ending, now, dice),
+            Input::PauseAsked => {
+                self.resting = true;
+                self.become_(State::Paused, "paused by request");
+                self.halting = self.running;
+                return if self.running {
+                    Action::Halt
+                } else {
+                    Action::Nothing
+                };
+            }
+            Input::ResumeAsked => return self.resume(),
+            Input::Due if !self.running && !self.resting => {
+                self.running = true;
+                return Action::Launch;
+            }
+            Input::Due => {}
+        }
+        Action::Nothing
+    }
+
+    fn become_(&mut self, state: State, text: impl Into<String>) {
+        self.state = state;
+        self.text = text.into();
+    }
+
+    /// The news of a run that was told to stop come too late.
+    fn running_with(&mut self, text: &str) {
+        if self.continuous && !self.resting {
+            self.become_(State::Running, text);
+        }
+    }
+
+    fn looked(&mut self, left: Left) {
+        if !self.continuous || self.resting {
+            return;
+        }
+        self.failures = 0;
+        self.fresh = false;
+        match left.text() {
+            None => self.become_(State::Synced, "synced"),
+            Some(text) => self.become_(State::Running, text),
+        }
+    }
+
+    fn ended(&mut self, ending: Ending, now: Duration, dice: f64) -> Action {
+        self.running = false;
+        let halted = std::mem::take(&mut self.halting);
+        if self.resting {
+            return Action::Nothing;
+        }
+        if halted {
+            // It was resumed before it had come to rest.
+            self.running = true;
+            return Action::Launch;
+        }
+        match ending {
+            Ending::Done(left) => {
+                self.become_(left.final_state(), left.text().unwrap_or("synced".to_owned()));
+                Action::Nothing
+            }
+            Ending::Stopped => {
+                self.become_(State::Stopped, "stopped");
+                Action::Nothing
+            }
+            Ending::Failed(class, why) if self.continuous && is_absence(class) => {
+                self.become_(State::Paused, why);
+                self.again(LONGEST_ABSENCE, dice)
+            }
+            Ending::Failed(_, why) => {
+                self.become_(State::Error, why);
+                self.again(LONGEST_DELAY, dice)
+            }
+            Ending::Panicked(why) => self.panicked(&why, now, dice),
+        }
+    }
+
+    fn panicked(&mut self, why: &str, now: Duration, dice: f64) -> Action {
+        self.panics_ever += 1;
+        self.panics.push_back(now);
+        while self.panics.front().is_some_and(|at| *at + PANIC_WINDOW < now) {
+            self.panics.pop_front();
+        }
+        let fault = format!("a fault in wl ended the job ({why})");
+        if self.panics.len() > MOST_PANICS {
+            let count = self.panics.len();
+            self.become_(
+                State::Error,
+                format!("{fault}, {count} times within ten minutes: it is left alone; report the fault, and resume the job to try again"),
+            );
+            return Action::Nothing;
+        }
+        self.become_(State::Error, format!("{fault}; please report it"));
+        self.again(LONGEST_DELAY, dice)
+    }
+
+    /// A continuous job is tried again, ever later, never at the same moment as all the others.
+    fn again(&mut self, longest: Duration, dice: f64) -> Action {
+        if !self.continuous {
+            return Action::Nothing;
+        }
+        let doubled = FIRST_DELAY.saturating_mul(1 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        Action::LaunchAfter(doubled.min(longest).mul_f64(0.75 + 0.5 * dice.clamp(0.0, 1.0)))
+    }
+
+    fn resume(&mut self) -> Action {
+        let rests = std::mem::take(&mut self.resting);
+        self.failures = 0;
+        self.panics.clear();
+        if !rests && (self.running || self.state == State::Stopped) {
+            return Action::Nothing;
+        }
+        self.fresh = true;
+        self.become_(State::Running, "starting");
+        if self.running {
+            // The run that was told to stop has not ended yet; its end starts the next one.
+            return Action::Nothing;
+        }
+        self.running = true;
+        Action::Launch
+    }
+}
+
+impl Left {
+    /// What is left, for people; `None` if nothing is.
+    fn text(self) -> Option<String> {
+        let some = |count: u64, one: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {one}s")),
+        };
+        let left: Vec<_> = [some(self.problems, "problem"), some(self.conflicts, "conflict")]
+            .into_iter()
+            .flatten()
+            .collect();
+        (!left.is_empty()).then(|| left.join(" and ") + " left")
+    }
+
+    /// How a one-shot run that left this ends: problems win over conflicts.
+    fn final_state(self) -> State {
+        match (self.problems, self.conflicts) {
+            (0, 0) => State::Synced,
+            (0, _) => State::Stopped,
+            _ => State::Error,
+        }
+    }
+}
+
+/// Whether a failure means that a storage is not there as it was: nothing is wrong with the job, and it goes on once the storage
+/// is back.
+fn is_absence(class: SyncErrorClass) -> bool {
+    matches!(
+        class,
+        SyncErrorClass::RootUnavailable
+            | SyncErrorClass::RootChanged
+            | SyncErrorClass::RootEmptied
+            | SyncErrorClass::Locked
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn machine() -> Machine {
+        Machine::new(true, false)
+    }
+
+    fn left(conflicts: u64, problems: u64) -> Left {
+        Left {
+            conflicts,
+            problems,
+        }
+    }
+
+    fn failed(class: SyncErrorClass) -> Input {
+        Input::Ended(Ending::Failed(class, "why".to_owned()))
+    }
+
+    fn after(inputs: &[Input]) -> (Machine, Action) {
+        let (mut machine, mut action) = (machine(), Action::Nothing);
+        for input in inputs {
+            action = machine.on(input.clone(), NOW, 0.5);
+        }
+        (machine, action)
+    }
+
+    #[test]
+    fn synced_is_said_only_after_a_look_that_left_nothing() {
+        let clean = Input::Looked(Left::default());
+        for (inputs, state) in [
+            (vec![], State::Running),
+            (vec![Input::Looking], State::Running),
+            (vec![Input::Looking, clean.clone()], State::Synced),
+            (vec![clean.clone(), Input::Looking], State::Synced),
+            (vec![clean.clone(), Input::Looking, Input::FoundWork], State::Running),
+            (vec![clean.clone(), Input::Looked(left(1, 0))], State::Running),
+            (vec![clean.clone(), Input::Looked(left(0, 1))], State::Running),
+            (vec![Input::Looked(left(2, 1)), Input::Looking], State::Running),
+            (vec![Input::Looked(left(2, 1)), clean.clone()], State::Synced),
+            (vec![clean.clone(), failed(SyncErrorClass::Storage)], State::Error),
+            (vec![clean.clone(), failed(SyncErrorClass::RootEmptied)], State::Paused),
+            (vec![clean.clone(), Input::PauseAsked], State::Paused),
+            // Late news of a run that was told to stop.
+            (vec![Input::PauseAsked, clean.clone()], State::Paused),
+            (vec![Input::PauseAsked, Input::FoundWork], State::Paused),
+            (vec![clean, Input::PauseAsked, Input::ResumeAsked], State::Running),
+        ] {
+            assert_eq!(after(&inputs).0.state().0, state, "{inputs:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_told() {
+        let text = |conflicts, problems| {
+            let (machine, _) = after(&[Input::Looked(left(conflicts, problems))]);
+            machine.state().1.to_owned()
+        };
+        assert_eq!(text(0, 0), "synced");
+        assert_eq!(text(1, 0), "1 conflict left");
+        assert_eq!(text(2, 3), "3 problems and 2 conflicts left");
+    }
+
+    #[test]
+    fn an_absent_storage_pauses_the_job_and_its_return_ends_that() {
+        for class in [
+            SyncErrorClass::RootUnavailable,
+            SyncErrorClass::RootChanged,
+            SyncErrorClass::RootEmptied,
+            SyncErrorClass::Locked,
+        ] {
+            let (mut machine, action) = after(&[failed(class)]);
+            assert_eq!(machine.state(), (State::Paused, "why"));
+            assert!(matches!(action, Action::LaunchAfter(_)));
+            assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Launch);
+            assert_eq!(machine.on(Input::Looking, NOW, 0.5), Action::Nothing);
+            assert_eq!(machine.state(), (State::Paused, "why"), "not known to be back");
+            machine.on(Input::Looked(Left::default()), NOW, 0.5);
+            assert_eq!(machine.state().0, State::Synced);
+            assert_eq!(machine.failures(), 0);
+        }
+    }
+
+    #[test]
+    fn delays_grow_to_a_limit_and_are_spread() {
+        for (class, longest) in [
+            (SyncErrorClass::Storage, LONGEST_DELAY),
+            (SyncErrorClass::RootUnavailable, LONGEST_ABSENCE),
+        ] {
+            let delays = |dice: f64| {
+                let mut machine = machine();
+                let each = (0..40).map(|_| match machine.on(failed(class), NOW, dice) {
+                    Action::LaunchAfter(delay) => {
+                        assert_eq!(machine.on(Input::Due, NOW, dice), Action::Launch);
+                        delay
+                    }
+                    other => panic!("{other:?}"),
+                });
+                each.collect::<Vec<_>>()
+            };
+            let middle = delays(0.5);
+            assert_eq!(middle[0], FIRST_DELAY);
+            assert_eq!(middle[1], 2 * FIRST_DELAY);
+            assert!(middle.is_sorted());
+            assert_eq!(middle[39], longest);
+            assert!(delays(0.0)[20] < longest && longest < delays(1.0)[20]);
+        }
+    }
+
+    #[test]
+    fn a_job_that_panics_too_often_is_left_alone_until_it_is_resumed() {
+        let panic = || Input::Ended(Ending::Panicked("boom".to_owned()));
+        let mut machine = machine();
+        for count in 1..=MOST_PANICS {
+            let action = machine.on(panic(), NOW, 0.5);
+            assert!(matches!(action, Action::LaunchAfter(_)), "{count}");
+            assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Launch);
+        }
+        // Old ones do not count.
+        let later = PANIC_WINDOW + Duration::from_secs(1);
+        assert!(matches!(machine.on(panic(), later, 0.5), Action::LaunchAfter(_)));
+        for _ in 1..MOST_PANICS {
+            machine.on(Input::Due, later, 0.5);
+            machine.on(panic(), later, 0.5);
+        }
+        machine.on(Input::Due, later, 0.5);
+        assert_eq!(machine.on(panic(), later, 0.5), Action::Nothing);
+        assert_eq!(machine.state().0, State::Error);
+        assert!(machine.state().1.contains("boom"));
+        assert_eq!(machine.panics() as usize, 2 * MOST_PANICS + 1);
+        assert_eq!(machine.on(Input::ResumeAsked, later, 0.5), Action::Launch);
+        assert_eq!(machine.state().0, State::Running);
+        assert!(matches!(machine.on(panic(), later, 0.5), Action::LaunchAfter(_)));
+    }
+
+    #[test]
+    fn a_rest_lasts_until_it_is_ended() {
+        let mut machine = machine();
+        assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Halt);
+        assert_eq!(machine.on(Input::Ended(Ending::Stopped), NOW, 0.5), Action::Nothing);
+        assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Nothing);
+        assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Nothing);
+        assert_eq!(machine.state().0, State::Paused);
+        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Launch);
+        // Resumed before the run that was told to stop has ended.
+        assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Halt);
+        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
+        assert_eq!(machine.on(Input::Ended(Ending::Stopped), NOW, 0.5), Action::Launch);
+        assert!(machine.is_running());
+        // To resume what runs is nothing.
+        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
+        // A job that was resting when the daemon ended goes on resting.
+        let mut machine = Machine::new(true, true);
+        assert_eq!(machine.state().0, State::Paused);
+        assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Nothing);
+        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Launch);
+    }
+
+    #[test]
+    fn a_one_shot_ends_once() {
+        for (ending, state) in [
+            (Ending::Done(left(0, 0)), State::Synced),
+            (Ending::Done(left(2, 0)), State::Stopped),
+            (Ending::Done(left(2, 1)), State::Error),
+            (Ending::Stopped, State::Stopped),
+            (Ending::Failed(SyncErrorClass::RootUnavailable, String::new()), State::Error),
+            (Ending::Panicked(String::new()), State::Error),
+        ] {
+            let mut machine = Machine::new(false, false);
+            machine.on(Input::Looking, NOW, 0.5);
+            assert_eq!(machine.state().0, State::OneShot);
+            assert_eq!(machine.on(Input::Ended(ending), NOW, 0.5), Action::Nothing);
+            assert_eq!(machine.state().0, state);
+            assert!(!machine.is_running());
+        }
+    }
+}

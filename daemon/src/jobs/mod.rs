@@ -1,0 +1,160 @@
+//! Jobs: started, watched over, stopped, and remembered over restarts.
+//!
+//! `machine` says what a job's state becomes, `owner` is the one task that holds all jobs, `worker` one run of one of them, `slot` what
+//! is known of a job, `record` what is remembered, `request` what a job is as it is asked for.
+
+mod machine;
+mod owner;
+mod record;
+mod request;
+mod slot;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use wl_control::{Class, Refusal};
+use wl_core::model::SyncPath;
+use wl_core::sync::Keep;
+
+use crate::events::Hub;
+use crate::folder;
+use owner::Owner;
+use record::Record;
+
+pub use record::RecordError;
+pub use request::{Options, StartRequest, StorageRequest};
+
+/// Questions that wait for the owner; whoever asks more waits.
+const QUEUE: usize = 64;
+
+type Reply = oneshot::Sender<Result<Value, Refusal>>;
+
+/// What the owner is asked.
+enum Ask {
+    Start(Box<StartRequest>, Reply),
+    Stop(String, Reply),
+    StopAll(Reply),
+    Status(Reply),
+    Jobs(Reply),
+    JobState(String, Reply),
+    Conflicts(String, Option<String>, Reply),
+    Resolve(String, Vec<SyncPath>, Keep, Reply),
+    Pause(String, Reply),
+    Resume(String, Reply),
+    Close(oneshot::Sender<()>),
+}
+
+/// All jobs of a daemon. Clones are the same jobs; when the last one is dropped all runs are stopped.
+#[derive(Clone, Debug)]
+pub(crate) struct Jobs {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// What was found when recorded jobs were taken up.
+#[derive(Debug, Default)]
+pub(crate) struct TakenUp {
+    /// Where a damaged record was put.
+    pub(crate) damaged: Option<PathBuf>,
+    /// Recorded jobs that make no sense, and why.
+    pub(crate) unusable: Vec<(String, Refusal)>,
+}
+
+impl Jobs {
+    /// Takes up the jobs that are recorded below `base_dir`.
+    pub(crate) fn take_up(base_dir: &Path, hub: Arc<Hub>) -> Result<(Self, TakenUp), RecordError> {
+        let record = Record::new(&folder::state_path(base_dir));
+        let (recorded, damaged) = record.load()?;
+        let (asks, questions) = mpsc::channel(QUEUE);
+        let mut owner = Owner::new(base_dir.to_owned(), Some(record), hub);
+        let unusable = owner.take_up(recorded);
+        tokio::spawn(owner.work(questions));
+        Ok((Self { asks }, TakenUp { damaged, unusable }))
+    }
+
+    /// Records a job and starts it. An error at once if there is a job of this name, or it cannot be a job.
+    pub(crate) async fn start(&self, request: StartRequest) -> Result<Value, Refusal> {
+        self.ask(|reply| Ask::Start(Box::new(request), reply)).await
+    }
+
+    /// Stops a job and forgets it; returns when nothing is being done any more.
+    pub(crate) async fn stop(&self, id: &str) -> Result<Value, Refusal> {
+        self.ask(|reply| Ask::Stop(id.to_owned(), reply)).await
+    }
+
+    /// Stops and forgets all jobs.
+    pub(crate) async fn stop_all(&self) -> Result<Value, Refusal> {
+        self.ask(Ask::StopAll).await
+    }
+
+    /// A list of [`wl_control::JobStatus`].
+    pub(crate) async fn status(&self) -> Result<Value, Refusal> {
+        self.ask(Ask::Status).await
+    }
+
+    /// The state of every job, by name.
+    pub(crate) async fn jobs(&self) -> Result<Value, Refusal> {
+        self.ask(Ask::Jobs).await
+    }
+
+    /// Number and text of a job's state; `null` if there is no such job.
+    pub(crate) async fn job_state(&self, id: &str) -> Result<Value, Refusal> {
+        self.ask(|reply| Ask::JobState(id.to_owned(), reply)).await
+    }
+
+    /// A page of a job's open conflicts.
+    pub(crate) async fn conflicts(
+        &self,
+        id: &str,
+        start_after: Option<String>,
+    ) -> Result<Value, Refusal> {
+        self.ask(|reply| Ask::Conflicts(id.to_owned(), start_after, reply))
+            .await
+    }
+
+    /// Ends conflicts of a job; returns the report of the run that did it.
+    pub(crate) async fn resolve(
+        &self,
+        id: &str,
+        paths: Vec<SyncPath>,
+        keep: Keep,
+    ) -> Result<Value, Refusal> {
+        self.ask(|reply| Ask::Resolve(id.to_owned(), paths, keep, reply))
+            .await
+    }
+
+    /// Lets a continuous job rest until it is resumed, over restarts too.
+    pub(crate) async fn pause(&self, id: &str) -> Result<Value, Refusal> {
+        self.ask(|reply| Ask::Pause(id.to_owned(), reply)).await
+    }
+
+    /// Lets a job go on, at once.
+    pub(crate) async fn resume(&self, id: &str) -> Result<Value, Refusal> {
+        self.ask(|reply| Ask::Resume(id.to_owned(), reply)).await
+    }
+
+    /// Stops all runs and keeps the jobs recorded; returns when nothing is being done any more.
+    pub(crate) async fn close(&self) {
+        let (closed, wait) = oneshot::channel();
+        if self.asks.send(Ask::Close(closed)).await.is_ok() {
+            // An owner that is gone has closed.
+            let _ = wait.await;
+        }
+    }
+
+    async fn ask(&self, ask: impl FnOnce(Reply) -> Ask) -> Result<Value, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let ended = |_| {
+            Refusal::new(
+                Class::Failed,
+                "the daemon is ending; start it again with `wl start`",
+            )
+        };
+        if self.asks.send(ask(reply)).await.is_err() {
+            return Err(ended(()));
+        }
+        answer.await.map_err(|_| ended(()))?
+    }
+}

@@ -1,0 +1,591 @@
+//! The one task that owns all jobs: whatever changes a job goes through it, one thing after another.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use wl_control::{Class, EventKind, JobStatus, Refusal};
+use wl_core::model::RunReport;
+
+use super::machine::{Action, Ending, Input, Left};
+use super::record::{Record, Recorded};
+use super::slot::{Resolve, Slot};
+use super::worker::{self, Teller, Told, Work};
+use super::{Ask, Reply, StartRequest};
+use crate::events::{Hub, now};
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Owns the jobs.
+pub(super) struct Owner {
+    base_dir: PathBuf,
+    record: Option<Record>,
+    slots: BTreeMap<String, Slot>,
+    /// Recorded jobs that make no sense to this program: kept in the record for one that they do.
+    unusable: Vec<Recorded>,
+    hub: Arc<Hub>,
+    began: Instant,
+    /// Every run of every job has its own number.
+    runs: u64,
+    tell: mpsc::Sender<(u64, Told)>,
+    heard: mpsc::Receiver<(u64, Told)>,
+    due: mpsc::Sender<String>,
+    is_due: mpsc::Receiver<String>,
+    /// Who waits for the end of all jobs.
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl Owner {
+    /// An owner of no jobs yet. Without a record nothing survives it.
+    pub(super) fn new(base_dir: PathBuf, record: Option<Record>, hub: Arc<Hub>) -> Self {
+        let (tell, heard) = mpsc::channel(64);
+        let (due, is_due) = mpsc::channel(64);
+        Self {
+            base_dir,
+            record,
+            slots: BTreeMap::new(),
+            unusable: Vec::new(),
+            hub,
+            began: Instant::now(),
+            runs: 0,
+            tell,
+            heard,
+            due,
+            is_due,
+            closing: None,
+        }
+    }
+
+    /// Takes up the jobs that were recorded. Returns which make no sense, and why; they stay recorded.
+    pub(super) fn take_up(&mut self, recorded: Vec<Recorded>) -> Vec<(String, Refusal)> {
+        let mut unusable = Vec::new();
+        for job in recorded {
+            let id = job.start.job_id.clone();
+            match job.start.unchecked_spec(&self.base_dir) {
+                Ok(spec) => {
+                    let slot = Slot::new(job.start, spec, job.paused);
+                    self.slots.insert(id.clone(), slot);
+                    if !job.paused {
+                        self.launch(&id, Work::Run);
+                    }
+                }
+                Err(refusal) => {
+                    unusable.push((id, refusal));
+                    self.unusable.push(job);
+                }
+            }
+        }
+        unusable
+    }
+
+    /// Works until nobody can ask any more and all jobs have ended.
+    pub(super) async fn work(mut self, mut asks: mpsc::Receiver<Ask>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut open = true;
+        loop {
+            let ticking = self.slots.values().any(|slot| slot.looking);
+            tokio::select! {
+                ask = asks.recv(), if open => match ask {
+                    Some(ask) => self.answer(ask).await,
+                    None => {
+                        open = false;
+                        self.close(oneshot::channel().0);
+                    }
+                },
+                Some((run, told)) = self.heard.recv() => self.hear(run, told).await,
+                Some(id) = self.is_due.recv() => self.input(&id, Input::Due),
+                _ = ticks.tick(), if ticking => self.tick(),
+            }
+            let idle = self.slots.values().all(|slot| slot.run == 0);
+            if idle && let Some(closed) = self.closing.take() {
+                let _ = closed.send(());
+                return;
+            }
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Start(request, reply) => {
+                let answer = self.start(*request).await;
+                reply_with(reply, answer);
+            }
+            Ask::Stop(id, reply) => self.stop(&id, reply).await,
+            Ask::StopAll(reply) => self.stop_all(reply).await,
+            Ask::Status(reply) => {
+                let all: Vec<JobStatus> = self.slots.values().map(Slot::status).collect();
+                reply_with(reply, Ok(json!(all)));
+            }
+            Ask::Jobs(reply) => {
+                let all = self.slots.iter();
+                let all: Map<String, Value> =
+                    all.map(|(id, slot)| (id.clone(), slot.state())).collect();
+                reply_with(reply, Ok(all.into()));
+            }
+            Ask::JobState(id, reply) => {
+                let state = self.slots.get(&id).map(Slot::state);
+                reply_with(reply, Ok(state.unwrap_or_default()));
+            }
+            Ask::Conflicts(id, start_after, reply) => {
+                let answer = self.conflicts(&id, start_after.as_deref());
+                reply_with(reply, answer);
+            }
+            Ask::Resolve(id, paths, keep, reply) => {
+                let resolve = Resolve { paths, keep, reply };
+                self.resolve(&id, resolve);
+            }
+            Ask::Pause(id, reply) => {
+                let answer = self.rest(&id, true).await;
+                reply_with(reply, answer);
+            }
+            Ask::Resume(id, reply) => {
+                let answer = self.rest(&id, false).await;
+                reply_with(reply, answer);
+            }
+            Ask::Close(closed) => self.close(closed),
+        }
+    }
+
+    /// Recorded before it is acknowledged, and before it runs.
+    async fn start(&mut self, request: StartRequest) -> Result<Value, Refusal> {
+        if self.closing.is_some() {
+            return Err(Refusal::new(
+                Class::Failed,
+                "the daemon is ending; start it again with `wl start`",
+            ));
+        }
+        let id = request.job_id.clone();
+        if let Some(slot) = self.slots.get(&id) {
+            return Err(Refusal::new(
+                Class::JobExists,
+                format!(
+                    "there is a job `{id}` already ({}); stop it first, or give another job-id",
+                    slot.machine.state().0.name()
+                ),
+            ));
+        }
+        let spec = request.spec(&self.base_dir)?;
+        if let Some(other) = self.working_on_the_same(&spec) {
+            return Err(Refusal::new(
+                Class::JobExists,
+                format!("the job `{other}` works on the same two storages; stop it first"),
+            ));
+        }
+        self.slots.insert(id.clone(), Slot::new(request, spec, false));
+        if let Err(refusal) = self.save().await {
+            self.slots.remove(&id);
+            return Err(refusal);
+        }
+        self.launch(&id, Work::Run);
+        self.tell_state(&id);
+        Ok(json!(format!("job `{id}` was started")))
+    }
+
+    fn working_on_the_same(&self, spec: &crate::JobSpec) -> Option<&str> {
+        let key = |spec: &crate::JobSpec| {
+            let key = |spec: &crate::StorageSpec| format!("{} {}", spec.type_name, spec.params);
+            let mut pair = [key(&spec.storages.source), key(&spec.storages.target)];
+            pair.sort();
+            pair
+        };
+        let wanted = key(spec);
+        let mut busy = self.slots.iter().filter(|(_, slot)| {
+            slot.spec.continuous || slot.machine.is_running()
+        });
+        busy.find(|(_, slot)| key(&slot.spec) == wanted).map(|(id, _)| &**id)
+    }
+
+    async fn stop(&mut self, id: &str, reply: Reply) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return reply_with(reply, Err(unknown(id)));
+        };
+        if slot.stopping {
+            let desc = format!("the job `{id}` is being stopped already; wait for that");
+            return reply_with(reply, Err(Refusal::new(Class::UnknownJob, desc)));
+        }
+        slot.stopping = true;
+        slot.stops.push(reply);
+        halt(slot);
+        if slot.run == 0 {
+            self.forget(id).await;
+        }
+    }
+
+    async fn stop_all(&mut self, reply: Reply) {
+        let ids: Vec<_> = self.slots.keys().cloned().collect();
+        let mut waits = Vec::new();
+        for id in ids {
+            let (done, wait) = oneshot::channel();
+            self.stop(&id, done).await;
+            waits.push(wait);
+        }
+        tokio::spawn(async move {
+            let mut stopped = 0;
+            for wait in waits {
+                match wait.await {
+                    Ok(Ok(_)) => stopped += 1,
+                    Ok(Err(refusal)) if refusal.class != Class::UnknownJob.as_str() => {
+                        return reply_with(reply, Err(refusal));
+                    }
+                    _ => {}
+                }
+            }
+            reply_with(reply, Ok(json!(format!("jobs stopped: {stopped}"))));
+        });
+    }
+
+    /// Forgets a job that has stopped, and only then says so.
+    async fn forget(&mut self, id: &str) {
+        let Some(mut slot) = self.slots.remove(id) else {
+            return;
+        };
+        let saved = self.save().await;
+        let stopped = json!([wl_control::State::Stopped, "stopped"]);
+        self.publish(EventKind::State, id, "state", stopped);
+        for waiting in slot.resolves.drain(..) {
+            reply_with(waiting.reply, Err(unknown(id)));
+        }
+        for reply in slot.stops.drain(..) {
+            let answer = match &saved {
+                Ok(()) => Ok(json!(format!("job `{id}` was stopped"))),
+                Err(refusal) => Err(refusal.clone()),
+            };
+            reply_with(reply, answer);
+        }
+    }
+
+    async fn rest(&mut self, id: &str, rest: bool) -> Result<Value, Refusal> {
+        let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
+        if !slot.spec.continuous || slot.stopping {
+            return Err(Refusal::new(
+                Class::Usage,
+                format!("the job `{id}` runs once or is being stopped; only continuous jobs can be paused and resumed"),
+            ));
+        }
+        let input = if rest { Input::PauseAsked } else { Input::ResumeAsked };
+        self.input(id, input);
+        self.save().await?;
+        let done = if rest { "paused" } else { "resumed" };
+        Ok(json!(format!("job `{id}` was {done}")))
+    }
+
+    fn conflicts(&self, id: &str, start_after: Option<&str>) -> Result<Value, Refusal> {
+        const PAGE: usize = 1000;
+        let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
+        let all = slot.found.conflicts.values();
+        let behind = all.filter(|it| start_after.is_none_or(|after| &*it.path > after));
+        let page: Vec<_> = behind.take(PAGE + 1).collect();
+        let more = page.len() > PAGE;
+        let page = &page[..page.len().min(PAGE)];
+        Ok(json!({ "conflicts": page, "more": more, "count": slot.found.conflicts.len() }))
+    }
+
+    fn resolve(&mut self, id: &str, resolve: Resolve) {
+        let Some(slot) = self.slots.get_mut(id).filter(|slot| !slot.stopping) else {
+            return reply_with(resolve.reply, Err(unknown(id)));
+        };
+        if !slot.spec.continuous && slot.run != 0 {
+            let desc = format!("the job `{id}` still runs; wait for its end, then resolve");
+            return reply_with(resolve.reply, Err(Refusal::new(Class::Usage, desc)));
+        }
+        slot.resolves.push_back(resolve);
+        if slot.run == 0 {
+            self.next_resolve(id);
+        } else if slot.resolving.is_none() {
+            // Between two runs of the job, so that the pair is never worked on twice.
+            halt(slot);
+        }
+    }
+
+    /// Whether there was one to begin with.
+    fn next_resolve(&mut self, id: &str) -> bool {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return false;
+        };
+        let Some(resolve) = slot.resolves.pop_front() else {
+            return false;
+        };
+        slot.resolving = Some(resolve.reply);
+        self.launch(id, Work::Resolve(resolve.paths, resolve.keep));
+        true
+    }
+
+    fn launch(&mut self, id: &str, work: Work) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        if slot.run != 0 {
+            // Conflicts are being ended: afterwards, then.
+            slot.relaunch = true;
+            return;
+        }
+        self.runs += 1;
+        slot.run = self.runs;
+        slot.cancel = CancellationToken::new();
+        slot.progress = Arc::default();
+        slot.rate.forget();
+        slot.next_try = None;
+        // A one-shot is one look.
+        slot.looking = !slot.spec.continuous || matches!(work, Work::Resolve(..));
+        worker::start(
+            Arc::clone(&slot.spec),
+            work,
+            Arc::clone(&slot.progress),
+            slot.cancel.clone(),
+            Teller {
+                to: self.tell.clone(),
+                run: slot.run,
+            },
+        );
+    }
+
+    async fn hear(&mut self, run: u64, told: Told) {
+        let found = self.slots.iter().find(|(_, slot)| slot.run == run);
+        let Some(id) = found.map(|(id, _)| id.clone()) else {
+            return;
+        };
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        match told {
+            Told::Connected(names) => slot.found.names = Some(names),
+            Told::Watching(health) => slot.found.health = Some(health),
+            Told::Looking => {
+                slot.looking = true;
+                self.input(&id, Input::Looking);
+            }
+            Told::FoundWork => self.input(&id, Input::FoundWork),
+            Told::Looked(report) => {
+                slot.looking = false;
+                let left = self.take(&id, &report);
+                self.input(&id, Input::Looked(left));
+            }
+            Told::Ended(ending, report) => self.ended(&id, ending, report).await,
+        }
+    }
+
+    async fn ended(&mut self, id: &str, ending: Ending, report: Option<Box<RunReport>>) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        slot.run = 0;
+        slot.looking = false;
+        slot.found.health = None;
+        let resolving = slot.resolving.take();
+        let was_resolve = resolving.is_some();
+        let stopping = slot.stopping;
+        match (resolving, &report) {
+            (Some(reply), report) => reply_with(reply, resolved(&ending, report.as_deref())),
+            (None, Some(report)) => {
+                self.take(id, report);
+            }
+            (None, None) => {}
+        }
+        if stopping {
+            return self.forget(id).await;
+        }
+        if self.closing.is_some() {
+            return;
+        }
+        if was_resolve {
+            return self.after_resolve(id);
+        }
+        let waiting = self.slots.get(id).is_some_and(|slot| !slot.resolves.is_empty());
+        if !(waiting && ending == Ending::Stopped) {
+            self.input(id, Input::Ended(ending));
+        }
+        if waiting {
+            self.next_resolve(id);
+        }
+    }
+
+    /// Goes on with what was interrupted.
+    fn after_resolve(&mut self, id: &str) {
+        if self.next_resolve(id) {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        let relaunch = std::mem::take(&mut slot.relaunch);
+        if relaunch || (slot.machine.is_running() && !slot.machine.is_halting()) {
+            self.launch(id, Work::Run);
+        } else if slot.machine.is_running() {
+            self.input(id, Input::Ended(Ending::Stopped));
+        }
+    }
+
+    /// Notes a report, and tells what is new in it.
+    fn take(&mut self, id: &str, report: &RunReport) -> Left {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return Left::default();
+        };
+        let fresh = slot.found.take(report);
+        for conflict in &fresh.conflicts {
+            self.publish(EventKind::Conflict, id, "conflict", json!(conflict));
+        }
+        for problem in &fresh.problems {
+            self.publish(EventKind::Error, id, "problem", json!(problem));
+        }
+        worker::left(report)
+    }
+
+    /// Takes in what happened to a job, and does what follows.
+    fn input(&mut self, id: &str, input: Input) {
+        let (now_since, dice) = (self.began.elapsed(), dice());
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        if slot.stopping {
+            return;
+        }
+        if let Some(timer) = slot.timer.take() {
+            timer.abort();
+            slot.next_try = None;
+        }
+        let before = slot.state();
+        let failed = match &input {
+            Input::Ended(Ending::Failed(class, why)) => Some(json!({
+                "path": ".", "storage": "", "operation": "sync", "reason": why, "class": class.name()
+            })),
+            Input::Ended(Ending::Panicked(why)) => Some(json!({
+                "path": ".", "storage": "", "operation": "sync", "reason": why, "class": "panic"
+            })),
+            _ => None,
+        };
+        match slot.machine.on(input, now_since, dice) {
+            Action::Nothing => {}
+            Action::Launch => self.launch(id, Work::Run),
+            Action::LaunchAfter(delay) => {
+                slot.next_try = Some(now() + delay.as_secs_f64());
+                slot.timer = Some(wake(&self.due, id, delay));
+            }
+            Action::Halt => halt(slot),
+        }
+        let changed = self.slots.get(id).is_some_and(|slot| slot.state() != before);
+        if changed {
+            if let Some(problem) = failed {
+                self.publish(EventKind::Error, id, "problem", problem);
+            }
+            self.tell_state(id);
+        }
+    }
+
+    fn tick(&mut self) {
+        let mut told = Vec::new();
+        for (id, slot) in &mut self.slots {
+            if !slot.looking {
+                continue;
+            }
+            slot.rate.sample(Instant::now(), slot.progress.view().bytes_done);
+            let progress = slot.progress();
+            if progress != slot.told_progress {
+                slot.told_progress.clone_from(&progress);
+                told.push((id.clone(), json!(progress)));
+            }
+        }
+        for (id, progress) in told {
+            self.publish(EventKind::Progress, &id, "progress", progress);
+        }
+    }
+
+    /// Stops all runs; the jobs stay recorded.
+    fn close(&mut self, closed: oneshot::Sender<()>) {
+        self.closing.get_or_insert(closed);
+        for slot in self.slots.values_mut() {
+            if let Some(timer) = slot.timer.take() {
+                timer.abort();
+            }
+            halt(slot);
+        }
+    }
+
+    async fn save(&self) -> Result<(), Refusal> {
+        let Some(record) = self.record.clone() else {
+            return Ok(());
+        };
+        let lasting = self.slots.values().filter(|slot| slot.spec.continuous);
+        let lasting = lasting.map(|slot| Recorded {
+            start: slot.request.clone(),
+            paused: slot.machine.is_resting(),
+        });
+        let jobs = lasting.chain(self.unusable.iter().cloned()).collect();
+        let saved = tokio::task::spawn_blocking(move || record.save(jobs)).await;
+        let failed = |why: String| Refusal::new(Class::Failed, why);
+        saved
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))
+    }
+
+    fn tell_state(&self, id: &str) {
+        if let Some(slot) = self.slots.get(id) {
+            self.publish(EventKind::State, id, "state", slot.state());
+        }
+    }
+
+    fn publish(&self, kind: EventKind, id: &str, name: &str, value: Value) {
+        let fields = Map::from_iter([(name.to_owned(), value)]);
+        self.hub.publish(kind, id, fields);
+    }
+}
+
+/// Tells a run to stop.
+fn halt(slot: &mut Slot) {
+    slot.cancel.cancel();
+}
+
+fn unknown(id: &str) -> Refusal {
+    Refusal::new(
+        Class::UnknownJob,
+        format!("there is no job `{id}`; `wl status` shows which there are"),
+    )
+}
+
+/// Whoever asked may be gone; then nobody wants the answer.
+fn reply_with(reply: Reply, answer: Result<Value, Refusal>) {
+    let _ = reply.send(answer);
+}
+
+/// The answer to `resolve`: the report of the run that ended the conflicts.
+fn resolved(ending: &Ending, report: Option<&RunReport>) -> Result<Value, Refusal> {
+    match (report, ending) {
+        (Some(report), _) => Ok(json!(report)),
+        (None, Ending::Failed(class, why)) => Err(Refusal {
+            class: class.name(),
+            desc: why.clone(),
+        }),
+        (None, Ending::Panicked(why)) => Err(Refusal::new(
+            Class::Failed,
+            format!("a fault in wl ended the run ({why}); please report it"),
+        )),
+        (None, _) => Err(Refusal::new(
+            Class::Failed,
+            "the run was stopped before it had ended the conflicts; ask again",
+        )),
+    }
+}
+
+/// Anything from 0 to 1, so that jobs that failed together are not tried again together.
+fn dice() -> f64 {
+    let any = RandomState::new().build_hasher().finish();
+    any as f64 / u64::MAX as f64
+}
+
+/// Says that a job is due, after a delay.
+fn wake(due: &mpsc::Sender<String>, id: &str, delay: Duration) -> AbortHandle {
+    let (due, id) = (due.clone(), id.to_owned());
+    let timer = tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        let _ = due.send(id).await;
+    });
+    timer.abort_handle()
+}

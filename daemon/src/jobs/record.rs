@@ -1,0 +1,165 @@
+//! What is remembered over restarts: the continuous jobs, in `state/jobs.json` below the base directory.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use super::StartRequest;
+
+/// The version of the file's form. A higher one is not touched.
+const VERSION: u32 = 1;
+
+/// A job that survives the daemon.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Recorded {
+    pub(super) start: StartRequest,
+    /// A person wants it to rest.
+    #[serde(default)]
+    pub(super) paused: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    version: u32,
+    jobs: Vec<Recorded>,
+}
+
+/// The record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// It was written by a newer wl.
+    #[error("{0} was written by a newer wl (version {1}); use that, or move the file away and start the jobs again")]
+    Newer(PathBuf, u32),
+    /// It could not be read or written.
+    #[error("{doing} {path}: {source}; check space and permissions of the base directory")]
+    Io {
+        /// What was done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    path: PathBuf,
+}
+
+impl Record {
+    /// The record below a state folder.
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self {
+            path: state_dir.join("jobs.json"),
+        }
+    }
+
+    /// The recorded jobs, and where a damaged file was put.
+    pub(super) fn load(&self) -> Result<(Vec<Recorded>, Option<PathBuf>), RecordError> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), None)),
+            Err(error) => return Err(self.failed("read", error)),
+        };
+        #[derive(Deserialize)]
+        struct Form {
+            version: u32,
+        }
+        if let Ok(Form { version }) = serde_json::from_slice(&text)
+            && version > VERSION
+        {
+            return Err(RecordError::Newer(self.path.clone(), version));
+        }
+        match serde_json::from_slice::<Contents>(&text) {
+            Ok(contents) => Ok((contents.jobs, None)),
+            Err(_) => {
+                // It is never torn by wl itself. What is in it may be of use to a person.
+                let aside = self.path.with_extension("json.damaged");
+                fs::rename(&self.path, &aside).map_err(|error| self.failed("move away", error))?;
+                Ok((Vec::new(), Some(aside)))
+            }
+        }
+    }
+
+    /// Replaces the record as a whole, durably. Only its owner can read it: parameters may be secrets.
+    pub(super) fn save(&self, jobs: Vec<Recorded>) -> Result<(), RecordError> {
+        self.write(jobs).map_err(|error| self.failed("write", error))
+    }
+
+    fn write(&self, jobs: Vec<Recorded>) -> io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder)?;
+        let mut file = NamedTempFile::new_in(folder)?;
+        let version = VERSION;
+        serde_json::to_writer_pretty(&mut file, &Contents { version, jobs })?;
+        file.flush()?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> RecordError {
+        RecordError::Io {
+            doing,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(id: &str) -> Recorded {
+        serde_json::from_value(json!({
+            "start": {
+                "container-name": "c", "job-id": id, "continuous": true, "unidirectional": false,
+                "source": {"type": "local", "location": "/a"}, "target": {"type": "s3", "s3_url": "s3://b", "odd": [1]}
+            },
+            "paused": true
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn jobs_come_back_as_they_were_and_only_their_owner_can_read_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::new(&dir.path().join("state"));
+        assert!(record.load().unwrap().0.is_empty());
+        record.save(vec![job("a"), job("b")]).unwrap();
+        let (jobs, aside) = record.load().unwrap();
+        assert!(aside.is_none() && jobs.iter().all(|job| job.paused));
+        let ids: Vec<_> = jobs.iter().map(|job| &*job.start.job_id).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!(jobs[0].start.target.params["odd"], json!([1]));
+        let mode = fs::metadata(&record.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_record_is_put_aside_and_a_newer_one_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::new(dir.path());
+        for damaged in ["", "{", "[]", "{\"version\": 1}", "\u{0}"] {
+            fs::write(&record.path, damaged).unwrap();
+            let (jobs, aside) = record.load().unwrap();
+            assert!(jobs.is_empty());
+            assert_eq!(fs::read_to_string(aside.unwrap()).unwrap(), damaged);
+        }
+        let newer = "{\"version\": 2, \"jobs\": 7}";
+        fs::write(&record.path, newer).unwrap();
+        assert!(matches!(record.load(), Err(RecordError::Newer(_, 2))));
+        assert_eq!(fs::read_to_string(&record.path).unwrap(), newer);
+    }
+}

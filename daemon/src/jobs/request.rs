@@ -1,0 +1,201 @@
+//! What `start` asks for, as it is sent and as it is recorded.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use wl_control::{Class, EventKind, Refusal};
+use wl_core::model::{Direction, Sides};
+use wl_core::plugin::check_params;
+use wl_core::storage::{CasGrade, Durability, Limits};
+use wl_core::sync::SyncOptions;
+
+use crate::private::with_secrets;
+use crate::{JobSpec, StorageSpec, registry, types};
+
+/// A job, as a client asks for it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StartRequest {
+    /// The container, for people.
+    pub container_name: String,
+    /// The job's name.
+    pub job_id: String,
+    /// The source.
+    pub source: StorageRequest,
+    /// The target.
+    pub target: StorageRequest,
+    /// Until it is stopped, or once.
+    pub continuous: bool,
+    /// From source to target only.
+    pub unidirectional: bool,
+    /// The events that the asking connection wants of this job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_events: Option<Vec<EventKind>>,
+    /// How it goes about its work.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// A storage, with the fields that it has in a manifest.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StorageRequest {
+    /// The registered type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its name within the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_id: Option<String>,
+    /// Poll every so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watcher_interval: Option<u64>,
+    /// No run may write to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// The type's own parameters. They may be secrets.
+    #[serde(flatten)]
+    pub params: Map<String, Value>,
+}
+
+/// How a job goes about its work. What is left out is as on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// The target is made equal to the source.
+    pub mirror: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// How much is made durable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
+    /// How much content may be lost: `100` or `50%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delete: Option<String>,
+    /// Accept that a storage was emptied.
+    pub allow_empty: bool,
+    /// Accept another file system where a storage was.
+    pub accept_new_filesystem: bool,
+    /// How long replaced and removed versions are kept: `7d` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trash_keep: Option<String>,
+    /// Hash every file.
+    pub checksum: bool,
+    /// The least compare-and-swap grade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_cas: Option<CasGrade>,
+    /// Bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bwlimit: Option<NonZeroU64>,
+    /// Requests a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests_per_second: Option<NonZeroU32>,
+}
+
+impl Options {
+    /// What these options of a run and limits are in a request.
+    pub fn of(options: &SyncOptions, limits: Limits) -> Self {
+        Self {
+            mirror: options.direction == Direction::Mirror,
+            dry_run: options.dry_run,
+            durability: Some(options.durability),
+            max_delete: Some(options.max_delete.to_string()),
+            allow_empty: options.allow_empty,
+            accept_new_filesystem: options.accept_new_filesystem,
+            trash_keep: Some(options.trash_keep.to_string()),
+            checksum: options.checksum,
+            require_cas: Some(options.require_cas),
+            bwlimit: limits.bytes_per_second,
+            max_requests_per_second: limits.requests_per_second,
+        }
+    }
+}
+
+impl StorageRequest {
+    fn spec(&self) -> StorageSpec {
+        let mut spec = StorageSpec::new(&*self.type_name, Value::Object(self.params.clone()));
+        spec.watcher_interval = self.watcher_interval;
+        spec.read_only |= self.read_only;
+        spec
+    }
+}
+
+impl From<(&StorageSpec, Option<String>)> for StorageRequest {
+    fn from((spec, backend_id): (&StorageSpec, Option<String>)) -> Self {
+        Self {
+            type_name: spec.type_name.clone(),
+            backend_id,
+            watcher_interval: spec.watcher_interval,
+            read_only: spec.read_only,
+            params: spec.params.as_object().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+impl StartRequest {
+    /// Which way changes travel.
+    pub fn direction(&self) -> Direction {
+        match (self.options.mirror, self.unidirectional) {
+            (true, _) => Direction::Mirror,
+            (false, true) => Direction::OneWay,
+            (false, false) => Direction::TwoWay,
+        }
+    }
+
+    /// The job, checked as far as that goes without reaching the storages.
+    pub fn spec(&self, base_dir: &Path) -> Result<JobSpec, Refusal> {
+        let spec = self.unchecked_spec(base_dir)?;
+        check(&spec.storages).map_err(usage)?;
+        crate::job::check_writable(&spec).map_err(usage)?;
+        Ok(spec)
+    }
+
+    /// The job. What is wrong with its storages is found out when it runs.
+    pub(super) fn unchecked_spec(&self, base_dir: &Path) -> Result<JobSpec, Refusal> {
+        let asked = &self.options;
+        if asked.dry_run && self.continuous {
+            return Err(usage("`dry-run` is for jobs that run once; set `continuous` to false"));
+        }
+        let mut options = SyncOptions::new(self.direction());
+        options.dry_run = asked.dry_run;
+        options.allow_empty = asked.allow_empty;
+        options.accept_new_filesystem = asked.accept_new_filesystem;
+        options.checksum = asked.checksum;
+        options.durability = asked.durability.unwrap_or(options.durability);
+        options.require_cas = asked.require_cas.unwrap_or(options.require_cas);
+        if let Some(text) = &asked.max_delete {
+            options.max_delete = text.parse().map_err(usage)?;
+        }
+        if let Some(text) = &asked.trash_keep {
+            options.trash_keep = text.parse().map_err(usage)?;
+        }
+        Ok(JobSpec {
+            storages: Sides::new(self.source.spec(), self.target.spec()),
+            options,
+            limits: Limits {
+                bytes_per_second: asked.bwlimit,
+                requests_per_second: asked.max_requests_per_second,
+            },
+            continuous: self.continuous,
+            base_dir: base_dir.to_owned(),
+        })
+    }
+}
+
+/// Whether the types are known and take these parameters.
+fn check(storages: &Sides<StorageSpec>) -> Result<(), String> {
+    let registry = registry().map_err(|error| error.to_string())?;
+    for spec in [&storages.source, &storages.target] {
+        let factory = types::find(&registry, &spec.type_name).map_err(|error| error.to_string())?;
+        let params = spec.params_for(factory.schema());
+        let params = with_secrets(params, factory.schema()).map_err(|error| error.to_string())?;
+        check_params(&spec.type_name, factory.schema(), &params)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn usage(why: impl ToString) -> Refusal {
+    Refusal::new(Class::Usage, why.to_string())
+}

@@ -1,0 +1,234 @@
+//! One job as its owner holds it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wl_control::{JobStatus, MOST_LISTED, ProgressStatus, Refusal, StorageStatus, Totals};
+use wl_core::model::{Conflict, Direction, Problem, RunReport, Side, Sides, SyncPath};
+use wl_core::storage::WatchHealth;
+use wl_core::sync::{Keep, Phase, Progress};
+
+use super::machine::Machine;
+use super::{StartRequest, StorageRequest};
+use crate::JobSpec;
+use crate::events::now;
+
+/// A job.
+pub(super) struct Slot {
+    pub(super) request: StartRequest,
+    pub(super) spec: Arc<JobSpec>,
+    pub(super) machine: Machine,
+    /// The number of its run; what an earlier one tells is too late.
+    pub(super) run: u64,
+    pub(super) cancel: CancellationToken,
+    pub(super) progress: Arc<Progress>,
+    /// A look goes on.
+    pub(super) looking: bool,
+    pub(super) timer: Option<AbortHandle>,
+    pub(super) next_try: Option<f64>,
+    /// Who waits for it to have stopped and be forgotten.
+    pub(super) stops: Vec<oneshot::Sender<Result<Value, Refusal>>>,
+    pub(super) stopping: bool,
+    /// It is to run again once the conflicts are ended.
+    pub(super) relaunch: bool,
+    /// Conflicts to end, one after another, before the job runs again.
+    pub(super) resolves: VecDeque<Resolve>,
+    /// Who waits for the one that is being ended now.
+    pub(super) resolving: Option<oneshot::Sender<Result<Value, Refusal>>>,
+    pub(super) found: Found,
+    pub(super) rate: Rate,
+    pub(super) told_progress: Option<ProgressStatus>,
+}
+
+/// Conflicts to end.
+pub(super) struct Resolve {
+    pub(super) paths: Vec<SyncPath>,
+    pub(super) keep: Keep,
+    pub(super) reply: oneshot::Sender<Result<Value, Refusal>>,
+}
+
+/// What was found and done so far.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) names: Option<Sides<Value>>,
+    pub(super) health: Option<Sides<WatchHealth>>,
+    /// By path and reason: what is new among them is an event.
+    pub(super) conflicts: BTreeMap<String, Conflict>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) totals: Totals,
+    pub(super) last_look: Option<f64>,
+    pub(super) last_agreement: Option<f64>,
+}
+
+/// New conflicts and problems of a look.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Found {
+    /// Takes in a report. Returns what the one before did not have.
+    pub(super) fn take(&mut self, report: &RunReport) -> Fresh {
+        self.totals.looks += 1;
+        self.totals.source_changes += report.changes.source.total();
+        self.totals.target_changes += report.changes.target.total();
+        self.totals.bytes_read += report.bytes.read;
+        self.totals.bytes_written += report.bytes.written;
+        self.last_look = Some(now());
+        if report.conflicts.is_empty() && report.problems.is_empty() && report.error.is_none() {
+            self.last_agreement = self.last_look;
+        }
+        let was = std::mem::take(&mut self.conflicts);
+        let mut fresh = Fresh::default();
+        for conflict in &report.conflicts {
+            let key = format!("{}\0{}", conflict.path, conflict.reason);
+            if !was.contains_key(&key) {
+                fresh.conflicts.push(conflict.clone());
+            }
+            self.conflicts.insert(key, conflict.clone());
+        }
+        let known = std::mem::replace(&mut self.problems, report.problems.clone());
+        let new = report.problems.iter().filter(|it| !known.contains(it));
+        fresh.problems = new.cloned().collect();
+        fresh
+    }
+}
+
+/// Bytes a second, over the last few seconds.
+#[derive(Debug, Default)]
+pub(super) struct Rate(VecDeque<(Instant, u64)>);
+
+/// How far back the rate looks.
+const RATE_WINDOW: Duration = Duration::from_secs(5);
+
+impl Rate {
+    /// Takes in how many bytes were moved until now.
+    pub(super) fn sample(&mut self, at: Instant, bytes: u64) {
+        if self.0.back().is_some_and(|last| last.1 > bytes) {
+            // The next look counts from nothing.
+            self.0.clear();
+        }
+        self.0.push_back((at, bytes));
+        while self.0.len() > 2 && at - self.0[0].0 > RATE_WINDOW {
+            self.0.pop_front();
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn per_second(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else {
+            return 0.0;
+        };
+        let seconds = (last.0 - first.0).as_secs_f64();
+        if seconds > 0.0 {
+            (last.1 - first.1) as f64 / seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+impl Slot {
+    pub(super) fn new(request: StartRequest, spec: JobSpec, resting: bool) -> Self {
+        Self {
+            machine: Machine::new(spec.continuous, resting),
+            request,
+            spec: Arc::new(spec),
+            run: 0,
+            cancel: CancellationToken::new(),
+            progress: Arc::default(),
+            looking: false,
+            timer: None,
+            next_try: None,
+            stops: Vec::new(),
+            stopping: false,
+            relaunch: false,
+            resolves: VecDeque::new(),
+            resolving: None,
+            found: Found::default(),
+            rate: Rate::default(),
+            told_progress: None,
+        }
+    }
+
+    /// Number and text of its state, as on the wire.
+    pub(super) fn state(&self) -> Value {
+        let (state, text) = self.machine.state();
+        json!([state, text])
+    }
+
+    /// How far the look that goes on is.
+    pub(super) fn progress(&self) -> Option<ProgressStatus> {
+        if !self.looking {
+            return None;
+        }
+        let view = self.progress.view();
+        Some(ProgressStatus {
+            phase: match view.phase {
+                Phase::Comparing => "comparing",
+                Phase::Finishing | Phase::Done => "finishing",
+            }
+            .to_owned(),
+            seen: view.seen,
+            files_found: view.files_found.max(view.files_done),
+            files_done: view.files_done,
+            bytes_found: view.bytes_found,
+            bytes_done: view.bytes_done,
+            bytes_per_second: self.rate.per_second(),
+        })
+    }
+
+    pub(super) fn status(&self) -> JobStatus {
+        let (state, text) = self.machine.state();
+        let conflicts = self.found.conflicts.values().take(MOST_LISTED);
+        let problems = self.found.problems.iter().take(MOST_LISTED);
+        JobStatus {
+            job_id: self.request.job_id.clone(),
+            container_name: self.request.container_name.clone(),
+            state: (state, text.to_owned()),
+            continuous: self.spec.continuous,
+            direction: match self.spec.options.direction {
+                Direction::TwoWay => "two-way",
+                Direction::OneWay => "one-way",
+                Direction::Mirror => "mirror",
+            }
+            .to_owned(),
+            source: self.storage(Side::Source, &self.request.source),
+            target: self.storage(Side::Target, &self.request.target),
+            progress: self.progress(),
+            done: self.found.totals,
+            last_agreement: self.found.last_agreement,
+            last_look: self.found.last_look,
+            next_try: self.next_try,
+            conflict_count: self.found.conflicts.len() as u64,
+            conflicts: conflicts.map(|it| json!(it)).collect(),
+            error_count: self.found.problems.len() as u64,
+            errors: problems.map(|it| json!(it)).collect(),
+            failures: self.machine.failures(),
+            panics: self.machine.panics(),
+        }
+    }
+
+    fn storage(&self, side: Side, request: &StorageRequest) -> StorageStatus {
+        let described = self.spec.storages[side].describe();
+        let named = self.found.names.as_ref().map_or(&described, |names| &names[side]);
+        let health = self.found.health.as_ref().map(|health| &health[side]);
+        StorageStatus {
+            type_name: request.type_name.clone(),
+            backend_id: request.backend_id.clone(),
+            location: named["location"].as_str().map(str::to_owned),
+            watched: health.map(|health| health.mode.clone()),
+            worst_delay: health.map(|health| health.worst_delay.as_secs_f64()),
+        }
+    }
+}

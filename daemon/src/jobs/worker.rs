@@ -1,0 +1,210 @@
+//! One run of a job, from connecting to its end, told to the job's owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{RunReport, Sides, SyncPath};
+use wl_core::storage::WatchHealth;
+use wl_core::sync::{Keep, News, NewsSender, Progress, SyncError, SyncErrorClass, Syncer};
+
+use super::machine::{Ending, Left};
+use crate::JobSpec;
+use crate::job::{self, Ties};
+
+/// A run that is told to stop has this long to come to its end; then it is dropped, which harms nothing that is published.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// What a run is for.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// The job itself.
+    Run,
+    /// Ending conflicts of a job, between two runs of it.
+    Resolve(Vec<SyncPath>, Keep),
+}
+
+/// What a run tells.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// The storages were reached.
+    Connected(Sides<Value>),
+    /// How they are watched.
+    Watching(Sides<WatchHealth>),
+    /// A look began.
+    Looking,
+    /// It found something to do.
+    FoundWork,
+    /// A look ended.
+    Looked(Box<RunReport>),
+    /// The run ended; nothing is told after it.
+    Ended(Ending, Option<Box<RunReport>>),
+}
+
+/// Where a run tells: to its job's owner, as the run of this number.
+#[derive(Clone, Debug)]
+pub(super) struct Teller {
+    pub(super) to: mpsc::Sender<(u64, Told)>,
+    pub(super) run: u64,
+}
+
+impl Teller {
+    async fn tell(&self, told: Told) {
+        // An owner that is gone wants to know nothing.
+        let _ = self.to.send((self.run, told)).await;
+    }
+}
+
+/// Starts a run. It always ends with [`Told::Ended`], whatever happens in it.
+pub(super) fn start(
+    spec: Arc<JobSpec>,
+    work: Work,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+    teller: Teller,
+) {
+    tokio::spawn(async move {
+        let inner = teller.clone();
+        let stop = cancel.clone();
+        let mut task = tokio::spawn(async move {
+            match work {
+                Work::Run if spec.continuous => continuous(&spec, progress, cancel, &inner).await,
+                Work::Run => once(&spec, progress, cancel, &inner).await,
+                Work::Resolve(paths, keep) => {
+                    let report = job::resolve(&spec, &paths, keep, progress, cancel).await;
+                    reported(report)
+                }
+            }
+        });
+        let ended = tokio::select! {
+            ended = &mut task => ended,
+            () = too_late(&stop) => {
+                task.abort();
+                task.await
+            }
+        };
+        let (ending, report) = ended.unwrap_or_else(|error| (broken(error), None));
+        teller.tell(Told::Ended(ending, report)).await;
+    });
+}
+
+/// Returns when a run that was told to stop has had its time.
+async fn too_late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(PATIENCE).await;
+}
+
+type Ended = (Ending, Option<Box<RunReport>>);
+
+async fn continuous(
+    spec: &JobSpec,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+    teller: &Teller,
+) -> Ended {
+    let (tell, mut news) = mpsc::channel(4);
+    let ties = Ties {
+        progress: Arc::clone(&progress),
+        news: NewsSender::to(tell),
+        cancel: cancel.clone(),
+    };
+    let prepared = match job::prepare(spec, ties).await {
+        Ok(prepared) => prepared,
+        Err(error) => return (failed(error), None),
+    };
+    teller.tell(Told::Connected(prepared.names())).await;
+    let syncer = prepared.into_syncer();
+    if let Err(error) = syncer.start_sync().await {
+        return (failed(error), None);
+    }
+    let ending = loop {
+        tokio::select! {
+            // News first: what was found is told before it is said to be done.
+            biased;
+            () = progress.found_work() => teller.tell(Told::FoundWork).await,
+            () = cancel.cancelled() => break Ending::Stopped,
+            heard = news.recv() => match heard {
+                Some(News::Watching(health)) => teller.tell(Told::Watching(health)).await,
+                Some(News::Looking) => teller.tell(Told::Looking).await,
+                Some(News::Looked(report)) => teller.tell(Told::Looked(report)).await,
+                Some(News::Ended(error)) => break failed(error),
+                Some(News::Panicked(fault)) => break Ending::Panicked(fault),
+                None => break ended_unsaid(),
+            },
+            () = gone(&*syncer) => break ended_unsaid(),
+        }
+    };
+    // How it ended is known already.
+    let _ = syncer.stop_sync().await;
+    (ending, None)
+}
+
+/// Returns when the syncer does not run any more, for those that say nothing at their end.
+async fn gone(syncer: &dyn Syncer) {
+    while syncer.is_running() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn ended_unsaid() -> Ending {
+    Ending::Failed(
+        SyncErrorClass::Storage,
+        "the syncer ended and did not say why; it is started again".to_owned(),
+    )
+}
+
+async fn once(
+    spec: &JobSpec,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+    teller: &Teller,
+) -> Ended {
+    let ties = Ties {
+        progress,
+        cancel,
+        ..Ties::default()
+    };
+    let prepared = match job::prepare(spec, ties).await {
+        Ok(prepared) => prepared,
+        Err(error) => return (failed(error), None),
+    };
+    teller.tell(Told::Connected(prepared.names())).await;
+    match prepared.run_one_shot().await {
+        Ok(report) => reported(report),
+        Err(error) => (failed(error), None),
+    }
+}
+
+/// How a run with this report ended.
+fn reported(report: RunReport) -> Ended {
+    let ending = match report.error.clone() {
+        Some(error) => failed(error.into()),
+        None => Ending::Done(left(&report)),
+    };
+    (ending, Some(Box::new(report)))
+}
+
+/// What a report leaves open.
+pub(super) fn left(report: &RunReport) -> Left {
+    Left {
+        conflicts: report.conflicts.len() as u64,
+        problems: report.problems.len() as u64,
+    }
+}
+
+fn failed(error: SyncError) -> Ending {
+    match error.class {
+        SyncErrorClass::Cancelled => Ending::Stopped,
+        class => Ending::Failed(class, error.desc),
+    }
+}
+
+fn broken(error: JoinError) -> Ending {
+    match error.is_panic() {
+        true => Ending::Panicked(error.to_string()),
+        false => Ending::Stopped,
+    }
+}

@@ -1,0 +1,186 @@
+//! The lock and the socket: one daemon a base directory, and nobody but its user can reach it, from the first moment.
+
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::DaemonError;
+
+/// What the kernel has room for, without the zero byte at the end.
+const LONGEST_PATH: usize = 107;
+
+/// The lock of a base directory: whoever holds it is the daemon.
+#[derive(Debug)]
+pub(super) struct Lock(#[allow(dead_code, reason = "held, never read")] File);
+
+impl Lock {
+    /// Takes it, without waiting.
+    pub(super) fn take(base_dir: &Path) -> Result<Self, DaemonError> {
+        let folder = base_dir.join("run");
+        private_folder(&folder)?;
+        let path = folder.join("daemon.lock");
+        let failed = |source| DaemonError::Io {
+            doing: "lock",
+            path: path.clone(),
+            source,
+        };
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // For people only.
+                let _ = file.read_to_string(&mut pid);
+                let by = match pid.trim() {
+                    "" => String::new(),
+                    pid => format!(" (process {pid})"),
+                };
+                return Err(DaemonError::Runs(base_dir.to_owned(), by));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(failed)?;
+        Ok(Self(file))
+    }
+}
+
+/// The socket that the daemon listens on.
+#[derive(Debug)]
+pub(super) struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Listens at `path`, which nobody else can reach at any moment: the socket is made in a folder of its own and moved into place
+    /// when it is private. A socket that a dead daemon left is replaced; the lock must be held.
+    pub(super) fn bind(path: &Path) -> Result<Self, DaemonError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        match fs::symlink_metadata(path) {
+            Ok(meta) if !meta.file_type().is_socket() => {
+                return Err(DaemonError::NoSocket(path.to_owned()));
+            }
+            _ => {}
+        }
+        if !folder.exists() {
+            private_folder(folder)?;
+        }
+        let failed = |source| DaemonError::Io {
+            doing: "listen on",
+            path: path.to_owned(),
+            source,
+        };
+        let nursery = tempfile::Builder::new()
+            .prefix(".wl-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(folder)
+            .map_err(failed)?;
+        let born = nursery.path().join("s");
+        let longest = born.as_os_str().len().max(path.as_os_str().as_bytes().len());
+        if longest > LONGEST_PATH {
+            return Err(DaemonError::LongPath(path.to_owned()));
+        }
+        let listener = UnixListener::bind(&born).map_err(failed)?;
+        fs::set_permissions(&born, Permissions::from_mode(0o600)).map_err(failed)?;
+        fs::rename(&born, path).map_err(failed)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The next connection of the same user. Others are turned away without a word.
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            let peer = stream.peer_cred()?;
+            if peer.uid() == rustix::process::geteuid().as_raw() {
+                return Ok(stream);
+            }
+        }
+    }
+
+    /// Takes the socket's file away.
+    pub(super) fn remove(&self) {
+        // A file that somebody took away already is gone all the same.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Makes a folder that only its owner can look into; one that is there is made so.
+fn private_folder(path: &Path) -> Result<(), DaemonError> {
+    let failed = |source| DaemonError::Io {
+        doing: "make",
+        path: path.to_owned(),
+        source,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn socket_and_folder_are_private_and_a_stale_socket_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("base/run/wl.sock");
+        fs::create_dir_all(dir.path().join("base/run")).unwrap();
+        fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+        let _lock = Lock::take(&dir.path().join("base")).unwrap();
+        drop(Socket::bind(&path).unwrap());
+        assert!(path.exists(), "a daemon that died leaves it");
+        let socket = Socket::bind(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        let (accepted, _client) = tokio::join!(socket.accept(), UnixStream::connect(&path));
+        accepted.unwrap();
+        let names = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(names, 2, "socket and lock, no nursery");
+        socket.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_one_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        let error = Lock::take(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(lock);
+        Lock::take(dir.path()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_left_alone_and_long_paths_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wl.sock");
+        fs::write(&path, "mine").unwrap();
+        assert!(matches!(Socket::bind(&path), Err(DaemonError::NoSocket(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        let long = dir.path().join("x".repeat(120));
+        assert!(matches!(Socket::bind(&long), Err(DaemonError::LongPath(_))));
+    }
+}
