@@ -17,7 +17,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-pub use params::{ParamsError, check_params};
+pub use params::{ParamsError, Schema, check_params};
 pub use registry::{Registry, RegistryError};
 pub use select::SelectError;
 

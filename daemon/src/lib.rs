@@ -8,12 +8,14 @@ pub mod job;
 pub mod jobs;
 mod plugins;
 mod private;
+mod server;
 mod spec;
 pub mod types;
 mod url;
 
 pub use grades::known_grade;
 pub use plugins::registry;
+pub use server::{Daemon, DaemonError, DaemonOptions, socket_path};
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
 pub use spec::{JobSpec, LOCAL, StorageSpec};
 pub use url::{UrlError, storage_of_url};

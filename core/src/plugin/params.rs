@@ -19,16 +19,10 @@ pub fn check_params(type_name: &str, schema: &str, params: &Value) -> Result<(),
         type_name: type_name.to_owned(),
         faults,
     };
-    let schema: Value = serde_json::from_str(schema)
+    let schema = serde_json::from_str(schema)
         .map_err(|error| fail(vec![format!("its schema is not JSON: {error}")]))?;
-    let validator = jsonschema::options()
-        .should_validate_formats(true)
-        .build(&schema)
-        .map_err(|error| fail(vec![format!("its schema is no JSON schema: {error}")]))?;
-    let faults: Vec<_> = validator
-        .iter_errors(params)
-        .map(|error| describe(&error, &schema))
-        .collect();
+    let schema = Schema::new(schema).map_err(|error| fail(vec![error]))?;
+    let faults = schema.faults(params);
     if faults.is_empty() {
         Ok(())
     } else {
@@ -36,28 +30,57 @@ pub fn check_params(type_name: &str, schema: &str, params: &Value) -> Result<(),
     }
 }
 
+/// A JSON schema that tells people what is wrong with a value, without repeating the value.
+#[derive(Debug)]
+pub struct Schema {
+    text: Value,
+    validator: jsonschema::Validator,
+}
+
+impl Schema {
+    /// The schema, if it is one. Rules that are to be told of must stand where they are used, not behind a reference.
+    pub fn new(text: Value) -> Result<Self, String> {
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(&text)
+            .map_err(|error| format!("its schema is no JSON schema: {error}"))?;
+        Ok(Self { text, validator })
+    }
+
+    /// What is wrong with `value`, a line each; none if it fits.
+    pub fn faults(&self, value: &Value) -> Vec<String> {
+        let faults = self.validator.iter_errors(value);
+        faults.map(|error| describe(&error, &self.text)).collect()
+    }
+}
+
 fn describe(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
     use jsonschema::error::ValidationErrorKind as Kind;
     let field = error.instance_path().to_string();
     let field = field.trim_start_matches('/');
+    let rule = rule_of(schema, field);
+    let of = match field {
+        "" => String::new(),
+        field => format!(" of `{field}`"),
+    };
     match error.kind() {
         Kind::AdditionalProperties { unexpected } => format!(
-            "unknown field {}; the fields are: {}",
+            "unknown field {}{of}; the fields are: {}",
             unexpected
                 .iter()
                 .map(|name| format!("`{name}`"))
                 .collect::<Vec<_>>()
                 .join(", "),
-            fields(schema)
+            fields(rule)
         ),
         Kind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            match schema["properties"][name]["description"].as_str() {
-                Some(help) => format!("field `{name}` is missing ({help})"),
-                None => format!("field `{name}` is missing"),
+            match rule["properties"][name]["description"].as_str() {
+                Some(help) => format!("field `{name}`{of} is missing ({help})"),
+                None => format!("field `{name}`{of} is missing"),
             }
         }
-        kind => match wanted(&schema["properties"][field]) {
+        kind => match wanted(rule) {
             Some(wanted) => format!("field `{field}` must be {wanted}"),
             None => format!(
                 "field `{field}` breaks the rule `{}` of its schema",
@@ -65,6 +88,15 @@ fn describe(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
             ),
         },
     }
+}
+
+/// The rule for what is at `field`, a path of names and numbers.
+fn rule_of<'a>(schema: &'a Value, field: &str) -> &'a Value {
+    let steps = field.split('/').filter(|step| !step.is_empty());
+    steps.fold(schema, |rule, step| match rule.get("items") {
+        Some(items) if step.bytes().all(|byte| byte.is_ascii_digit()) => items,
+        _ => &rule["properties"][step],
+    })
 }
 
 /// What a rule of the schema wants, without the value that was given.

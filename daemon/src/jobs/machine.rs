@@ -81,7 +81,7 @@ pub(super) struct Machine {
     halting: bool,
     /// A person wants it to rest.
     resting: bool,
-    /// No look has ended since it was started or resumed.
+    /// Nothing was found out since it was started or resumed.
     fresh: bool,
     failures: u32,
     panics: VecDeque<Duration>,
@@ -192,6 +192,7 @@ impl Machine {
 
     fn ended(&mut self, ending: Ending, now: Duration, dice: f64) -> Action {
         self.running = false;
+        self.fresh = false;
         let halted = std::mem::take(&mut self.halting);
         if self.resting {
             return Action::Nothing;

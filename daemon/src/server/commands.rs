@@ -1,6 +1,6 @@
 //! What each command does.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +10,7 @@ use wl_control::{Class, EventKind, PROTOCOL, Refusal, Request, Version};
 use wl_core::model::SyncPath;
 use wl_core::sync::Keep;
 
-use super::connection::Wishes;
+use super::connection::{Wishes, locked};
 use crate::events::{Hub, Replay};
 use crate::jobs::{Jobs, StartRequest};
 
@@ -81,7 +81,7 @@ struct Resolve {
 
 impl Commands {
     /// Carries out a request that fits the schema. `wishes` are those of the connection that it came from.
-    pub(super) async fn carry_out(&self, request: Request, wishes: &mut Wishes) -> Outcome {
+    pub(super) async fn carry_out(&self, request: Request, wishes: &Mutex<Wishes>) -> Outcome {
         match &*request.cmd {
             "subscribe" => self.subscribe(request.args, wishes),
             "shutdown" => Outcome {
@@ -92,7 +92,7 @@ impl Commands {
         }
     }
 
-    async fn answer(&self, request: Request, wishes: &mut Wishes) -> Result<Value, Refusal> {
+    async fn answer(&self, request: Request, wishes: &Mutex<Wishes>) -> Result<Value, Refusal> {
         let Request { cmd, args, .. } = request;
         let job = || args_of::<OneJob>(args.clone()).map(|args| args.job_id);
         match &*cmd {
@@ -128,36 +128,41 @@ impl Commands {
         }
     }
 
-    async fn start(&self, request: StartRequest, wishes: &mut Wishes) -> Result<Value, Refusal> {
+    async fn start(&self, request: StartRequest, wishes: &Mutex<Wishes>) -> Result<Value, Refusal> {
         let (id, events) = (request.job_id.clone(), request.active_events.clone());
-        let answer = self.jobs.start(request).await?;
-        if let Some(events) = events {
-            wishes.narrow(Some(id), &events);
+        let is_new = self.jobs.job_state(&id).await?.is_null();
+        // Said before it starts: none of its events comes too early.
+        if let Some(events) = events.filter(|_| is_new) {
+            locked(wishes).narrow(Some(id.clone()), &events);
         }
-        Ok(answer)
+        let answer = self.jobs.start(request).await;
+        if answer.is_err() && is_new {
+            locked(wishes).forget(&id);
+        }
+        answer
     }
 
-    async fn active_events(&self, args: ActiveEvents, wishes: &mut Wishes) -> Result<Value, Refusal> {
+    async fn active_events(&self, args: ActiveEvents, wishes: &Mutex<Wishes>) -> Result<Value, Refusal> {
         if self.jobs.job_state(&args.job_id).await?.is_null() {
             return Err(Refusal::new(
                 Class::UnknownJob,
                 format!("there is no job `{}`; `wl status` shows which there are", args.job_id),
             ));
         }
-        wishes.narrow(Some(args.job_id), &args.active_events);
+        locked(wishes).narrow(Some(args.job_id), &args.active_events);
         Ok(json!("done"))
     }
 
-    fn subscribe(&self, args: Value, wishes: &mut Wishes) -> Outcome {
+    fn subscribe(&self, args: Value, wishes: &Mutex<Wishes>) -> Outcome {
         let args: Subscribe = match args_of(args) {
             Ok(args) => args,
             Err(refusal) => return Err(refusal).into(),
         };
         if let Some(job) = args.job_id {
-            wishes.only(job);
+            locked(wishes).only(job);
         }
         if let Some(events) = args.active_events {
-            wishes.narrow(None, &events);
+            locked(wishes).narrow(None, &events);
         }
         let replay = self.hub.replay(args.since.unwrap_or(u64::MAX));
         let answer = match args.since {

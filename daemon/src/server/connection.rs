@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -49,6 +50,11 @@ impl Wishes {
         }
     }
 
+    /// Nothing special of this job any more.
+    pub(super) fn forget(&mut self, job: &str) {
+        self.of_jobs.remove(job);
+    }
+
     /// Only this job.
     pub(super) fn only(&mut self, job: String) {
         self.job = Some(job);
@@ -64,11 +70,12 @@ impl Wishes {
     }
 }
 
-/// What goes out on a connection.
+/// What goes out on a connection, apart from events.
 enum Outgoing {
+    /// An answer.
     Answer(String),
-    /// An answer, these wishes from now on, and the events that a client which came back gets first.
-    Wishes(String, Wishes, Option<Replay>),
+    /// An answer, and the events that a client which came back gets before all others.
+    Replay(String, Replay),
 }
 
 /// All connections.
@@ -113,7 +120,7 @@ impl Connections {
 
     fn close_the_most_silent(&mut self) {
         let silent = self.open.iter().enumerate();
-        let silent = silent.min_by_key(|(_, open)| *lock(&open.heard));
+        let silent = silent.min_by_key(|(_, open)| *locked(&open.heard));
         if let Some((at, _)) = silent
             && let Some(open) = self.open.remove(at)
         {
@@ -130,19 +137,23 @@ impl Connections {
     }
 }
 
-fn lock(heard: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(stream: UnixStream, commands: Arc<Commands>, heard: Arc<Mutex<Instant>>) {
     let live = commands.hub.listen();
+    let wishes = Arc::new(Mutex::new(Wishes::default()));
     let (reader, writer) = stream.into_split();
     let (out, outgoing) = mpsc::channel(QUEUE);
-    // Whichever ends first ends the other: nobody to speak to, or nobody to listen to.
+    let mut speaking = pin!(speak(writer, outgoing, live, Arc::clone(&wishes)));
     tokio::select! {
-        () = hear(reader, &commands, out, &heard) => {}
-        _ = speak(writer, outgoing, live) => {}
+        () = hear(reader, &commands, out, &wishes, &heard) => {}
+        // There is nobody to speak to.
+        _ = &mut speaking => return,
     }
+    // A client may close its side and still read the answers that wait. That it is gone is no error.
+    let _ = speaking.await;
 }
 
 /// Reads requests and has them carried out, one after another.
@@ -150,15 +161,15 @@ async fn hear(
     mut reader: OwnedReadHalf,
     commands: &Commands,
     out: mpsc::Sender<Outgoing>,
+    wishes: &Mutex<Wishes>,
     heard: &Mutex<Instant>,
 ) {
     let mut frames = Frames::default();
-    let mut wishes = Wishes::default();
     let mut bytes = vec![0; 8 * 1024];
     loop {
         while let Some(frame) = frames.next() {
-            *lock(heard) = Instant::now();
-            let (outgoing, shutdown) = answer(frame, commands, &mut wishes).await;
+            *locked(heard) = Instant::now();
+            let (outgoing, shutdown) = answer(frame, commands, wishes).await;
             let sent = out.send(outgoing).await;
             if shutdown {
                 commands.shutdown.cancel();
@@ -169,14 +180,95 @@ async fn hear(
         }
         tokio::select! {
             read = reader.read(&mut bytes) => match read {
-                Ok(0) | Err(_) => break,
+                Ok(0) | Err(_) => return,
                 Ok(count) => frames.push(&bytes[..count]),
             },
-            () = commands.shutdown.cancelled() => break,
+            () = commands.shutdown.cancelled() => return,
         }
     }
-    // The answers that wait are still written; a client may close its side and read on.
-    let closed = out.clone();
-    drop(out);
-    closed.closed_after_flush().await;
+}
+
+/// The answer to a message, and whether the daemon ends with it.
+async fn answer(frame: Frame, commands: &Commands, wishes: &Mutex<Wishes>) -> (Outgoing, bool) {
+    let read = match frame {
+        Frame::Message(message) => requests::read(&message),
+        Frame::TooLong => Err((Value::Null, too_long())),
+    };
+    let request = match read {
+        Ok(request) => request,
+        Err((id, error)) => return (Outgoing::Answer(text(Message::Error { error, id })), false),
+    };
+    let id = request.id.clone();
+    let outcome = commands.carry_out(request, wishes).await;
+    let text = text(match outcome.answer {
+        Ok(result) => Message::Result { result, id },
+        Err(error) => Message::Error { error, id },
+    });
+    let outgoing = match outcome.replay {
+        Some(replay) => Outgoing::Replay(text, replay),
+        None => Outgoing::Answer(text),
+    };
+    (outgoing, outcome.shutdown)
+}
+
+fn too_long() -> Refusal {
+    Refusal::new(
+        Class::Malformed,
+        format!("the message is longer than {MOST_BYTES} bytes; send a shorter one"),
+    )
+}
+
+fn text(message: Message) -> String {
+    // Messages are made of texts, numbers and JSON values: they can always be written.
+    framed(&serde_json::to_string(&message).unwrap_or_default())
+}
+
+/// Writes answers, and the events that are wanted. Answers go first.
+async fn speak(
+    mut writer: OwnedWriteHalf,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    mut live: broadcast::Receiver<Arc<Published>>,
+    wishes: Arc<Mutex<Wishes>>,
+) -> io::Result<()> {
+    // Events were lost that this client may have wanted.
+    let mut gap = false;
+    loop {
+        tokio::select! {
+            biased;
+            out = outgoing.recv() => match out {
+                None => return Ok(()),
+                Some(Outgoing::Answer(text)) => writer.write_all(text.as_bytes()).await?,
+                Some(Outgoing::Replay(text, replay)) => {
+                    writer.write_all(text.as_bytes()).await?;
+                    live = replay.live;
+                    gap = replay.missed;
+                    for event in &replay.events {
+                        tell(&mut writer, &wishes, event, &mut gap).await?;
+                    }
+                }
+            },
+            event = live.recv() => match event {
+                Ok(event) => tell(&mut writer, &wishes, &event, &mut gap).await?,
+                Err(broadcast::error::RecvError::Lagged(_)) => gap = true,
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+        }
+    }
+}
+
+async fn tell(
+    writer: &mut OwnedWriteHalf,
+    wishes: &Mutex<Wishes>,
+    published: &Published,
+    gap: &mut bool,
+) -> io::Result<()> {
+    if std::mem::take(gap) {
+        let missed = events::missed(published.event.number);
+        writer.write_all(missed.as_bytes()).await?;
+    }
+    let wanted = locked(wishes).want(&published.event);
+    if wanted {
+        writer.write_all(published.text.as_bytes()).await?;
+    }
+    Ok(())
 }

@@ -1,0 +1,66 @@
+//! Jobs, as a client sees them.
+
+use serde_json::{Value, json};
+use wl_control::State;
+
+use crate::world::{World, refused, state};
+
+#[tokio::test]
+async fn a_continuous_job_syncs_goes_on_and_is_forgotten_when_it_is_stopped() {
+    let mut world = World::new().await;
+    let mut client = world.client().await;
+    world.write("source/a", "1");
+    client.ask("start", world.job("j", true)).await.unwrap();
+    state(&mut client, "j", State::Synced).await;
+    assert_eq!(world.read("target/a").as_deref(), Some("1"));
+    world.write("target/b", "2");
+    state(&mut client, "j", State::Running).await;
+    state(&mut client, "j", State::Synced).await;
+    assert_eq!(world.read("source/b").as_deref(), Some("2"));
+    assert_eq!(refused(client.ask("start", world.job("j", true)).await).class, "job-exists");
+    assert_eq!(refused(client.ask("start", world.job("k", true)).await).class, "job-exists");
+    let job = json!({ "job-id": "j" });
+    client.ask("stop", job.clone()).await.unwrap();
+    assert_eq!(client.ask("job-state", job.clone()).await.unwrap(), Value::Null);
+    assert_eq!(refused(client.ask("stop", job).await).class, "unknown-job");
+    client.ask("shutdown", json!({})).await.unwrap();
+    world.ended().await;
+    assert!(!world.socket().exists());
+}
+
+#[tokio::test]
+async fn a_one_shot_ends_in_the_state_that_its_report_says() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    world.write("source/a", "1");
+    client.ask("start", world.job("once", false)).await.unwrap();
+    state(&mut client, "once", State::Synced).await;
+    assert_eq!(world.read("target/a").as_deref(), Some("1"));
+    world.write("source/b", "1");
+    world.write("target/b", "2");
+    client.ask("start", world.job("twice", false)).await.unwrap();
+    let text = state(&mut client, "twice", State::Stopped).await;
+    assert_eq!(text, "1 conflict left");
+}
+
+#[tokio::test]
+async fn continuous_jobs_survive_the_daemon_and_paused_ones_stay_paused() {
+    let mut world = World::new().await;
+    let mut client = world.client().await;
+    client.ask("start", world.job("j", true)).await.unwrap();
+    state(&mut client, "j", State::Synced).await;
+    world.end().await;
+    world.write("source/a", "1");
+    world.start().await;
+    let mut client = world.client().await;
+    state(&mut client, "j", State::Synced).await;
+    assert_eq!(world.read("target/a").as_deref(), Some("1"));
+    client.ask("pause", json!({ "job-id": "j" })).await.unwrap();
+    world.end().await;
+    world.start().await;
+    let mut client = world.client().await;
+    let now = client.ask("job-state", json!({ "job-id": "j" })).await.unwrap();
+    assert_eq!(now[0], 6);
+    client.ask("resume", json!({ "job-id": "j" })).await.unwrap();
+    state(&mut client, "j", State::Synced).await;
+}

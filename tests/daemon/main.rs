@@ -1,0 +1,4 @@
+//! The daemon over its socket, in the test's own process.
+
+mod jobs;
+mod world;
