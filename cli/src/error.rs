@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use wl_control::ClientError;
 use wl_daemon::model::{Outcome, RunReport};
 use wl_daemon::plugin::RegistryError;
 use wl_daemon::sync::{SyncError, SyncErrorClass};
@@ -74,6 +75,9 @@ pub enum CliError {
     /// A job was refused or stopped.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// The daemon could not be spoken to, or refused.
+    #[error(transparent)]
+    Control(#[from] ClientError),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -88,6 +92,9 @@ impl CliError {
             CliError::NoDaemon(_) => "no-daemon".to_owned(),
             CliError::Manifest(_) => "manifest".to_owned(),
             CliError::Failed(_) => "failed".to_owned(),
+            CliError::Control(ClientError::Refused(refusal)) => refusal.class.clone(),
+            CliError::Control(ClientError::NoDaemon(_)) => "no-daemon".to_owned(),
+            CliError::Control(_) => "daemon".to_owned(),
             CliError::Sync(error) => serde_json::to_value(error.class)
                 .ok()
                 .and_then(|class| class.as_str().map(str::to_owned))
@@ -99,6 +106,9 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Usage(_) | CliError::NotYet(_) => Exit::Usage,
+            CliError::Control(ClientError::Refused(refusal)) if refusal.class == "usage" => {
+                Exit::Usage
+            }
             CliError::Sync(error) if error.class == SyncErrorClass::Usage => Exit::Usage,
             _ => Exit::Failed,
         }

@@ -93,11 +93,14 @@ impl Hub {
     /// The events after number `since`, and those from now on, with nothing between them.
     pub(crate) fn replay(&self, since: u64) -> Replay {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = kept.events.front().map_or(kept.next, |first| first.event.number);
+        let oldest = kept
+            .events
+            .front()
+            .map_or(kept.next, |first| first.event.number);
         let events = kept.events.iter().filter(|it| it.event.number > since);
         Replay {
             // A number that was never given out belongs to another daemon, or to a clock that was wrong.
-            missed: since + 1 < oldest || since >= kept.next,
+            missed: since.saturating_add(1) < oldest || since >= kept.next,
             next: kept.next,
             events: events.map(Arc::clone).collect(),
             live: self.live.subscribe(),
@@ -148,7 +151,10 @@ mod tests {
         assert!(hub.replay(98).missed, "nobody knows what 99 was");
         publish(&hub, 3);
         let replay = hub.replay(100);
-        assert_eq!((numbers(&replay), replay.missed, replay.next), (vec![101, 102], false, 103));
+        assert_eq!(
+            (numbers(&replay), replay.missed, replay.next),
+            (vec![101, 102], false, 103)
+        );
         assert!(hub.replay(103).missed, "103 was not given out yet");
         publish(&hub, KEPT as u64);
         assert!(!hub.replay(102).missed);
@@ -162,7 +168,10 @@ mod tests {
         let hub = Hub::starting_at(1);
         let mut slow = hub.listen();
         publish(&hub, 3 * KEPT as u64);
-        assert!(matches!(slow.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+        assert!(matches!(
+            slow.try_recv(),
+            Err(broadcast::error::TryRecvError::Lagged(_))
+        ));
         assert_eq!(slow.try_recv().unwrap().event.number, 2 * KEPT as u64 + 1);
     }
 

@@ -11,7 +11,9 @@ use wl_core::model::{
 };
 use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
-use wl_core::sync::{Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer, stored_conflicts};
+use wl_core::sync::{
+    Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer, stored_conflicts,
+};
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};

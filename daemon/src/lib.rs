@@ -15,8 +15,8 @@ mod url;
 
 pub use grades::known_grade;
 pub use plugins::registry;
-pub use server::{Daemon, DaemonError, DaemonOptions, socket_path};
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
+pub use server::{Daemon, DaemonError, DaemonOptions, socket_path};
 pub use spec::{JobSpec, LOCAL, StorageSpec};
 pub use url::{UrlError, storage_of_url};
 pub use wl_core::storage::Limits;

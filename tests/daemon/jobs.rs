@@ -17,11 +17,20 @@ async fn a_continuous_job_syncs_goes_on_and_is_forgotten_when_it_is_stopped() {
     state(&mut client, "j", State::Running).await;
     state(&mut client, "j", State::Synced).await;
     assert_eq!(world.read("source/b").as_deref(), Some("2"));
-    assert_eq!(refused(client.ask("start", world.job("j", true)).await).class, "job-exists");
-    assert_eq!(refused(client.ask("start", world.job("k", true)).await).class, "job-exists");
+    assert_eq!(
+        refused(client.ask("start", world.job("j", true)).await).class,
+        "job-exists"
+    );
+    assert_eq!(
+        refused(client.ask("start", world.job("k", true)).await).class,
+        "job-exists"
+    );
     let job = json!({ "job-id": "j" });
     client.ask("stop", job.clone()).await.unwrap();
-    assert_eq!(client.ask("job-state", job.clone()).await.unwrap(), Value::Null);
+    assert_eq!(
+        client.ask("job-state", job.clone()).await.unwrap(),
+        Value::Null
+    );
     assert_eq!(refused(client.ask("stop", job).await).class, "unknown-job");
     client.ask("shutdown", json!({})).await.unwrap();
     world.ended().await;
@@ -38,7 +47,10 @@ async fn a_one_shot_ends_in_the_state_that_its_report_says() {
     assert_eq!(world.read("target/a").as_deref(), Some("1"));
     world.write("source/b", "1");
     world.write("target/b", "2");
-    client.ask("start", world.job("twice", false)).await.unwrap();
+    client
+        .ask("start", world.job("twice", false))
+        .await
+        .unwrap();
     let text = state(&mut client, "twice", State::Stopped).await;
     assert_eq!(text, "1 conflict left");
 }
@@ -59,8 +71,14 @@ async fn continuous_jobs_survive_the_daemon_and_paused_ones_stay_paused() {
     world.end().await;
     world.start().await;
     let mut client = world.client().await;
-    let now = client.ask("job-state", json!({ "job-id": "j" })).await.unwrap();
+    let now = client
+        .ask("job-state", json!({ "job-id": "j" }))
+        .await
+        .unwrap();
     assert_eq!(now[0], 6);
-    client.ask("resume", json!({ "job-id": "j" })).await.unwrap();
+    client
+        .ask("resume", json!({ "job-id": "j" }))
+        .await
+        .unwrap();
     state(&mut client, "j", State::Synced).await;
 }

@@ -102,7 +102,11 @@ pub fn refused(answer: Result<Value, ClientError>) -> Refusal {
 /// The next event of a type of a job.
 pub async fn event(client: &mut Client, id: &str, kind: EventKind) -> Event {
     loop {
-        let event = client.next_event().await.unwrap().expect("the daemon ended");
+        let event = client
+            .next_event()
+            .await
+            .unwrap()
+            .expect("the daemon ended");
         if event.kind == kind && event.job_id.as_deref() == Some(id) {
             return event;
         }

@@ -21,6 +21,16 @@ pub struct Global {
         hide_env_values = true
     )]
     base_dir: Option<PathBuf>,
+    /// Socket of the daemon [default: run/wl.sock in the base directory]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "SOCKET",
+        env = "WL_SOCKET_PATH",
+        hide_env_values = true
+    )]
+    socket_path: Option<PathBuf>,
     /// How to print results
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output: Format,
@@ -41,11 +51,24 @@ impl Global {
         })
     }
 
-    /// The options that a suggested command needs to mean the same base directory.
+    /// The daemon's socket, absolute.
+    pub fn socket(&self) -> CliResult<PathBuf> {
+        match &self.socket_path {
+            Some(path) => std::path::absolute(path).map_err(|error| {
+                CliError::Usage(format!("the socket path {}: {error}", path.display()))
+            }),
+            None => Ok(wl_daemon::socket_path(&self.base_dir()?)),
+        }
+    }
+
+    /// The options that a suggested command needs to mean the same base directory and daemon.
     pub fn repeat(&self) -> String {
-        let dir = self.base_dir.as_ref().and_then(|dir| dir.to_str());
-        dir.map(|dir| format!("-b {} ", crate::output::quote(dir)))
-            .unwrap_or_default()
+        let option = |flag: &str, path: &Option<PathBuf>| {
+            let path = path.as_ref().and_then(|path| path.to_str());
+            path.map(|path| format!("{flag} {} ", crate::output::quote(path)))
+                .unwrap_or_default()
+        };
+        option("-b", &self.base_dir) + &option("-s", &self.socket_path)
     }
 }
 

@@ -4,6 +4,7 @@ mod completions;
 mod conflicts;
 mod container;
 mod daemon;
+mod events;
 mod resolve;
 mod runs;
 mod status;
@@ -36,6 +37,7 @@ pub enum Command {
     #[command(subcommand)]
     Trash(trash::Trash),
     Status(status::Status),
+    Events(events::Events),
     Start(daemon::Start),
     Stop(daemon::Stop),
     Daemon(daemon::Daemon),
@@ -54,6 +56,11 @@ impl Context<'_> {
     /// The base directory.
     pub fn base_dir(&self) -> CliResult<PathBuf> {
         self.global.base_dir()
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> CliResult<PathBuf> {
+        self.global.socket()
     }
 
     /// The manifests.
@@ -80,10 +87,11 @@ pub async fn run(cli: Cli, output: &Output) -> CliResult {
         Command::Container(container) => container.run(&context).await,
         Command::Storage(storage) => storage.run(&context),
         Command::Trash(trash) => trash.run(&context).await,
-        Command::Status(status) => status.run(),
-        Command::Start(start) => start.run(),
-        Command::Stop(stop) => stop.run(),
-        Command::Daemon(daemon) => daemon.run(),
+        Command::Status(status) => status.run(&context).await,
+        Command::Events(events) => events.run(&context).await,
+        Command::Start(start) => start.run(&context).await,
+        Command::Stop(stop) => stop.run(&context).await,
+        Command::Daemon(daemon) => daemon.run(&context).await,
         Command::Completions(completions) => completions.run(&context),
     }
 }

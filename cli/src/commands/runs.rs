@@ -22,6 +22,8 @@ pub struct Job {
     pub spec: JobSpec,
     /// What to say about conflicts.
     pub next: NextStep,
+    /// The storages' names within their container, if they are in one.
+    pub ids: Option<Sides<String>>,
 }
 
 impl Job {
@@ -39,6 +41,7 @@ impl Job {
                 resolve: format!("{}resolve {}", context.wl(), pair.words()),
                 options: pair.options(),
             },
+            ids: None,
         })
     }
 }

@@ -1,26 +1,84 @@
 //! `wl status`
 
 use clap::Args;
+use serde_json::{Value, json};
+use wl_control::JobStatus;
 
-use crate::error::{CliError, CliResult};
-use crate::output::quote;
+use super::Context;
+use crate::control;
+use crate::error::{CliError, CliResult, Exit};
+use crate::output::jobs;
 
-/// Show what the daemon keeps in sync (not available yet)
+/// Show what the daemon keeps in sync
+///
+/// For each job: its state, which way changes travel between which storages, what is going on, what was done, when both sides were
+/// last found equal, conflicts, problems, and how each side is watched. The exit code is 0 if every job is in sync.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wl status
+  wl status photos --output json
+  wl status --watch
+
+Exit codes: 0 all in sync, 1 a job failed, waits or has problems, 3 conflicts are left or work goes on")]
 pub struct Status {
     /// Container to show; all without it
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// Go on showing changes
-    #[arg(long = "watch")]
-    _watch: bool,
+    /// Go on showing changes until Ctrl-C
+    #[arg(long)]
+    watch: bool,
 }
 
 impl Status {
-    pub fn run(self) -> CliResult {
-        let name = self.name.as_deref().map_or("NAME".to_owned(), quote);
-        Err(CliError::NoDaemon(format!(
-            "the daemon is not part of this version yet, so nothing runs in the background; to look at a container: `wl container sync {name} --one-shot --dry-run`"
-        )))
+    pub async fn run(self, context: &Context<'_>) -> CliResult {
+        if !self.watch {
+            return self.show(context).await;
+        }
+        let mut client = control::running(context).await?;
+        loop {
+            let jobs = self.jobs(&mut client).await?;
+            let text = match context.output.is_json() {
+                true => format!("{}\n", json!({ "jobs": jobs })),
+                false => jobs::table(&jobs),
+            };
+            context.output.redraw(&text)?;
+            if client.next_event().await?.is_none() {
+                return Err(CliError::NoDaemon("the daemon has ended".to_owned()));
+            }
+        }
+    }
+
+    async fn show(&self, context: &Context<'_>) -> CliResult {
+        let Some(mut client) = control::connect(context).await? else {
+            let none = json!({ "daemon": Value::Null, "jobs": [] });
+            context.output.print(&none, || {
+                "No daemon runs, so nothing is kept in sync\n".to_owned()
+            })?;
+            return Ok(Exit::Done);
+        };
+        let jobs = self.jobs(&mut client).await?;
+        let daemon = client.ask("version", json!({})).await?;
+        if let Some(name) = &self.name
+            && jobs.is_empty()
+        {
+            context.store()?.load(name)?;
+        }
+        context
+            .output
+            .print(&json!({ "daemon": daemon, "jobs": jobs }), || {
+                match jobs.is_empty() {
+                    true => "Nothing is kept in sync\n".to_owned(),
+                    false => jobs::table(&jobs),
+                }
+            })?;
+        Ok(jobs.iter().map(jobs::exit).fold(Exit::Done, Exit::worse))
+    }
+
+    async fn jobs(&self, client: &mut wl_control::Client) -> CliResult<Vec<JobStatus>> {
+        match &self.name {
+            Some(name) => control::jobs_of(client, name).await,
+            None => control::all_jobs(client).await,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod escape;
 pub mod human;
+pub mod jobs;
 pub mod json;
 pub mod progress;
 
@@ -88,6 +89,16 @@ impl Output {
                 Err(CliError::Failed(format!("cannot write to stdout: {error}")))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Writes in place of what was written the last time, where a terminal can; below it elsewhere.
+    pub fn redraw(&self, text: &str) -> CliResult<()> {
+        let clears = self.format == Format::Human && io::stdout().is_terminal();
+        match clears {
+            // To the top left corner, and all below it away.
+            true => self.data(&format!("\x1b[H\x1b[J{text}")),
+            false => self.data(text),
         }
     }
 

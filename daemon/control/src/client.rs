@@ -21,10 +21,14 @@ pub enum ClientError {
     #[error("no daemon listens on {0}; start it with `wl start`")]
     NoDaemon(String),
     /// The connection failed.
-    #[error("the connection to the daemon failed ({0}); see whether it still runs with `wl status`")]
+    #[error(
+        "the connection to the daemon failed ({0}); see whether it still runs with `wl status`"
+    )]
     Io(#[from] io::Error),
     /// The daemon said what no daemon of this version says.
-    #[error("the daemon's answer cannot be understood ({0}); restart it with `wl stop` and `wl start`")]
+    #[error(
+        "the daemon's answer cannot be understood ({0}); restart it with `wl stop` and `wl start`"
+    )]
     Nonsense(String),
     /// The request was refused.
     #[error(transparent)]
@@ -43,12 +47,14 @@ pub struct Client {
 impl Client {
     /// Connects to the socket at `path`.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NoDaemon(path.display().to_string())
-            }
-            _ => ClientError::Io(error),
-        })?;
+        let stream = UnixStream::connect(path)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    ClientError::NoDaemon(path.display().to_string())
+                }
+                _ => ClientError::Io(error),
+            })?;
         Ok(Self {
             stream,
             frames: Frames::of_at_most(MOST_ANSWER),

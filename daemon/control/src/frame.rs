@@ -145,7 +145,11 @@ mod tests {
         for size in [1, 7, 4096, MOST_BYTES] {
             let mut frames = Frames::default();
             let mut found = Vec::new();
-            let mut left = if size == 1 { MOST_BYTES + 100 } else { 3 * MOST_BYTES };
+            let mut left = if size == 1 {
+                MOST_BYTES + 100
+            } else {
+                3 * MOST_BYTES
+            };
             while left > 0 {
                 let piece = left.min(size);
                 frames.push(&vec![b'x'; piece]);

@@ -204,7 +204,10 @@ impl Machine {
         }
         match ending {
             Ending::Done(left) => {
-                self.become_(left.final_state(), left.text().unwrap_or("synced".to_owned()));
+                self.become_(
+                    left.final_state(),
+                    left.text().unwrap_or("synced".to_owned()),
+                );
                 Action::Nothing
             }
             Ending::Stopped => {
@@ -226,7 +229,11 @@ impl Machine {
     fn panicked(&mut self, why: &str, now: Duration, dice: f64) -> Action {
         self.panics_ever += 1;
         self.panics.push_back(now);
-        while self.panics.front().is_some_and(|at| *at + PANIC_WINDOW < now) {
+        while self
+            .panics
+            .front()
+            .is_some_and(|at| *at + PANIC_WINDOW < now)
+        {
             self.panics.pop_front();
         }
         let fault = format!("a fault in wl ended the job ({why})");
@@ -249,7 +256,11 @@ impl Machine {
         }
         let doubled = FIRST_DELAY.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        Action::LaunchAfter(doubled.min(longest).mul_f64(0.75 + 0.5 * dice.clamp(0.0, 1.0)))
+        Action::LaunchAfter(
+            doubled
+                .min(longest)
+                .mul_f64(0.75 + 0.5 * dice.clamp(0.0, 1.0)),
+        )
     }
 
     fn resume(&mut self) -> Action {
@@ -278,10 +289,13 @@ impl Left {
             1 => Some(format!("1 {one}")),
             count => Some(format!("{count} {one}s")),
         };
-        let left: Vec<_> = [some(self.problems, "problem"), some(self.conflicts, "conflict")]
-            .into_iter()
-            .flatten()
-            .collect();
+        let left: Vec<_> = [
+            some(self.problems, "problem"),
+            some(self.conflicts, "conflict"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         (!left.is_empty()).then(|| left.join(" and ") + " left")
     }
 
@@ -344,18 +358,42 @@ mod tests {
             (vec![Input::Looking], State::Running),
             (vec![Input::Looking, clean.clone()], State::Synced),
             (vec![clean.clone(), Input::Looking], State::Synced),
-            (vec![clean.clone(), Input::Looking, Input::FoundWork], State::Running),
-            (vec![clean.clone(), Input::Looked(left(1, 0))], State::Running),
-            (vec![clean.clone(), Input::Looked(left(0, 1))], State::Running),
-            (vec![Input::Looked(left(2, 1)), Input::Looking], State::Running),
-            (vec![Input::Looked(left(2, 1)), clean.clone()], State::Synced),
-            (vec![clean.clone(), failed(SyncErrorClass::Storage)], State::Error),
-            (vec![clean.clone(), failed(SyncErrorClass::RootEmptied)], State::Paused),
+            (
+                vec![clean.clone(), Input::Looking, Input::FoundWork],
+                State::Running,
+            ),
+            (
+                vec![clean.clone(), Input::Looked(left(1, 0))],
+                State::Running,
+            ),
+            (
+                vec![clean.clone(), Input::Looked(left(0, 1))],
+                State::Running,
+            ),
+            (
+                vec![Input::Looked(left(2, 1)), Input::Looking],
+                State::Running,
+            ),
+            (
+                vec![Input::Looked(left(2, 1)), clean.clone()],
+                State::Synced,
+            ),
+            (
+                vec![clean.clone(), failed(SyncErrorClass::Storage)],
+                State::Error,
+            ),
+            (
+                vec![clean.clone(), failed(SyncErrorClass::RootEmptied)],
+                State::Paused,
+            ),
             (vec![clean.clone(), Input::PauseAsked], State::Paused),
             // Late news of a run that was told to stop.
             (vec![Input::PauseAsked, clean.clone()], State::Paused),
             (vec![Input::PauseAsked, Input::FoundWork], State::Paused),
-            (vec![clean, Input::PauseAsked, Input::ResumeAsked], State::Running),
+            (
+                vec![clean, Input::PauseAsked, Input::ResumeAsked],
+                State::Running,
+            ),
         ] {
             assert_eq!(after(&inputs).0.state().0, state, "{inputs:?}");
         }
@@ -385,7 +423,11 @@ mod tests {
             assert!(matches!(action, Action::LaunchAfter(_)));
             assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Launch);
             assert_eq!(machine.on(Input::Looking, NOW, 0.5), Action::Nothing);
-            assert_eq!(machine.state(), (State::Paused, "why"), "not known to be back");
+            assert_eq!(
+                machine.state(),
+                (State::Paused, "why"),
+                "not known to be back"
+            );
             machine.on(Input::Looked(Left::default()), NOW, 0.5);
             assert_eq!(machine.state().0, State::Synced);
             assert_eq!(machine.failures(), 0);
@@ -429,7 +471,10 @@ mod tests {
         }
         // Old ones do not count.
         let later = PANIC_WINDOW + Duration::from_secs(1);
-        assert!(matches!(machine.on(panic(), later, 0.5), Action::LaunchAfter(_)));
+        assert!(matches!(
+            machine.on(panic(), later, 0.5),
+            Action::LaunchAfter(_)
+        ));
         for _ in 1..MOST_PANICS {
             machine.on(Input::Due, later, 0.5);
             machine.on(panic(), later, 0.5);
@@ -441,14 +486,20 @@ mod tests {
         assert_eq!(machine.panics() as usize, 2 * MOST_PANICS + 1);
         assert_eq!(machine.on(Input::ResumeAsked, later, 0.5), Action::Launch);
         assert_eq!(machine.state().0, State::Running);
-        assert!(matches!(machine.on(panic(), later, 0.5), Action::LaunchAfter(_)));
+        assert!(matches!(
+            machine.on(panic(), later, 0.5),
+            Action::LaunchAfter(_)
+        ));
     }
 
     #[test]
     fn a_rest_lasts_until_it_is_ended() {
         let mut machine = machine();
         assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Halt);
-        assert_eq!(machine.on(Input::Ended(Ending::Stopped), NOW, 0.5), Action::Nothing);
+        assert_eq!(
+            machine.on(Input::Ended(Ending::Stopped), NOW, 0.5),
+            Action::Nothing
+        );
         assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Nothing);
         assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Nothing);
         assert_eq!(machine.state().0, State::Paused);
@@ -456,7 +507,10 @@ mod tests {
         // Resumed before the run that was told to stop has ended.
         assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Halt);
         assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
-        assert_eq!(machine.on(Input::Ended(Ending::Stopped), NOW, 0.5), Action::Launch);
+        assert_eq!(
+            machine.on(Input::Ended(Ending::Stopped), NOW, 0.5),
+            Action::Launch
+        );
         assert!(machine.is_running());
         // To resume what runs is nothing.
         assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
@@ -474,7 +528,10 @@ mod tests {
             (Ending::Done(left(2, 0)), State::Stopped),
             (Ending::Done(left(2, 1)), State::Error),
             (Ending::Stopped, State::Stopped),
-            (Ending::Failed(SyncErrorClass::RootUnavailable, String::new()), State::Error),
+            (
+                Ending::Failed(SyncErrorClass::RootUnavailable, String::new()),
+                State::Error,
+            ),
             (Ending::Panicked(String::new()), State::Error),
         ] {
             let mut machine = Machine::new(false, false);

@@ -180,7 +180,8 @@ impl Owner {
                 format!("the job `{other}` works on the same two storages; stop it first"),
             ));
         }
-        self.slots.insert(id.clone(), Slot::new(request, spec, false));
+        self.slots
+            .insert(id.clone(), Slot::new(request, spec, false));
         if let Err(refusal) = self.save().await {
             self.slots.remove(&id);
             return Err(refusal);
@@ -198,10 +199,12 @@ impl Owner {
             pair
         };
         let wanted = key(spec);
-        let mut busy = self.slots.iter().filter(|(_, slot)| {
-            slot.spec.continuous || slot.machine.is_running()
-        });
-        busy.find(|(_, slot)| key(&slot.spec) == wanted).map(|(id, _)| &**id)
+        let mut busy = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.spec.continuous || slot.machine.is_running());
+        busy.find(|(_, slot)| key(&slot.spec) == wanted)
+            .map(|(id, _)| &**id)
     }
 
     async fn stop(&mut self, id: &str, reply: Reply) {
@@ -268,10 +271,16 @@ impl Owner {
         if !slot.spec.continuous || slot.stopping {
             return Err(Refusal::new(
                 Class::Usage,
-                format!("the job `{id}` runs once or is being stopped; only continuous jobs can be paused and resumed"),
+                format!(
+                    "the job `{id}` runs once or is being stopped; only continuous jobs can be paused and resumed"
+                ),
             ));
         }
-        let input = if rest { Input::PauseAsked } else { Input::ResumeAsked };
+        let input = if rest {
+            Input::PauseAsked
+        } else {
+            Input::ResumeAsked
+        };
         self.input(id, input);
         self.save().await?;
         let done = if rest { "paused" } else { "resumed" };
@@ -399,7 +408,10 @@ impl Owner {
         if was_resolve {
             return self.after_resolve(id);
         }
-        let waiting = self.slots.get(id).is_some_and(|slot| !slot.resolves.is_empty());
+        let waiting = self
+            .slots
+            .get(id)
+            .is_some_and(|slot| !slot.resolves.is_empty());
         if !(waiting && ending == Ending::Stopped) {
             self.input(id, Input::Ended(ending));
         }
@@ -471,7 +483,10 @@ impl Owner {
             }
             Action::Halt => halt(slot),
         }
-        let changed = self.slots.get(id).is_some_and(|slot| slot.state() != before);
+        let changed = self
+            .slots
+            .get(id)
+            .is_some_and(|slot| slot.state() != before);
         if changed {
             if let Some(problem) = failed {
                 self.publish(EventKind::Error, id, "problem", problem);
@@ -486,7 +501,8 @@ impl Owner {
             if !slot.looking {
                 continue;
             }
-            slot.rate.sample(Instant::now(), slot.progress.view().bytes_done);
+            slot.rate
+                .sample(Instant::now(), slot.progress.view().bytes_done);
             let progress = slot.progress();
             if progress != slot.told_progress {
                 slot.told_progress.clone_from(&progress);

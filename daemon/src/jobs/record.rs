@@ -32,7 +32,9 @@ struct Contents {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// It was written by a newer wl.
-    #[error("{0} was written by a newer wl (version {1}); use that, or move the file away and start the jobs again")]
+    #[error(
+        "{0} was written by a newer wl (version {1}); use that, or move the file away and start the jobs again"
+    )]
     Newer(PathBuf, u32),
     /// It could not be read or written.
     #[error("{doing} {path}: {source}; check space and permissions of the base directory")]
@@ -89,7 +91,8 @@ impl Record {
 
     /// Replaces the record as a whole, durably. Only its owner can read it: parameters may be secrets.
     pub(super) fn save(&self, jobs: Vec<Recorded>) -> Result<(), RecordError> {
-        self.write(jobs).map_err(|error| self.failed("write", error))
+        self.write(jobs)
+            .map_err(|error| self.failed("write", error))
     }
 
     fn write(&self, jobs: Vec<Recorded>) -> io::Result<()> {

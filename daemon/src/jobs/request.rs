@@ -113,16 +113,8 @@ impl Options {
 }
 
 impl StorageRequest {
-    fn spec(&self) -> StorageSpec {
-        let mut spec = StorageSpec::new(&*self.type_name, Value::Object(self.params.clone()));
-        spec.watcher_interval = self.watcher_interval;
-        spec.read_only |= self.read_only;
-        spec
-    }
-}
-
-impl From<(&StorageSpec, Option<String>)> for StorageRequest {
-    fn from((spec, backend_id): (&StorageSpec, Option<String>)) -> Self {
+    /// A storage with this name within its container.
+    pub fn new(spec: &StorageSpec, backend_id: Option<String>) -> Self {
         Self {
             type_name: spec.type_name.clone(),
             backend_id,
@@ -130,6 +122,13 @@ impl From<(&StorageSpec, Option<String>)> for StorageRequest {
             read_only: spec.read_only,
             params: spec.params.as_object().cloned().unwrap_or_default(),
         }
+    }
+
+    fn spec(&self) -> StorageSpec {
+        let mut spec = StorageSpec::new(&*self.type_name, Value::Object(self.params.clone()));
+        spec.watcher_interval = self.watcher_interval;
+        spec.read_only |= self.read_only;
+        spec
     }
 }
 
@@ -155,7 +154,9 @@ impl StartRequest {
     pub(super) fn unchecked_spec(&self, base_dir: &Path) -> Result<JobSpec, Refusal> {
         let asked = &self.options;
         if asked.dry_run && self.continuous {
-            return Err(usage("`dry-run` is for jobs that run once; set `continuous` to false"));
+            return Err(usage(
+                "`dry-run` is for jobs that run once; set `continuous` to false",
+            ));
         }
         let mut options = SyncOptions::new(self.direction());
         options.dry_run = asked.dry_run;

@@ -221,7 +221,11 @@ impl Slot {
 
     fn storage(&self, side: Side, request: &StorageRequest) -> StorageStatus {
         let described = self.spec.storages[side].describe();
-        let named = self.found.names.as_ref().map_or(&described, |names| &names[side]);
+        let named = self
+            .found
+            .names
+            .as_ref()
+            .map_or(&described, |names| &names[side]);
         let health = self.found.health.as_ref().map(|health| &health[side]);
         StorageStatus {
             type_name: request.type_name.clone(),

@@ -123,7 +123,9 @@ impl Commands {
             })),
             other => Err(Refusal::new(
                 Class::UnknownCommand,
-                format!("`{other}` is in the schema, and this daemon does not do it; please report that"),
+                format!(
+                    "`{other}` is in the schema, and this daemon does not do it; please report that"
+                ),
             )),
         }
     }
@@ -142,11 +144,18 @@ impl Commands {
         answer
     }
 
-    async fn active_events(&self, args: ActiveEvents, wishes: &Mutex<Wishes>) -> Result<Value, Refusal> {
+    async fn active_events(
+        &self,
+        args: ActiveEvents,
+        wishes: &Mutex<Wishes>,
+    ) -> Result<Value, Refusal> {
         if self.jobs.job_state(&args.job_id).await?.is_null() {
             return Err(Refusal::new(
                 Class::UnknownJob,
-                format!("there is no job `{}`; `wl status` shows which there are", args.job_id),
+                format!(
+                    "there is no job `{}`; `wl status` shows which there are",
+                    args.job_id
+                ),
             ));
         }
         locked(wishes).narrow(Some(args.job_id), &args.active_events);

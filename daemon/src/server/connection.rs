@@ -112,9 +112,11 @@ impl Connections {
             self.close_the_most_silent();
         }
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let handle = self
-            .tasks
-            .spawn(serve(stream, Arc::clone(&self.commands), Arc::clone(&heard)));
+        let handle = self.tasks.spawn(serve(
+            stream,
+            Arc::clone(&self.commands),
+            Arc::clone(&heard),
+        ));
         self.open.push_back(Open { handle, heard });
     }
 

@@ -39,13 +39,17 @@ pub enum DaemonError {
     #[error("a daemon runs on {0} already{1}; use that, or end it with `wl stop`")]
     Runs(PathBuf, String),
     /// The socket's path does not fit.
-    #[error("the socket's path {0} is longer than the system allows (107 bytes); give a shorter one with --socket-path")]
+    #[error(
+        "the socket's path {0} is longer than the system allows (107 bytes); give a shorter one with --socket-path"
+    )]
     LongPath(PathBuf),
     /// Something that is no socket is where the socket belongs.
     #[error("{0} is there and is no socket; move it away, or give another --socket-path")]
     NoSocket(PathBuf),
     /// A folder, lock or socket could not be made.
-    #[error("cannot {doing} {path}: {source}; check the permissions of the folder, or give another --base-dir or --socket-path")]
+    #[error(
+        "cannot {doing} {path}: {source}; check the permissions of the folder, or give another --base-dir or --socket-path"
+    )]
     Io {
         /// What was done.
         doing: &'static str,

@@ -26,7 +26,10 @@ fn inlined(rule: &Value, defs: &Value) -> Value {
                 return inlined(&defs[name], defs);
             }
             let each = fields.iter();
-            Value::Object(each.map(|(key, rule)| (key.clone(), inlined(rule, defs))).collect())
+            Value::Object(
+                each.map(|(key, rule)| (key.clone(), inlined(rule, defs)))
+                    .collect(),
+            )
         }
         Value::Array(rules) => rules.iter().map(|rule| inlined(rule, defs)).collect(),
         other => other.clone(),
@@ -36,14 +39,24 @@ fn inlined(rule: &Value, defs: &Value) -> Value {
 /// A request, checked; or its id and why it is none.
 pub(super) fn read(message: &[u8]) -> Result<Request, (Value, Refusal)> {
     let malformed = |why: String| (Value::Null, Refusal::new(Class::Malformed, why));
-    let text = std::str::from_utf8(message)
-        .map_err(|error| malformed(format!("the message is not UTF-8 ({error}); send JSON in UTF-8")))?;
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| malformed(format!("the message is not JSON ({error}); send one JSON object and an empty line")))?;
+    let text = std::str::from_utf8(message).map_err(|error| {
+        malformed(format!(
+            "the message is not UTF-8 ({error}); send JSON in UTF-8"
+        ))
+    })?;
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        malformed(format!(
+            "the message is not JSON ({error}); send one JSON object and an empty line"
+        ))
+    })?;
     let id = value.get("id").cloned().unwrap_or_default();
     let id = match id {
         Value::Null | Value::Number(_) | Value::String(_) => id,
-        _ => return Err(malformed("`id` must be a number, a text or null".to_owned())),
+        _ => {
+            return Err(malformed(
+                "`id` must be a number, a text or null".to_owned(),
+            ));
+        }
     };
     let mut request: Request = serde_json::from_value(value).map_err(|error| {
         let why = format!("the message is no request ({error}); send {{\"cmd\": NAME, \"args\": {{...}}, \"id\": N}}");
@@ -64,14 +77,23 @@ fn check(request: &Request) -> Result<(), Refusal> {
         let shown: String = request.cmd.chars().take(60).collect();
         return Err(Refusal::new(
             Class::UnknownCommand,
-            format!("there is no command `{shown}`; the commands are {}", known.join(", ")),
+            format!(
+                "there is no command `{shown}`; the commands are {}",
+                known.join(", ")
+            ),
         ));
     };
-    let schema = schema.as_ref().map_err(|why| Refusal::new(Class::Failed, why.clone()))?;
+    let schema = schema
+        .as_ref()
+        .map_err(|why| Refusal::new(Class::Failed, why.clone()))?;
     let faults = schema.faults(&request.args);
     if faults.is_empty() {
         return Ok(());
     }
-    let desc = format!("the arguments of `{}` are wrong: {}", request.cmd, faults.join("; "));
+    let desc = format!(
+        "the arguments of `{}` are wrong: {}",
+        request.cmd,
+        faults.join("; ")
+    );
     Err(Refusal::new(Class::Usage, desc))
 }

@@ -89,7 +89,10 @@ impl Socket {
             .tempdir_in(folder)
             .map_err(failed)?;
         let born = nursery.path().join("s");
-        let longest = born.as_os_str().len().max(path.as_os_str().as_bytes().len());
+        let longest = born
+            .as_os_str()
+            .len()
+            .max(path.as_os_str().as_bytes().len());
         if longest > LONGEST_PATH {
             return Err(DaemonError::LongPath(path.to_owned()));
         }
@@ -168,7 +171,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let lock = Lock::take(dir.path()).unwrap();
         let error = Lock::take(dir.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(
+            error.contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
         drop(lock);
         Lock::take(dir.path()).unwrap();
     }

@@ -7,6 +7,7 @@ mod list;
 mod list_conflicts;
 mod pairs;
 mod resolve;
+mod rest;
 mod stop_sync;
 mod sync;
 
@@ -23,6 +24,8 @@ pub enum Container {
     Delete(delete::Delete),
     Sync(sync::Sync),
     StopSync(stop_sync::StopSync),
+    Pause(rest::Pause),
+    Resume(rest::Resume),
     ListConflicts(list_conflicts::ListConflicts),
     Resolve(resolve::Resolve),
 }
@@ -35,7 +38,9 @@ impl Container {
             Container::Info(info) => info.run(context),
             Container::Delete(delete) => delete.run(context),
             Container::Sync(sync) => sync.run(context).await,
-            Container::StopSync(stop) => stop.run(context),
+            Container::StopSync(stop) => stop.run(context).await,
+            Container::Pause(pause) => pause.run(context).await,
+            Container::Resume(resume) => resume.run(context).await,
             Container::ListConflicts(list) => list.run(context).await,
             Container::Resolve(resolve) => resolve.run(context).await,
         }

@@ -1,6 +1,7 @@
 //! Jobs of a container: which of its storages are source and target.
 
-use wl_daemon::model::Sides;
+use wl_daemon::jobs::{Options, StartRequest, StorageRequest};
+use wl_daemon::model::{Direction, Side, Sides};
 use wl_daemon::sync::SyncOptions;
 use wl_daemon::{JobSpec, Limits};
 
@@ -49,9 +50,30 @@ pub fn jobs(
                 resolve: format!("{}container resolve {}", context.wl(), quote(name)),
                 options: selection_options(&container, source, target),
             },
+            ids: Some(Sides::new(
+                source.backend_id.clone(),
+                target.backend_id.clone(),
+            )),
         })
     };
     chosen.iter().map(make).collect()
+}
+
+/// What the daemon is asked to run for a job of container `name`.
+pub fn request(name: &str, job: &Job, continuous: bool) -> StartRequest {
+    let spec = &job.spec;
+    let id = |side| job.ids.as_ref().map(|ids| ids[side].clone());
+    let ids = Sides::from_fn(|side| id(side).unwrap_or_default());
+    StartRequest {
+        container_name: name.to_owned(),
+        job_id: format!("{name}:{}:{}", ids.source, ids.target),
+        source: StorageRequest::new(&spec.storages.source, id(Side::Source)),
+        target: StorageRequest::new(&spec.storages.target, id(Side::Target)),
+        continuous,
+        unidirectional: spec.options.direction == Direction::OneWay,
+        active_events: None,
+        options: Options::of(&spec.options, spec.limits),
+    }
 }
 
 fn choose<'a>(

@@ -1,21 +1,29 @@
 //! `wl container sync`
 
 use clap::Args;
+use serde_json::json;
+use wl_control::{Client, State};
 
 use super::pairs;
 use crate::args::RunArgs;
 use crate::commands::Context;
 use crate::commands::runs::{self, Job};
-use crate::error::{CliError, CliResult};
+use crate::control;
+use crate::error::{CliError, CliResult, Exit};
+use crate::output::escape;
 
-/// Make storages of a container equal
+/// Keep storages of a container equal, or make them equal once
+///
+/// The daemon does it, from now on and after every restart of it, until `wl container stop-sync NAME`; with --one-shot it is
+/// done once, here and now.
 ///
 /// Without a choice the source is the container's first local storage, and the target its first storage that is not local;
 /// if the container has exactly two storages, the target is the other one. A type means the container's first storage of
-/// that type. Several targets are synced one after another.
+/// that type. Each target is a job of its own.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  wl container sync photos
   wl container sync photos --one-shot
   wl container sync photos --one-shot --target-storage disk --target-storage stick
   wl container sync photos --one-shot --mirror --dry-run
@@ -45,28 +53,65 @@ pub struct Sync {
 impl Sync {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         let jobs = self.jobs(context);
-        runs::run_all(context, jobs).await
+        if self.one_shot && !self.no_wait {
+            return runs::run_all(context, jobs).await;
+        }
+        self.hand_over(context, jobs?).await
     }
 
     fn jobs(&self, context: &Context<'_>) -> CliResult<Vec<Job>> {
-        if self.no_wait {
-            return Err(CliError::NotYet(
-                "--no-wait needs the daemon, which is not available yet in this version; run without --no-wait"
-                    .to_owned(),
-            ));
-        }
-        if !self.one_shot {
-            return Err(CliError::NotYet(
-                "continuous sync needs the daemon, which is not available yet in this version; run with --one-shot"
-                    .to_owned(),
-            ));
-        }
         let source = self.source_storage.as_deref();
         let options = self.run.options();
+        if options.dry_run && !self.one_shot {
+            return Err(CliError::Usage(
+                "--dry-run looks once; add --one-shot".to_owned(),
+            ));
+        }
         let mut jobs = pairs::jobs(context, &self.name, source, &self.target_storage, &options)?;
         for job in &mut jobs {
             job.spec.limits = self.run.limits();
         }
         Ok(jobs)
     }
+
+    /// Lets the daemon run the jobs.
+    async fn hand_over(&self, context: &Context<'_>, jobs: Vec<Job>) -> CliResult {
+        let mut client = control::connect_or_start(context).await?;
+        let mut started = Vec::new();
+        for job in &jobs {
+            let request = pairs::request(&self.name, job, !self.one_shot);
+            let id = request.job_id.clone();
+            if self.one_shot {
+                forget_ended(&mut client, &id).await?;
+            }
+            let args = serde_json::to_value(request)
+                .map_err(|error| CliError::Failed(error.to_string()))?;
+            client.ask("start", args).await?;
+            started.push(id);
+        }
+        context.output.print(&json!({ "started": started }), || {
+            let what = if self.one_shot {
+                "Syncing once"
+            } else {
+                "Keeping in sync"
+            };
+            format!("{what}: {}\n", escape(&started.join(", ")))
+        })?;
+        context
+            .output
+            .talk(&format!("See how it goes with `{}status`", context.wl()));
+        Ok(Exit::Done)
+    }
+}
+
+/// A one-shot of the same storages that has ended makes room for the next.
+async fn forget_ended(client: &mut Client, id: &str) -> CliResult<()> {
+    let jobs = control::all_jobs(client).await?;
+    let ended = jobs
+        .iter()
+        .any(|job| job.job_id == id && !job.continuous && job.state.0 != State::OneShot);
+    if ended {
+        client.ask("stop", json!({ "job-id": id })).await?;
+    }
+    Ok(())
 }

@@ -1,0 +1,153 @@
+//! Speaks to the daemon of the base directory, and starts it where a command needs it.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wl_control::{Client, ClientError, PROTOCOL, Version};
+
+use crate::commands::Context;
+use crate::error::{CliError, CliResult};
+
+/// What a daemon that was started says on stdout as soon as it listens.
+pub const READY: &str = "ready";
+
+/// How often a daemon that somebody else starts at this moment is looked for.
+const LOOKS: u32 = 50;
+
+/// The program's version; daemon and command must have the same.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The daemon, if there is one.
+pub async fn connect(context: &Context<'_>) -> CliResult<Option<Client>> {
+    let socket = context.socket()?;
+    match Client::connect(&socket).await {
+        Ok(mut client) => {
+            check_version(&mut client).await?;
+            Ok(Some(client))
+        }
+        Err(ClientError::NoDaemon(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The daemon, which must be there.
+pub async fn running(context: &Context<'_>) -> CliResult<Client> {
+    connect(context).await?.ok_or_else(|| {
+        CliError::NoDaemon(format!(
+            "no daemon runs for {}, so nothing is kept in sync; start it with `{}start`",
+            context.base_dir().map_or_else(
+                |_| "this base directory".to_owned(),
+                |dir| dir.display().to_string()
+            ),
+            context.wl()
+        ))
+    })
+}
+
+/// The daemon; it is started if there is none, and that is said.
+pub async fn connect_or_start(context: &Context<'_>) -> CliResult<Client> {
+    match connect(context).await? {
+        Some(client) => Ok(client),
+        None => start(context, None).await,
+    }
+}
+
+/// Starts a daemon in the background.
+pub async fn start(context: &Context<'_>, log: Option<PathBuf>) -> CliResult<Client> {
+    let mut command = Command::new(this_program()?);
+    command.arg("daemon").arg("--announce");
+    command.arg("--base-dir").arg(context.base_dir()?);
+    command.arg("--socket-path").arg(context.socket()?);
+    if let Some(log) = log {
+        command.arg("--log-path").arg(log);
+    }
+    // A group of its own: Ctrl-C in this terminal is not meant for it.
+    let child = command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| CliError::Failed(format!("cannot start the daemon: {error}")))?;
+    let pid = child.id();
+    let said = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        let read = child
+            .stdout
+            .map(|out| BufReader::new(out).read_line(&mut line));
+        read.transpose().map(|_| line)
+    });
+    let said = said
+        .await
+        .map_err(|error| CliError::Failed(format!("cannot start the daemon: {error}")))?
+        .map_err(|error| CliError::Failed(format!("cannot hear from the daemon: {error}")))?;
+    match said.trim() {
+        READY => {
+            context
+                .output
+                .talk(&format!("Started the daemon (process {pid})"));
+            running(context).await
+        }
+        "" => Err(CliError::Failed(format!(
+            "the daemon ended before it was ready; see why with `{}daemon --log-path -`",
+            context.wl()
+        ))),
+        // Somebody else was faster; or there is a real fault, which then is all there is to say.
+        why => wait_for_other(context)
+            .await?
+            .ok_or_else(|| CliError::Failed(why.to_owned())),
+    }
+}
+
+/// A daemon that another command starts at this moment.
+async fn wait_for_other(context: &Context<'_>) -> CliResult<Option<Client>> {
+    if !context.base_dir()?.join("run/daemon.lock").exists() {
+        return Ok(None);
+    }
+    for _ in 0..LOOKS {
+        if let Some(client) = connect(context).await? {
+            return Ok(Some(client));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(None)
+}
+
+/// This very program, also after a newer one was installed in its place.
+fn this_program() -> CliResult<PathBuf> {
+    std::env::current_exe()
+        .map_err(|error| CliError::Failed(format!("cannot tell which program this is: {error}")))
+}
+
+async fn check_version(client: &mut Client) -> CliResult<()> {
+    let answer = client.ask("version", Value::Null).await?;
+    let theirs: Version =
+        serde_json::from_value(answer).map_err(|error| ClientError::Nonsense(error.to_string()))?;
+    if theirs.version == VERSION && theirs.protocol == PROTOCOL {
+        return Ok(());
+    }
+    Err(CliError::Failed(format!(
+        "the daemon (process {}) is wl {}, this is wl {VERSION}; restart it: `kill {}` ends it safely, the next command starts the new one",
+        theirs.pid, theirs.version, theirs.pid
+    )))
+}
+
+/// The names of a container's jobs, and their states.
+pub async fn jobs_of(
+    client: &mut Client,
+    container: &str,
+) -> CliResult<Vec<wl_control::JobStatus>> {
+    let mut all = all_jobs(client).await?;
+    all.retain(|job| job.container_name == container);
+    Ok(all)
+}
+
+/// What `status` says of every job.
+pub async fn all_jobs(client: &mut Client) -> CliResult<Vec<wl_control::JobStatus>> {
+    let answer = client.ask("status", json!({})).await?;
+    Ok(serde_json::from_value(answer).map_err(|error| ClientError::Nonsense(error.to_string()))?)
+}

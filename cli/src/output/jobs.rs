@@ -1,0 +1,221 @@
+//! Jobs of the daemon for people: the table of `wl status`, the lines of `wl events`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use wl_control::{Event, EventKind, JobStatus, ProgressStatus, State, StorageStatus};
+
+use super::escape;
+use super::human::{bytes, plural};
+use crate::error::Exit;
+
+/// What a job's state means to the shell.
+pub fn exit(job: &JobStatus) -> Exit {
+    match job.state.0 {
+        State::Synced => Exit::Done,
+        State::Error | State::Paused => Exit::Failed,
+        _ if job.error_count > 0 => Exit::Failed,
+        State::Stopped | State::Running | State::OneShot => Exit::Conflicts,
+    }
+}
+
+/// A block of lines for each job.
+pub fn table(jobs: &[JobStatus]) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs_f64();
+    jobs.iter().map(|job| block(job, now)).collect()
+}
+
+fn block(job: &JobStatus, now: f64) -> String {
+    let (state, text) = &job.state;
+    let mut block = format!("{}  {}", escape(&job.job_id), state.name());
+    if text != "synced" {
+        block += &format!(": {}", escape(text));
+    }
+    block.push('\n');
+    let arrow = match &*job.direction {
+        "two-way" => "<->",
+        "one-way" => "->",
+        _ => "=>",
+    };
+    line(
+        &mut block,
+        "between",
+        format!("{} {arrow} {}", storage(&job.source), storage(&job.target)),
+    );
+    if let Some(progress) = job
+        .progress
+        .as_ref()
+        .filter(|it| it.seen > 0 || it.files_found > 0)
+    {
+        line(&mut block, "now", doing(progress));
+    }
+    let done = job.done.source_changes + job.done.target_changes;
+    line(
+        &mut block,
+        "done",
+        format!(
+            "{}, {} written",
+            plural(done as usize, "change"),
+            bytes(job.done.bytes_written)
+        ),
+    );
+    let agreed = job.last_agreement.map(|at| ago(at, now));
+    line(
+        &mut block,
+        "in sync",
+        agreed.unwrap_or("never yet".to_owned()),
+    );
+    if let Some(at) = job.next_try {
+        line(
+            &mut block,
+            "next try",
+            format!("in {}", time((at - now).max(0.0))),
+        );
+    }
+    if let (Some(source), Some(target)) = (&job.source.watched, &job.target.watched) {
+        line(&mut block, "watched", format!("{source}; {target}"));
+    }
+    for (name, count, first) in [
+        ("conflicts", job.conflict_count, &job.conflicts),
+        ("problems", job.error_count, &job.errors),
+    ] {
+        if count > 0 {
+            line(&mut block, name, count.to_string());
+            for one in first {
+                block += &format!("    {}\n", finding(one));
+            }
+            if count > first.len() as u64 {
+                block += &format!("    and {} more\n", count - first.len() as u64);
+            }
+        }
+    }
+    block
+}
+
+fn line(block: &mut String, name: &str, value: String) {
+    block.push_str(&format!("  {name:<10}{value}\n"));
+}
+
+/// A conflict or problem on one line.
+fn finding(value: &Value) -> String {
+    let text = |name: &str| escape(value[name].as_str().unwrap_or_default());
+    format!("{}: {}", text("path"), text("reason"))
+}
+
+fn storage(storage: &StorageStatus) -> String {
+    let place = storage.location.as_deref().unwrap_or("not reached yet");
+    match &storage.backend_id {
+        Some(id) => format!("{} ({})", escape(id), escape(place)),
+        None => escape(place),
+    }
+}
+
+fn doing(progress: &ProgressStatus) -> String {
+    let mut text = format!(
+        "{}: {} compared, {} of {} changes, {} of {}",
+        progress.phase,
+        progress.seen,
+        progress.files_done,
+        progress.files_found,
+        bytes(progress.bytes_done),
+        bytes(progress.bytes_found)
+    );
+    if progress.bytes_per_second >= 1.0 {
+        text += &format!(", {}/s", bytes(progress.bytes_per_second as u64));
+    }
+    text
+}
+
+fn ago(at: f64, now: f64) -> String {
+    format!("as of {} ago", time((now - at).max(0.0)))
+}
+
+fn time(seconds: f64) -> String {
+    match seconds as u64 {
+        s @ 0..=99 => format!("{s} s"),
+        s @ 100..=5999 => format!("{} min", s / 60),
+        s @ 6000..=172_799 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+/// An event on one line.
+pub fn event(event: &Event) -> String {
+    let job = escape(event.job_id.as_deref().unwrap_or_default());
+    match event.kind {
+        EventKind::Missed => "events before this were missed; look at `wl status`".to_owned(),
+        EventKind::State => {
+            let state = serde_json::from_value(event.fields["state"].clone());
+            let (state, text): (State, String) = state.unwrap_or((State::Error, String::new()));
+            format!("{job}  {}  {}", state.name(), escape(&text))
+        }
+        EventKind::Progress => {
+            let progress = serde_json::from_value(event.fields["progress"].clone());
+            let progress: ProgressStatus = progress.unwrap_or_default();
+            format!("{job}  {}", doing(&progress))
+        }
+        EventKind::Conflict => format!("{job}  conflict  {}", finding(&event.fields["conflict"])),
+        EventKind::Error => format!("{job}  problem  {}", finding(&event.fields["problem"])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(state: State, text: &str) -> JobStatus {
+        let storage = |id: &str| StorageStatus {
+            type_name: "local".to_owned(),
+            backend_id: Some(id.to_owned()),
+            location: Some(format!("/{id}")),
+            watched: Some("poll every 10 s".to_owned()),
+            worst_delay: Some(10.0),
+        };
+        JobStatus {
+            job_id: "box:a:b".to_owned(),
+            container_name: "box".to_owned(),
+            state: (state, text.to_owned()),
+            continuous: true,
+            direction: "two-way".to_owned(),
+            source: storage("a"),
+            target: storage("b"),
+            progress: None,
+            done: wl_control::Totals::default(),
+            last_agreement: Some(1000.0),
+            last_look: Some(1000.0),
+            next_try: None,
+            conflict_count: 0,
+            conflicts: Vec::new(),
+            error_count: 0,
+            errors: Vec::new(),
+            failures: 0,
+            panics: 0,
+        }
+    }
+
+    #[test]
+    fn a_job_in_sync_says_so_and_as_of_when() {
+        let block = block(&job(State::Synced, "synced"), 1012.0);
+        assert!(block.starts_with("box:a:b  SYNCED\n"), "{block}");
+        assert!(block.contains("a (/a) <-> b (/b)"), "{block}");
+        assert!(block.contains("as of 12 s ago"), "{block}");
+        assert_eq!(exit(&job(State::Synced, "synced")), Exit::Done);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_and_nothing_escapes_to_the_terminal() {
+        let mut job = job(State::Running, "1 conflict left");
+        job.conflict_count = 21;
+        job.conflicts =
+            vec![serde_json::json!({ "path": "a\u{1b}[2Jb", "reason": "both changed" })];
+        let block = block(&job, 1012.0);
+        assert!(block.contains("RUNNING: 1 conflict left"), "{block}");
+        assert!(block.contains("and 20 more"), "{block}");
+        assert!(!block.contains('\u{1b}'), "{block}");
+        assert_eq!(exit(&job), Exit::Conflicts);
+        job.error_count = 1;
+        assert_eq!(exit(&job), Exit::Failed);
+        assert_eq!(exit(&self::job(State::Paused, "why")), Exit::Failed);
+    }
+}
