@@ -12,7 +12,8 @@ use wl_core::model::{
 use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{
-    Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer, stored_conflicts,
+    Explanation, Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer,
+    stored_conflicts,
 };
 
 use crate::exclude::{check_not_base, without_base};
@@ -208,6 +209,22 @@ pub async fn list_conflicts(
         conflicts: report.conflicts,
         problems: report.problems,
     })
+}
+
+/// What both storages hold at a path, what they last agreed on, and what follows. Nothing is changed.
+pub async fn explain(
+    spec: &JobSpec,
+    path: &SyncPath,
+    cancel: CancellationToken,
+) -> Result<Explanation, SyncError> {
+    let mut spec = spec.clone();
+    spec.options.dry_run = true;
+    let ties = Ties {
+        cancel,
+        ..Ties::default()
+    };
+    let prepared = prepare(&spec, ties).await?;
+    wl_core::sync::explain(&prepared.job, path).await
 }
 
 /// Ends conflicts: a run that looks only at these paths.
