@@ -20,6 +20,7 @@ use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
 use crate::grades::remember_grade;
 use crate::private::with_secrets;
+use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
 
 /// A job whose storages are connected and whose syncer is chosen.
@@ -36,6 +37,8 @@ pub struct Ties {
     pub progress: Arc<Progress>,
     /// Where it tells what happens, if it is continuous.
     pub news: NewsSender,
+    /// The storages that it reads together with others.
+    pub(crate) library: Library,
     /// Stops it.
     pub cancel: CancellationToken,
 }
@@ -70,7 +73,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
-        storages: Sides::new(source, target),
+        storages: Sides::new(source, target).map(|storage| ties.library.share(storage)),
         options,
         server_copy: false,
         state_dir,

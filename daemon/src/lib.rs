@@ -9,6 +9,7 @@ pub mod jobs;
 mod plugins;
 mod private;
 mod server;
+mod shared;
 mod spec;
 pub mod types;
 mod url;

@@ -20,6 +20,8 @@ use super::slot::Slot;
 use super::worker::{self, Teller, Told, Work};
 use super::{Ask, Reply};
 use crate::events::{Hub, now};
+use crate::job::Ties;
+use crate::shared::Library;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_secs(1);
@@ -32,6 +34,8 @@ pub(super) struct Owner {
     /// Recorded jobs that make no sense to this program: kept in the record for one that they do.
     unusable: Vec<Recorded>,
     hub: Arc<Hub>,
+    /// What several jobs read, they read together.
+    library: Library,
     began: Instant,
     /// Every run of every job has its own number.
     runs: u64,
@@ -54,6 +58,7 @@ impl Owner {
             slots: BTreeMap::new(),
             unusable: Vec::new(),
             hub,
+            library: Library::default(),
             began: Instant::now(),
             runs: 0,
             tell,
@@ -146,8 +151,12 @@ impl Owner {
         worker::start(
             Arc::clone(&slot.spec),
             work,
-            Arc::clone(&slot.progress),
-            slot.cancel.clone(),
+            Ties {
+                progress: Arc::clone(&slot.progress),
+                library: self.library.clone(),
+                cancel: slot.cancel.clone(),
+                ..Ties::default()
+            },
             Teller {
                 to: self.tell.clone(),
                 run: slot.run,
