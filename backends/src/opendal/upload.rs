@@ -1,19 +1,20 @@
 //! Large files: in parts that are put together at the end, or in one buffer where opendal takes no second piece.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::opendal::options::{CopyOptions, WriteOptions};
 use ::opendal::{Buffer, Error, Operator, Writer};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use wl_core::storage::ErrorKind;
 
 use super::errors::{self, Doing};
 use super::found;
 use super::services::{Large, Service};
-use crate::remote::store::{Again, Attributes, Fault, Found, Outcome, Upload, UploadRequest};
+use crate::remote::retry::Patience;
+use crate::remote::store::{Attributes, Fault, Found, Outcome, Upload, UploadRequest};
 
 /// The smallest part: what S3 takes. opendal holds back the part before the one that is being filled, so an upload has two in memory.
 const PART_MIN: u64 = 5 * 1024 * 1024;
@@ -25,11 +26,6 @@ pub(super) const SPARE_PARTS: usize = 2;
 pub(super) const BUFFER_MAX: u64 = 256 * 1024 * 1024;
 /// Whoever counts on this machine's memory: one such file at a time.
 pub(super) const BUFFERS: usize = 1;
-
-/// A part that failed is sent again this often: the engine knows nothing of parts, and a file of many should not fail for one.
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What large files of one store share.
 #[derive(Debug)]
@@ -142,19 +138,18 @@ impl Parts {
         whole.saturating_sub(self.filled.bytes).max(1)
     }
 
-    /// Hands the part that was filled to opendal, which sends the one before it.
+    /// Hands the part that was filled to opendal, which sends the one before it. The engine knows nothing of parts, and a file of many
+    /// should not fail for one: it is sent again.
     async fn send(&mut self) -> Outcome<()> {
         let filled = std::mem::take(&mut self.filled);
         self.sent += filled.bytes;
         let part = Buffer::from(filled.pieces);
-        let mut tries = 0;
+        let mut patience = Patience::default();
         loop {
-            let error = match self.writer.write(part.clone()).await {
+            match self.writer.write(part.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            tries += 1;
-            again(&error, tries).await?;
+                Err(error) => again(&mut patience, &error).await?,
+            }
         }
     }
 }
@@ -166,17 +161,9 @@ fn of_part(error: &Error) -> bool {
     of("UploadPart") || of("PutBlock")
 }
 
-/// Waits before another try, or gives the fault back.
-async fn again(error: &Error, tries: u32) -> Outcome<()> {
-    let fault: Fault = errors::fault(error, Doing::Looking);
-    match fault.again {
-        Again::After(pause) if tries < TRIES => {
-            let pause = pause.unwrap_or(PAUSE * 2u32.pow(tries));
-            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
-            Ok(())
-        }
-        _ => Err(fault),
-    }
+async fn again(patience: &mut Patience, error: &Error) -> Outcome<()> {
+    let fault = errors::fault(error, Doing::Looking);
+    patience.wait(fault, &CancellationToken::new()).await
 }
 
 #[async_trait]
@@ -203,15 +190,12 @@ impl Upload for Parts {
     }
 
     async fn commit(&mut self) -> Outcome<Found> {
-        let mut tries = 0;
+        let mut patience = Patience::default();
         let metadata = loop {
             match self.writer.close().await {
                 Ok(metadata) => break metadata,
                 // Parts that were still on their way: nothing was put together yet.
-                Err(error) if of_part(&error) => {
-                    tries += 1;
-                    again(&error, tries).await?;
-                }
+                Err(error) if of_part(&error) => again(&mut patience, &error).await?,
                 Err(error) => return Err(errors::fault(&error, Doing::Changing)),
             }
         };

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, Limits, Result, StorageError};
 
 use super::clock::Clock;
 use super::limits::Bucket;
-use super::retry::{Patience, chance};
+use super::retry::Patience;
 use super::store::{Again, Facts, Fault, Found, Outcome, Reading, Store};
 
 /// So many parts of large files are read ahead by all readers together.
@@ -72,7 +73,7 @@ impl Gate {
 
 impl Wire {
     pub(crate) fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
-        Self::on_clock(store, limits, Clock::new())
+        Self::on_clock(store, limits, Clock::default())
     }
 
     fn on_clock(store: Arc<dyn Store>, limits: Limits, clock: Clock) -> Self {
@@ -183,8 +184,7 @@ impl Wire {
     pub(super) fn retry(&self) -> Retry<'_> {
         Retry {
             gate: &self.gate,
-            patience: Patience::default(),
-            since: None,
+            patience: Patience::by(&self.gate.clock),
         }
     }
 
@@ -255,8 +255,6 @@ impl Wire {
 pub(super) struct Retry<'a> {
     gate: &'a Gate,
     patience: Patience,
-    /// When it failed first: a try may take long, a slow line is no trouble.
-    since: Option<Duration>,
 }
 
 impl Retry<'_> {
@@ -268,20 +266,11 @@ impl Retry<'_> {
         if unreachable && self.gate.unreachable.load(Ordering::Relaxed) {
             return Err(fault);
         }
-        let now = self.gate.clock.elapsed();
-        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
-        match self.patience.pause(fault.again, elapsed, chance()) {
-            Some(pause) => {
-                self.gate.clock.sleep(pause).await;
-                Ok(())
-            }
-            None => {
-                if unreachable {
-                    self.gate.unreachable.store(true, Ordering::Relaxed);
-                }
-                Err(fault)
-            }
+        let waited = self.patience.wait(fault, &CancellationToken::new()).await;
+        if unreachable && waited.is_err() {
+            self.gate.unreachable.store(true, Ordering::Relaxed);
         }
+        waited
     }
 
     /// The storage can be reached.
