@@ -1,5 +1,6 @@
 //! One job, once: from what was asked to a report.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,13 +10,14 @@ use wl_core::model::{
     ByteCounts, ChangeCounts, Conflict, Direction, Outcome, Problem, RunError, RunReport, Side,
     Sides, SyncPath,
 };
-use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
+use wl_core::plugin::{
+    BackendFactory, ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params,
+};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
-use crate::grades::remember_grade;
 use crate::private::with_secrets;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
 
@@ -48,15 +50,6 @@ pub async fn prepare(
     let syncer = choose_syncer(&registry, spec)?;
     check_not_base(&spec.base_dir, &spec.storages)?;
     let state_dir = folder::state_dir(&spec.base_dir)?;
-    for (side, storage) in [(Side::Source, &source), (Side::Target, &target)] {
-        if contexts[side].writes {
-            remember_grade(
-                &spec.base_dir,
-                &spec.storages[side],
-                storage.capabilities().cas,
-            )?;
-        }
-    }
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
@@ -253,10 +246,22 @@ async fn connect(
     context: &ConnectContext,
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
     let factory = types::find(registry, &spec.type_name).map_err(usage)?;
+    let params = params(factory, spec)?;
+    Ok(factory.connect(&params, context).await?)
+}
+
+fn params(factory: &dyn BackendFactory, spec: &StorageSpec) -> Result<Value, SyncError> {
     let params = spec.params_for(factory.schema());
     let params = with_secrets(params, factory.schema()).map_err(usage)?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
-    Ok(factory.connect(&params, context).await?)
+    Ok(params)
+}
+
+/// The grade of a storage as runs found it out before; the storage is not asked. `None`: no run has, or not lately.
+pub fn known_grade(base_dir: &Path, spec: &StorageSpec) -> Option<KnownGrade> {
+    let factory = types::backend(&spec.type_name).ok()?;
+    let params = params(factory, spec).ok()?;
+    factory.known_grade(&params, &folder::state_path(base_dir))
 }
 
 fn make_target(spec: &StorageSpec) -> Result<Option<CreatedFolder>, SyncError> {

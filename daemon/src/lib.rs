@@ -2,7 +2,6 @@
 
 mod exclude;
 mod folder;
-mod grades;
 pub mod job;
 mod plugins;
 mod private;
@@ -10,7 +9,7 @@ mod spec;
 pub mod types;
 mod url;
 
-pub use grades::known_grade;
+pub use job::known_grade;
 pub use plugins::registry;
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
 pub use spec::{JobSpec, LOCAL, StorageSpec};

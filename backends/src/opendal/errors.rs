@@ -68,6 +68,12 @@ pub(super) fn fault(error: &Error, doing: Doing) -> Fault {
     }
 }
 
+/// A request that got no answer.
+#[cfg(feature = "s3")]
+pub(crate) fn unanswered(error: &Error) -> Fault {
+    fault(error, Doing::Changing)
+}
+
 /// The request was not even sent.
 fn never_left(failure: &Failure) -> bool {
     matches!(failure.trouble, Some(Trouble::Connect(_)))

@@ -52,6 +52,12 @@ impl std::error::Error for Trouble {}
 
 /// `operator` with our transport.
 pub(super) fn with_patience(operator: Operator) -> Result<Operator, Error> {
+    let context = operator.context().with_http_transport(patient()?);
+    Ok(operator.with_context(context))
+}
+
+/// Our transport: connections of its own, and patience.
+pub(crate) fn patient() -> Result<HttpTransporter, Error> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
@@ -64,9 +70,7 @@ pub(super) fn with_patience(operator: Operator) -> Result<Operator, Error> {
             )
             .set_source(error)
         })?;
-    let transport = HttpTransporter::new(Patient(ReqwestTransport::new(client)));
-    let context = operator.context().with_http_transport(transport);
-    Ok(operator.with_context(context))
+    Ok(HttpTransporter::new(Patient(ReqwestTransport::new(client))))
 }
 
 struct Patient(ReqwestTransport);

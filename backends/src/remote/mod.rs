@@ -14,9 +14,10 @@
 //! | `probe`, `servers` | what a server really does with conditions, tried out and remembered |
 //! | `web` | what storages over plain HTTP share |
 
+use std::path::Path;
 use std::sync::Arc;
 
-use wl_core::plugin::ConnectContext;
+use wl_core::plugin::{ConnectContext, KnownGrade};
 use wl_core::storage::{Capabilities, CasGrade, ListOrder, Result};
 
 use self::probe::Proven;
@@ -98,13 +99,14 @@ impl RemoteBackend {
 
 /// What a storage with these facts can do if its server does all that is offered.
 pub(crate) fn at_best(facts: &Facts) -> Capabilities {
-    let proven = Proven {
-        conditions: facts.conditions,
-        copy: facts.copies,
-        copy_in: facts.copies,
-        large: true,
-    };
-    capabilities(facts, proven)
+    capabilities(facts, Proven::claimed(facts))
+}
+
+/// The grade of a storage with these facts on `server`, as far as it is known without trying.
+pub(crate) fn known_grade(facts: &Facts, server: &str, state_dir: &Path) -> Option<KnownGrade> {
+    let (proven, probed) = probe::known(facts, server, Some(state_dir))?;
+    let cas = capabilities(facts, proven).cas;
+    Some(KnownGrade { cas, probed })
 }
 
 /// What a storage with these facts and proven conditions can do, rounded down.

@@ -16,8 +16,6 @@ const FOR_SECONDS: i64 = 30 * 24 * 3600;
 /// What is remembered of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
-    /// The grade that follows, for people.
-    cas: String,
     create: bool,
     replace: bool,
     remove: bool,
@@ -40,11 +38,11 @@ fn read(dir: &Path) -> Servers {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// What is remembered of `server`.
-pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
+/// What is remembered of `server`, and when it was found out.
+pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<(Proven, i64)> {
     let record: Record = serde_json::from_value(read(dir).remove(server)?).ok()?;
     let age = now.checked_sub(record.probed)?;
-    (0..FOR_SECONDS).contains(&age).then_some(Proven {
+    let proven = Proven {
         conditions: Conditions {
             create: record.create,
             replace: record.replace,
@@ -53,7 +51,10 @@ pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
         copy: record.copy,
         copy_in: record.copy_in,
         large: record.large,
-    })
+    };
+    (0..FOR_SECONDS)
+        .contains(&age)
+        .then_some((proven, record.probed))
 }
 
 /// Remembers what was found out. Of two processes that write at once one may have to find out again.
@@ -64,9 +65,7 @@ pub(super) fn remember(dir: &Path, server: &str, proven: Proven, now: i64) -> io
         replace,
         remove,
     } = proven.conditions;
-    let atomic = create && replace && remove && proven.large;
     let record = Record {
-        cas: if atomic { "atomic" } else { "checked" }.to_owned(),
         create,
         replace,
         remove,
@@ -107,8 +106,11 @@ mod tests {
         assert_eq!(recall(dir.path(), "a", 0), None);
         remember(dir.path(), "a", PROVEN, 1000).unwrap();
         remember(dir.path(), "b", Proven::default(), 1000).unwrap();
-        assert_eq!(recall(dir.path(), "a", 1000), Some(PROVEN));
-        assert_eq!(recall(dir.path(), "b", 2000), Some(Proven::default()));
+        assert_eq!(recall(dir.path(), "a", 1000), Some((PROVEN, 1000)));
+        assert_eq!(
+            recall(dir.path(), "b", 2000),
+            Some((Proven::default(), 1000))
+        );
         assert_eq!(recall(dir.path(), "c", 1000), None);
         assert_eq!(recall(dir.path(), "a", 1000 + FOR_SECONDS), None);
         assert_eq!(recall(dir.path(), "a", 999), None, "from the future");
@@ -121,7 +123,7 @@ mod tests {
             std::fs::write(dir.path().join(FILE), garbage).unwrap();
             assert_eq!(recall(dir.path(), "a", 0), None);
             remember(dir.path(), "b", PROVEN, 0).unwrap();
-            assert_eq!(recall(dir.path(), "b", 0), Some(PROVEN));
+            assert_eq!(recall(dir.path(), "b", 0), Some((PROVEN, 0)));
         }
         use std::os::unix::fs::PermissionsExt;
         let meta = std::fs::metadata(dir.path().join(FILE)).unwrap();

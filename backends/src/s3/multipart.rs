@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -10,13 +9,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use md5::{Digest, Md5};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use wl_core::model::Kind;
 use wl_core::storage::{ErrorKind, Noted};
 
 use super::client::{Ask, Client, encode, refused};
 use super::note::Note;
 use super::xml;
-use crate::remote::retry::{Patience, chance};
+use crate::remote::retry::Patience;
 use crate::remote::store::{Again, Attributes, Condition, Fault, Found, Outcome, Upload};
 
 /// Parts of this size, or larger ones where a file would have more than [`MOST_PARTS`].
@@ -211,7 +211,7 @@ impl MultipartUpload {
         let there = match self.client.parts(&self.key, &self.upload).await {
             Ok(there) => there,
             // Nothing was put together by this request.
-            Err(fault) if fault.error.kind() == ErrorKind::Temporary => {
+            Err(fault) if fault.again != Again::Never => {
                 return Err(Fault {
                     unclear: false,
                     ..fault
@@ -348,7 +348,7 @@ impl Client {
             match self.parts(key, &note.upload).await {
                 Ok(parts) => return Ok(Some((note.upload, parts))),
                 // It is gone, or nobody may ask for its parts: then it is begun anew.
-                Err(fault) if fault.error.kind() != ErrorKind::Temporary => {}
+                Err(fault) if fault.again == Again::Never => {}
                 Err(fault) => return Err(fault),
             }
         } else if let Err(fault) = self.abort(key, &note.upload).await
@@ -395,7 +395,7 @@ impl Client {
 
     /// Sends a part; tried again while trouble is temporary: a part that arrives twice is one part.
     async fn part(&self, key: &str, upload: &str, number: u32, content: Bytes) -> Outcome<String> {
-        let (mut patience, mut since) = (Patience::default(), None);
+        let mut patience = Patience::default();
         loop {
             let mut ask = Ask::new(Method::PUT, key);
             ask.query = format!("partNumber={number}&uploadId={}", encode(upload, false));
@@ -410,11 +410,7 @@ impl Client {
                 }
                 Err(fault) => fault,
             };
-            let elapsed = since.get_or_insert_with(Instant::now).elapsed();
-            match patience.pause(fault.again, elapsed, chance()) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(fault),
-            }
+            patience.wait(fault, &CancellationToken::new()).await?;
         }
     }
 

@@ -6,6 +6,7 @@ use wl_test_servers::faults::{Refusal, When, Which};
 use wl_test_servers::s3::S3Server;
 
 use super::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
+use crate::opendal::patient;
 use crate::remote::store::{Attributes, Condition, Upload};
 
 const MIB: usize = 1 << 20;
@@ -31,7 +32,7 @@ fn client(server: &S3Server) -> Client {
         secret: server.secret_key().into(),
         session: None,
     };
-    Client::new(endpoint, keys).unwrap()
+    Client::new(endpoint, keys, patient().unwrap())
 }
 
 fn content(size: usize) -> Bytes {
@@ -294,7 +295,7 @@ async fn errors_say_what_the_server_said_and_no_secret() {
         secret: "hush-hush".into(),
         session: None,
     };
-    let wrong = Client::new(endpoint, keys).unwrap();
+    let wrong = Client::new(endpoint, keys, patient().unwrap());
     let fault = wrong.note("x").await.unwrap_err();
     assert_eq!(fault.error.kind(), ErrorKind::Denied);
     let text = format!("{:?} {} {wrong:?}", fault, fault.error);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ::opendal::HttpTransporter;
 use wl_core::model::{ContentHash, Kind};
 use wl_core::storage::{CopySource, ErrorKind, Noted};
 
@@ -22,7 +23,7 @@ pub(in crate::opendal) fn wants(size: u64) -> bool {
     size > PART_MIN
 }
 
-/// A second connection to the bucket.
+/// What speaks to the bucket beside opendal.
 #[derive(Clone, Debug)]
 pub(in crate::opendal) struct Direct {
     client: Client,
@@ -31,7 +32,8 @@ pub(in crate::opendal) struct Direct {
 }
 
 impl Direct {
-    pub(super) fn new(settings: &Settings) -> Outcome<Self> {
+    /// Over the connections of opendal's own.
+    pub(super) fn new(settings: &Settings, http: HttpTransporter) -> Self {
         let url = params::text(&settings.endpoint);
         let url = match url == AMAZON {
             true => format!("https://s3.{}.amazonaws.com", settings.region),
@@ -61,11 +63,11 @@ impl Direct {
             Keys::Usual { profile } => format!("profile {}", profile.as_deref().unwrap_or("-")),
             Keys::Anonymous => "anonymous".to_owned(),
         };
-        Ok(Self {
+        Self {
             realm: format!("s3|{}|{who}", endpoint.url).into(),
-            client: Client::new(endpoint, keys)?,
+            client: Client::new(endpoint, keys, http),
             parts: Parts::new(PARTS),
-        })
+        }
     }
 
     pub(in crate::opendal) async fn upload(
