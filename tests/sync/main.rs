@@ -10,7 +10,6 @@ mod faults;
 mod histories;
 mod modes;
 mod moves;
-mod oracle;
 mod proof;
 mod resolve;
 mod stale;
