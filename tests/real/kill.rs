@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wl_test_trees::Tree;
-use wl_test_trees::oracle::expect;
+use wl_test_trees::oracle::{Expected, expect};
 
 use crate::pair::{Pair, Ran};
 use crate::trees::{self, contents, write};
@@ -216,7 +216,7 @@ impl Game {
     }
 
     #[track_caller]
-    fn healed(&self, ran: &Ran, expected: &crate::oracle::Expected) {
+    fn healed(&self, ran: &Ran, expected: &Expected) {
         assert_eq!(ran.problems(), Vec::<String>::new(), "{ran:?}");
         let conflicts: BTreeSet<_> = ran.conflicts().into_iter().collect();
         assert_eq!(conflicts, expected.conflicts);

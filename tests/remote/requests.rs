@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use wl_daemon::sync::SyncOptions;
 
 use wl_test_servers::faults::{When, Which};
+use wl_test_servers::s3::S3Server;
 
 use crate::trees;
 use crate::trouble::Setting;
@@ -77,7 +78,7 @@ fn a_dry_run_writes_nothing_and_tries_nothing_out() {
     assert_eq!(server.keys(BUCKET), Vec::<String>::new());
     // What it does not know it does not remember: the first real run tries the server out, once.
     synced(&world.sync(&local(&source), &target));
-    let tried = |server: &wl_test_servers::s3::S3Server| {
+    let tried = |server: &S3Server| {
         let lines = server.record().lines();
         lines
             .iter()
@@ -119,6 +120,56 @@ fn a_lost_baseline_costs_reading_and_moves_nothing() {
     setting.server.reset_counts();
     synced(&setting.sync());
     only_lists(&setting.server.counts(), 2);
+}
+
+/// The requests for content of files, and for parts of it.
+fn content_passed(server: &S3Server) -> Vec<String> {
+    let requests = server.record().requests().into_iter();
+    let passes = ["GetObject", "PutObject", "UploadPart"];
+    let passed = requests.filter(|line| {
+        passes.contains(&&*line.seen.operation) && !line.seen.path.contains("/.wl/")
+    });
+    passed
+        .map(|line| format!("{} {}", line.seen.operation, line.seen.path))
+        .collect()
+}
+
+#[test]
+fn storages_of_one_server_copy_from_each_other() {
+    let (world, server) = (World::new(), s3_server());
+    let (source, target) = (s3(&server, "p"), s3(&server, "q"));
+    let key = |side: &str, file: usize| format!("{side}/d{}/f {file}", file % 4);
+    for file in 0..20 {
+        server.put(BUCKET, &key("p", file), format!("content {file}"));
+    }
+    let report = world.sync(&source, &target);
+    synced(&report);
+    assert_eq!(report.syncer, "server-copy");
+    assert_eq!(report.changes.target.created, 20, "{report:#?}");
+    assert!(server.counts()["CopyObject"] >= 20);
+    // Both ways: edits, removals, and what is new.
+    server.put(BUCKET, &key("p", 0), "edited");
+    server.put(BUCKET, &key("q", 1), "edited there");
+    server.delete(BUCKET, &key("p", 2));
+    server.delete(BUCKET, &key("q", 3));
+    server.put(BUCKET, "q/new", "new");
+    let report = world.sync(&source, &target);
+    synced(&report);
+    assert_eq!(content_passed(&server), Vec::<String>::new());
+    assert_eq!((report.bytes.read, report.bytes.written), (0, 0));
+    let text = |key: &str| server.get(BUCKET, key).map(|object| object.content);
+    for side in ["p", "q"] {
+        assert_eq!(text(&key(side, 0)).unwrap(), "edited");
+        assert_eq!(text(&key(side, 1)).unwrap(), "edited there");
+        assert_eq!(text(&key(side, 2)), None);
+        assert_eq!(text(&key(side, 3)), None);
+        assert_eq!(text(&key(side, 4)).unwrap(), "content 4");
+        assert_eq!(text(&format!("{side}/new")).unwrap(), "new");
+    }
+    let report = world.sync(&source, &target);
+    synced(&report);
+    is_quiet(&report);
+    assert_eq!(content_passed(&server), Vec::<String>::new());
 }
 
 /// Latency is waited for once, not for every file: many requests are on their way at the same time, up and down.

@@ -236,3 +236,22 @@ impl HttpTransport for Measure {
         Ok(response)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_line_has_time_for_what_it_has_to_carry() {
+        let asked = |uri: &str, bytes: usize| {
+            let body = Buffer::from(vec![0; bytes]);
+            patience(&Request::put(uri).body(body).unwrap())
+        };
+        assert_eq!(asked("http://h/k", 0), SILENCE);
+        // A part of 8 MiB over 16 KiB a second takes 512 s.
+        let part = asked("http://h/k", 8 << 20);
+        assert_eq!(part, SILENCE + Duration::from_secs(512));
+        let nobody = asked("http://169.254.169.254/latest", 0);
+        assert_eq!(nobody, METADATA_PATIENCE);
+    }
+}

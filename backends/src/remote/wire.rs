@@ -4,7 +4,6 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -89,7 +88,7 @@ impl Wire {
 
     /// The time since it was made.
     #[cfg(test)]
-    pub(crate) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> std::time::Duration {
         self.gate.clock.elapsed()
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::process::Command;
 use wl_core::storage::ErrorKind;
 
-use super::connection::{Connection, Ends};
+use super::connection::{Connection, Ends, Silence};
 
 /// Makes connections.
 #[async_trait]
@@ -51,6 +51,7 @@ impl Dial for Program {
                 from: Box::new(from),
                 complaints: child.stderr.take().map(|from| Box::new(from) as _),
                 child: Some(child),
+                silence: Silence::default(),
             }),
             _ => Err(Failure {
                 kind: ErrorKind::Unavailable,

@@ -87,6 +87,11 @@ impl Site {
         }
     }
 
+    #[cfg(test)]
+    pub(super) async fn hang_up(&self) {
+        *self.current.lock().await = None;
+    }
+
     /// The path as the server knows it.
     pub(super) fn full(&self, path: &SyncPath) -> String {
         match (path.is_root(), self.root.is_empty()) {

@@ -48,6 +48,7 @@ impl Dial for Cutter {
             from: Box::new(from),
             complaints: None,
             child: None,
+            silence: server.silence,
         })
     }
 }

@@ -191,17 +191,6 @@ impl Store {
         let object = bucket.and_then(|bucket| bucket.objects.get_mut(key));
         object.map(|object| object.modified = time).is_some()
     }
-
-    /// Sets when an upload was begun, for tests of what is left behind. Says whether it is there.
-    pub fn set_started(&self, bucket: &str, id: &str, time: SystemTime) -> bool {
-        let mut buckets = self.lock();
-        let uploads = buckets
-            .get_mut(bucket)
-            .map(|bucket| bucket.uploads.values_mut());
-        let mut uploads = uploads.into_iter().flatten();
-        let upload = uploads.find(|upload| upload.id == id);
-        upload.map(|upload| upload.started = time).is_some()
-    }
 }
 
 pub(crate) fn md5_hex(content: &[u8]) -> String {
