@@ -10,9 +10,7 @@ use wl_core::model::{
     ByteCounts, ChangeCounts, Conflict, Direction, Outcome, Problem, RunError, RunReport, Side,
     Sides, SyncPath,
 };
-use wl_core::plugin::{
-    BackendFactory, ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params,
-};
+use wl_core::plugin::{ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{Keep, Needs, Progress, SyncError, SyncErrorClass, SyncJob, stored_conflicts};
 
@@ -246,21 +244,17 @@ async fn connect(
     context: &ConnectContext,
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
     let factory = types::find(registry, &spec.type_name).map_err(usage)?;
-    let params = params(factory, spec)?;
-    Ok(factory.connect(&params, context).await?)
-}
-
-fn params(factory: &dyn BackendFactory, spec: &StorageSpec) -> Result<Value, SyncError> {
     let params = spec.params_for(factory.schema());
     let params = with_secrets(params, factory.schema()).map_err(usage)?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
-    Ok(params)
+    Ok(factory.connect(&params, context).await?)
 }
 
 /// The grade of a storage as runs found it out before; the storage is not asked. `None`: no run has, or not lately.
 pub fn known_grade(base_dir: &Path, spec: &StorageSpec) -> Option<KnownGrade> {
     let factory = types::backend(&spec.type_name).ok()?;
-    let params = params(factory, spec).ok()?;
+    let params = spec.params_for(factory.schema());
+    let params = with_secrets(params, factory.schema()).ok()?;
     factory.known_grade(&params, &folder::state_path(base_dir))
 }
 

@@ -99,14 +99,29 @@ impl RemoteBackend {
 
 /// What a storage with these facts can do if its server does all that is offered.
 pub(crate) fn at_best(facts: &Facts) -> Capabilities {
-    capabilities(facts, Proven::claimed(facts))
+    let proven = Proven {
+        conditions: facts.conditions,
+        copy: facts.copies,
+        copy_in: facts.copies,
+        large: true,
+    };
+    capabilities(facts, proven)
 }
 
 /// The grade of a storage with these facts on `server`, as far as it is known without trying.
 pub(crate) fn known_grade(facts: &Facts, server: &str, state_dir: &Path) -> Option<KnownGrade> {
-    let (proven, probed) = probe::known(facts, server, Some(state_dir))?;
-    let cas = capabilities(facts, proven).cas;
-    Some(KnownGrade { cas, probed })
+    let best = at_best(facts).cas;
+    if !facts.probe || best <= CasGrade::Checked {
+        return Some(KnownGrade {
+            cas: best,
+            probed: None,
+        });
+    }
+    let proven = servers::recall(state_dir, server, token::now().secs)?;
+    Some(KnownGrade {
+        cas: capabilities(facts, proven).cas,
+        probed: servers::probed(state_dir, server),
+    })
 }
 
 /// What a storage with these facts and proven conditions can do, rounded down.

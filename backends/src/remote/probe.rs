@@ -4,7 +4,6 @@
 //! tried with a version that is there, with one that is not, and by many at once, and what is there is read after every step.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -15,9 +14,7 @@ use wl_core::plugin::ConnectContext;
 use wl_core::storage::{ErrorKind, Result};
 
 use super::session::{Rounds, make_above, own_path};
-use super::store::{
-    Again, Attributes, Condition, Conditions, CopyIn, Facts, Fault, Found, Outcome, Put,
-};
+use super::store::{Again, Attributes, Condition, Conditions, CopyIn, Fault, Found, Outcome, Put};
 use super::token::now;
 use super::wire::Wire;
 use super::{servers, trash};
@@ -40,39 +37,23 @@ pub(super) struct Proven {
     pub(super) large: bool,
 }
 
-impl Proven {
-    /// All that is offered.
-    pub(super) fn claimed(facts: &Facts) -> Self {
-        Self {
+/// The conditions that work here.
+pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<Proven> {
+    let facts = wire.facts();
+    if !facts.probe {
+        return Ok(Proven {
             conditions: facts.conditions,
             copy: facts.copies,
             copy_in: facts.copies,
             large: true,
-        }
-    }
-}
-
-/// What is known without trying, and when it was tried out if it was.
-pub(super) fn known(
-    facts: &Facts,
-    server: &str,
-    state_dir: Option<&Path>,
-) -> Option<(Proven, Option<i64>)> {
-    if !facts.probe {
-        return Some((Proven::claimed(facts), None));
+        });
     }
     if facts.conditions == Conditions::default() || !facts.writable {
-        return Some((Proven::default(), None));
+        return Ok(Proven::default());
     }
-    let (proven, probed) = servers::recall(state_dir?, server, now().secs)?;
-    Some((proven, Some(probed)))
-}
-
-/// The conditions that work here.
-pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<Proven> {
-    let (facts, server) = (wire.facts(), wire.store().server());
+    let server = wire.store().server().to_owned();
     let state_dir = context.state_dir.as_deref();
-    if let Some((proven, _)) = known(facts, server, state_dir) {
+    if let Some(proven) = state_dir.and_then(|dir| servers::recall(dir, &server, now().secs)) {
         return Ok(proven);
     }
     if !context.writes {
@@ -85,7 +66,7 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
     let proven = probe(wire).await?;
     if let Some(dir) = state_dir {
         // What cannot be remembered is found out again.
-        servers::remember(dir, server, proven, now().secs).ok();
+        servers::remember(dir, &server, proven, now().secs).ok();
     }
     Ok(proven)
 }

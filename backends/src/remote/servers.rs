@@ -38,11 +38,11 @@ fn read(dir: &Path) -> Servers {
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// What is remembered of `server`, and when it was found out.
-pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<(Proven, i64)> {
+/// What is remembered of `server`.
+pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
     let record: Record = serde_json::from_value(read(dir).remove(server)?).ok()?;
     let age = now.checked_sub(record.probed)?;
-    let proven = Proven {
+    (0..FOR_SECONDS).contains(&age).then_some(Proven {
         conditions: Conditions {
             create: record.create,
             replace: record.replace,
@@ -51,10 +51,13 @@ pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<(Proven, i64)
         copy: record.copy,
         copy_in: record.copy_in,
         large: record.large,
-    };
-    (0..FOR_SECONDS)
-        .contains(&age)
-        .then_some((proven, record.probed))
+    })
+}
+
+/// When that was found out, in seconds since 1970.
+pub(super) fn probed(dir: &Path, server: &str) -> Option<i64> {
+    let record: Record = serde_json::from_value(read(dir).remove(server)?).ok()?;
+    Some(record.probed)
 }
 
 /// Remembers what was found out. Of two processes that write at once one may have to find out again.
@@ -106,12 +109,11 @@ mod tests {
         assert_eq!(recall(dir.path(), "a", 0), None);
         remember(dir.path(), "a", PROVEN, 1000).unwrap();
         remember(dir.path(), "b", Proven::default(), 1000).unwrap();
-        assert_eq!(recall(dir.path(), "a", 1000), Some((PROVEN, 1000)));
-        assert_eq!(
-            recall(dir.path(), "b", 2000),
-            Some((Proven::default(), 1000))
-        );
+        assert_eq!(recall(dir.path(), "a", 1000), Some(PROVEN));
+        assert_eq!(recall(dir.path(), "b", 2000), Some(Proven::default()));
         assert_eq!(recall(dir.path(), "c", 1000), None);
+        assert_eq!(probed(dir.path(), "a"), Some(1000));
+        assert_eq!(probed(dir.path(), "c"), None);
         assert_eq!(recall(dir.path(), "a", 1000 + FOR_SECONDS), None);
         assert_eq!(recall(dir.path(), "a", 999), None, "from the future");
     }
@@ -123,7 +125,7 @@ mod tests {
             std::fs::write(dir.path().join(FILE), garbage).unwrap();
             assert_eq!(recall(dir.path(), "a", 0), None);
             remember(dir.path(), "b", PROVEN, 0).unwrap();
-            assert_eq!(recall(dir.path(), "b", 0), Some((PROVEN, 0)));
+            assert_eq!(recall(dir.path(), "b", 0), Some(PROVEN));
         }
         use std::os::unix::fs::PermissionsExt;
         let meta = std::fs::metadata(dir.path().join(FILE)).unwrap();
