@@ -7,7 +7,7 @@ use wl_test_servers::s3::S3Server;
 
 use super::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
 use crate::opendal::patient;
-use crate::remote::store::{Attributes, Condition, Upload};
+use crate::remote::store::{Again, Attributes, Condition, Upload};
 
 const MIB: usize = 1 << 20;
 
@@ -301,4 +301,41 @@ async fn errors_say_what_the_server_said_and_no_secret() {
     let text = format!("{:?} {} {wrong:?}", fault, fault.error);
     assert!(!text.contains("hush"), "{text}");
     assert!(!text.contains(server.access_key()), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_unavailable_and_was_asked_nothing() {
+    let server = server().await;
+    let client = client(&server);
+    drop(server);
+    let fault = client.note("x").await.unwrap_err();
+    assert_eq!(fault.error.kind(), ErrorKind::Unavailable, "{fault:?}");
+    assert_eq!(fault.again, Again::After(None));
+    assert!(!fault.unclear);
+}
+
+/// Who gets no answer to what the server has of an upload does not begin another.
+#[tokio::test]
+async fn an_upload_is_not_begun_anew_while_the_server_is_away() {
+    let server = server().await;
+    let client = client(&server);
+    let upload = begin(&client, 64 * MIB, Condition::None).await;
+    drop(upload);
+    let asked = Which::operation("ListParts");
+    let lost = server.faults().lose_request(asked, When::Always);
+    let attributes = Attributes::default();
+    let metadata = [("mtime".to_owned(), "1.5".to_owned())];
+    let again = MultipartUpload::begin(
+        client.clone(),
+        "d/ü +%",
+        64 * MIB as u64,
+        &attributes,
+        &metadata,
+        Condition::None,
+        Parts::new(2),
+    );
+    let fault = again.await.unwrap_err();
+    assert!(lost.fired() > 0);
+    assert_ne!(fault.again, Again::Never, "{fault:?}");
+    assert_eq!(server.store().uploads("bucket").len(), 1);
 }
