@@ -253,7 +253,7 @@ impl Pass {
             self.frames.open(frame);
             return Ok(());
         }
-        let place = self.frames.place();
+        let place = self.frames.place(&node.path);
         self.open_frame(&node, verdict, policy)?;
         let item = Item::new(node, policy, verdict, place);
         if self.needs_work(&item)? {
@@ -265,7 +265,9 @@ impl Pass {
 
     fn open_untouched(&mut self, node: &Node) -> Result<(), SyncError> {
         if node.found.source.is_folder() {
-            self.frames.open(Frame::new(node.path.clone()));
+            let mut frame = Frame::new(node.path.clone());
+            frame.listed = Sides::new(true, true);
+            self.frames.open(frame);
         }
         Ok(())
     }
@@ -414,6 +416,7 @@ impl Pass {
         }
         let mut frame = Frame::new(node.path.clone());
         frame.lacking = lacking(node, verdict);
+        frame.listed = Sides::from_fn(|side| node.found[side].is_folder());
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }
