@@ -20,6 +20,7 @@ mod tally;
 mod work;
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 
 pub(super) use context::Context;
@@ -157,7 +158,7 @@ impl Pass {
         self.context.job.progress.enter(Phase::Comparing);
         let mut seen = 0;
         loop {
-            let node = merge.next().await?;
+            let node = self.next(merge).await?;
             for remark in merge.take_remarks() {
                 self.note(remark)?;
             }
@@ -173,6 +174,20 @@ impl Pass {
         }
         self.context.job.progress.saw(seen);
         self.settle().await
+    }
+
+    /// The next path. While a listing is waited for, what was found before is carried on: a storage that is far away lists slowly.
+    async fn next(&mut self, merge: &mut Merge) -> Result<Option<Node>, SyncError> {
+        let mut next = pin!(merge.next());
+        loop {
+            let done = tokio::select! {
+                biased;
+                node = &mut next => return node,
+                done = self.pipeline.meanwhile() => done?,
+            };
+            self.absorb(done)?;
+            self.pipeline.publish_early().await?;
+        }
     }
 
     /// Waits for all chunks that are on their way.
