@@ -29,6 +29,7 @@ impl Shared {
             path,
             staged,
             expect,
+            listed,
         } = request;
         self.check(WHAT, &path)?;
         let waiting = self.take_staged(&staged);
@@ -38,6 +39,8 @@ impl Shared {
         }
         self.open().await?;
         match &expect {
+            // The listing has told already what a look would.
+            Expect::Absent if listed && self.facts().flat => {}
             Expect::Absent => self.check_new(WHAT, &path).await?,
             Expect::Is(expected) if expected.kind == Kind::Folder => {
                 return Err(self.changed(WHAT, &path, "a folder is never replaced by a file"));

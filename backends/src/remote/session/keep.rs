@@ -61,7 +61,7 @@ impl Shared {
             hash,
             path: Some(path.clone()),
         };
-        trash::place(self.facts().flat, &label)
+        trash::place(&label)
     }
 
     /// Keeps the version, if it is still there. `enforced`: the change that follows is refused by the storage if it is not.

@@ -180,7 +180,7 @@ impl Shared {
         self.repeat("flush", &SyncPath::root(), 0, flush).await
     }
 
-    /// The session's first change: leftovers are tidied away before.
+    /// The session's first change: the root has to be there.
     async fn open(&self) -> Result<()> {
         let open = self.opened.get_or_try_init(|| leftovers::open(self));
         open.await.map(|_| ())

@@ -33,7 +33,7 @@ async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
     backend.begin(options(run, week)).await.unwrap()
 }
 
-async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
+async fn stage(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Staged> {
     let request = StageRequest {
         path: path(at),
         payload: Payload::Bytes(Bytes::from_static(content)),
@@ -41,11 +41,16 @@ async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) ->
         mtime: None,
         mode: None,
     };
-    let staged = session.stage(vec![request]).await.remove(0)?;
+    session.stage(vec![request]).await.remove(0)
+}
+
+async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
+    let staged = stage(session, at, content).await?;
     let request = ReplaceRequest {
         path: path(at),
         staged,
         expect: Expect::Absent,
+        listed: false,
     };
     session.replace(vec![request]).await.remove(0)
 }
@@ -106,6 +111,35 @@ async fn a_folder_is_looked_at_once() {
     assert_eq!(below.unwrap_err().kind(), ErrorKind::NoParent);
 }
 
+/// Whoever has listed the folder has looked already; nobody else is believed.
+#[tokio::test]
+async fn what_was_listed_is_not_looked_at() {
+    let store = FakeStore::new(FakeSettings::s3());
+    for number in 0..2000 {
+        store.world().edit(&format!("many/{number}"), b"1");
+    }
+    let backend = connect(&store).await;
+    let session = begin(&backend, "run").await;
+    store.quiet();
+    let request = |staged, at: &str| ReplaceRequest {
+        path: path(at),
+        staged,
+        expect: Expect::Absent,
+        listed: true,
+    };
+    let staged = stage(&*session, "many/x", b"1").await.unwrap();
+    let created = session.replace(vec![request(staged, "many/x")]).await;
+    assert!(created.into_iter().all(|created| created.is_ok()));
+    assert_eq!(store.calls().0, ["put many/x"]);
+    // What has come there since is not overwritten.
+    let staged = stage(&*session, "many/1", b"2").await.unwrap();
+    let created = session
+        .replace(vec![request(staged, "many/1")])
+        .await
+        .remove(0);
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::Changed);
+}
+
 fn old(hours: i64) -> Attributes {
     Attributes {
         mtime: Some(Timestamp {
@@ -147,11 +181,11 @@ async fn old_leftovers_go() {
         let session = begin(&backend, "run").await;
         assert_eq!(names(&store, ".wl/").len(), 4, "before the first change");
         create(&*session, "f", b"1").await.unwrap();
+        session.finish().await.unwrap();
         assert_eq!(
             names(&store, ".wl/"),
             [".wl/probe/live/1", ".wl/stage/live/1"]
         );
-        session.finish().await.unwrap();
     }
 }
 
@@ -176,7 +210,7 @@ async fn the_trash_expires_by_age() {
                     hash: None,
                     path: Some(path("d/f")),
                 };
-                let at = trash::place(settings.facts.flat, &label).unwrap();
+                let at = trash::place(&label).unwrap();
                 store.world().edit(at.as_str(), b"1");
             }
         }
@@ -240,30 +274,33 @@ fn names_in_the_trash_are_read_back() {
         "1.removed.-/x",
         &long,
     ];
-    for flat in [true, false] {
-        for state in [
-            TrashState::Replaced,
-            TrashState::Removed,
-            TrashState::Rescued,
-            TrashState::Late,
-        ] {
-            for hash in [None, Some(ContentHash::of(b"x"))] {
-                for text in paths {
-                    let label = Label {
-                        since: 1_700_000_000,
-                        run: "a-run-2".to_owned(),
-                        number: 7,
-                        state,
-                        hash,
-                        path: Some(path(text)),
-                    };
-                    let at = trash::place(flat, &label).unwrap();
-                    let id = trash::id(&at).unwrap();
-                    assert_eq!(trash::label(&id.0), Some(label), "{at}");
-                }
+    for state in [
+        TrashState::Replaced,
+        TrashState::Removed,
+        TrashState::Rescued,
+        TrashState::Late,
+    ] {
+        for hash in [None, Some(ContentHash::of(b"x"))] {
+            for text in paths {
+                let label = Label {
+                    since: 1_700_000_000,
+                    run: "a-run-2".to_owned(),
+                    number: 7,
+                    state,
+                    hash,
+                    path: Some(path(text)),
+                };
+                let at = trash::place(&label).unwrap();
+                let id = trash::id(&at).unwrap();
+                assert_eq!(trash::label(&id.0), Some(label), "{at}");
+                // One folder for a run, as long as the name is not too long.
+                assert!(text.len() > 100 || id.0.matches('/').count() == 2, "{at}");
             }
         }
     }
+    // Versions that an earlier wl kept are still told.
+    let before = trash::label("trash/000000000001-r/2.removed.-/d/f").unwrap();
+    assert_eq!(before.path, Some(path("d/f")));
     let deep = vec!["folder"; 200].join("/");
     let label = Label {
         since: 1,
@@ -273,10 +310,8 @@ fn names_in_the_trash_are_read_back() {
         hash: None,
         path: Some(path(&deep)),
     };
-    for flat in [true, false] {
-        let at = trash::place(flat, &label).unwrap();
-        assert!(at.as_str().len() <= 1000);
-        let id = trash::id(&at).unwrap();
-        assert_eq!(trash::label(&id.0).unwrap().path, None);
-    }
+    let at = trash::place(&label).unwrap();
+    assert!(at.as_str().len() <= 1000);
+    let id = trash::id(&at).unwrap();
+    assert_eq!(trash::label(&id.0).unwrap().path, None);
 }

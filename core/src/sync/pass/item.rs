@@ -16,6 +16,8 @@ pub(super) struct Place {
     /// Folders above it that one side does not have (any more) and that are made there if the path survives: with the side
     /// that lacks them.
     pub(super) lacking: Vec<(SyncPath, Side, Meta)>,
+    /// Whether the listing of a side showed the folder that it lies in.
+    pub(super) listed: Sides<bool>,
 }
 
 /// How far a path has come.

@@ -20,6 +20,7 @@ mod tally;
 mod work;
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 
 pub(super) use context::Context;
@@ -157,7 +158,7 @@ impl Pass {
         self.context.job.progress.enter(Phase::Comparing);
         let mut seen = 0;
         loop {
-            let node = merge.next().await?;
+            let node = self.next(merge).await?;
             for remark in merge.take_remarks() {
                 self.note(remark)?;
             }
@@ -173,6 +174,20 @@ impl Pass {
         }
         self.context.job.progress.saw(seen);
         self.settle().await
+    }
+
+    /// The next path. While a listing is waited for, what was found before is carried on: a storage that is far away lists slowly.
+    async fn next(&mut self, merge: &mut Merge) -> Result<Option<Node>, SyncError> {
+        let mut next = pin!(merge.next());
+        loop {
+            let done = tokio::select! {
+                biased;
+                node = &mut next => return node,
+                done = self.pipeline.meanwhile() => done?,
+            };
+            self.absorb(done)?;
+            self.pipeline.publish_early().await?;
+        }
     }
 
     /// Waits for all chunks that are on their way.
@@ -253,7 +268,7 @@ impl Pass {
             self.frames.open(frame);
             return Ok(());
         }
-        let place = self.frames.place();
+        let place = self.frames.place(&node.path);
         self.open_frame(&node, verdict, policy)?;
         let item = Item::new(node, policy, verdict, place);
         if self.needs_work(&item)? {
@@ -265,7 +280,9 @@ impl Pass {
 
     fn open_untouched(&mut self, node: &Node) -> Result<(), SyncError> {
         if node.found.source.is_folder() {
-            self.frames.open(Frame::new(node.path.clone()));
+            let mut frame = Frame::new(node.path.clone());
+            frame.listed = Sides::new(true, true);
+            self.frames.open(frame);
         }
         Ok(())
     }
@@ -414,6 +431,7 @@ impl Pass {
         }
         let mut frame = Frame::new(node.path.clone());
         frame.lacking = lacking(node, verdict);
+        frame.listed = Sides::from_fn(|side| node.found[side].is_folder());
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }

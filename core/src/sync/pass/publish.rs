@@ -239,6 +239,7 @@ async fn replace(
             path: item.node.path.clone(),
             expect: item.node.expect(side),
             staged,
+            listed: item.place.listed[side],
         });
         items.push(item);
     }
