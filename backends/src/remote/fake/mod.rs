@@ -21,6 +21,10 @@ pub(crate) struct FakeSettings {
     pub(crate) honoured: Conditions,
     /// Rows that a listing sends at once.
     pub(crate) page: usize,
+    /// How far its clock is ahead, in seconds.
+    pub(crate) ahead: i64,
+    /// The largest file that it takes in pieces.
+    pub(crate) largest: u64,
 }
 
 /// All conditions.
@@ -61,6 +65,8 @@ impl FakeSettings {
             tags: true,
             honoured: ALL,
             page: 700,
+            ahead: 0,
+            largest: u64::MAX,
         }
     }
 
@@ -156,6 +162,12 @@ impl FakeStore {
             plan: Arc::default(),
             location: format!("fake {number}").into(),
         }
+    }
+
+    /// Sets its clock.
+    pub(crate) fn set_ahead(&mut self, seconds: i64) {
+        self.settings.ahead = seconds;
+        self.world().set_ahead(seconds);
     }
 
     /// What it holds, to look at and to change as an editor.

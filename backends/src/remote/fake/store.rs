@@ -192,8 +192,12 @@ impl Store for FakeStore {
     }
 
     async fn upload(&self, request: UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
-        self.call("upload", request.path.as_str(), |_| Ok(()))
-            .await?;
+        let fits = request.size <= self.settings.largest;
+        self.call("upload", request.path.as_str(), |_| match fits {
+            true => Ok(()),
+            false => Err(refuse(ErrorKind::Unsupported)),
+        })
+        .await?;
         Ok(Box::new(FakeUpload {
             store: self.clone(),
             path: request.path.clone(),

@@ -28,12 +28,16 @@ fn options(run: &str, trash_keep: TrashKeep) -> SessionOptions {
     }
 }
 
-async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
+pub(super) async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
     let week = TrashKeep::default();
     backend.begin(options(run, week)).await.unwrap()
 }
 
-async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
+pub(super) async fn create(
+    session: &dyn WriteSession,
+    at: &str,
+    content: &'static [u8],
+) -> Result<Published> {
     let request = StageRequest {
         path: path(at),
         payload: Payload::Bytes(Bytes::from_static(content)),
