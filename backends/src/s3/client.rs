@@ -272,8 +272,13 @@ fn sending(error: reqwest::Error, sent: bool) -> Fault {
         reason.push_str(&inner.to_string());
         cause = inner.source();
     }
+    // Whoever is not reached at all is not asked for every file.
+    let kind = match sent {
+        true => ErrorKind::Temporary,
+        false => ErrorKind::Unavailable,
+    };
     Fault {
-        error: StorageError::new(ErrorKind::Temporary, "", reason)
+        error: StorageError::new(kind, "", reason)
             .with_advice("check the network and the endpoint"),
         again: Again::After(None),
         unclear: sent,

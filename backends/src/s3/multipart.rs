@@ -211,7 +211,7 @@ impl MultipartUpload {
         let there = match self.client.parts(&self.key, &self.upload).await {
             Ok(there) => there,
             // Nothing was put together by this request.
-            Err(fault) if fault.error.kind() == ErrorKind::Temporary => {
+            Err(fault) if fault.again != Again::Never => {
                 return Err(Fault {
                     unclear: false,
                     ..fault
@@ -348,7 +348,7 @@ impl Client {
             match self.parts(key, &note.upload).await {
                 Ok(parts) => return Ok(Some((note.upload, parts))),
                 // It is gone, or nobody may ask for its parts: then it is begun anew.
-                Err(fault) if fault.error.kind() != ErrorKind::Temporary => {}
+                Err(fault) if fault.again == Again::Never => {}
                 Err(fault) => return Err(fault),
             }
         } else if let Err(fault) = self.abort(key, &note.upload).await

@@ -25,6 +25,20 @@ pub(crate) struct FakeSettings {
     pub(crate) ahead: i64,
     /// The largest file that it takes in pieces.
     pub(crate) largest: u64,
+    pub(crate) sums: Sums,
+}
+
+/// What it does with hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sums {
+    /// It has no such thing.
+    None,
+    /// It compares, and tells those of the version that is there.
+    Kept,
+    /// It keeps them without comparing.
+    Believed,
+    /// It compares, and goes on to tell the last one that it was given for a path.
+    Stale,
 }
 
 /// All conditions.
@@ -67,6 +81,7 @@ impl FakeSettings {
             page: 700,
             ahead: 0,
             largest: u64::MAX,
+            sums: Sums::None,
         }
     }
 
