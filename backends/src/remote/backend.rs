@@ -39,7 +39,7 @@ impl StorageBackend for RemoteBackend {
         names::usable(&self.0, "stat", path)?;
         let now = token::now();
         let found = read::look(&self.0, path).await?;
-        Ok(found.map(|found| token::meta(&found, self.0.wire.facts(), now)))
+        Ok(found.map(|found| self.0.wire.meta(&found, now)))
     }
 
     async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {

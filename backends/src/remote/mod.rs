@@ -12,6 +12,7 @@
 //! | `session` | staging, commits under conditions, the trash, leftovers |
 //! | `trash` | displaced versions: where they are, how they come back |
 //! | `probe`, `servers` | what a server really does with conditions, tried out and remembered |
+//! | `skew` | how the server's clock goes, where times tell versions apart |
 //! | `web` | what storages over plain HTTP share |
 
 use std::path::Path;
@@ -38,6 +39,7 @@ mod read;
 pub(crate) mod retry;
 mod servers;
 mod session;
+mod skew;
 mod token;
 mod trash;
 mod wire;
@@ -64,6 +66,8 @@ pub(crate) struct Remote {
     large: Conditions,
     /// Copies from other storages keep to their conditions too.
     copies_in: bool,
+    /// The storage compares content with its SHA-256, and keeps that.
+    verifies: bool,
     capabilities: Capabilities,
 }
 
@@ -77,6 +81,7 @@ impl RemoteBackend {
         let (location, identity) = (store.location().into(), store.identity().into());
         let wire = Wire::new(store, context.limits);
         let proven = probe::conditions(&wire, context).await?;
+        skew::learn(&wire, proven.conditions, context).await;
         Ok(Self(Arc::new(Remote {
             type_name,
             location,
@@ -93,6 +98,7 @@ impl RemoteBackend {
                 },
             },
             copies_in: proven.copy_in,
+            verifies: proven.verifies,
         })))
     }
 }
@@ -104,6 +110,7 @@ pub(crate) fn at_best(facts: &Facts) -> Capabilities {
         copy: facts.copies,
         copy_in: facts.copies,
         large: true,
+        verifies: false,
     };
     capabilities(facts, proven)
 }
@@ -143,7 +150,7 @@ fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
         mtime_resolution: facts.mtime_resolution,
         // Without a rename of its own it is a copy and a conditional removal: then both must be safe.
         rename: facts.renames || (proven.copy && atomic),
-        // With renames alone a replaced version is kept only if it is small: it has to be read and written once more.
+        // With renames alone a replaced version is read and written once more.
         trash: facts.copies || facts.renames,
         folds_case: facts.folds_case,
         stages: false,

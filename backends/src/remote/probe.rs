@@ -35,6 +35,8 @@ pub(super) struct Proven {
     pub(super) copy_in: bool,
     /// The conditions of writes hold for large files too, where those are written in another way.
     pub(super) large: bool,
+    /// Content is compared with its SHA-256, which is kept and told.
+    pub(super) verifies: bool,
 }
 
 /// The conditions that work here.
@@ -46,6 +48,7 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
             copy: facts.copies,
             copy_in: facts.copies,
             large: true,
+            verifies: false,
         });
     }
     if facts.conditions == Conditions::default() || !facts.writable {
@@ -72,16 +75,13 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
 }
 
 /// A try-out in a folder of its own.
-struct Probe<'a> {
+pub(super) struct Probe<'a> {
     wire: &'a Wire,
     folder: SyncPath,
 }
 
 async fn probe(wire: &Wire) -> Result<Proven> {
-    let random = RandomState::new();
-    let id = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
-    let folder = own_path(&format!("probe/{id}"))?;
-    let probe = Probe { wire, folder };
+    let probe = Probe::new(wire)?;
     let proven = probe.all().await;
     probe.clean().await;
     proven.map_err(|fault| {
@@ -111,14 +111,19 @@ fn all_kept(races: Vec<Outcome<bool>>) -> Outcome<bool> {
         .try_fold(true, |all, kept| Ok(all && kept?))
 }
 
+impl<'a> Probe<'a> {
+    pub(super) fn new(wire: &'a Wire) -> Result<Self> {
+        let random = RandomState::new();
+        let id = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
+        let folder = own_path(&format!("probe/{id}"))?;
+        Ok(Self { wire, folder })
+    }
+}
+
 impl Probe<'_> {
     async fn all(&self) -> Outcome<Proven> {
         let offered = self.wire.facts().conditions;
-        if !self.wire.facts().flat {
-            let mut made = std::collections::HashSet::new();
-            let inside = self.path("x")?;
-            make_above(self.wire, &mut made, &inside, &CancellationToken::new()).await?;
-        }
+        self.make_folder().await?;
         // Where a server makes racers wait for one another, all of them wait at the same time.
         let (create, replace) = futures::join!(
             async { Ok(offered.create && self.again(|n| self.creates(n)).await?) },
@@ -135,12 +140,23 @@ impl Probe<'_> {
         let copy_in = copy && self.again(|n| self.copies_in(n)).await?;
         let writes = conditions.create || conditions.replace;
         let large = writes && self.again(|n| self.large(n, conditions)).await?;
+        let verifies = self.wire.store().verifies() && self.again(|n| self.verifies(n)).await?;
         Ok(Proven {
             conditions,
             copy,
             copy_in,
             large,
+            verifies,
         })
+    }
+
+    pub(super) async fn make_folder(&self) -> Outcome<()> {
+        if self.wire.facts().flat {
+            return Ok(());
+        }
+        let mut made = std::collections::HashSet::new();
+        let inside = self.path("x")?;
+        make_above(self.wire, &mut made, &inside, &CancellationToken::new()).await
     }
 
     /// Tries something out under new names until no temporary trouble comes in between.
@@ -165,7 +181,7 @@ impl Probe<'_> {
         Ok(false)
     }
 
-    fn path(&self, name: &str) -> Outcome<SyncPath> {
+    pub(super) fn path(&self, name: &str) -> Outcome<SyncPath> {
         let path = self.folder.join(name);
         path.map_err(|error| {
             let error =
@@ -174,7 +190,12 @@ impl Probe<'_> {
         })
     }
 
-    async fn put(&self, at: &SyncPath, content: &str, condition: Condition) -> Outcome<Found> {
+    pub(super) async fn put(
+        &self,
+        at: &SyncPath,
+        content: &str,
+        condition: Condition,
+    ) -> Outcome<Found> {
         self.write(at, content, condition, false).await
     }
 
@@ -191,6 +212,17 @@ impl Probe<'_> {
             operation: format!("probe-{content}").into(),
             ..Attributes::default()
         };
+        self.send(at, content, attributes, condition, large).await
+    }
+
+    async fn send(
+        &self,
+        at: &SyncPath,
+        content: &str,
+        attributes: Attributes,
+        condition: Condition,
+        large: bool,
+    ) -> Outcome<Found> {
         let scratch = self.path(&format!("{}.{content}.new", at.name()))?;
         let put = Put {
             path: at,
@@ -363,6 +395,43 @@ impl Probe<'_> {
             && self.holds(&at, "five").await?)
     }
 
+    /// A hash is believed only from a server that compares: it refuses content with another hash, tells the hash of what it took, and
+    /// does not tell it of what came later.
+    async fn verifies(&self, number: usize) -> Outcome<bool> {
+        let at = self.path(&format!("verified-{number}"))?;
+        let right = ContentHash::of(b"right");
+        let put = async |hash, content| {
+            let attributes = Attributes {
+                hash: Some(hash),
+                verify: true,
+                operation: format!("probe-{content}").into(),
+                ..Attributes::default()
+            };
+            let put = self.send(&at, content, attributes, Condition::None, false);
+            match put.await {
+                Ok(found) => Ok(Some(found)),
+                // Servers have many words for it.
+                Err(fault) if fault.again == Again::Never && !fault.unclear => Ok(None),
+                Err(fault) => Err(fault),
+            }
+        };
+        let told = async |found: Option<Found>| match found.and_then(|found| found.tag) {
+            Some(tag) => self.verified(&at, &tag).await,
+            None => Ok(None),
+        };
+        let refused = put(right, "wrong").await?.is_none() && !self.holds(&at, "wrong").await?;
+        if !refused || told(put(right, "right").await?).await? != Some(right) {
+            return Ok(false);
+        }
+        let later = self.put(&at, "later", Condition::None).await?;
+        Ok(told(Some(later)).await? != Some(right) && put(right, "wrong").await?.is_none())
+    }
+
+    async fn verified(&self, at: &SyncPath, tag: &str) -> Outcome<Option<ContentHash>> {
+        let _turn = self.wire.turn(0).await;
+        self.wire.store().verified_hash(at, tag).await
+    }
+
     /// Many write under one condition: exactly one must succeed, and its content must be there.
     async fn race(&self, name: &str, at: &SyncPath, condition: &Condition) -> Outcome<bool> {
         // No two races write the same: a tag may be made of the content.
@@ -406,7 +475,7 @@ impl Probe<'_> {
     }
 
     /// Takes all of it away; what cannot be is a leftover for a later run.
-    async fn clean(&self) {
+    pub(super) async fn clean(&self) {
         let cancel = CancellationToken::new();
         let wire = self.wire;
         trash::clean::folder(wire, &self.folder, &cancel).await.ok();

@@ -10,8 +10,11 @@ use super::probe::Proven;
 use super::store::Conditions;
 
 const FILE: &str = "servers.json";
+const CLOCKS: &str = "clocks.json";
 /// What was found out so long ago is found out again.
 const FOR_SECONDS: i64 = 30 * 24 * 3600;
+/// How long a clock is known, in seconds.
+const CLOCK_FOR: i64 = 24 * 3600;
 
 /// What is remembered of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,25 +25,36 @@ struct Record {
     /// Copies under conditions.
     #[serde(default)]
     copy: bool,
-    /// Copies from other storages. What does not tell of these two was written before they were tried: they are found out now.
+    /// Copies from other storages. What does not tell of these was written before they were tried: they are found out now.
     copy_in: bool,
     /// The conditions hold for large files.
     large: bool,
+    /// Compares content with its SHA-256, and keeps that.
+    verifies: bool,
     /// When it was found out, in seconds since 1970.
     probed: i64,
+}
+
+/// What is remembered of a server's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Clock {
+    /// How far ahead of ours it is at the least, in nanoseconds.
+    ahead: i64,
+    /// When that was seen, in seconds since 1970.
+    seen: i64,
 }
 
 type Servers = BTreeMap<String, serde_json::Value>;
 
 /// A file that is not there or not readable has nothing in it: then the server is tried out once more.
-fn read(dir: &Path) -> Servers {
-    let text = std::fs::read(dir.join(FILE)).unwrap_or_default();
+fn read(dir: &Path, file: &str) -> Servers {
+    let text = std::fs::read(dir.join(file)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// What is remembered of `server`.
 pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
-    let record: Record = serde_json::from_value(read(dir).remove(server)?).ok()?;
+    let record: Record = serde_json::from_value(read(dir, FILE).remove(server)?).ok()?;
     let age = now.checked_sub(record.probed)?;
     (0..FOR_SECONDS).contains(&age).then_some(Proven {
         conditions: Conditions {
@@ -51,6 +65,7 @@ pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
         copy: record.copy,
         copy_in: record.copy_in,
         large: record.large,
+        verifies: record.verifies,
     })
 }
 
@@ -62,7 +77,6 @@ pub(super) fn probed(dir: &Path, server: &str) -> Option<i64> {
 
 /// Remembers what was found out. Of two processes that write at once one may have to find out again.
 pub(super) fn remember(dir: &Path, server: &str, proven: Proven, now: i64) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
     let Conditions {
         create,
         replace,
@@ -75,16 +89,36 @@ pub(super) fn remember(dir: &Path, server: &str, proven: Proven, now: i64) -> io
         copy: proven.copy,
         copy_in: proven.copy_in,
         large: proven.large,
+        verifies: proven.verifies,
         probed: now,
     };
-    let mut servers = read(dir);
-    servers.insert(server.to_owned(), serde_json::to_value(record)?);
+    write(dir, FILE, server, serde_json::to_value(record)?)
+}
+
+/// How far ahead the clock of `server` was when that was found out, in nanoseconds.
+pub(super) fn recall_clock(dir: &Path, server: &str, now: i64) -> Option<i64> {
+    let clock = read(dir, CLOCKS).remove(server)?;
+    let clock: Clock = serde_json::from_value(clock).ok()?;
+    let age = now.checked_sub(clock.seen)?;
+    (0..CLOCK_FOR).contains(&age).then_some(clock.ahead)
+}
+
+/// Remembers how far ahead the clock of `server` is.
+pub(super) fn remember_clock(dir: &Path, server: &str, ahead: i64, now: i64) -> io::Result<()> {
+    let clock = Clock { ahead, seen: now };
+    write(dir, CLOCKS, server, serde_json::to_value(clock)?)
+}
+
+fn write(dir: &Path, file: &str, server: &str, known: serde_json::Value) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let mut servers = read(dir, file);
+    servers.insert(server.to_owned(), known);
     // Such a file is readable for its owner only.
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    serde_json::to_writer_pretty(&mut file, &servers)?;
-    file.flush()?;
-    file.as_file().sync_all()?;
-    file.persist(dir.join(FILE)).map_err(|error| error.error)?;
+    let mut new = tempfile::NamedTempFile::new_in(dir)?;
+    serde_json::to_writer_pretty(&mut new, &servers)?;
+    new.flush()?;
+    new.as_file().sync_all()?;
+    new.persist(dir.join(file)).map_err(|error| error.error)?;
     Ok(())
 }
 
@@ -101,6 +135,7 @@ mod tests {
         copy: true,
         copy_in: false,
         large: true,
+        verifies: true,
     };
 
     #[test]

@@ -128,6 +128,8 @@ pub(crate) struct Attributes {
     pub(crate) mode: Option<Mode>,
     /// Its SHA-256; unknown when a large upload begins.
     pub(crate) hash: Option<ContentHash>,
+    /// The storage is to compare the content with its SHA-256 and to keep that, where [`Store::verifies`].
+    pub(crate) verify: bool,
     /// Names this write and no other, to be recognised if the reply is lost. Letters, digits and `-`.
     pub(crate) operation: Box<str>,
 }
@@ -331,6 +333,17 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
         self.put(put).await
     }
 
+    /// Whether the storage may compare what it gets with [`Attributes::hash`]. The engine tries that out before it believes it.
+    fn verifies(&self) -> bool {
+        false
+    }
+
+    /// The SHA-256 of the whole file, as the storage itself has verified it and keeps it: never what a writer noted. `None` if it has
+    /// none, or the version with this tag is not there any more.
+    async fn verified_hash(&self, _path: &SyncPath, _tag: &str) -> Outcome<Option<ContentHash>> {
+        Ok(None)
+    }
+
     /// Whether [`Store::copy_in`] works from there.
     fn copies_from(&self, _source: &CopySource) -> bool {
         false
@@ -345,6 +358,11 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
             "the storage cannot copy from the other one by itself",
         );
         Err(error.at(copy.to).into())
+    }
+
+    /// How far the server's clock is ahead of ours at the least, in nanoseconds, where its replies tell that.
+    fn ahead(&self) -> Option<i64> {
+        None
     }
 
     /// Makes durable what was written, where the protocol has such a thing.

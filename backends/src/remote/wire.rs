@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use wl_core::model::SyncPath;
+use wl_core::model::{Meta, SyncPath, Timestamp};
 use wl_core::storage::{ErrorKind, Limits, Result, StorageError};
 
 use super::clock::Clock;
 use super::limits::Bucket;
 use super::retry::Patience;
+use super::skew::Skew;
 use super::store::{Again, Facts, Fault, Found, Outcome, Reading, Store};
+use super::token;
 
 /// So many parts of large files are read ahead by all readers together.
 pub(super) const PARTS_AHEAD: usize = 4;
@@ -36,6 +38,7 @@ struct Gate {
     up: Option<Mutex<Bucket>>,
     down: Option<Mutex<Bucket>>,
     sent: AtomicU64,
+    skew: Skew,
     /// Patience ended because there is no way to the storage, and nothing was answered since.
     unreachable: AtomicBool,
 }
@@ -52,6 +55,7 @@ impl Gate {
             up: bucket(bytes),
             down: bucket(bytes),
             sent: AtomicU64::new(0),
+            skew: Skew::default(),
             unreachable: AtomicBool::new(false),
         }
     }
@@ -94,6 +98,17 @@ impl Wire {
 
     pub(crate) fn facts(&self) -> &Facts {
         self.store.facts()
+    }
+
+    /// How the server's clock goes.
+    pub(super) fn skew(&self) -> &Skew {
+        &self.gate.skew
+    }
+
+    /// The attributes of what was found, with its token. `asked` is what our clock said before the storage was asked.
+    pub(super) fn meta(&self, found: &Found, asked: Timestamp) -> Meta {
+        let reached = self.gate.skew.there(asked, self.store.ahead());
+        token::meta(found, self.facts(), reached)
     }
 
     /// The store itself, for what is done once: conditional writes, whose retries go around looking, comparing and writing. Whoever calls it

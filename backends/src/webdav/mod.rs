@@ -148,6 +148,10 @@ impl Store for WebDav {
         self.dav.client.location()
     }
 
+    fn ahead(&self) -> Option<i64> {
+        self.dav.client.ahead()
+    }
+
     fn identity(&self) -> &str {
         &self.identity
     }

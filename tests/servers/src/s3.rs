@@ -41,6 +41,7 @@ use crate::http::{App, Served, collect};
 use crate::record::{Record, Seen};
 
 pub use condition::IfMatchOnAbsent;
+pub use content::Sums;
 pub use fault::{Conditional, S3Faults};
 pub(crate) use store::hex;
 pub use store::{Object, Part, Store, Upload};

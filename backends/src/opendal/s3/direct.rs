@@ -1,4 +1,5 @@
-//! What opendal does not offer of S3: uploads that are carried on after a crash, copies from another bucket.
+//! What opendal does not offer of S3: uploads that are carried on after a crash, copies from another bucket, hashes that
+//! the server compares.
 
 use std::collections::HashMap;
 
@@ -7,11 +8,13 @@ use wl_core::model::{ContentHash, Kind};
 use wl_core::storage::{CopySource, ErrorKind, Noted};
 
 use super::{AMAZON, Settings};
-use crate::opendal::found::found;
+use crate::opendal::found::{self, found};
 use crate::opendal::store::OpendalStore;
 use crate::opendal::{errors, params};
-use crate::remote::store::{Condition, CopyIn, Fault, Found, Outcome, Upload, UploadRequest};
-use crate::s3::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
+use crate::remote::store::{
+    Attributes, Condition, CopyIn, Fault, Found, Outcome, Put, Upload, UploadRequest,
+};
+use crate::s3::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, OnePut, Parts, PutRequest};
 
 /// Parts in memory at once, of all uploads to a bucket: 24 MiB while files are below 70 GiB.
 const PARTS: usize = 3;
@@ -89,6 +92,43 @@ impl Direct {
         Ok(Box::new(upload.await?))
     }
 
+    /// Puts content whose hash is known, if the server is to compare that. `None`: this goes the usual way.
+    pub(in crate::opendal) async fn put(
+        &self,
+        key: &str,
+        put: &Put<'_>,
+        notes: HashMap<String, String>,
+    ) -> Outcome<Option<Found>> {
+        let Some(hash) = put.attributes.hash.filter(|_| put.attributes.verify) else {
+            return Ok(None);
+        };
+        let request = request(key, put.attributes, put.condition, notes);
+        let found = self.client.put(&request, put.content.clone(), hash).await?;
+        Ok(Some(normal(found)))
+    }
+
+    /// A file for one request. Its hash is known when it is whole.
+    pub(in crate::opendal) fn one_put(
+        &self,
+        key: &str,
+        upload: &UploadRequest<'_>,
+        notes: HashMap<String, String>,
+    ) -> Box<dyn Upload> {
+        let request = request(key, upload.attributes, upload.condition, notes);
+        Box::new(OnePut::new(self.client.clone(), request, upload.size))
+    }
+
+    /// The hash that the server keeps of the version with this tag.
+    pub(in crate::opendal) async fn sum(
+        &self,
+        key: &str,
+        tag: &str,
+    ) -> Outcome<Option<ContentHash>> {
+        let told = self.client.sum(key).await?;
+        let same = told.filter(|(_, now)| found::normal(now).as_deref() == Some(tag));
+        Ok(same.map(|(hash, _)| hash))
+    }
+
     /// What others copy from this bucket with.
     pub(in crate::opendal) fn source(&self, identity: &str) -> CopySource {
         let Endpoint { bucket, prefix, .. } = self.client.endpoint();
@@ -147,6 +187,26 @@ impl Direct {
         })?;
         Ok(copied(tag, size))
     }
+}
+
+fn request(
+    key: &str,
+    attributes: &Attributes,
+    condition: &Condition,
+    notes: HashMap<String, String>,
+) -> PutRequest {
+    PutRequest {
+        key: key.to_owned(),
+        notes: notes.into_iter().collect(),
+        attributes: attributes.clone(),
+        condition: condition.clone(),
+    }
+}
+
+/// With the tag as listings tell it.
+fn normal(found: Found) -> Found {
+    let tag = found.tag.as_deref().and_then(found::normal);
+    Found { tag, ..found }
 }
 
 fn copied(tag: Box<str>, size: u64) -> Found {

@@ -16,6 +16,14 @@ pub(in crate::opendal) fn store_of(params: &Value) -> Result<OpendalStore> {
     Ok(OpendalStore::new(TYPE, service, operator, settings.place()).unwrap())
 }
 
+/// [`store_of`] with the second connection.
+pub(in crate::opendal) fn direct_store_of(params: &Value) -> Result<OpendalStore> {
+    let settings = Settings::of(parsed(TYPE, params)?, &Around::default())?;
+    let mut store = store_of(params)?;
+    store.direct = Some(Direct::new(&settings).unwrap());
+    Ok(store)
+}
+
 #[derive(Default)]
 struct Around {
     variables: HashMap<&'static str, &'static str>,

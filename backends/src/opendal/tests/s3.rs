@@ -11,6 +11,7 @@ use crate::opendal::s3::tests::store_of;
 use crate::opendal::store::OpendalStore;
 use crate::remote::store::{Again, Condition, Store, UploadRequest};
 
+mod sums;
 mod writing;
 
 async fn server() -> (S3Server, OpendalStore) {

@@ -21,6 +21,24 @@ pub(crate) struct FakeSettings {
     pub(crate) honoured: Conditions,
     /// Rows that a listing sends at once.
     pub(crate) page: usize,
+    /// How far its clock is ahead, in seconds.
+    pub(crate) ahead: i64,
+    /// The largest file that it takes in pieces.
+    pub(crate) largest: u64,
+    pub(crate) sums: Sums,
+}
+
+/// What it does with hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sums {
+    /// It has no such thing.
+    None,
+    /// It compares, and tells those of the version that is there.
+    Kept,
+    /// It keeps them without comparing.
+    Believed,
+    /// It compares, and goes on to tell the last one that it was given for a path.
+    Stale,
 }
 
 /// All conditions.
@@ -61,6 +79,9 @@ impl FakeSettings {
             tags: true,
             honoured: ALL,
             page: 700,
+            ahead: 0,
+            largest: u64::MAX,
+            sums: Sums::None,
         }
     }
 
@@ -156,6 +177,12 @@ impl FakeStore {
             plan: Arc::default(),
             location: format!("fake {number}").into(),
         }
+    }
+
+    /// Sets its clock.
+    pub(crate) fn set_ahead(&mut self, seconds: i64) {
+        self.settings.ahead = seconds;
+        self.world().set_ahead(seconds);
     }
 
     /// What it holds, to look at and to change as an editor.

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
-use wl_core::model::{Kind, Mode, SyncPath};
+use wl_core::model::{ContentHash, Kind, Mode, SyncPath};
 use wl_core::storage::ErrorKind;
 
-use super::{Body, FakeStore, refuse};
+use super::{Body, FakeStore, Sums, refuse};
 use crate::remote::store::{
     Attributes, Condition, Facts, Found, List, Listed, Outcome, Pages, Put, Reading, Store, Upload,
     UploadRequest,
@@ -186,14 +186,29 @@ impl Store for FakeStore {
         let path = put.path.as_str();
         let body = Body::File(put.content);
         self.call("put", path, |world| {
+            world.compare(&body, put.attributes)?;
             world.put(path, body, put.attributes, put.condition)
         })
         .await
     }
 
+    fn verifies(&self) -> bool {
+        self.settings.sums != Sums::None
+    }
+
+    async fn verified_hash(&self, path: &SyncPath, tag: &str) -> Outcome<Option<ContentHash>> {
+        let path = path.as_str();
+        self.call("sum", path, |world| Ok(world.sum(path, tag)))
+            .await
+    }
+
     async fn upload(&self, request: UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
-        self.call("upload", request.path.as_str(), |_| Ok(()))
-            .await?;
+        let fits = request.size <= self.settings.largest;
+        self.call("upload", request.path.as_str(), |_| match fits {
+            true => Ok(()),
+            false => Err(refuse(ErrorKind::Unsupported)),
+        })
+        .await?;
         Ok(Box::new(FakeUpload {
             store: self.clone(),
             path: request.path.clone(),

@@ -179,7 +179,7 @@ impl Scan<'_> {
             let error = self.walk.refused(&path, &reason);
             return self.walk.unknown(path, false, error).await;
         }
-        let meta = token::meta(found, self.walk.remote.wire.facts(), seen);
+        let meta = self.walk.remote.wire.meta(found, seen);
         self.walk.present(path, meta).await
     }
 

@@ -189,7 +189,7 @@ impl Walk {
                 let folder = found.kind == Kind::Folder;
                 match filter.excludes(path, folder) {
                     true => Seen::Excluded { folder },
-                    false => Seen::There(token::meta(&found, self.remote.wire.facts(), now)),
+                    false => Seen::There(self.remote.wire.meta(&found, now)),
                 }
             }
         }

@@ -369,6 +369,8 @@ impl Shared {
         // Nobody but us compares: what is there now may be somebody else's, who wrote at the same time.
         let after = self.remote.wire.stat(path).await.ok().flatten();
         let alone = after.is_some_and(|after| token::token(&after) == token::token(found));
-        Ok(self.published(found, alone))
+        // A time that the storage gave is that of whoever wrote last, and what we were told of may be theirs already: it is read again.
+        let named = found.tag.is_some() || self.facts().mtime_resolution.is_some();
+        Ok(self.published(found, alone && named))
     }
 }

@@ -108,6 +108,7 @@ impl Fake {
             conditions: self.facts.conditions,
             large: self.facts.conditions,
             copies_in: false,
+            verifies: false,
             wire,
         })
     }

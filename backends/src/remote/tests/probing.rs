@@ -6,7 +6,7 @@ use wl_core::plugin::ConnectContext;
 use wl_core::storage::{CasGrade, StorageBackend};
 
 use crate::remote::RemoteBackend;
-use crate::remote::fake::{ALL, FakeSettings, FakeStore, NONE, Trouble};
+use crate::remote::fake::{ALL, FakeSettings, FakeStore, NONE, Sums, Trouble};
 use crate::remote::store::Conditions;
 
 fn context(dir: Option<&std::path::Path>, writes: bool) -> ConnectContext {
@@ -52,6 +52,25 @@ async fn a_lie_is_found_out() {
     }
 }
 
+/// Hashes are believed only of a server that compares them, and tells none of what came before.
+#[tokio::test]
+async fn only_hashes_that_are_compared_are_believed() {
+    for sums in [Sums::None, Sums::Kept, Sums::Believed, Sums::Stale] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FakeStore::new(FakeSettings {
+            sums,
+            ..FakeSettings::s3()
+        });
+        for _ in 0..2 {
+            let backend = connect(&store, &context(Some(dir.path()), true)).await;
+            assert_eq!(backend.0.verifies, sums == Sums::Kept, "{sums:?}");
+            assert_eq!(left(&store), 0, "scratch objects stay behind");
+        }
+        let reader = connect(&store, &context(None, false)).await;
+        assert!(!reader.0.verifies, "it was not tried out");
+    }
+}
+
 /// Who only reads writes nothing, and believes nothing; what was found out is remembered.
 #[tokio::test]
 async fn what_was_found_out_is_remembered() {
@@ -91,7 +110,11 @@ async fn a_missing_root_is_not_made() {
 /// Trouble that passes neither proves nor disproves anything, and everything is cleaned up.
 #[tokio::test]
 async fn trouble_proves_nothing() {
-    for settings in [FakeSettings::s3(), FakeSettings::lying_s3()] {
+    let verifying = FakeSettings {
+        sums: Sums::Kept,
+        ..FakeSettings::s3()
+    };
+    for settings in [verifying, FakeSettings::lying_s3()] {
         let store = FakeStore::new(settings);
         connect(&store, &context(None, true)).await;
         let requests = store.calls().0.len();
@@ -113,6 +136,11 @@ async fn prove(settings: FakeSettings, number: usize, trouble: Trouble) {
     let found = backend.0.conditions;
     assert_eq!(
         found, settings.honoured,
+        "{trouble:?} at {number} of {calls:?}"
+    );
+    let verifies = settings.sums == Sums::Kept;
+    assert_eq!(
+        backend.0.verifies, verifies,
         "{trouble:?} at {number} of {calls:?}"
     );
     assert_eq!(left(&store), 0, "scratch objects stay behind");

@@ -28,7 +28,7 @@ fn options(run: &str, trash_keep: TrashKeep) -> SessionOptions {
     }
 }
 
-async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
+pub(super) async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
     let week = TrashKeep::default();
     backend.begin(options(run, week)).await.unwrap()
 }
@@ -44,7 +44,7 @@ async fn stage(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> 
     session.stage(vec![request]).await.remove(0)
 }
 
-async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
+pub(super) async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
     let staged = stage(session, at, content).await?;
     let request = ReplaceRequest {
         path: path(at),

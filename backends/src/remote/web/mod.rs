@@ -2,7 +2,8 @@
 //!
 //! Nothing here tries again. Redirects are followed for questions only, and only on the same server: a login is never sent elsewhere.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
@@ -12,6 +13,7 @@ use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, Result, StorageError};
 
 use super::store::{Again, Fault, Outcome};
+use super::token::{nanoseconds, now};
 
 pub(crate) mod answer;
 pub(crate) mod content;
@@ -23,6 +25,8 @@ pub(crate) mod text;
 /// A server that says nothing for so long is not there.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REDIRECTS: usize = 5;
+/// What a reply told of the server's clock is told anew after this.
+const CLOCK_FOR: Duration = Duration::from_secs(60);
 
 /// A client of one server, below one address.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Client {
     /// Its path ends without `/`, unless it is the server's root.
     base: Url,
     login: Option<HeaderValue>,
+    /// How far the server's clock is ahead of ours at the least, in nanoseconds, and when a reply told that.
+    ahead: Arc<Mutex<Option<(i64, Instant)>>>,
 }
 
 /// A request, made to be sent more than once.
@@ -90,7 +96,12 @@ impl Client {
                 let reason = format!("no HTTP client could be made: {}", error.without_url());
                 StorageError::new(ErrorKind::Other, "connect", reason)
             })?;
-        Ok(Self { http, base, login })
+        Ok(Self {
+            http,
+            base,
+            login,
+            ahead: Arc::default(),
+        })
     }
 
     /// The address, without a login.
@@ -172,7 +183,22 @@ impl Client {
             },
             None => builder.send().await,
         };
-        sent.map_err(|error| broken(error, true))
+        let reply = sent.map_err(|error| broken(error, true))?;
+        if let Some(at) = answer::date(reply.headers()) {
+            let ahead = nanoseconds(at).saturating_sub(nanoseconds(now()));
+            let mut known = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            // Replies tell whole seconds, and some take long: the best of a minute is nearest.
+            if known.is_none_or(|(best, told)| ahead > best || told.elapsed() > CLOCK_FOR) {
+                *known = Some((ahead, Instant::now()));
+            }
+        }
+        Ok(reply)
+    }
+
+    /// What [`Store::ahead`](super::store::Store::ahead) asks for.
+    pub(crate) fn ahead(&self) -> Option<i64> {
+        let known = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        known.map(|(ahead, _)| ahead)
     }
 
     fn redirect(&self, from: &Url, answer: &Response, question: bool) -> Outcome<Url> {

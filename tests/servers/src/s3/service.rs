@@ -159,6 +159,7 @@ impl S3 for Service {
             md5: input.content_md5.take(),
             checksum: checksums_of!(input),
             trailing: request.trailing_headers.take(),
+            sums: request.extensions.get().copied(),
         };
         let (if_match, if_none_match) = (input.if_match.take(), input.if_none_match.take());
         let conditions = Conditions::new(&request.extensions, if_match, if_none_match);
@@ -167,6 +168,7 @@ impl S3 for Service {
         let mut object = store::Object::new(content, etag.clone());
         (object.headers, object.metadata) = (headers, metadata);
         object.checksum = checksum.clone();
+        object.checksum.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
         let input = request.input;
         {
             let mut buckets = self.store.lock();
@@ -384,6 +386,7 @@ impl S3 for Service {
             md5: input.content_md5.take(),
             checksum: checksums_of!(input),
             trailing: request.trailing_headers.take(),
+            sums: None,
         };
         let (content, checksum) = incoming.read().await?;
         let (part, input) = (Part::new(content), request.input);
