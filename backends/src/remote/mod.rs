@@ -11,7 +11,7 @@
 //! | `backend` | the contract of `wl-core`, on all of these |
 //! | `session` | staging, commits under conditions, the trash, leftovers |
 //! | `trash` | displaced versions: where they are, how they come back |
-//! | `probe`, `servers` | what a server really does with conditions, tried out and remembered |
+//! | `probe`, `order`, `servers` | what a server really does with conditions and in which order it lists, tried out and remembered |
 //! | `web` | what storages over plain HTTP share |
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use wl_core::plugin::ConnectContext;
 use wl_core::storage::{Capabilities, CasGrade, ListOrder, Result};
 
+use self::order::{KnownOrder, Order};
 use self::probe::Proven;
 use self::store::{Conditions, Facts, Store};
 use self::wire::Wire;
@@ -32,6 +33,7 @@ mod clock;
 mod limits;
 mod listing;
 mod names;
+mod order;
 mod probe;
 mod read;
 pub(crate) mod retry;
@@ -63,6 +65,8 @@ pub(crate) struct Remote {
     large: Conditions,
     /// Copies from other storages keep to their conditions too.
     copies_in: bool,
+    /// In which order flat keys are listed.
+    order: KnownOrder,
     capabilities: Capabilities,
 }
 
@@ -76,6 +80,8 @@ impl RemoteBackend {
         let (location, identity) = (store.location().into(), store.identity().into());
         let wire = Wire::new(store, context.limits);
         let proven = probe::conditions(&wire, context).await?;
+        let memory = context.state_dir.clone();
+        let memory = memory.map(|dir| (dir, wire.store().server().into()));
         Ok(Self(Arc::new(Remote {
             type_name,
             location,
@@ -92,6 +98,7 @@ impl RemoteBackend {
                 },
             },
             copies_in: proven.copy_in,
+            order: KnownOrder::new(proven.order, memory),
         })))
     }
 }
@@ -103,6 +110,7 @@ pub(crate) fn at_best(facts: &Facts) -> Capabilities {
         copy: facts.copies,
         copy_in: facts.copies,
         large: true,
+        order: Order::Bytes,
     };
     capabilities(facts, proven)
 }
@@ -117,7 +125,7 @@ fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
         } else {
             CasGrade::Checked
         },
-        // Flat keys come sorted; folders are sorted one by one.
+        // Flat keys come sorted or are sorted here; folders are sorted one by one.
         list_order: ListOrder::Key,
         listing_proves_absence: false,
         empty_folders: !facts.flat,

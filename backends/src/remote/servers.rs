@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::order::Order;
 use super::probe::Proven;
 use super::store::Conditions;
 
@@ -24,10 +25,12 @@ struct Record {
     /// Copies under conditions.
     #[serde(default)]
     copy: bool,
-    /// Copies from other storages. What does not tell of these two was written before they were tried: they are found out now.
+    /// Copies from other storages. What does not tell of these was written before they were tried: they are found out now.
     copy_in: bool,
     /// The conditions hold for large files.
     large: bool,
+    /// In which order it lists its keys.
+    order: Order,
     /// When it was found out, in seconds since 1970.
     probed: i64,
 }
@@ -53,6 +56,7 @@ pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
         copy: record.copy,
         copy_in: record.copy_in,
         large: record.large,
+        order: record.order,
     })
 }
 
@@ -73,13 +77,28 @@ pub(super) fn remember(dir: &Path, server: &str, proven: Proven, now: i64) -> io
         copy: proven.copy,
         copy_in: proven.copy_in,
         large: proven.large,
+        order: proven.order,
         probed: now,
     };
     let mut servers = read(dir);
     servers.insert(server.to_owned(), serde_json::to_value(record)?);
+    write(dir, &servers)
+}
+
+/// Nothing is known any more of the order in which `server` lists.
+pub(super) fn distrust_order(dir: &Path, server: &str) -> io::Result<()> {
+    let mut servers = read(dir);
+    let Some(serde_json::Value::Object(record)) = servers.get_mut(server) else {
+        return Ok(());
+    };
+    record.insert("order".to_owned(), serde_json::to_value(Order::Unknown)?);
+    write(dir, &servers)
+}
+
+fn write(dir: &Path, servers: &Servers) -> io::Result<()> {
     // Such a file is readable for its owner only.
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    serde_json::to_writer_pretty(&mut file, &servers)?;
+    serde_json::to_writer_pretty(&mut file, servers)?;
     file.flush()?;
     file.as_file().sync_all()?;
     file.persist(dir.join(FILE)).map_err(|error| error.error)?;
@@ -99,7 +118,21 @@ mod tests {
         copy: true,
         copy_in: false,
         large: true,
+        order: Order::Folders,
     };
+
+    #[test]
+    fn an_order_that_was_wrong_is_not_believed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        distrust_order(dir.path(), "a").unwrap();
+        assert_eq!(recall(dir.path(), "a", 0), None);
+        remember(dir.path(), "a", PROVEN, 0).unwrap();
+        remember(dir.path(), "b", PROVEN, 0).unwrap();
+        distrust_order(dir.path(), "a").unwrap();
+        let order = Order::Unknown;
+        assert_eq!(recall(dir.path(), "a", 0), Some(Proven { order, ..PROVEN }));
+        assert_eq!(recall(dir.path(), "b", 0), Some(PROVEN));
+    }
 
     #[test]
     fn what_was_found_out_is_remembered_for_a_month() {

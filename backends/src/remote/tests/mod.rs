@@ -8,6 +8,7 @@ mod tree;
 mod wire;
 
 pub(super) use kit::READ_ONLY;
+mod order;
 mod probing;
 mod session;
 mod trouble;
