@@ -19,6 +19,7 @@ mod metadata;
 mod odd;
 #[path = "../sync/oracle.rs"]
 mod oracle;
+mod order;
 mod places;
 mod requests;
 mod rivals;

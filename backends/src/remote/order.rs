@@ -11,7 +11,7 @@ use super::servers;
 /// An order of keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// By their bytes: `a`, `a-b`, `a/b`, as S3 promises it. This is the order of rows.
     Bytes,
     /// Folder by folder, `/` before everything else: `a`, `a/b`, `a-b`, as servers do it that keep files in folders.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use wl_core::storage::{ErrorKind, StorageError};
 
+use super::order::Order;
 use super::store::{Again, Conditions, Facts, Fault, Outcome};
 
 pub(crate) use world::{Body, World};
@@ -21,6 +22,8 @@ pub(crate) struct FakeSettings {
     pub(crate) honoured: Conditions,
     /// Rows that a listing sends at once.
     pub(crate) page: usize,
+    /// The order of flat listings.
+    pub(crate) order: Order,
 }
 
 /// All conditions.
@@ -61,6 +64,7 @@ impl FakeSettings {
             tags: true,
             honoured: ALL,
             page: 700,
+            order: Order::Bytes,
         }
     }
 
