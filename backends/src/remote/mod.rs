@@ -132,8 +132,8 @@ fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
         links: facts.links,
         modes: facts.modes,
         mtime_resolution: facts.mtime_resolution,
-        // Without a rename of its own it is a copy and a conditional removal: then both must be safe.
-        rename: facts.renames || (proven.copy && atomic),
+        // Without a rename of its own it is a copy and a conditional removal: then both must be safe, for large files too.
+        rename: facts.renames || (proven.copy && atomic && proven.large),
         // With renames alone a replaced version is kept only if it is small: it has to be read and written once more.
         trash: facts.copies || facts.renames,
         folds_case: facts.folds_case,

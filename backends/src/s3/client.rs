@@ -13,6 +13,7 @@ use reqsign_core::{Context, HttpSend, OsEnv, Signer};
 use reqsign_file_read_tokio::TokioFileRead;
 use wl_core::storage::{ErrorKind, StorageError};
 
+use super::copy::Copies;
 use super::xml;
 use crate::remote::store::{Again, Fault, Outcome};
 
@@ -68,6 +69,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     signer: Option<Signer<Credential>>,
     endpoint: Arc<Endpoint>,
+    pub(super) copies: Copies,
 }
 
 impl fmt::Debug for Client {
@@ -153,7 +155,14 @@ impl Client {
             http,
             signer,
             endpoint: Arc::new(endpoint),
+            copies: Copies::default(),
         })
+    }
+
+    /// With smaller copies than servers take.
+    #[cfg(test)]
+    pub(crate) fn copying(self, copies: Copies) -> Self {
+        Self { copies, ..self }
     }
 
     /// Where it is.

@@ -11,5 +11,7 @@ mod tests;
 mod xml;
 
 pub(crate) use client::{Client, Endpoint, Keys};
+#[cfg(test)]
+pub(crate) use copy::Copies;
 pub(crate) use copy::CopyRequest;
 pub(crate) use multipart::{MultipartUpload, Parts};
