@@ -91,8 +91,10 @@ fn part_size(size: u64) -> u64 {
 
 /// Parts of `part` bytes, or as much larger as a file of this size needs them.
 pub(super) fn at_least(part: u64, size: u64) -> u64 {
-    let least = size.div_ceil(MOST_PARTS);
-    part.max(least.next_multiple_of(1 << 20))
+    match size.div_ceil(MOST_PARTS) {
+        least if least > part => least.next_multiple_of(1 << 20),
+        _ => part,
+    }
 }
 
 /// What names a part in a request.

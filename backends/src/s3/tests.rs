@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use wl_core::storage::ErrorKind;
-use wl_test_servers::faults::{Refusal, When, Which};
+use wl_test_servers::faults::{Action, Refusal, When, Which};
 use wl_test_servers::s3::S3Server;
 
-use super::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
+use super::{Client, Copies, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
 use crate::remote::store::{Attributes, Condition, Upload};
+
+mod copies;
 
 const MIB: usize = 1 << 20;
 

@@ -68,6 +68,13 @@ impl Direct {
         })
     }
 
+    /// With smaller copies than servers take.
+    #[cfg(test)]
+    pub(super) fn copying(mut self, copies: crate::s3::Copies) -> Self {
+        self.client = self.client.copying(copies);
+        self
+    }
+
     pub(in crate::opendal) async fn upload(
         &self,
         key: &str,

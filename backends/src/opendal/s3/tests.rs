@@ -16,6 +16,15 @@ pub(in crate::opendal) fn store_of(params: &Value) -> Result<OpendalStore> {
     Ok(OpendalStore::new(TYPE, service, operator, settings.place()).unwrap())
 }
 
+/// The store that the factory makes, but for the size of its copies.
+pub(in crate::opendal) fn copying(params: &Value, most: u64, part: u64) -> Result<OpendalStore> {
+    let settings = Settings::of(parsed(TYPE, params)?, &Around::default())?;
+    let mut store = store_of(params)?;
+    let direct = Direct::new(&settings).map_err(|fault| fault.error)?;
+    store.direct = Some(direct.copying(crate::s3::Copies { most, part }));
+    Ok(store)
+}
+
 #[derive(Default)]
 struct Around {
     variables: HashMap<&'static str, &'static str>,
