@@ -14,6 +14,7 @@ mod killed;
 mod lying;
 mod metadata;
 mod odd;
+mod order;
 mod places;
 mod requests;
 mod rivals;

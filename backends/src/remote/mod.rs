@@ -11,7 +11,7 @@
 //! | `backend` | the contract of `wl-core`, on all of these |
 //! | `session` | staging, commits under conditions, the trash, leftovers |
 //! | `trash` | displaced versions: where they are, how they come back |
-//! | `probe`, `servers` | what a server really does with conditions, tried out and remembered |
+//! | `probe`, `order`, `servers` | what a server really does with conditions and in which order it lists, tried out and remembered |
 //! | `skew` | how the server's clock goes, where times tell versions apart |
 //! | `web` | what storages over plain HTTP share |
 
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use wl_core::plugin::{ConnectContext, KnownGrade};
 use wl_core::storage::{Capabilities, CasGrade, ListOrder, Result};
 
+use self::order::{KnownOrder, Order};
 use self::probe::Proven;
 use self::store::{Conditions, Facts, Store};
 use self::wire::Wire;
@@ -34,6 +35,7 @@ mod clock;
 mod limits;
 mod listing;
 mod names;
+mod order;
 mod probe;
 mod read;
 pub(crate) mod retry;
@@ -68,6 +70,8 @@ pub(crate) struct Remote {
     copies_in: bool,
     /// The storage compares content with its SHA-256, and keeps that.
     verifies: bool,
+    /// In which order flat keys are listed.
+    order: KnownOrder,
     capabilities: Capabilities,
 }
 
@@ -82,6 +86,8 @@ impl RemoteBackend {
         let wire = Wire::new(store, context.limits);
         let proven = probe::conditions(&wire, context).await?;
         skew::learn(&wire, proven.conditions, context).await;
+        let memory = context.state_dir.clone();
+        let memory = memory.map(|dir| (dir, wire.store().server().into()));
         Ok(Self(Arc::new(Remote {
             type_name,
             location,
@@ -99,6 +105,7 @@ impl RemoteBackend {
             },
             copies_in: proven.copy_in,
             verifies: proven.verifies,
+            order: KnownOrder::new(proven.order, memory),
         })))
     }
 }
@@ -111,6 +118,7 @@ pub(crate) fn at_best(facts: &Facts) -> Capabilities {
         copy_in: facts.copies,
         large: true,
         verifies: false,
+        order: Order::Bytes,
     };
     capabilities(facts, proven)
 }
@@ -141,15 +149,15 @@ fn capabilities(facts: &Facts, proven: Proven) -> Capabilities {
         } else {
             CasGrade::Checked
         },
-        // Flat keys come sorted; folders are sorted one by one.
+        // Flat keys come sorted or are sorted here; folders are sorted one by one.
         list_order: ListOrder::Key,
         listing_proves_absence: false,
         empty_folders: !facts.flat,
         links: facts.links,
         modes: facts.modes,
         mtime_resolution: facts.mtime_resolution,
-        // Without a rename of its own it is a copy and a conditional removal: then both must be safe.
-        rename: facts.renames || (proven.copy && atomic),
+        // Without a rename of its own it is a copy and a conditional removal: then both must be safe, for large files too.
+        rename: facts.renames || (proven.copy && atomic && proven.large),
         // With renames alone a replaced version is read and written once more.
         trash: facts.copies || facts.renames,
         folds_case: facts.folds_case,

@@ -11,13 +11,16 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{ContentHash, SyncPath};
 use wl_core::plugin::ConnectContext;
-use wl_core::storage::{ErrorKind, Result};
+use wl_core::storage::{ErrorKind, Result, StorageError};
 
+use super::order::Order;
 use super::session::{Rounds, make_above, own_path};
 use super::store::{Again, Attributes, Condition, Conditions, CopyIn, Fault, Found, Outcome, Put};
 use super::token::now;
 use super::wire::Wire;
 use super::{servers, trash};
+
+mod order;
 
 /// So many try to create or replace one file at the same time. Servers were seen that let each loser wait for a second.
 const RACERS: usize = 2;
@@ -37,6 +40,8 @@ pub(super) struct Proven {
     pub(super) large: bool,
     /// Content is compared with its SHA-256, which is kept and told.
     pub(super) verifies: bool,
+    /// In which order flat keys are listed.
+    pub(super) order: Order,
 }
 
 /// The conditions that work here.
@@ -49,9 +54,11 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
             copy_in: facts.copies,
             large: true,
             verifies: false,
+            order: Order::Unknown,
         });
     }
-    if facts.conditions == Conditions::default() || !facts.writable {
+    let nothing_to_try = facts.conditions == Conditions::default() && !facts.flat;
+    if nothing_to_try || !facts.writable {
         return Ok(Proven::default());
     }
     let server = wire.store().server().to_owned();
@@ -104,6 +111,10 @@ fn done<T>(result: Outcome<T>) -> Outcome<bool> {
     }
 }
 
+fn unusable(error: &impl std::fmt::Display) -> Fault {
+    StorageError::new(ErrorKind::Other, "try out", error.to_string()).into()
+}
+
 /// Whether all races were kept to the condition.
 fn all_kept(races: Vec<Outcome<bool>>) -> Outcome<bool> {
     races
@@ -135,7 +146,11 @@ impl Probe<'_> {
             replace: replace?,
             remove: offered.remove && self.again(|n| self.removes(n)).await?,
         };
-        let copies = self.wire.facts().copies;
+        let order = match self.wire.facts().flat {
+            true => self.again(|n| self.order(n)).await?,
+            false => Order::Unknown,
+        };
+        let copies = self.wire.facts().copies && offered != Conditions::default();
         let copy = copies && self.again(|n| self.copies(n)).await?;
         let copy_in = copy && self.again(|n| self.copies_in(n)).await?;
         let writes = conditions.create || conditions.replace;
@@ -147,6 +162,7 @@ impl Probe<'_> {
             copy_in,
             large,
             verifies,
+            order,
         })
     }
 
@@ -160,12 +176,13 @@ impl Probe<'_> {
     }
 
     /// Tries something out under new names until no temporary trouble comes in between.
-    async fn again<F: Future<Output = Outcome<bool>>>(
+    async fn again<T, F: Future<Output = Outcome<T>>>(
         &self,
         attempt: impl Fn(usize) -> F,
-    ) -> Outcome<bool> {
+    ) -> Outcome<T> {
         let (mut rounds, cancel) = (Rounds::default(), CancellationToken::new());
-        for number in 0.. {
+        let mut number = 0;
+        loop {
             match attempt(number).await {
                 Ok(proven) => return Ok(proven),
                 Err(fault) => {
@@ -177,17 +194,13 @@ impl Probe<'_> {
                     rounds.pause(Fault { again, ..fault }, &cancel).await?;
                 }
             }
+            number += 1;
         }
-        Ok(false)
     }
 
     pub(super) fn path(&self, name: &str) -> Outcome<SyncPath> {
         let path = self.folder.join(name);
-        path.map_err(|error| {
-            let error =
-                wl_core::storage::StorageError::new(ErrorKind::Other, "try out", error.to_string());
-            Fault::from(error)
-        })
+        path.map_err(|error| unusable(&error))
     }
 
     pub(super) async fn put(

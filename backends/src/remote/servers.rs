@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::order::Order;
 use super::probe::Proven;
 use super::store::Conditions;
 
@@ -31,6 +32,8 @@ struct Record {
     large: bool,
     /// Compares content with its SHA-256, and keeps that.
     verifies: bool,
+    /// In which order it lists its keys.
+    order: Order,
     /// When it was found out, in seconds since 1970.
     probed: i64,
 }
@@ -66,12 +69,13 @@ pub(super) fn recall(dir: &Path, server: &str, now: i64) -> Option<Proven> {
         copy_in: record.copy_in,
         large: record.large,
         verifies: record.verifies,
+        order: record.order,
     })
 }
 
 /// When that was found out, in seconds since 1970.
 pub(super) fn probed(dir: &Path, server: &str) -> Option<i64> {
-    let record: Record = serde_json::from_value(read(dir).remove(server)?).ok()?;
+    let record: Record = serde_json::from_value(read(dir, FILE).remove(server)?).ok()?;
     Some(record.probed)
 }
 
@@ -90,9 +94,19 @@ pub(super) fn remember(dir: &Path, server: &str, proven: Proven, now: i64) -> io
         copy_in: proven.copy_in,
         large: proven.large,
         verifies: proven.verifies,
+        order: proven.order,
         probed: now,
     };
     write(dir, FILE, server, serde_json::to_value(record)?)
+}
+
+/// Nothing is known any more of the order in which `server` lists.
+pub(super) fn distrust_order(dir: &Path, server: &str) -> io::Result<()> {
+    let Some(serde_json::Value::Object(mut record)) = read(dir, FILE).remove(server) else {
+        return Ok(());
+    };
+    record.insert("order".to_owned(), serde_json::to_value(Order::Unknown)?);
+    write(dir, FILE, server, record.into())
 }
 
 /// How far ahead the clock of `server` was when that was found out, in nanoseconds.
@@ -136,7 +150,21 @@ mod tests {
         copy_in: false,
         large: true,
         verifies: true,
+        order: Order::Folders,
     };
+
+    #[test]
+    fn an_order_that_was_wrong_is_not_believed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        distrust_order(dir.path(), "a").unwrap();
+        assert_eq!(recall(dir.path(), "a", 0), None);
+        remember(dir.path(), "a", PROVEN, 0).unwrap();
+        remember(dir.path(), "b", PROVEN, 0).unwrap();
+        distrust_order(dir.path(), "a").unwrap();
+        let order = Order::Unknown;
+        assert_eq!(recall(dir.path(), "a", 0), Some(Proven { order, ..PROVEN }));
+        assert_eq!(recall(dir.path(), "b", 0), Some(PROVEN));
+    }
 
     #[test]
     fn what_was_found_out_is_remembered_for_a_month() {

@@ -89,8 +89,8 @@ pub(crate) struct Listed {
 /// What to list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum List<'a> {
-    /// Flat stores: all keys that begin with `prefix` and are greater than `after`, in the order of their bytes. Both are relative to
-    /// the store's root. `after` is only given where [`Facts::start_after`].
+    /// Flat stores: all keys that begin with `prefix` and come behind `after`, in the server's own order: the engine finds out which that
+    /// is. Both are relative to the store's root. `after` is only given where [`Facts::start_after`].
     Keys {
         /// `""`, or a path and `/`.
         prefix: &'a str,

@@ -14,6 +14,7 @@ use reqsign_core::{Context, OsEnv, Signer};
 use reqsign_file_read_tokio::TokioFileRead;
 use wl_core::storage::{ErrorKind, StorageError};
 
+use super::copy::Copies;
 use super::xml;
 use crate::opendal::unanswered;
 use crate::remote::store::{Again, Fault, Outcome};
@@ -70,6 +71,7 @@ pub(crate) struct Client {
     http: HttpTransporter,
     signer: Option<Signer<Credential>>,
     endpoint: Arc<Endpoint>,
+    pub(super) copies: Copies,
 }
 
 impl fmt::Debug for Client {
@@ -125,7 +127,14 @@ impl Client {
             http,
             signer,
             endpoint: Arc::new(endpoint),
+            copies: Copies::default(),
         }
+    }
+
+    /// With smaller copies than servers take.
+    #[cfg(test)]
+    pub(crate) fn copying(self, copies: Copies) -> Self {
+        Self { copies, ..self }
     }
 
     /// Where it is.

@@ -13,6 +13,8 @@ mod tests;
 mod xml;
 
 pub(crate) use client::{Client, Endpoint, Keys};
+#[cfg(test)]
+pub(crate) use copy::Copies;
 pub(crate) use copy::CopyRequest;
 pub(crate) use multipart::{MultipartUpload, Parts};
 pub(crate) use put::{OnePut, PutRequest};

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use wl_core::storage::ErrorKind;
-use wl_test_servers::faults::{Refusal, When, Which};
+use wl_test_servers::faults::{Action, Refusal, When, Which};
 use wl_test_servers::s3::S3Server;
 
-use super::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
+use super::{Client, Copies, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
 use crate::opendal::patient;
 use crate::remote::store::{Again, Attributes, Condition, Upload};
+
+mod copies;
 
 const MIB: usize = 1 << 20;
 

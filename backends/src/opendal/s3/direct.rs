@@ -73,6 +73,13 @@ impl Direct {
         }
     }
 
+    /// With smaller copies than servers take.
+    #[cfg(test)]
+    pub(super) fn copying(mut self, copies: crate::s3::Copies) -> Self {
+        self.client = self.client.copying(copies);
+        self
+    }
+
     pub(in crate::opendal) async fn upload(
         &self,
         key: &str,
@@ -147,20 +154,11 @@ impl Direct {
         to: &str,
         absent: bool,
     ) -> Outcome<Found> {
-        let Endpoint { bucket, prefix, .. } = self.client.endpoint();
         let condition = match absent {
             true => Condition::Absent,
             false => Condition::None,
         };
-        let request = CopyRequest {
-            bucket,
-            key: &format!("{prefix}{from}"),
-            tag,
-            size: 0,
-            to,
-            condition: &condition,
-        };
-        let tag = self.client.copy_from(request).await?;
+        let tag = self.client.copy_within(from, tag, to, &condition).await?;
         Ok(copied(tag, 0))
     }
 
@@ -224,7 +222,7 @@ fn copied(tag: Box<str>, size: u64) -> Found {
 }
 
 impl OpendalStore {
-    /// A copy in one request, which names the version. `None`: this has to go the long way.
+    /// A copy that names the version in every request. `None`: this has to go the long way.
     pub(in crate::opendal) async fn copy_directly(
         &self,
         from: &str,
@@ -237,7 +235,7 @@ impl OpendalStore {
         };
         let copied = match direct.copy_within(from, tag, to, absent).await {
             Ok(copied) => copied,
-            // Too large for one request, say.
+            // A server with reasons of its own.
             Err(fault) if matches!(fault.error.kind(), ErrorKind::Full | ErrorKind::Other) => {
                 return Ok(None);
             }

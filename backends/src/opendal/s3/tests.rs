@@ -20,7 +20,16 @@ pub(in crate::opendal) fn store_of(params: &Value) -> Result<OpendalStore> {
 pub(in crate::opendal) fn direct_store_of(params: &Value) -> Result<OpendalStore> {
     let settings = Settings::of(parsed(TYPE, params)?, &Around::default())?;
     let mut store = store_of(params)?;
-    store.direct = Some(Direct::new(&settings).unwrap());
+    let http = store.operator.context().http_transport().clone();
+    store.direct = Some(Direct::new(&settings, http));
+    Ok(store)
+}
+
+/// The store that the factory makes, but for the size of its copies.
+pub(in crate::opendal) fn copying(params: &Value, most: u64, part: u64) -> Result<OpendalStore> {
+    let mut store = direct_store_of(params)?;
+    let direct = store.direct.take();
+    store.direct = direct.map(|direct| direct.copying(crate::s3::Copies { most, part }));
     Ok(store)
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use wl_core::storage::{ErrorKind, StorageError};
 
+use super::order::Order;
 use super::store::{Again, Conditions, Facts, Fault, Outcome};
 
 pub(crate) use world::{Body, World};
@@ -26,6 +27,8 @@ pub(crate) struct FakeSettings {
     /// The largest file that it takes in pieces.
     pub(crate) largest: u64,
     pub(crate) sums: Sums,
+    /// The order of flat listings.
+    pub(crate) order: Order,
 }
 
 /// What it does with hashes.
@@ -82,6 +85,7 @@ impl FakeSettings {
             ahead: 0,
             largest: u64::MAX,
             sums: Sums::None,
+            order: Order::Bytes,
         }
     }
 

@@ -112,11 +112,18 @@ impl Store for FakeStore {
             lossy: false,
             special: false,
         };
-        let rows: Vec<Listed> = self
+        let order = self.settings.order;
+        let follow = |one: &str, other: &str| {
+            order
+                .compare(one, other)
+                .unwrap_or(one.len().cmp(&other.len()))
+        };
+        let mut rows: Vec<Listed> = self
             .call("list", &text, |world| match list {
                 List::Keys { prefix, after } => {
                     let wanted = |name: &str| {
-                        name.starts_with(prefix) && after.is_none_or(|after| name > after)
+                        name.starts_with(prefix)
+                            && after.is_none_or(|after| follow(after, name).is_lt())
                     };
                     let nodes = world.nodes().filter(|node| wanted(&node.name));
                     Ok(nodes
@@ -139,6 +146,7 @@ impl Store for FakeStore {
                 }
             })
             .await?;
+        rows.sort_by(|one, other| follow(&one.name, &other.name));
         Ok(Box::new(FakePages {
             store: self.clone(),
             rows: rows.into_iter(),

@@ -37,6 +37,7 @@ async fn replace(
         path: at.clone(),
         staged,
         expect: Expect::Is(Expected::of(&meta, known)),
+        listed: false,
     };
     session.replace(vec![request]).await.remove(0)
 }

@@ -10,6 +10,7 @@ mod wire;
 
 pub(super) use kit::READ_ONLY;
 mod keeping;
+mod order;
 mod probing;
 mod session;
 mod trouble;

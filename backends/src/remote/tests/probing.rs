@@ -5,8 +5,10 @@ use std::sync::Arc;
 use wl_core::plugin::ConnectContext;
 use wl_core::storage::{CasGrade, StorageBackend};
 
+use super::kit::{everything, rows};
 use crate::remote::RemoteBackend;
 use crate::remote::fake::{ALL, FakeSettings, FakeStore, NONE, Sums, Trouble};
+use crate::remote::order::Order;
 use crate::remote::store::Conditions;
 
 fn context(dir: Option<&std::path::Path>, writes: bool) -> ConnectContext {
@@ -68,6 +70,41 @@ async fn only_hashes_that_are_compared_are_believed() {
         }
         let reader = connect(&store, &context(None, false)).await;
         assert!(!reader.0.verifies, "it was not tried out");
+    }
+}
+
+/// The order of listings is found out, remembered, and forgotten when it turns out to be another.
+#[tokio::test]
+async fn the_order_is_found_out_and_remembered() {
+    for order in [Order::Bytes, Order::Folders, Order::Unknown] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = FakeStore::new(FakeSettings {
+            order,
+            ..FakeSettings::s3()
+        });
+        for key in ["a", "a-b", "a/b", "a.b/c"] {
+            store.world().edit(key, b"1");
+        }
+        let reader = connect(&store, &context(Some(dir.path()), false)).await;
+        assert_eq!(reader.0.order.get(), Order::Unknown);
+        for writes in [true, false] {
+            let backend = connect(&store, &context(Some(dir.path()), writes)).await;
+            assert_eq!(backend.0.order.get(), order);
+            let wanted = ["a", "a-b", "a.b/", "a.b/c", "a/", "a/b"];
+            assert_eq!(rows(&backend.0, everything()).await.unwrap(), wanted);
+        }
+        assert_eq!(left(&store), 0, "scratch objects stay behind");
+        // The server is changed for another.
+        store.settings.order = match order {
+            Order::Bytes => Order::Folders,
+            _ => Order::Bytes,
+        };
+        for _ in 0..2 {
+            let backend = connect(&store, &context(Some(dir.path()), true)).await;
+            let found = rows(&backend.0, everything()).await.unwrap();
+            assert_eq!(found.len(), 6, "{found:?}");
+            assert_eq!(backend.0.order.get(), Order::Unknown);
+        }
     }
 }
 

@@ -44,7 +44,11 @@ async fn stage(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> 
     session.stage(vec![request]).await.remove(0)
 }
 
-pub(super) async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
+pub(super) async fn create(
+    session: &dyn WriteSession,
+    at: &str,
+    content: &'static [u8],
+) -> Result<Published> {
     let staged = stage(session, at, content).await?;
     let request = ReplaceRequest {
         path: path(at),

@@ -80,6 +80,7 @@ async fn create(backend: &dyn StorageBackend, at: &str, content: &Bytes) {
         path: path(at),
         staged,
         expect: Expect::Absent,
+        listed: false,
     };
     let done = session.replace(vec![request]).await.remove(0);
     let token = done.unwrap().token;
