@@ -72,7 +72,8 @@ fn a_secret_from_stdin_goes_to_a_private_file_and_nowhere_else() {
         assert_silent(line, &done);
         if !home.has_type(type_name) {
             assert!(done.stderr.contains("cargo feature"), "{done:?}");
-            assert!(!home.base().join("credentials").exists());
+            let file = home.base().join("credentials/notes.x.json");
+            assert!(!file.exists());
             continue;
         }
         assert_eq!(done.code, 0, "{done:?}");

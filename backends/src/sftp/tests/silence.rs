@@ -60,6 +60,5 @@ async fn a_server_that_says_nothing_is_given_up_and_dialled_again() {
     assert!(text.contains("does not answer any more"), "{text}");
     assert_eq!(fault.error.kind(), ErrorKind::Temporary);
     assert_eq!(fault.again, Again::After(None));
-    assert!(fault.unclear, "nobody knows what the server did");
     assert_eq!(read(&store, "f", 0..1).await.expect("anew"), b"1");
 }
