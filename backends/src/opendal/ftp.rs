@@ -98,8 +98,11 @@ fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
         ("user", user.clone()),
         ("password", password),
     ];
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
     let place = Place {
-        location: format!("{}://{user}@{host}/{prefix}", url.scheme()),
+        location: format!("{}://{user}@{host}{port}/{prefix}", url.scheme()),
         server: format!("{server}|{user}"),
         prefix,
     };
