@@ -47,8 +47,8 @@ pub trait BackendFactory: Send + Sync {
     /// The most that a storage of this type can do. A connected one may do less: it says so itself.
     fn at_best(&self) -> Capabilities;
 
-    /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for scratch objects
-    /// below the reserved name if [`ConnectContext::writes`].
+    /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for a missing
+    /// root and scratch objects below the reserved name if [`ConnectContext::writes`].
     async fn connect(
         &self,
         params: &Value,
