@@ -226,7 +226,7 @@ fn credentials(error: &Error) -> Option<(ErrorKind, String)> {
 
 /// The FTP service says `ftp error` and keeps what happened as the source: `Invalid response: [530] Login incorrect.`
 fn by_ftp(error: &Error) -> Option<(ErrorKind, String)> {
-    use ErrorKind::{Config, Denied, Full, NotFound, Other, Temporary, Unavailable};
+    use ErrorKind::{Config, Full, NotFound, Other, Temporary, Unavailable, Unrepresentable};
     let source = error
         .source()
         .filter(|_| error.message() == "ftp error")?
@@ -254,9 +254,10 @@ fn by_ftp(error: &Error) -> Option<(ErrorKind, String)> {
             NotFound,
             "nothing is there, or the account may not reach it",
         ),
+        // "File name not allowed."
         Some(553) => (
-            Denied,
-            "check that the account may write there, and the name",
+            Unrepresentable,
+            "rename it, or check that the account may write there",
         ),
         Some(400..=499) => (Temporary, "run again later"),
         Some(_) => (Other, "see what the server's log says of it"),

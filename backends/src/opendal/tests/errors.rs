@@ -214,7 +214,7 @@ fn the_words_of_an_ftp_server_are_told() {
         ),
         (
             "Invalid response: [553] Could not create file.",
-            ErrorKind::Denied,
+            ErrorKind::Unrepresentable,
             "may write",
         ),
         (
