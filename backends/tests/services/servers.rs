@@ -231,7 +231,6 @@ pub fn fake_gcs() -> Started {
         )),
     };
     Ok(Server {
-        known: &[("large_content_streams", "it has no uploads in parts")],
         large: 3 << 20,
         ..Server::new("fake_gcs", "gcs", CasGrade::Checked, place)
     })
