@@ -64,8 +64,8 @@ pub trait BackendFactory: Send + Sync {
         (cas <= CasGrade::Checked).then_some(KnownGrade { cas, probed: None })
     }
 
-    /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for scratch objects
-    /// below the reserved name if [`ConnectContext::writes`].
+    /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for a missing
+    /// root and scratch objects below the reserved name if [`ConnectContext::writes`].
     async fn connect(
         &self,
         params: &Value,

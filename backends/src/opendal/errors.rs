@@ -105,6 +105,9 @@ fn meaning(failure: &Failure, error: &Error) -> (ErrorKind, String) {
     if let Some(known) = credentials(error) {
         return known;
     }
+    if let Some(known) = by_ftp(error) {
+        return known;
+    }
     by_kind(failure)
 }
 
@@ -225,6 +228,60 @@ fn credentials(error: &Error) -> Option<(ErrorKind, String)> {
                       usual environment variables or profile, or set `anonymous` if it is public";
         (ErrorKind::Config, reason.to_owned())
     })
+}
+
+/// The FTP service says `ftp error` and keeps what happened as the source: `Invalid response: [530] Login incorrect.`
+fn by_ftp(error: &Error) -> Option<(ErrorKind, String)> {
+    use ErrorKind::{Config, Full, NotFound, Other, Temporary, Unavailable, Unrepresentable};
+    let source = error
+        .source()
+        .filter(|_| error.message() == "ftp error")?
+        .to_string();
+    let said = short(source.trim_start_matches("Invalid response: "));
+    let low = said.to_lowercase();
+    let code = said
+        .strip_prefix('[')
+        .and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
+    let (kind, advice) = match code {
+        Some(421) => (
+            Temporary,
+            "the server takes no more connections now; run again later",
+        ),
+        Some(425 | 426) => (
+            Temporary,
+            "check that a firewall lets through the ports that the server opens for data",
+        ),
+        Some(430 | 530..=532) => (
+            Config,
+            "check the user in `url`, and the password in the credentials",
+        ),
+        Some(452 | 552) => (Full, "make room on the server"),
+        Some(550) => (
+            NotFound,
+            "nothing is there, or the account may not reach it",
+        ),
+        // "File name not allowed."
+        Some(553) => (
+            Unrepresentable,
+            "rename it, or check that the account may write there",
+        ),
+        Some(400..=499) => (Temporary, "run again later"),
+        Some(_) => (Other, "see what the server's log says of it"),
+        None if low.contains("refused")
+            || low.contains("lookup")
+            || low.contains("unreachable") =>
+        {
+            (
+                Unavailable,
+                "check host and port in `url`, and that the server runs",
+            )
+        }
+        None => (
+            Temporary,
+            "the connection broke; check the network, then run again",
+        ),
+    };
+    Some((kind, format!("the FTP server: {said}; {advice}")))
 }
 
 fn by_kind(failure: &Failure) -> (ErrorKind, String) {

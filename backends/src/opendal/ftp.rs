@@ -63,8 +63,11 @@ fn reached(given: Params) -> Result<Reached> {
         ("user", user.clone()),
         ("password", password),
     ];
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
     let place = Place {
-        location: format!("{}://{user}@{host}/{prefix}", url.scheme()),
+        location: format!("{}://{user}@{host}{port}/{prefix}", url.scheme()),
         server: format!("{server}|{user}"),
         prefix,
     };

@@ -18,6 +18,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use wl_core::model::SyncPath;
 use wl_core::plugin::{ConnectContext, KnownGrade};
 use wl_core::storage::{Capabilities, CasGrade, ListOrder, Result};
 
@@ -76,7 +77,8 @@ pub(crate) struct Remote {
 }
 
 impl RemoteBackend {
-    /// Connects: finds out what the server does with conditions if that is not known and the run will write.
+    /// Connects. If the run will write, the root is made if it has to be, and it is found out what the server does with conditions, if
+    /// that is not known.
     pub(crate) async fn connect(
         type_name: &'static str,
         store: Arc<dyn Store>,
@@ -84,6 +86,11 @@ impl RemoteBackend {
     ) -> Result<Self> {
         let (location, identity) = (store.location().into(), store.identity().into());
         let wire = Wire::new(store, context.limits);
+        if context.writes && wire.facts().writable {
+            let root = SyncPath::root();
+            let make = || wire.store().make_root();
+            wire.again("make folder", &root, make).await?;
+        }
         let proven = probe::conditions(&wire, context).await?;
         skew::learn(&wire, proven.conditions, context).await;
         let memory = context.state_dir.clone();

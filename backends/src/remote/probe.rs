@@ -4,6 +4,8 @@
 //! tried with a version that is there, with one that is not, and by many at once, and what is there is read after every step.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -26,6 +28,9 @@ mod order;
 const RACERS: usize = 2;
 /// So many files are raced for, all at once.
 const RACES: usize = 8;
+/// So often, and with such pauses, a tag is looked for: there are servers whose tags prove nothing before two seconds are over.
+const TAG_LOOKS: usize = 14;
+const TAG_PAUSE: Duration = Duration::from_millis(250);
 
 /// What was proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +90,8 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
 pub(super) struct Probe<'a> {
     wire: &'a Wire,
     folder: SyncPath,
+    /// A tag was waited for in vain: there are none.
+    tagless: AtomicBool,
 }
 
 async fn probe(wire: &Wire) -> Result<Proven> {
@@ -127,7 +134,11 @@ impl<'a> Probe<'a> {
         let random = RandomState::new();
         let id = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
         let folder = own_path(&format!("probe/{id}"))?;
-        Ok(Self { wire, folder })
+        Ok(Self {
+            wire,
+            folder,
+            tagless: AtomicBool::new(false),
+        })
     }
 }
 
@@ -251,6 +262,31 @@ impl Probe<'_> {
         }
     }
 
+    /// Writes without a condition and tells the tag of what is there now.
+    async fn tagged(&self, at: &SyncPath, content: &str) -> Outcome<Option<Box<str>>> {
+        let found = self.put(at, content, Condition::None).await?;
+        self.tag(at, found).await
+    }
+
+    /// The tag of what was found, as soon as it has one.
+    async fn tag(&self, at: &SyncPath, found: Found) -> Outcome<Option<Box<str>>> {
+        let mut found = Some(found);
+        for _ in 0..TAG_LOOKS {
+            match found {
+                Some(Found { tag: None, .. }) => {}
+                other => return Ok(other.and_then(|found| found.tag)),
+            }
+            if self.tagless.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            tokio::time::sleep(TAG_PAUSE).await;
+            let _turn = self.wire.turn(0).await;
+            found = self.wire.store().stat(at).await?;
+        }
+        self.tagless.store(true, Ordering::Relaxed);
+        Ok(None)
+    }
+
     async fn remove(&self, at: &SyncPath, condition: Condition) -> Outcome<()> {
         let _turn = self.wire.turn(0).await;
         self.wire.store().remove(at, &condition).await
@@ -291,11 +327,11 @@ impl Probe<'_> {
 
     async fn replaces(&self, number: usize) -> Outcome<bool> {
         let at = self.path(&format!("replace-{number}"))?;
-        let Some(first) = self.put(&at, "one", Condition::None).await?.tag else {
+        let Some(first) = self.tagged(&at, "one").await? else {
             return Ok(false);
         };
         let second = match self.put(&at, "two", Condition::Is(first.clone())).await {
-            Ok(found) => found.tag,
+            Ok(found) => self.tag(&at, found).await?,
             other => return done(other),
         };
         let proven = second.is_some_and(|second| second != first)
@@ -308,7 +344,7 @@ impl Probe<'_> {
         let races = (0..RACES).map(async |race| {
             let name = format!("race-{number}-{race}");
             let at = self.path(&name)?;
-            match self.put(&at, &name, Condition::None).await?.tag {
+            match self.tagged(&at, &name).await? {
                 Some(tag) => self.race(&name, &at, &Condition::Is(tag)).await,
                 None => Ok(false),
             }
@@ -318,8 +354,8 @@ impl Probe<'_> {
 
     async fn removes(&self, number: usize) -> Outcome<bool> {
         let at = self.path(&format!("remove-{number}"))?;
-        let first = self.put(&at, "one", Condition::None).await?.tag;
-        let second = self.put(&at, "two", Condition::None).await?.tag;
+        let first = self.tagged(&at, "one").await?;
+        let second = self.tagged(&at, "two").await?;
         let (Some(first), Some(second)) = (first, second) else {
             return Ok(false);
         };
@@ -333,8 +369,8 @@ impl Probe<'_> {
     async fn copies(&self, number: usize) -> Outcome<bool> {
         let from = self.path(&format!("copy-{number}"))?;
         let to = self.path(&format!("copied-{number}"))?;
-        let first = self.put(&from, "one", Condition::None).await?.tag;
-        let second = self.put(&from, "two", Condition::None).await?.tag;
+        let first = self.tagged(&from, "one").await?;
+        let second = self.tagged(&from, "two").await?;
         let (Some(first), Some(second)) = (first, second) else {
             return Ok(false);
         };
@@ -356,9 +392,9 @@ impl Probe<'_> {
         };
         let from = self.path(&format!("from-{number}"))?;
         let to = self.path(&format!("to-{number}"))?;
-        let tag = self.put(&from, "new", Condition::None).await?.tag;
-        let stale = self.put(&to, "one", Condition::None).await?.tag;
-        let there = self.put(&to, "two", Condition::None).await?.tag;
+        let tag = self.tagged(&from, "new").await?;
+        let stale = self.tagged(&to, "one").await?;
+        let there = self.tagged(&to, "two").await?;
         let (Some(tag), Some(stale), Some(there)) = (tag, stale, there) else {
             return Ok(false);
         };
@@ -400,7 +436,7 @@ impl Probe<'_> {
         if !conditions.replace {
             return Ok(true);
         }
-        let Some(first) = self.put(&at, "four", Condition::None).await?.tag else {
+        let Some(first) = self.tagged(&at, "four").await? else {
             return Ok(false);
         };
         Ok(write("five", Condition::Is(first.clone())).await?

@@ -309,6 +309,11 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     async fn rename(&self, from: &SyncPath, condition: &Condition, to: &SyncPath)
     -> Outcome<Found>;
 
+    /// Makes the root, if it is missing, where a missing root is taken for an empty one. Called before anything is written.
+    async fn make_root(&self) -> Outcome<()> {
+        Ok(())
+    }
+
     /// Makes a folder; the one above must be there. `Changed` if anything is there. Never called on flat stores.
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Outcome<Found>;
 

@@ -187,3 +187,64 @@ fn a_long_tale_is_cut_short() {
     let error = Error::new(Odal::Unexpected, "word ".repeat(1000));
     assert!(changing(&error).error.reason().len() < 300);
 }
+
+/// As opendal's FTP service makes them.
+#[test]
+fn the_words_of_an_ftp_server_are_told() {
+    let rows = [
+        (
+            "Invalid response: [530] Login incorrect.",
+            ErrorKind::Config,
+            "password",
+        ),
+        (
+            "Invalid response: [421] There are too many connections.",
+            ErrorKind::Temporary,
+            "run again later",
+        ),
+        (
+            "Invalid response: [425] Failed to establish connection.",
+            ErrorKind::Temporary,
+            "firewall",
+        ),
+        (
+            "Invalid response: [550] Permission denied.",
+            ErrorKind::NotFound,
+            "may not reach",
+        ),
+        (
+            "Invalid response: [553] Could not create file.",
+            ErrorKind::Unrepresentable,
+            "may write",
+        ),
+        (
+            "Invalid response: [552] Quota exceeded.",
+            ErrorKind::Full,
+            "make room",
+        ),
+        (
+            "Connection error: Connection refused (os error 111)",
+            ErrorKind::Unavailable,
+            "host and port",
+        ),
+        (
+            "Connection error: Broken pipe (os error 32)",
+            ErrorKind::Temporary,
+            "network",
+        ),
+    ];
+    for (said, kind, advice) in rows {
+        let error =
+            Error::new(Odal::Unexpected, "ftp error").set_source(std::io::Error::other(said));
+        let fault = changing(&error);
+        let reason = fault.error.reason();
+        assert_eq!(fault.error.kind(), kind, "{reason}");
+        let words = said.trim_start_matches("Invalid response: ");
+        assert!(
+            reason.contains(words) && reason.contains(advice),
+            "{reason}"
+        );
+        let unclear = matches!(kind, ErrorKind::Temporary);
+        assert_eq!(fault.unclear, unclear, "{reason}");
+    }
+}

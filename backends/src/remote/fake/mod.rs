@@ -19,6 +19,10 @@ pub(crate) use world::{Body, World};
 pub(crate) struct FakeSettings {
     pub(crate) facts: Facts,
     pub(crate) tags: bool,
+    /// The answer to a write has no tag yet.
+    pub(crate) late: bool,
+    /// A missing root is made by who writes.
+    pub(crate) makes_root: bool,
     pub(crate) honoured: Conditions,
     /// Rows that a listing sends at once.
     pub(crate) page: usize,
@@ -80,6 +84,8 @@ impl FakeSettings {
                 range: 64 * 1024,
             },
             tags: true,
+            late: false,
+            makes_root: false,
             honoured: ALL,
             page: 700,
             ahead: 0,

@@ -193,9 +193,12 @@ impl Store for FakeStore {
     async fn put(&self, put: Put<'_>) -> Outcome<Found> {
         let path = put.path.as_str();
         let body = Body::File(put.content);
+        let late = self.settings.late;
         self.call("put", path, |world| {
             world.compare(&body, put.attributes)?;
-            world.put(path, body, put.attributes, put.condition)
+            let mut found = world.put(path, body, put.attributes, put.condition)?;
+            found.tag = found.tag.filter(|_| !late);
+            Ok(found)
         })
         .await
     }
@@ -298,6 +301,13 @@ impl Store for FakeStore {
             Ok(world.place(to, node, true))
         };
         self.call("rename", to, rename).await
+    }
+
+    async fn make_root(&self) -> Outcome<()> {
+        match self.settings.makes_root && self.world().node("").is_none() {
+            true => self.make_folder(&SyncPath::root(), None).await.map(drop),
+            false => Ok(()),
+        }
     }
 
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Outcome<Found> {

@@ -182,3 +182,30 @@ async fn prove(settings: FakeSettings, number: usize, trouble: Trouble) {
     );
     assert_eq!(left(&store), 0, "scratch objects stay behind");
 }
+
+/// Tags that prove nothing while a version is young: they are waited for.
+#[tokio::test]
+async fn a_tag_that_comes_late_is_waited_for() {
+    for base in [FakeSettings::s3(), FakeSettings::webdav()] {
+        let store = FakeStore::new(FakeSettings { late: true, ..base });
+        let backend = connect(&store, &context(None, true)).await;
+        assert_eq!(backend.0.conditions, ALL);
+        assert_eq!(left(&store), 0, "scratch objects stay behind");
+    }
+}
+
+/// The first run into a root that was made by it finds out what the server does.
+#[tokio::test]
+async fn a_root_that_is_made_is_tried_out() {
+    let settings = FakeSettings {
+        makes_root: true,
+        ..FakeSettings::webdav()
+    };
+    let store = FakeStore::new(settings);
+    store.world().delete("");
+    let backend = connect(&store, &context(None, false)).await;
+    assert_eq!(backend.0.conditions, NONE);
+    assert_eq!(store.world().nodes().count(), 0, "who reads makes nothing");
+    let backend = connect(&store, &context(None, true)).await;
+    assert_eq!(backend.0.conditions, ALL);
+}

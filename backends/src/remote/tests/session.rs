@@ -10,7 +10,7 @@ use wl_core::storage::*;
 
 use super::conformance::connect;
 use crate::remote::RemoteBackend;
-use crate::remote::fake::{Body, FakeSettings, FakeStore};
+use crate::remote::fake::{Body, FakeSettings, FakeStore, Trouble};
 use crate::remote::store::Attributes;
 use crate::remote::token;
 use crate::remote::trash::{self, Label};
@@ -318,4 +318,48 @@ fn names_in_the_trash_are_read_back() {
     assert!(at.as_str().len() <= 1000);
     let id = trash::id(&at).unwrap();
     assert_eq!(trash::label(&id.0).unwrap().path, None);
+}
+
+/// Where the storage does not compare, another client can move our version aside, see that it is none that it meant, and put it back.
+/// Who looks in between must not report that nothing was written.
+#[tokio::test]
+async fn what_was_written_and_is_away_for_a_moment_is_waited_for() {
+    let settings = FakeSettings {
+        honoured: crate::remote::fake::NONE,
+        ..FakeSettings::webdav()
+    };
+    let store = FakeStore::new(settings);
+    let backend = connect(&store).await;
+    let session = begin(&backend, "run").await;
+    let replace = async |at: &str| {
+        store.world().edit(at, b"base");
+        let meta = backend.stat(&path(at)).await.unwrap().unwrap();
+        let request = StageRequest {
+            path: path(at),
+            payload: Payload::Bytes(Bytes::from_static(b"ours")),
+            hash: ContentHash::of(b"ours"),
+            mtime: None,
+            mode: None,
+        };
+        let staged = session.stage(vec![request]).await.remove(0).unwrap();
+        let request = ReplaceRequest {
+            path: path(at),
+            staged,
+            expect: Expect::Is(Expected::of(&meta, Some(ContentHash::of(b"base")))),
+        };
+        session.replace(vec![request]).await.remove(0)
+    };
+    // The first change of a session makes folders; the second shows where the write is.
+    replace("first").await.unwrap();
+    store.quiet();
+    replace("second").await.unwrap();
+    let calls = store.calls().0;
+    let put = calls.iter().position(|call| call == "put second").unwrap();
+    store.quiet();
+    store.trouble(put, Trouble::LostReply);
+    store.before(put + 1, |world| world.delete("third"));
+    store.before(put + 4, |world| world.edit("third", b"ours"));
+    replace("third").await.unwrap();
+    assert_eq!(store.calls().1, 3);
+    assert_eq!(store.world().content("third"), Some(b"ours".to_vec()));
 }
