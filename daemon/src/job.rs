@@ -173,7 +173,15 @@ pub async fn list_conflicts(
             problems: Vec::new(),
         });
     }
-    let report = prepared.run_one_shot().await?;
+    let mut report = prepared.run_one_shot().await?;
+    // A look that ended early may have missed some.
+    let ended = report.error.map(|error| Problem {
+        path: ".".to_owned(),
+        storage: String::new(),
+        operation: "look".to_owned(),
+        reason: error.desc,
+    });
+    report.problems.extend(ended);
     Ok(OpenConflicts {
         conflicts: report.conflicts,
         problems: report.problems,
@@ -254,7 +262,8 @@ async fn connect(
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
     let factory = types::find(registry, &spec.type_name).map_err(usage)?;
     let params = spec.params_for(factory.schema());
-    let params = with_secrets(params, factory.schema()).map_err(usage)?;
+    let params = with_secrets(params, factory.schema())
+        .map_err(|error| SyncError::new(SyncErrorClass::Credentials, error.to_string()))?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
     Ok(factory.connect(&params, context).await?)
 }

@@ -22,6 +22,7 @@ mod oracle;
 mod places;
 mod requests;
 mod rivals;
+mod said;
 mod sftp;
 #[path = "../real/trees.rs"]
 mod trees;

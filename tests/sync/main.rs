@@ -11,6 +11,7 @@ mod histories;
 mod modes;
 mod moves;
 mod oracle;
+mod outage;
 mod proof;
 mod resolve;
 mod stale;

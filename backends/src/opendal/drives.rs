@@ -10,7 +10,7 @@ use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 use super::store::Place;
-use super::{built, config, params, parsed};
+use super::{built, config, no_credentials, params, parsed};
 
 /// Makes backends of one drive.
 struct Factory {
@@ -92,7 +92,9 @@ fn reached(scheme: &str, given: Params) -> Result<(Vec<(&'static str, String)>, 
     let prefix = params::prefix("location", &given.location)?;
     let credentials = params::credentials(given.credentials, given.credentials_file.as_deref())?;
     let credentials = credentials.ok_or_else(|| {
-        config("no credentials were given; give `credentials` or `credentials_file` with a token")
+        no_credentials(
+            "no credentials were given; give `credentials` or `credentials_file` with a token",
+        )
     })?;
     let account = account(&credentials)?;
     let mut options = vec![("root", format!("/{prefix}"))];

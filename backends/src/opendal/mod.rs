@@ -49,6 +49,8 @@ mod gcs;
 #[cfg(feature = "s3")]
 mod s3;
 
+#[cfg(feature = "s3")]
+pub(crate) use errors::about_credentials;
 use services::Service;
 use store::{OpendalStore, Place};
 
@@ -64,6 +66,11 @@ fn parsed<T: DeserializeOwned>(type_name: &str, params: &Value) -> Result<T> {
 /// The configuration is wrong.
 fn config(reason: impl Into<String>) -> StorageError {
     StorageError::new(ErrorKind::Config, "connect", reason)
+}
+
+/// The credentials cannot be used.
+fn no_credentials(reason: impl Into<String>) -> StorageError {
+    StorageError::new(ErrorKind::Credentials, "connect", reason)
 }
 
 /// The backend of `type_name` over `operator`.

@@ -549,12 +549,14 @@ impl Store for OpendalStore {
 }
 
 impl OpendalStore {
-    /// The root of a flat store is always there, if the bucket is.
+    /// The root of a flat store is there if anything is below it.
     async fn stat_root(&self) -> Outcome<Option<Found>> {
         if self.facts.flat {
-            listing::anything_below(&self.operator, &SyncPath::root()).await?;
-            return Ok(Some(found::folder()));
+            let below = listing::anything_below(&self.operator, &SyncPath::root()).await?;
+            // A bucket is there with nothing in it.
+            return Ok((below || self.prefix.is_empty()).then(found::folder));
         }
+        // opendal itself takes the root of every service for there.
         Ok(Some(found::folder()))
     }
 

@@ -17,6 +17,8 @@ use http::{Request, Response};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::time::{Instant, Sleep};
 
+use crate::remote::proxy;
+
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long nothing may come.
@@ -30,8 +32,8 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 /// What went wrong on the way. The source of opendal's error, found again by [`super::errors`].
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// No connection came about: nothing was sent.
-    Connect(String),
+    /// No connection came about: nothing was sent. With what is to be said of the proxy, if it went through one.
+    Connect(String, Option<String>),
     /// Nothing came for too long.
     Silence(Duration),
     /// The connection broke.
@@ -41,7 +43,7 @@ pub(super) enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Connect(why, _) => write!(f, "no connection: {why}"),
             Self::Silence(time) => write!(f, "no answer for {} s", time.as_secs()),
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
         }
@@ -49,6 +51,18 @@ impl fmt::Display for Trouble {
 }
 
 impl std::error::Error for Trouble {}
+
+impl Trouble {
+    /// Whether it may be gone at the next try. A certificate stays what it is.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect(why, _) => {
+                !why.contains("certificate") && !why.contains("InvalidContentType")
+            }
+            Self::Silence(_) | Self::Broken(_) => true,
+        }
+    }
+}
 
 /// `operator` with our transport.
 pub(super) fn with_patience(operator: Operator) -> Result<Operator, Error> {
@@ -111,7 +125,7 @@ fn explained(error: Error) -> Error {
 fn told(error: &reqwest::Error) -> Trouble {
     let why = innermost(error);
     if error.is_connect() {
-        Trouble::Connect(why)
+        Trouble::Connect(why, error.url().and_then(proxy::suspect))
     } else {
         Trouble::Broken(why)
     }

@@ -27,6 +27,10 @@ impl StorageBackend for RemoteBackend {
         Ok(String::new())
     }
 
+    async fn exists(&self) -> Result<bool> {
+        Ok(self.0.wire.stat(&SyncPath::root()).await?.is_some())
+    }
+
     fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
     }

@@ -13,6 +13,7 @@
 //! | `trash` | displaced versions: where they are, how they come back |
 //! | `probe`, `servers` | what a server really does with conditions, tried out and remembered |
 //! | `web` | what storages over plain HTTP share |
+//! | `proxy` | the proxy that a failed connection went through |
 
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ mod limits;
 mod listing;
 mod names;
 mod probe;
+#[cfg(any(feature = "_opendal", feature = "webdav", feature = "http"))]
+pub(crate) mod proxy;
 mod read;
 pub(crate) mod retry;
 mod servers;

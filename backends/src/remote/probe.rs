@@ -11,7 +11,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{ContentHash, SyncPath};
 use wl_core::plugin::ConnectContext;
-use wl_core::storage::{ErrorKind, Result};
+use wl_core::storage::{CONNECT, ErrorKind, Result};
 
 use super::session::{Rounds, make_above, own_path};
 use super::store::{Again, Attributes, Condition, Conditions, CopyIn, Fault, Found, Outcome, Put};
@@ -85,8 +85,14 @@ async fn probe(wire: &Wire) -> Result<Proven> {
     let proven = probe.all().await;
     probe.clean().await;
     proven.map_err(|fault| {
-        let error = wire.error("try out", &probe.folder, fault);
-        error.with_advice("it could not be found out what the server does with conditions")
+        let connected = !fault.error.kind().is_of_storage();
+        let error = wire.error(CONNECT, &probe.folder, fault);
+        match connected {
+            true => {
+                error.with_advice("it could not be found out what the server does with conditions")
+            }
+            false => error,
+        }
     })
 }
 

@@ -14,6 +14,8 @@ use reqsign_file_read_tokio::TokioFileRead;
 use wl_core::storage::{ErrorKind, StorageError};
 
 use super::xml;
+use crate::opendal::about_credentials;
+use crate::remote::proxy;
 use crate::remote::store::{Again, Fault, Outcome};
 
 /// Where a bucket is.
@@ -190,7 +192,7 @@ impl Client {
         if let Some(signer) = &self.signer {
             signer.sign(&mut parts, None).await.map_err(|_| {
                 refused(
-                    ErrorKind::Config,
+                    ErrorKind::Credentials,
                     "the request could not be signed; give credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a \
                      credentials file",
                 )
@@ -264,6 +266,7 @@ pub(super) fn refused(kind: ErrorKind, reason: impl Into<String>) -> Fault {
 
 /// A request that got no answer. Its text holds no address: that would be signed.
 fn sending(error: reqwest::Error, sent: bool) -> Fault {
+    let proxy = error.url().and_then(proxy::suspect);
     let error = error.without_url();
     let mut reason = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -272,9 +275,15 @@ fn sending(error: reqwest::Error, sent: bool) -> Fault {
         reason.push_str(&inner.to_string());
         cause = inner.source();
     }
+    let (kind, proxy) = match error.is_connect() {
+        true => (ErrorKind::Unavailable, proxy),
+        false => (ErrorKind::Temporary, None),
+    };
+    let advice = proxy
+        .as_deref()
+        .unwrap_or("check the network and the endpoint");
     Fault {
-        error: StorageError::new(ErrorKind::Temporary, "", reason)
-            .with_advice("check the network and the endpoint"),
+        error: StorageError::new(kind, "", reason).with_advice(advice),
         again: Again::After(None),
         unclear: sent,
     }
@@ -302,6 +311,9 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Fault {
     } else {
         Again::Never
     };
+    if let Some((kind, reason)) = about_credentials(&code) {
+        return refused(kind, reason);
+    }
     let reason = match (code.is_empty(), message.is_empty()) {
         (true, _) => format!("the server answered {status}"),
         (false, true) => format!("the server answered {status} ({code})"),

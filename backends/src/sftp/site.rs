@@ -49,11 +49,11 @@ impl Site {
             Ok(Some(real)) if real.starts_with('/') => real,
             Ok(_) => {
                 let reason = "the server tells no absolute path for the folder; check `url`";
-                return Err(failed(ErrorKind::Config, reason.to_owned()));
+                return Err(failed(ErrorKind::Unavailable, reason.to_owned()));
             }
             Err(trouble) if trouble.is(packet::NO_SUCH_FILE) => {
                 let reason = "there is no such folder on the server; check the path in `url`";
-                return Err(failed(ErrorKind::Config, reason.to_owned()));
+                return Err(failed(ErrorKind::Unavailable, reason.to_owned()));
             }
             Err(trouble) => return Err(fault("connect", trouble).error.on(&location)),
         };
