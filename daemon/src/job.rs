@@ -265,7 +265,12 @@ async fn connect(
     let params = with_secrets(params, factory.schema())
         .map_err(|error| SyncError::new(SyncErrorClass::Credentials, error.to_string()))?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
-    Ok(factory.connect(&params, context).await?)
+    let connected = factory.connect(&params, context).await;
+    Ok(connected.map_err(|error| match error.storage() {
+        // Parameters that make no address yet.
+        "" => error.on(&spec.type_name),
+        _ => error,
+    })?)
 }
 
 fn make_target(spec: &StorageSpec) -> Result<Option<CreatedFolder>, SyncError> {

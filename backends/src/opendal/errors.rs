@@ -96,7 +96,7 @@ fn meaning(failure: &Failure, error: &Error) -> (ErrorKind, String) {
     if let Some(known) = failure.code.as_deref().and_then(by_code) {
         return (known.0, known.1.to_owned());
     }
-    if let Some(known) = credentials(error) {
+    if let Some(known) = credentials(error).or_else(|| ftp(error)) {
         return known;
     }
     by_kind(failure)
@@ -222,6 +222,22 @@ fn credentials(error: &Error) -> Option<(ErrorKind, String)> {
         || text.contains("failed to load credential")
         || text.contains("loading credential");
     none.then(|| (ErrorKind::Credentials, NO_CREDENTIALS.to_owned()))
+}
+
+/// What FTP says has no status; its text tells. Only what was surely not sent is called that.
+fn ftp(error: &Error) -> Option<(ErrorKind, String)> {
+    let source = error.source().filter(|_| error.message() == "ftp error")?;
+    let said = source.to_string();
+    if said.contains("[530]") {
+        let reason = "the server does not accept the login; check the user in `url`, and the password in the credentials";
+        return Some((ErrorKind::Credentials, reason.to_owned()));
+    }
+    let why = said.strip_prefix("Connection error: ")?;
+    (why.contains("refused") || why.contains("lookup")).then(|| {
+        let reason =
+            format!("no connection: {why}; check host and port in `url`, and that the server runs");
+        (ErrorKind::Unavailable, reason)
+    })
 }
 
 fn by_kind(failure: &Failure) -> (ErrorKind, String) {

@@ -99,7 +99,10 @@ fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
         ("password", password),
     ];
     let place = Place {
-        location: format!("{}://{user}@{host}/{prefix}", url.scheme()),
+        location: match url.port() {
+            Some(port) => format!("{}://{user}@{host}:{port}/{prefix}", url.scheme()),
+            None => format!("{}://{user}@{host}/{prefix}", url.scheme()),
+        },
         server: format!("{server}|{user}"),
         prefix,
     };

@@ -13,9 +13,10 @@ use ::opendal::{
     Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator,
 };
 use futures::{Stream, StreamExt};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::time::{Instant, Sleep};
+use url::Url;
 
 use crate::remote::proxy;
 
@@ -87,11 +88,11 @@ struct Patient(ReqwestTransport);
 
 impl HttpTransport for Patient {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>, Error> {
-        let patience = patience(&request);
+        let (patience, to) = (patience(&request), request.uri().clone());
         let answer = tokio::time::timeout(patience, self.0.fetch(request)).await;
         let response = answer
             .map_err(|_| trouble(Trouble::Silence(patience)))?
-            .map_err(explained)?;
+            .map_err(|error| explained(error, Some(&to)))?;
         Ok(response.map(|body| body.map_inner(|stream| Box::new(Watched::new(stream)))))
     }
 }
@@ -110,22 +111,24 @@ fn trouble(trouble: Trouble) -> Error {
         .set_source(trouble)
 }
 
-/// The same error, with [`Trouble`] as its source if the connection is to blame.
-fn explained(error: Error) -> Error {
+/// The same error, with [`Trouble`] as its source if the connection is to blame. `to`: where a connection was wanted.
+fn explained(error: Error, to: Option<&Uri>) -> Error {
     let mut source = error.source();
     while let Some(at) = source {
         if let Some(cause) = at.downcast_ref::<reqwest::Error>() {
-            return trouble(told(cause));
+            return trouble(told(cause, to));
         }
         source = at.source();
     }
     error
 }
 
-fn told(error: &reqwest::Error) -> Trouble {
+fn told(error: &reqwest::Error, to: Option<&Uri>) -> Trouble {
     let why = innermost(error);
     if error.is_connect() {
-        Trouble::Connect(why, error.url().and_then(proxy::suspect))
+        // The error itself tells its address no more.
+        let to = to.and_then(|to| Url::parse(&to.to_string()).ok());
+        Trouble::Connect(why, to.as_ref().and_then(proxy::suspect))
     } else {
         Trouble::Broken(why)
     }
@@ -164,7 +167,7 @@ impl Stream for Watched {
         let this = &mut *self;
         if let Poll::Ready(piece) = this.pieces.poll_next_unpin(cx) {
             this.waiting = None;
-            return Poll::Ready(piece.map(|piece| piece.map_err(explained)));
+            return Poll::Ready(piece.map(|piece| piece.map_err(|error| explained(error, None))));
         }
         let waiting = this
             .waiting

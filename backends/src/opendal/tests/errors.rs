@@ -194,3 +194,35 @@ fn a_long_tale_is_cut_short() {
     let error = Error::new(Odal::Unexpected, "word ".repeat(1000));
     assert!(changing(&error).error.reason().len() < 300);
 }
+
+#[test]
+fn ftp_tells_a_wrong_login_and_nobody_there() {
+    for (said, kind, says) in [
+        (
+            "Invalid response: [530] Login incorrect",
+            ErrorKind::Credentials,
+            "password",
+        ),
+        (
+            "Connection error: Connection refused (os error 111)",
+            ErrorKind::Unavailable,
+            "port",
+        ),
+        (
+            "Connection error: Broken pipe (os error 32)",
+            ErrorKind::Other,
+            "parameters",
+        ),
+    ] {
+        let source = std::io::Error::other(said);
+        let fault = changing(&Error::new(Odal::Unexpected, "ftp error").set_source(source));
+        assert_eq!(fault.error.kind(), kind, "{said}");
+        assert!(
+            fault.error.reason().contains(says),
+            "{}",
+            fault.error.reason()
+        );
+        // What broke may have been done.
+        assert_eq!(fault.unclear, kind == ErrorKind::Other, "{said}");
+    }
+}

@@ -243,7 +243,11 @@ pub(crate) fn broken(error: reqwest::Error, sent: bool) -> Fault {
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(inner) = source {
-        reason = format!("{reason}: {inner}");
+        reason = match error.is_connect() {
+            // What is at the bottom says all.
+            true => format!("no connection: {inner}"),
+            false => format!("{reason}: {inner}"),
+        };
         source = inner.source();
     }
     if reason.contains("certificate") {
