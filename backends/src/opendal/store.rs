@@ -317,6 +317,17 @@ impl Store for OpendalStore {
         Ok(folder.map(|metadata| found::found(self.service, &metadata)))
     }
 
+    async fn exists(&self) -> Outcome<bool> {
+        if self.facts.flat || self.prefix.is_empty() {
+            return Ok(self.stat_root().await?.is_some());
+        }
+        // opendal takes the root of every service for there, and lists nothing in a folder that is missing.
+        match listing::anything_in(&self.operator, "/").await {
+            Err(fault) if fault.error.kind() == ErrorKind::NotFound => Ok(false),
+            told => told,
+        }
+    }
+
     async fn read(
         &self,
         path: &SyncPath,
@@ -556,7 +567,6 @@ impl OpendalStore {
             // A bucket is there with nothing in it.
             return Ok((below || self.prefix.is_empty()).then(found::folder));
         }
-        // opendal itself takes the root of every service for there.
         Ok(Some(found::folder()))
     }
 

@@ -28,7 +28,8 @@ impl StorageBackend for RemoteBackend {
     }
 
     async fn exists(&self) -> Result<bool> {
-        Ok(self.0.wire.stat(&SyncPath::root()).await?.is_some())
+        let (wire, root) = (&self.0.wire, SyncPath::root());
+        wire.again("stat", &root, || wire.store().exists()).await
     }
 
     fn capabilities(&self) -> &Capabilities {

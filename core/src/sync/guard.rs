@@ -134,20 +134,15 @@ pub(super) async fn check_source(job: &SyncJob) -> Result<(), SyncError> {
         return Ok(());
     }
     let location = source.location();
-    let (what, make) = match source.capabilities().empty_folders {
-        true => (
-            format!("the source {location} does not exist"),
-            "make the folder",
-        ),
-        false => (
-            format!("the source {location} does not exist: nothing is stored below it"),
-            "run again with --allow-empty",
-        ),
+    let (nothing, make) = match source.capabilities().empty_folders {
+        true => ("", "make the folder or "),
+        false => (": nothing is stored below it", ""),
     };
     Err(SyncError::new(
         SyncErrorClass::RootUnavailable,
         format!(
-            "{what}; nothing was changed: correct its address; if it is right, {make}, or name it as the target, which is made if it is missing"
+            "the source {location} does not exist{nothing}; nothing was changed. Correct its address; if it is right, {make}run again with \
+             --allow-empty, or name it as the target, which is made if it is missing"
         ),
     ))
 }

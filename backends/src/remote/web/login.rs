@@ -119,7 +119,7 @@ mod tests {
         ];
         for odd in odd {
             let error = header(Some(&odd), None).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
+            assert_eq!(error.kind(), ErrorKind::Credentials);
             assert!(!format!("{error} {error:?}").contains("heim"), "{error}");
         }
     }
