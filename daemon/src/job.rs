@@ -164,7 +164,15 @@ pub async fn list_conflicts(
             problems: Vec::new(),
         });
     }
-    let report = prepared.run_one_shot().await?;
+    let mut report = prepared.run_one_shot().await?;
+    // A look that ended early may have missed some.
+    let ended = report.error.map(|error| Problem {
+        path: ".".to_owned(),
+        storage: String::new(),
+        operation: "look".to_owned(),
+        reason: error.desc,
+    });
+    report.problems.extend(ended);
     Ok(OpenConflicts {
         conflicts: report.conflicts,
         problems: report.problems,
@@ -245,9 +253,15 @@ async fn connect(
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
     let factory = types::find(registry, &spec.type_name).map_err(usage)?;
     let params = spec.params_for(factory.schema());
-    let params = with_secrets(params, factory.schema()).map_err(usage)?;
+    let params = with_secrets(params, factory.schema())
+        .map_err(|error| SyncError::new(SyncErrorClass::Credentials, error.to_string()))?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
-    Ok(factory.connect(&params, context).await?)
+    let connected = factory.connect(&params, context).await;
+    Ok(connected.map_err(|error| match error.storage() {
+        // Parameters that make no address yet.
+        "" => error.on(&spec.type_name),
+        _ => error,
+    })?)
 }
 
 /// The grade of a storage as runs found it out before; the storage is not asked. `None`: no run has, or not lately.

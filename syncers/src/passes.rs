@@ -149,19 +149,21 @@ async fn run_once(
     match &result {
         Ok(report) => {
             last.problems.clone_from(&report.problems);
+            let stopped = report.error.as_ref().map(|error| whole_run(&error.desc));
+            last.problems.extend(stopped);
             last.conflicts.clone_from(&report.conflicts);
         }
-        Err(error) => last.problems = vec![whole_run(error)],
+        Err(error) => last.problems = vec![whole_run(&error.desc)],
     }
     result
 }
 
-/// A refused run as a problem of the root.
-fn whole_run(error: &SyncError) -> Problem {
+/// Why a run was refused or stopped, as a problem of the root.
+fn whole_run(desc: &str) -> Problem {
     Problem {
         path: ".".into(),
         storage: String::new(),
         operation: "sync".into(),
-        reason: error.desc.clone(),
+        reason: desc.to_owned(),
     }
 }

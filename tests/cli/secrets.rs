@@ -107,7 +107,7 @@ fn a_file_of_credentials_that_others_can_read_is_refused() {
         "storage create s3 --container notes --s3-url s3://bucket --credentials-file keys.json";
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
     let done = home.run(line);
-    assert_eq!(done.code, 2);
+    assert_eq!(done.code, 1);
     assert!(done.stderr.contains("chmod 600"), "{done:?}");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     assert_silent(line, &home.ok(line));

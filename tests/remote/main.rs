@@ -18,6 +18,7 @@ mod order;
 mod places;
 mod requests;
 mod rivals;
+mod said;
 mod sftp;
 mod trouble;
 mod world;

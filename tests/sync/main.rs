@@ -10,6 +10,7 @@ mod faults;
 mod histories;
 mod modes;
 mod moves;
+mod outage;
 mod proof;
 mod resolve;
 mod stale;

@@ -52,7 +52,7 @@ fn reached(given: Params) -> Result<Reached> {
         (None, Some(account)) => format!("https://{account}.blob.core.windows.net"),
         (None, None) => {
             return Err(config(
-                "neither `account_name` nor `endpoint_url` is known; give one of them",
+                "neither `account_name` nor `endpoint_url` is known; give one of them, or set AZURE_STORAGE_ACCOUNT_NAME",
             ));
         }
     };

@@ -7,7 +7,7 @@ use wl_core::storage::Result;
 
 use super::plain::{Plain, Reached};
 use super::store::Place;
-use super::{config, params, parsed};
+use super::{config, no_credentials, params, parsed};
 
 #[cfg(feature = "onedrive")]
 inventory::submit!(BackendPlugin(&drive("onedrive", "A folder of a OneDrive")));
@@ -50,7 +50,9 @@ fn reached(scheme: &str, given: Params) -> Result<Reached> {
     let prefix = params::prefix("location", &given.location)?;
     let credentials = params::credentials(given.credentials, given.credentials_file.as_deref())?;
     let credentials = credentials.ok_or_else(|| {
-        config("no credentials were given; give `credentials` or `credentials_file` with a token")
+        no_credentials(
+            "no credentials were given; give `credentials` or `credentials_file` with a token",
+        )
     })?;
     let account = account(&credentials)?;
     let mut options = vec![("root", format!("/{prefix}"))];

@@ -56,7 +56,7 @@ pub(super) fn fault(error: &Error, doing: Doing) -> Fault {
     let (kind, reason) = meaning(&failure, error);
     let (sent, refused) = (!never_left(&failure), refused(&failure, kind));
     let temporary = matches!(kind, ErrorKind::Temporary)
-        || (kind == ErrorKind::Unavailable && failure.trouble.is_some());
+        || (kind == ErrorKind::Unavailable && failure.trouble.is_some_and(Trouble::may_pass));
     Fault {
         error: StorageError::new(kind, "", reason),
         again: if temporary {
@@ -76,7 +76,7 @@ pub(crate) fn unanswered(error: &Error) -> Fault {
 
 /// The request was not even sent.
 fn never_left(failure: &Failure) -> bool {
-    matches!(failure.trouble, Some(Trouble::Connect(_)))
+    matches!(failure.trouble, Some(Trouble::Connect(..)))
         || matches!(failure.kind, Odal::ConfigInvalid | Odal::Unsupported)
 }
 
@@ -113,12 +113,14 @@ fn meaning(failure: &Failure, error: &Error) -> (ErrorKind, String) {
 
 fn on_the_way(trouble: &Trouble) -> (ErrorKind, String) {
     let kind = match trouble {
-        Trouble::Connect(_) => ErrorKind::Unavailable,
+        Trouble::Connect(..) => ErrorKind::Unavailable,
         Trouble::Silence(_) | Trouble::Broken(_) => ErrorKind::Temporary,
     };
     let text = trouble.to_string();
     let low = text.to_lowercase();
-    let advice = if low.contains("invalidcontenttype") {
+    let advice = if let Trouble::Connect(_, Some(proxy)) = trouble {
+        proxy
+    } else if low.contains("invalidcontenttype") {
         "the endpoint does not speak https; write http:// if that is meant, or give its https port"
     } else if low.contains("certificate") || low.contains("tls") || low.contains("handshake") {
         "check that the endpoint speaks https and its certificate is trusted by this machine"
@@ -132,32 +134,37 @@ fn on_the_way(trouble: &Trouble) -> (ErrorKind, String) {
     (kind, format!("{text}; {advice}"))
 }
 
+const NO_CREDENTIALS: &str = "no credentials were found; give `credentials_file`, or set the service's usual environment variables \
+    (s3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; gcs: GOOGLE_APPLICATION_CREDENTIALS; azblob: \
+    AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY), or set `anonymous` if it is public (s3, gcs)";
+
 /// Services' own words that say more than the status.
 fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
     about_credentials(code).or_else(|| about_place(code))
 }
 
-fn about_credentials(code: &str) -> Option<(ErrorKind, &'static str)> {
-    use ErrorKind::{Config, Denied};
+pub(crate) fn about_credentials(code: &str) -> Option<(ErrorKind, &'static str)> {
+    use ErrorKind::{Credentials, Denied};
     Some(match code {
         "InvalidAccessKeyId" | "InvalidToken" | "UnrecognizedClientException" => (
-            Config,
+            Credentials,
             "the server does not know the access key; check the access key (and session token) in the credentials",
         ),
+        "NoAuthenticationInformation" => (Credentials, NO_CREDENTIALS),
         "SignatureDoesNotMatch" => (
-            Config,
+            Credentials,
             "the secret key does not fit the access key; check the secret key in the credentials",
         ),
         "AuthenticationFailed" | "InvalidAuthenticationInfo" => (
-            Config,
+            Credentials,
             "the server does not accept the account key or token; check the credentials, and this machine's clock",
         ),
         "ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException" => (
-            Config,
+            Credentials,
             "the session token has expired; get new temporary credentials",
         ),
         "RequestTimeTooSkewed" | "RequestExpired" => (
-            Config,
+            Credentials,
             "this machine's clock differs too much from the server's; set the clock (for example with NTP) and run again",
         ),
         "AccessDenied"
@@ -172,18 +179,18 @@ fn about_credentials(code: &str) -> Option<(ErrorKind, &'static str)> {
 }
 
 fn about_place(code: &str) -> Option<(ErrorKind, &'static str)> {
-    use ErrorKind::{Changed, Config, Full, Temporary, Unavailable};
+    use ErrorKind::{Changed, Full, Temporary, Unavailable};
     Some(match code {
         "NoSuchBucket" | "ContainerNotFound" => (
             Unavailable,
             "the bucket (or container) does not exist; check its name (and region or endpoint), or create it",
         ),
-        "InvalidBucketName" => (Config, "that is no bucket name; check the address"),
+        "InvalidBucketName" => (Unavailable, "that is no bucket name; check the address"),
         "PermanentRedirect"
         | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException"
         | "TemporaryRedirect" => (
-            Config,
+            Unavailable,
             "the bucket is in another region; set `region` (and `endpoint_url`) to the bucket's own",
         ),
         "QuotaExceeded"
@@ -223,16 +230,12 @@ fn credentials(error: &Error) -> Option<(ErrorKind, String)> {
         || text.contains("failed to load signing credential")
         || text.contains("failed to load credential")
         || text.contains("loading credential");
-    none.then(|| {
-        let reason = "no credentials were found; give `credentials` or `credentials_file` in the storage's parameters, or the service's \
-                      usual environment variables or profile, or set `anonymous` if it is public";
-        (ErrorKind::Config, reason.to_owned())
-    })
+    none.then(|| (ErrorKind::Credentials, NO_CREDENTIALS.to_owned()))
 }
 
 /// The FTP service says `ftp error` and keeps what happened as the source: `Invalid response: [530] Login incorrect.`
 fn by_ftp(error: &Error) -> Option<(ErrorKind, String)> {
-    use ErrorKind::{Config, Full, NotFound, Other, Temporary, Unavailable, Unrepresentable};
+    use ErrorKind::{Credentials, Full, NotFound, Other, Temporary, Unavailable, Unrepresentable};
     let source = error
         .source()
         .filter(|_| error.message() == "ftp error")?
@@ -252,7 +255,7 @@ fn by_ftp(error: &Error) -> Option<(ErrorKind, String)> {
             "check that a firewall lets through the ports that the server opens for data",
         ),
         Some(430 | 530..=532) => (
-            Config,
+            Credentials,
             "check the user in `url`, and the password in the credentials",
         ),
         Some(452 | 552) => (Full, "make room on the server"),
@@ -302,7 +305,7 @@ fn by_kind(failure: &Failure) -> (ErrorKind, String) {
         ),
         (_, Some(507)) => plain(ErrorKind::Full, "the storage is full; make room"),
         (_, Some(401)) => plain(
-            ErrorKind::Config,
+            ErrorKind::Credentials,
             "the server does not accept the credentials; check them",
         ),
         (Odal::PermissionDenied, _) => plain(
@@ -310,7 +313,7 @@ fn by_kind(failure: &Failure) -> (ErrorKind, String) {
             "access denied; check the credentials, and that they may list, read, write and remove here",
         ),
         (_, Some(300..=399)) => plain(
-            ErrorKind::Config,
+            ErrorKind::Unavailable,
             "the server points elsewhere; check the endpoint and the region",
         ),
         (Odal::ConfigInvalid, _) => (

@@ -60,7 +60,7 @@ mod plain;
 mod s3;
 
 #[cfg(feature = "s3")]
-pub(crate) use errors::unanswered;
+pub(crate) use errors::{about_credentials, unanswered};
 use services::Service;
 use store::{OpendalStore, Place};
 #[cfg(all(test, feature = "s3"))]
@@ -78,6 +78,11 @@ fn parsed<T: DeserializeOwned>(type_name: &str, params: &Value) -> Result<T> {
 /// The configuration is wrong.
 fn config(reason: impl Into<String>) -> StorageError {
     StorageError::new(ErrorKind::Config, "connect", reason)
+}
+
+/// The credentials cannot be used.
+fn no_credentials(reason: impl Into<String>) -> StorageError {
+    StorageError::new(ErrorKind::Credentials, "connect", reason)
 }
 
 /// The backend of `type_name` over `operator`.

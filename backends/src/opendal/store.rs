@@ -286,6 +286,17 @@ impl Store for OpendalStore {
         Ok(folder.map(|metadata| found::found(self.service, &metadata)))
     }
 
+    async fn exists(&self) -> Outcome<bool> {
+        if self.facts.flat || self.prefix.is_empty() {
+            return Ok(self.stat_root().await?.is_some());
+        }
+        // opendal takes the root of every service for there, and lists nothing in a folder that is missing.
+        match listing::anything_in(&self.operator, "/").await {
+            Err(fault) if fault.error.kind() == ErrorKind::NotFound => Ok(false),
+            told => told,
+        }
+    }
+
     async fn read(
         &self,
         path: &SyncPath,
@@ -493,11 +504,12 @@ impl Store for OpendalStore {
 }
 
 impl OpendalStore {
-    /// The root of a flat store is always there, if the bucket is.
+    /// The root of a flat store is there if anything is below it.
     async fn stat_root(&self) -> Outcome<Option<Found>> {
         if self.facts.flat {
-            listing::anything_below(&self.operator, &SyncPath::root()).await?;
-            return Ok(Some(found::folder()));
+            let below = listing::anything_below(&self.operator, &SyncPath::root()).await?;
+            // A bucket is there with nothing in it.
+            return Ok((below || self.prefix.is_empty()).then(found::folder));
         }
         Ok(Some(found::folder()))
     }

@@ -27,6 +27,11 @@ impl StorageBackend for RemoteBackend {
         Ok(String::new())
     }
 
+    async fn exists(&self) -> Result<bool> {
+        let (wire, root) = (&self.0.wire, SyncPath::root());
+        wire.again("stat", &root, || wire.store().exists()).await
+    }
+
     fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
     }

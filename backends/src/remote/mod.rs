@@ -14,6 +14,7 @@
 //! | `probe`, `order`, `servers` | what a server really does with conditions and in which order it lists, tried out and remembered |
 //! | `skew` | how the server's clock goes, where times tell versions apart |
 //! | `web` | what storages over plain HTTP share |
+//! | `proxy` | the proxy that a failed connection went through |
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ mod listing;
 mod names;
 mod order;
 mod probe;
+#[cfg(any(feature = "_opendal", feature = "webdav", feature = "http"))]
+pub(crate) mod proxy;
 mod read;
 pub(crate) mod retry;
 mod servers;

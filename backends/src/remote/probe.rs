@@ -13,7 +13,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{ContentHash, SyncPath};
 use wl_core::plugin::ConnectContext;
-use wl_core::storage::{ErrorKind, Result, StorageError};
+use wl_core::storage::{CONNECT, ErrorKind, Result, StorageError};
 
 use super::order::Order;
 use super::session::{Rounds, make_above, own_path};
@@ -99,8 +99,14 @@ async fn probe(wire: &Wire) -> Result<Proven> {
     let proven = probe.all().await;
     probe.clean().await;
     proven.map_err(|fault| {
-        let error = wire.error("try out", &probe.folder, fault);
-        error.with_advice("it could not be found out what the server does with conditions")
+        let connected = !fault.error.kind().is_of_storage();
+        let error = wire.error(CONNECT, &probe.folder, fault);
+        match connected {
+            true => {
+                error.with_advice("it could not be found out what the server does with conditions")
+            }
+            false => error,
+        }
     })
 }
 

@@ -276,6 +276,11 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     /// What is at `path`; the root too. For flat stores a folder is there if its marker is, or anything below it.
     async fn stat(&self, path: &SyncPath) -> Outcome<Option<Found>>;
 
+    /// Whether the root is there. Where that cannot be told, a root with nothing in it is not.
+    async fn exists(&self) -> Outcome<bool> {
+        Ok(self.stat(&SyncPath::root()).await?.is_some())
+    }
+
     /// Reads a range of a file. With a tag: of that version, `Busy` if it is another. `NotFound` if nothing is there.
     async fn read(&self, path: &SyncPath, range: Range<u64>, tag: Option<&str>)
     -> Outcome<Reading>;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{Meta, SyncPath, Timestamp};
-use wl_core::storage::{ErrorKind, Limits, Result, StorageError};
+use wl_core::model::{Meta, RESERVED, SyncPath, Timestamp};
+use wl_core::storage::{CONNECT, ErrorKind, Limits, Result, StorageError};
 
 use super::clock::Clock;
 use super::limits::Bucket;
@@ -144,15 +144,26 @@ impl Wire {
         Arc::clone(&self.gate.ahead).try_acquire_owned().ok()
     }
 
-    /// The error with its operation, path and storage.
+    /// The error with its operation, path and storage. What meets every path says nothing of this one, and what is ours is no path that
+    /// people know.
     pub(crate) fn error(
         &self,
         operation: &'static str,
         path: &SyncPath,
         fault: Fault,
     ) -> StorageError {
-        let error = StorageError::new(fault.error.kind(), operation, fault.error.reason());
-        error.at(path).on(self.store.location())
+        let kind = fault.error.kind();
+        let operation = if kind.is_of_storage() {
+            CONNECT
+        } else {
+            operation
+        };
+        let error = StorageError::new(kind, operation, fault.error.reason());
+        let error = error.on(self.store.location());
+        match path.is_root() || path.as_str().split('/').next() == Some(RESERVED) {
+            true => error,
+            false => error.at(path),
+        }
     }
 
     /// The error of an operation that was tried until patience ended.

@@ -16,7 +16,7 @@ use wl_core::storage::{ErrorKind, StorageError};
 
 use super::copy::Copies;
 use super::xml;
-use crate::opendal::unanswered;
+use crate::opendal::{about_credentials, unanswered};
 use crate::remote::store::{Again, Fault, Outcome};
 
 /// Where a bucket is.
@@ -171,7 +171,7 @@ impl Client {
         if let Some(signer) = &self.signer {
             signer.sign(&mut parts, None).await.map_err(|_| {
                 refused(
-                    ErrorKind::Config,
+                    ErrorKind::Credentials,
                     "the request could not be signed; give credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a \
                      credentials file",
                 )
@@ -261,6 +261,9 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Fault {
     } else {
         Again::Never
     };
+    if let Some((kind, reason)) = about_credentials(&code) {
+        return refused(kind, reason);
+    }
     let reason = match (code.is_empty(), message.is_empty()) {
         (true, _) => format!("the server answered {status}"),
         (false, true) => format!("the server answered {status} ({code})"),

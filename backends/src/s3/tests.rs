@@ -299,7 +299,7 @@ async fn errors_say_what_the_server_said_and_no_secret() {
     };
     let wrong = Client::new(endpoint, keys, patient().unwrap());
     let fault = wrong.note("x").await.unwrap_err();
-    assert_eq!(fault.error.kind(), ErrorKind::Denied);
+    assert_eq!(fault.error.kind(), ErrorKind::Credentials);
     let text = format!("{:?} {} {wrong:?}", fault, fault.error);
     assert!(!text.contains("hush"), "{text}");
     assert!(!text.contains(server.access_key()), "{text}");

@@ -361,7 +361,7 @@ fn bare(token: &str) -> String {
 pub(super) fn no_dav(reply: &Response) -> Fault {
     if reply.status().is_success() {
         let reason = "the server does not speak WebDAV here; check `url`, which must be the WebDAV folder and no web page";
-        return StorageError::new(ErrorKind::Config, "request", reason).into();
+        return StorageError::new(ErrorKind::Unavailable, "request", reason).into();
     }
     answer::fault(reply.status(), reply.headers())
 }

@@ -346,6 +346,7 @@ async fn what_was_written_and_is_away_for_a_moment_is_waited_for() {
             path: path(at),
             staged,
             expect: Expect::Is(Expected::of(&meta, Some(ContentHash::of(b"base")))),
+            listed: false,
         };
         session.replace(vec![request]).await.remove(0)
     };

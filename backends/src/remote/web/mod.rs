@@ -12,6 +12,7 @@ use url::Url;
 use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, Result, StorageError};
 
+use super::proxy;
 use super::store::{Again, Fault, Outcome};
 use super::token::{nanoseconds, now};
 
@@ -246,7 +247,7 @@ fn base(address: &str) -> Result<Url> {
 }
 
 fn refused(reason: &str) -> Fault {
-    StorageError::new(ErrorKind::Config, "request", reason).into()
+    StorageError::new(ErrorKind::Unavailable, "request", reason).into()
 }
 
 fn silent() -> Fault {
@@ -263,21 +264,27 @@ fn silent() -> Fault {
 
 /// A broken connection. `sent`: the request may have arrived.
 pub(crate) fn broken(error: reqwest::Error, sent: bool) -> Fault {
+    let proxy = error.url().and_then(proxy::suspect);
     let error = error.without_url();
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(inner) = source {
-        reason = format!("{reason}: {inner}");
+        reason = match error.is_connect() {
+            // What is at the bottom says all.
+            true => format!("no connection: {inner}"),
+            false => format!("{reason}: {inner}"),
+        };
         source = inner.source();
     }
     if reason.contains("certificate") {
-        let error = StorageError::new(ErrorKind::Config, "connect", reason);
+        let error = StorageError::new(ErrorKind::Unavailable, "connect", reason);
         return error
             .with_advice("the server cannot prove who it is; check `url`, or install its authority's certificate")
             .into();
     }
     let connect = error.is_connect();
-    let (kind, advice) = if reason.contains("InvalidContentType") {
+    let speaks_otherwise = reason.contains("InvalidContentType");
+    let (kind, advice) = if speaks_otherwise {
         (
             ErrorKind::Unavailable,
             "the server does not speak https there; write webdav:// or http:// if that is meant, or give its https port",
@@ -290,9 +297,14 @@ pub(crate) fn broken(error: reqwest::Error, sent: bool) -> Fault {
     } else {
         (ErrorKind::Temporary, "the connection broke; try again")
     };
+    let proxy = proxy.filter(|_| connect);
+    let advice = proxy.as_deref().unwrap_or(advice);
     Fault {
         error: StorageError::new(kind, "request", reason).with_advice(advice),
-        again: Again::After(None),
+        again: match speaks_otherwise {
+            true => Again::Never,
+            false => Again::After(None),
+        },
         unclear: sent && !connect,
     }
 }

@@ -226,7 +226,7 @@ async fn refusals_and_redirects_say_what_to_do() {
     );
     assert_eq!(
         say(200, "content-type", "text/html").await.error.kind(),
-        ErrorKind::Config
+        ErrorKind::Unavailable
     );
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Item {
     /// What was noted beside contents that were read.
     pub(super) noted: Sides<Noted>,
     pub(super) progressed: Progressed,
+    /// The storages copy it among themselves: its content does not pass through here.
+    pub(super) travels: bool,
     /// It was looked up already: it is copied, whatever it may be.
     pub(super) not_moved: bool,
 }
@@ -59,6 +61,7 @@ impl Item {
             contents: Sides::default(),
             noted: Sides::default(),
             progressed: Progressed::Decided,
+            travels: false,
             not_moved: false,
         }
     }

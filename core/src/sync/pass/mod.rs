@@ -68,7 +68,10 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
         // Nothing of this pass may go on behind the caller's back, and what it achieved is recorded.
         pass.pipeline.abandon().await;
     }
-    result
+    match pass.context.outage() {
+        Some(lost) => Err(lost),
+        None => result,
+    }
 }
 
 async fn list(
@@ -162,10 +165,10 @@ impl Pass {
             for remark in merge.take_remarks() {
                 self.note(remark)?;
             }
+            self.context.check_going()?;
             let Some(node) = node else { break };
             seen += 1;
             if seen == 256 {
-                self.context.check_cancelled()?;
                 self.context.job.progress.saw(std::mem::take(&mut seen));
             }
             self.frames.enter(&node.path);
@@ -203,6 +206,13 @@ impl Pass {
     }
 
     fn note(&mut self, remark: Remark) -> Result<(), SyncError> {
+        if let Remark::UnknownInside(side, _, error)
+        | Remark::UnknownAt(side, error)
+        | Remark::CutShort(side, error) = &remark
+            && self.context.is_outage(*side, error)
+        {
+            return Ok(());
+        }
         let location = |side: Side| self.context.job.storages[side].location();
         match remark {
             Remark::UnknownInside(side, path, error) => {

@@ -42,6 +42,8 @@ pub(super) struct Pipeline {
     chunk: Vec<Item>,
     chunk_bytes: u64,
     chunks: JoinSet<Result<Vec<Item>, SyncError>>,
+    /// Paths that were pushed and did not come back yet.
+    on_their_way: usize,
     /// What is published next.
     pub(super) batch: Batch,
     publishing: Option<JoinHandle<Result<Aftermath, SyncError>>>,
@@ -61,6 +63,7 @@ impl Pipeline {
             chunk: Vec::new(),
             chunk_bytes: 0,
             chunks: JoinSet::new(),
+            on_their_way: 0,
             batch: Batch::default(),
             publishing: None,
             after: Aftermath::default(),
@@ -70,6 +73,7 @@ impl Pipeline {
     /// Adds a path that needs reading or copying. Returns paths that are through with it.
     pub(super) async fn push(&mut self, item: Item) -> Result<Vec<Item>, SyncError> {
         let size = item.size();
+        self.on_their_way += 1;
         self.context.job.progress.found(1, size);
         if size > SMALL_FILE {
             self.chunks
@@ -97,10 +101,12 @@ impl Pipeline {
     }
 
     async fn next_chunk(&mut self) -> Result<Vec<Item>, SyncError> {
-        match self.chunks.join_next().await {
-            None => Ok(Vec::new()),
-            Some(done) => chunk(done),
-        }
+        let done = match self.chunks.join_next().await {
+            None => Vec::new(),
+            Some(done) => chunk(done)?,
+        };
+        self.on_their_way -= done.len();
+        Ok(done)
     }
 
     /// The next paths that are through with reading and staging; empty when none is on its way.
@@ -134,7 +140,11 @@ impl Pipeline {
         }
         self.start_chunk();
         tokio::select! {
-            Some(done) = self.chunks.join_next() => chunk(done),
+            Some(done) = self.chunks.join_next() => {
+                let done = chunk(done)?;
+                self.on_their_way -= done.len();
+                Ok(done)
+            }
             Some(done) = ended(&mut self.publishing) => {
                 self.publishing = None;
                 self.published(done)?;
@@ -190,7 +200,8 @@ impl Pipeline {
     pub(super) async fn abandon(&mut self) {
         self.chunk.clear();
         self.chunks.shutdown().await;
-        self.batch = Batch::default();
+        let batch = std::mem::take(&mut self.batch);
+        self.context.leave(self.on_their_way + batch.len());
         if self.settle().await.is_err() {
             return;
         }
