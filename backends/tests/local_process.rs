@@ -69,6 +69,7 @@ async fn replacement(
         path: p(path),
         staged: session.stage(vec![request]).await.pop().unwrap().unwrap(),
         expect,
+        listed: false,
     }
 }
 

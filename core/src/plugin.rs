@@ -2,13 +2,13 @@
 //!
 //! A plug-in crate must be linked, or it registers nothing: one file, `daemon/src/plugins.rs`, names them all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::storage::{self, Capabilities, Limits, StorageBackend};
+use crate::storage::{self, Capabilities, CasGrade, Limits, StorageBackend};
 use crate::sync::{Needs, SyncJob, Syncer, SyncerFlags, SyncerType};
 
 mod params;
@@ -32,6 +32,15 @@ pub struct ConnectContext {
     pub limits: Limits,
 }
 
+/// How well a storage keeps a version that somebody writes at the same time, as far as that is known without connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownGrade {
+    /// The grade.
+    pub cas: CasGrade,
+    /// When it was tried out, in seconds since 1970; `None`: it is nothing that has to be remembered.
+    pub probed: Option<i64>,
+}
+
 /// Makes backends of one type.
 #[async_trait]
 pub trait BackendFactory: Send + Sync {
@@ -47,8 +56,16 @@ pub trait BackendFactory: Send + Sync {
     /// The most that a storage of this type can do. A connected one may do less: it says so itself.
     fn at_best(&self) -> Capabilities;
 
-    /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for scratch objects
-    /// below the reserved name if [`ConnectContext::writes`].
+    /// The grade of the storage with these parameters, as far as it was found out before; `state_dir` as in [`ConnectContext`]. `None`: nobody
+    /// has tried it out, or that was too long ago. The storage is not asked.
+    fn known_grade(&self, _params: &Value, _state_dir: &Path) -> Option<KnownGrade> {
+        // What cannot be better need not be tried out.
+        let cas = self.at_best().cas;
+        (cas <= CasGrade::Checked).then_some(KnownGrade { cas, probed: None })
+    }
+
+    /// Makes a backend. The parameters have been checked against the schema. Nothing is written, but for a missing
+    /// root and scratch objects below the reserved name if [`ConnectContext::writes`].
     async fn connect(
         &self,
         params: &Value,

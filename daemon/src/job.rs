@@ -1,5 +1,6 @@
 //! One job, once: from what was asked to a report.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use wl_core::model::{
     ByteCounts, ChangeCounts, Conflict, Direction, Outcome, Problem, RunError, RunReport, Side,
     Sides, SyncPath,
 };
-use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
+use wl_core::plugin::{ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{
     Explanation, Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer,
@@ -18,7 +19,6 @@ use wl_core::sync::{
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
-use crate::grades::remember_grade;
 use crate::private::with_secrets;
 use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
@@ -61,15 +61,6 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     let syncer = choose_syncer(&registry, spec)?;
     check_not_base(&spec.base_dir, &spec.storages)?;
     let state_dir = folder::state_dir(&spec.base_dir)?;
-    for (side, storage) in [(Side::Source, &source), (Side::Target, &target)] {
-        if contexts[side].writes {
-            remember_grade(
-                &spec.base_dir,
-                &spec.storages[side],
-                storage.capabilities().cas,
-            )?;
-        }
-    }
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
@@ -207,7 +198,15 @@ pub async fn list_conflicts(
             problems: Vec::new(),
         });
     }
-    let report = prepared.run_one_shot().await?;
+    let mut report = prepared.run_one_shot().await?;
+    // A look that ended early may have missed some.
+    let ended = report.error.map(|error| Problem {
+        path: ".".to_owned(),
+        storage: String::new(),
+        operation: "look".to_owned(),
+        reason: error.desc,
+    });
+    report.problems.extend(ended);
     Ok(OpenConflicts {
         conflicts: report.conflicts,
         problems: report.problems,
@@ -304,9 +303,23 @@ async fn connect(
 ) -> Result<Arc<dyn StorageBackend>, SyncError> {
     let factory = types::find(registry, &spec.type_name).map_err(usage)?;
     let params = spec.params_for(factory.schema());
-    let params = with_secrets(params, factory.schema()).map_err(usage)?;
+    let params = with_secrets(params, factory.schema())
+        .map_err(|error| SyncError::new(SyncErrorClass::Credentials, error.to_string()))?;
     check_params(&spec.type_name, factory.schema(), &params).map_err(usage)?;
-    Ok(factory.connect(&params, context).await?)
+    let connected = factory.connect(&params, context).await;
+    Ok(connected.map_err(|error| match error.storage() {
+        // Parameters that make no address yet.
+        "" => error.on(&spec.type_name),
+        _ => error,
+    })?)
+}
+
+/// The grade of a storage as runs found it out before; the storage is not asked. `None`: no run has, or not lately.
+pub fn known_grade(base_dir: &Path, spec: &StorageSpec) -> Option<KnownGrade> {
+    let factory = types::backend(&spec.type_name).ok()?;
+    let params = spec.params_for(factory.schema());
+    let params = with_secrets(params, factory.schema()).ok()?;
+    factory.known_grade(&params, &folder::state_path(base_dir))
 }
 
 fn make_target(spec: &StorageSpec) -> Result<Option<CreatedFolder>, SyncError> {

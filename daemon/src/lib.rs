@@ -3,7 +3,6 @@
 mod events;
 mod exclude;
 mod folder;
-mod grades;
 pub mod job;
 pub mod jobs;
 mod plugins;
@@ -14,7 +13,7 @@ mod spec;
 pub mod types;
 mod url;
 
-pub use grades::known_grade;
+pub use job::known_grade;
 pub use plugins::registry;
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
 pub use server::{Daemon, DaemonError, DaemonOptions, socket_path};

@@ -1,20 +1,32 @@
 //! What syncers on the shared pass have in common: run once, or again and again until stopped.
 
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Conflict, Problem, RunReport, Side, Sides};
 use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher};
-use wl_core::sync::{News, SyncError, SyncErrorClass, SyncJob, one_shot};
+use wl_core::sync::{News, SyncError, SyncErrorClass, SyncJob, Syncer, SyncerType, one_shot};
 
-/// A job and what its last pass found.
+/// What tells a syncer on the shared pass from another.
+pub trait Way: Send + Sync + 'static {
+    /// Its name.
+    const NAME: &'static str;
+    /// The storage types that it takes, on both sides; `["*"]`: all.
+    const TYPES: &'static [&'static str];
+    /// The storages copy by themselves where they can.
+    const SERVER_COPY: bool;
+}
+
+/// A syncer: a job and what its last pass found.
 #[derive(Debug)]
-pub(crate) struct Passes {
-    name: &'static str,
+pub struct Passes<W> {
     job: SyncJob,
     last: Arc<Mutex<Findings>>,
     running: Mutex<Option<Running>>,
+    way: PhantomData<W>,
 }
 
 /// What the last pass found.
@@ -39,29 +51,37 @@ impl Drop for Running {
     }
 }
 
-impl Passes {
-    /// The passes of syncer `name` over `job`.
-    pub(crate) fn new(name: &'static str, job: SyncJob) -> Self {
+impl<W: Way> SyncerType for Passes<W> {
+    const SYNCER_NAME: &'static str = W::NAME;
+    const SOURCE_TYPES: &'static [&'static str] = W::TYPES;
+    const TARGET_TYPES: &'static [&'static str] = W::TYPES;
+    const CONTINUOUS: bool = true;
+    const ONE_SHOT: bool = true;
+    const UNIDIRECTIONAL: bool = true;
+    const REQUIRES_MOUNT: bool = false;
+
+    fn create(job: SyncJob) -> Self {
         Self {
-            name,
-            job,
+            job: SyncJob {
+                server_copy: W::SERVER_COPY,
+                ..job
+            },
             last: Arc::default(),
             running: Mutex::new(None),
+            way: PhantomData,
         }
     }
+}
 
-    /// One run.
-    pub(crate) async fn once(&self) -> Result<RunReport, SyncError> {
-        run_once(self.job.clone(), self.name, &self.last).await
+#[async_trait]
+impl<W: Way> Syncer for Passes<W> {
+    async fn one_shot_sync(&self) -> Result<RunReport, SyncError> {
+        run_once(self.job.clone(), W::NAME, &self.last).await
     }
 
-    /// Begins to run again and again.
-    pub(crate) fn start(&self) -> Result<(), SyncError> {
+    async fn start_sync(&self) -> Result<(), SyncError> {
         let mut running = lock(&self.running);
-        if running
-            .as_ref()
-            .is_some_and(|running| !running.task.is_finished())
-        {
+        if running.as_ref().is_some_and(Running::goes_on) {
             return Err(SyncError::new(
                 SyncErrorClass::Usage,
                 "this job runs already; stop it first",
@@ -72,14 +92,13 @@ impl Passes {
             cancel: cancel.clone(),
             ..self.job.clone()
         };
-        let (name, last) = (self.name, Arc::clone(&self.last));
-        let task = tokio::spawn(async move { supervise(job, name, last).await });
+        let last = Arc::clone(&self.last);
+        let task = tokio::spawn(async move { supervise(job, W::NAME, last).await });
         *running = Some(Running { cancel, task });
         Ok(())
     }
 
-    /// Stops that, and waits for it.
-    pub(crate) async fn stop(&self) -> Result<(), SyncError> {
+    async fn stop_sync(&self) -> Result<(), SyncError> {
         let running = lock(&self.running).take();
         let Some(mut running) = running else {
             return Ok(());
@@ -97,21 +116,22 @@ impl Passes {
         })
     }
 
-    /// Whether it goes on.
-    pub(crate) fn is_running(&self) -> bool {
-        lock(&self.running)
-            .as_ref()
-            .is_some_and(|running| !running.task.is_finished())
+    fn is_running(&self) -> bool {
+        lock(&self.running).as_ref().is_some_and(Running::goes_on)
     }
 
-    /// The problems of the last pass.
-    pub(crate) fn errors(&self) -> Vec<Problem> {
-        lock(&self.last).problems.clone()
+    fn iter_errors(&self) -> Box<dyn Iterator<Item = Problem> + Send> {
+        Box::new(lock(&self.last).problems.clone().into_iter())
     }
 
-    /// The conflicts of the last pass.
-    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
-        lock(&self.last).conflicts.clone()
+    fn iter_conflicts(&self) -> Box<dyn Iterator<Item = Conflict> + Send> {
+        Box::new(lock(&self.last).conflicts.clone().into_iter())
+    }
+}
+
+impl Running {
+    fn goes_on(&self) -> bool {
+        !self.task.is_finished()
     }
 }
 
@@ -129,7 +149,7 @@ async fn supervise(job: SyncJob, name: &'static str, last: Arc<Mutex<Findings>>)
     match task.join_next().await {
         None | Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => {
-            lock(&last).problems = vec![whole_run(&error)];
+            lock(&last).problems = vec![whole_run(&error.desc)];
             news.tell(News::Ended(error)).await;
             None
         }
@@ -193,19 +213,21 @@ async fn run_once(
     match &result {
         Ok(report) => {
             last.problems.clone_from(&report.problems);
+            let stopped = report.error.as_ref().map(|error| whole_run(&error.desc));
+            last.problems.extend(stopped);
             last.conflicts.clone_from(&report.conflicts);
         }
-        Err(error) => last.problems = vec![whole_run(error)],
+        Err(error) => last.problems = vec![whole_run(&error.desc)],
     }
     result
 }
 
-/// A refused run as a problem of the root.
-fn whole_run(error: &SyncError) -> Problem {
+/// Why a run was refused or stopped, as a problem of the root.
+fn whole_run(desc: &str) -> Problem {
     Problem {
         path: ".".into(),
         storage: String::new(),
         operation: "sync".into(),
-        reason: error.desc.clone(),
+        reason: desc.to_owned(),
     }
 }

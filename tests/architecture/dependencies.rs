@@ -14,7 +14,7 @@ struct Rule {
 }
 
 /// The table of docs/architecture.md.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         name: "wl-core",
         may: &[],
@@ -49,6 +49,11 @@ const RULES: [Rule; 8] = [
         name: "xtask",
         may: &[],
         may_not: &[],
+    },
+    Rule {
+        name: "wl-test-trees",
+        may: &["wl-core"],
+        may_not: &["clap", "notify", "opendal", "rusqlite"],
     },
     Rule {
         name: "wl-test-servers",

@@ -168,6 +168,7 @@ fn every_suite_is_declared_by_a_crate() {
         "cli",
         "xtask",
         "tests/servers",
+        "tests/trees",
     ];
     let read =
         |folder: &&str| std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();

@@ -1,6 +1,9 @@
 //! Storages: types, their options, and what is said about wrong ones.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
 
 use crate::support::Home;
 
@@ -25,20 +28,70 @@ fn the_types_of_this_program_are_listed_with_their_schemas() {
 fn the_list_says_how_well_a_storage_keeps_versions_once_it_was_probed() {
     let home = Home::new();
     home.ok("container create notes");
-    home.ok("storage create local --container notes --location /a");
-    home.ok("storage create local --container notes --location /b");
-    let state = home.base().join("state");
-    fs::create_dir(&state).unwrap();
-    let known = r#"{"local /b": {"cas": "recoverable", "probed": 1700000000}}"#;
-    fs::write(state.join("grades.json"), known).unwrap();
+    for folder in ["a", "b"] {
+        fs::create_dir(home.path(folder)).unwrap();
+        let at = home.path(folder);
+        let at = at.to_str().unwrap();
+        home.ok(&format!(
+            "storage create local --container notes --location {at}"
+        ));
+    }
     let (_, list) = home.json("storage list");
-    assert_eq!(list["storages"][0]["cas"], "not probed yet");
-    assert_eq!(list["storages"][0].get("cas-probed"), None);
-    assert_eq!(list["storages"][1]["cas"], "recoverable");
-    assert_eq!(list["storages"][1]["cas-probed"], 1_700_000_000);
+    for row in list["storages"].as_array().unwrap() {
+        assert_eq!(row["cas"], "not probed yet");
+    }
+    fs::write(home.path("a/f"), "1").unwrap();
+    home.ok("sync --unidirectional a b");
+    let (_, list) = home.json("storage list");
+    assert_eq!(
+        list["storages"][0]["cas"], "not probed yet",
+        "only read from"
+    );
+    let found = list["storages"][1]["cas"].as_str().unwrap();
+    assert!(["recoverable", "checked"].contains(&found));
     let text = home.ok("storage list").stdout;
     assert!(text.contains("/a  cas: not probed yet\n"), "{text}");
-    assert!(text.contains("/b  cas: recoverable\n"), "{text}");
+    assert!(text.contains(&format!("/b  cas: {found}\n")), "{text}");
+}
+
+#[test]
+fn the_list_says_what_the_server_of_a_storage_was_found_to_do() {
+    let home = Home::new();
+    if !home.has_type("s3") {
+        return;
+    }
+    home.ok("container create notes");
+    for bucket in ["good", "bad", "new", "old"] {
+        home.ok(&format!(
+            "storage create s3 --container notes --s3-url s3://{bucket}/p --endpoint-url http://127.0.0.1:9"
+        ));
+    }
+    let found = |replace: bool, probed: u64| {
+        json!({
+            "create": true, "replace": replace, "remove": true, "copy": true, "copy_in": true, "large": true,
+            "probed": probed,
+        })
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = now.as_secs();
+    let known = json!({
+        "http://127.0.0.1:9|good": found(true, now),
+        "http://127.0.0.1:9|bad": found(false, now),
+        "http://127.0.0.1:9|old": found(true, now - 40 * 24 * 3600),
+    });
+    let state = home.base().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::write(state.join("servers.json"), known.to_string()).unwrap();
+    let (_, list) = home.json("storage list");
+    let told = |row: usize| {
+        let row = &list["storages"][row];
+        (row["cas"].as_str().unwrap(), row["cas-probed"].as_u64())
+    };
+    assert_eq!(told(0), ("atomic", Some(now)));
+    assert_eq!(told(1), ("checked", Some(now)));
+    // What no run believes any more is not told either.
+    assert_eq!(told(2), ("not probed yet", None));
+    assert_eq!(told(3), ("not probed yet", None));
 }
 
 #[test]

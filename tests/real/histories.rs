@@ -7,9 +7,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use wl_core::model::Direction;
+use wl_daemon::model::Direction;
+use wl_test_trees::Tree;
+use wl_test_trees::oracle::expect;
 
-use crate::oracle::{Tree, expect};
 use crate::pair::Pair;
 use crate::trees;
 

@@ -8,11 +8,12 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use wl_test_trees::Tree;
+use wl_test_trees::oracle::{Expected, expect};
 
-use crate::oracle::{Tree, expect};
 use crate::pair::{Pair, Ran};
 use crate::trees::{self, contents, write};
-use wl_core::model::Direction;
+use wl_daemon::model::Direction;
 
 type Versions = BTreeSet<Vec<u8>>;
 
@@ -215,7 +216,7 @@ impl Game {
     }
 
     #[track_caller]
-    fn healed(&self, ran: &Ran, expected: &crate::oracle::Expected) {
+    fn healed(&self, ran: &Ran, expected: &Expected) {
         assert_eq!(ran.problems(), Vec::<String>::new(), "{ran:?}");
         let conflicts: BTreeSet<_> = ran.conflicts().into_iter().collect();
         assert_eq!(conflicts, expected.conflicts);

@@ -10,9 +10,6 @@
     clippy::print_stderr
 )]
 
-// The oracle is shared with a suite that sees the core itself.
-extern crate wl_daemon as wl_core;
-
 mod big;
 mod busy;
 mod full;
@@ -20,10 +17,9 @@ mod histories;
 mod hostile;
 mod kill;
 mod modes;
-#[path = "../sync/oracle.rs"]
-mod oracle;
 mod pair;
 mod roots;
 mod skip;
 mod trash;
-mod trees;
+
+use wl_test_trees::folders as trees;

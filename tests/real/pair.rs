@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wl_test_trees::Tree;
 
-use crate::oracle::Tree;
 use crate::trees;
 
 /// The folders `a` and `b`, and a base directory beside them.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use wl_daemon::model::Direction;
 use wl_daemon::sync::SyncOptions;
+use wl_test_trees::oracle::expect;
+use wl_test_trees::{Node, Tree, put, take};
 
-use crate::oracle::{Node, Tree, expect};
 use crate::places::{Place, pruned};
 use crate::world::{World, conflicts, problems, s3_server, set};
 use wl_test_servers::webdav::WebDavServer;
@@ -57,46 +58,19 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 3..16)
 }
 
-/// The folder that holds the path's last name; what is in the way is replaced.
-fn folder_of<'t>(tree: &'t mut Tree, path: &[usize]) -> (&'t mut Tree, String) {
-    let mut folder = tree;
-    for &name in &path[..path.len() - 1] {
-        let node = folder
-            .entry(NAMES[name].into())
-            .or_insert_with(|| Node::Folder(Tree::new()));
-        if !matches!(node, Node::Folder(_)) {
-            *node = Node::Folder(Tree::new());
-        }
-        let Node::Folder(inside) = node else {
-            unreachable!()
-        };
-        folder = inside;
-    }
-    (folder, NAMES[path[path.len() - 1]].into())
-}
-
-fn take(tree: &mut Tree, path: &[usize]) -> Option<Node> {
-    let mut folder = tree;
-    for &name in &path[..path.len() - 1] {
-        match folder.get_mut(NAMES[name]) {
-            Some(Node::Folder(inside)) => folder = inside,
-            _ => return None,
-        }
-    }
-    folder.remove(NAMES[path[path.len() - 1]])
+fn names(path: &[usize]) -> Vec<&'static str> {
+    path.iter().map(|&name| NAMES[name]).collect()
 }
 
 fn apply(tree: &mut Tree, edit: &Edit, full: bool) {
     match edit {
         Edit::Write(path, content) => {
-            let (folder, name) = folder_of(tree, path);
-            folder.insert(name, Node::File(content.clone()));
+            put(tree, &names(path), Node::File(content.clone()));
         }
-        Edit::Remove(path) => drop(take(tree, path)),
+        Edit::Remove(path) => drop(take(tree, &names(path))),
         Edit::Move(from, to) => {
-            if let Some(node) = take(tree, from) {
-                let (folder, name) = folder_of(tree, to);
-                folder.insert(name, node);
+            if let Some(node) = take(tree, &names(from)) {
+                put(tree, &names(to), node);
             }
         }
         Edit::Hollow if full => toggle(tree, HOLLOW, Node::Folder(Tree::new())),

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::mpsc;
 
 use wl_test_servers::faults::{Action, When, Which};
+use wl_test_servers::record::Logged;
 
 use crate::binary::{Home, SYNC};
 use crate::places::Place;
@@ -39,6 +40,61 @@ fn kill_at(home: &Home, which: Which, nth: u64, done: bool) -> bool {
     child.wait_with_output().unwrap();
     fault.remove();
     killed
+}
+
+/// The parts of large files that were sent, each as often as it was.
+fn parts_sent(home: &Home) -> Vec<i32> {
+    let requests = home.server.record().requests().into_iter();
+    let number = |line: Logged| {
+        let number = line.seen.query.strip_prefix("partNumber=")?;
+        number.split('&').next()?.parse().ok()
+    };
+    let mut parts: Vec<i32> = requests.filter_map(number).collect();
+    parts.sort_unstable();
+    parts
+}
+
+#[test]
+fn killed_in_a_large_upload_the_next_run_sends_the_rest() {
+    let home = Home::new();
+    // The server is tried out before.
+    assert_eq!(home.json(SYNC).0, 0);
+    // Nine parts, no two alike.
+    let size: u32 = (66 << 20) / 4;
+    let content: Vec<u8> = (0..size).flat_map(u32::to_le_bytes).collect();
+    fs::write(home.path("a/large"), &content).unwrap();
+    let part = || Which::operation("UploadPart");
+    // After four parts the line is dead, until the run is killed.
+    let dead = home.server.faults().lose_request(part(), When::From(5));
+    assert!(kill_at(&home, part(), 4, true));
+    dead.remove();
+    assert!(home.server.get(BUCKET, "p/large").is_none());
+    let uploads = home.server.uploads(BUCKET);
+    let [upload] = &uploads[..] else {
+        panic!("{uploads:?}");
+    };
+    let there: Vec<_> = upload.parts.keys().copied().collect();
+    assert_eq!(there.len(), 4, "{there:?}");
+
+    home.server.record().reset();
+    let (code, report) = home.json(SYNC);
+    assert_eq!(code, 0, "{report:#}");
+    let counts = home.server.counts();
+    assert_eq!(counts.get("CreateMultipartUpload"), None, "{counts:?}");
+    assert_eq!(
+        counts.get("CompleteMultipartUpload"),
+        Some(&1),
+        "{counts:?}"
+    );
+    let missing: Vec<i32> = (1..=9).filter(|part| !there.contains(part)).collect();
+    assert_eq!(parts_sent(&home), missing, "exactly what it did not have");
+    assert!(home.server.get(BUCKET, "p/large").unwrap().content == content);
+    assert_eq!(home.server.uploads(BUCKET).len(), 0);
+    let notes = home.server.keys(BUCKET);
+    assert!(
+        !notes.iter().any(|key| key.contains(".wl/uploads")),
+        "{notes:?}"
+    );
 }
 
 fn edit(home: &Home, round: usize) {

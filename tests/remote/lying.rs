@@ -38,7 +38,7 @@ fn ignored_conditions_are_found_out() {
     }
     assert!(fault.fired() > 0);
     synced(&world.sync(&source, &target));
-    let grade = known_grade(&world.base(), &target).map(|(cas, _)| cas);
+    let grade = known_grade(&world.base(), &target).map(|known| known.cas);
     assert_eq!(grade, Some(CasGrade::Checked));
     // Without races all goes as ever.
     trees::write(&world.at("a"), "f", "2");
@@ -54,7 +54,7 @@ fn conditions_that_hold_are_believed() {
     let (source, target) = (world.folder("a"), s3(&server, "p"));
     trees::write(&source, "f", "1");
     synced(&world.run(&local(&source), &target, strict()));
-    let grade = known_grade(&world.base(), &target).map(|(cas, _)| cas);
+    let grade = known_grade(&world.base(), &target).map(|known| known.cas);
     assert_eq!(grade, Some(CasGrade::Atomic));
 }
 
@@ -80,7 +80,7 @@ fn without(kinds: &[wl_test_servers::s3::Conditional]) {
     }
     synced(&world.sync(&local(&source), &target));
     assert!(faults.iter().any(|fault| fault.fired() > 0));
-    let grade = known_grade(&world.base(), &target).map(|(cas, _)| cas);
+    let grade = known_grade(&world.base(), &target).map(|known| known.cas);
     assert_eq!(grade, Some(CasGrade::Checked));
     trees::write(&source, "f0", "2");
     fs::remove_file(source.join("f1")).unwrap();
@@ -102,7 +102,7 @@ fn conditions_that_are_ignored_for_large_files_are_found_out() {
     let (source, target) = (world.folder("a"), s3(&server, "p"));
     trees::write(&source, "small", "1");
     synced(&world.sync(&local(&source), &target));
-    let grade = known_grade(&world.base(), &target).map(|(cas, _)| cas);
+    let grade = known_grade(&world.base(), &target).map(|known| known.cas);
     assert_eq!(grade, Some(CasGrade::Checked));
     // While a large file is on its way another comes there.
     let large = vec![b'x'; 12 << 20];

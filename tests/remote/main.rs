@@ -7,9 +7,6 @@
     clippy::print_stderr
 )]
 
-// The oracle is shared with a suite that sees the core itself.
-extern crate wl_daemon as wl_core;
-
 mod binary;
 mod changing;
 mod histories;
@@ -17,13 +14,13 @@ mod killed;
 mod lying;
 mod metadata;
 mod odd;
-#[path = "../sync/oracle.rs"]
-mod oracle;
+mod order;
 mod places;
 mod requests;
 mod rivals;
+mod said;
 mod sftp;
-#[path = "../real/trees.rs"]
-mod trees;
 mod trouble;
 mod world;
+
+use wl_test_trees::folders as trees;

@@ -12,8 +12,8 @@ use wl_daemon::model::{Outcome, RunReport};
 use wl_test_servers::faults::{Action, Fault, Refusal, When, Which};
 use wl_test_servers::s3::S3Server;
 use wl_test_servers::webdav::WebDavServer;
+use wl_test_trees::Tree;
 
-use crate::oracle::Tree;
 use crate::places::Place;
 use crate::trees;
 use crate::world::{

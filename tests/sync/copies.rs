@@ -111,3 +111,28 @@ async fn a_conflict_shows_no_hash_of_what_was_never_read() {
     assert_eq!(conflict.ancestor.as_ref().unwrap().hash, None);
     assert!(conflict.source.as_ref().unwrap().hash.is_some());
 }
+
+#[tokio::test]
+async fn only_what_passes_through_here_counts_as_written() {
+    for copying in [true, false] {
+        let mut world = World::copying();
+        world.server_copy = copying;
+        world.storages.source.write_file("f", "12345").unwrap();
+        let large = "x".repeat(600_000);
+        world
+            .storages
+            .target
+            .write_file("back", large.as_str())
+            .unwrap();
+        let report = world.sync(Direction::TwoWay).await;
+        let wanted = if copying { 0 } else { 600_005 };
+        assert_eq!(report.bytes.written, wanted, "{report:?}");
+        // A rename takes nothing through here either.
+        world.storages.source.remove("f").unwrap();
+        world.storages.source.write_file("moved", "12345").unwrap();
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        let renamed = report.changes.target.renamed;
+        assert_eq!(report.bytes.written, 0, "{renamed}: {report:?}");
+    }
+}

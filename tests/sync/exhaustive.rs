@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use wl_core::model::{Direction, Outcome, RunReport};
+use wl_test_trees::oracle::expect;
+use wl_test_trees::{Node, Tree};
 
-use crate::oracle::{Node, Tree, expect};
 use crate::world::{World, edit_to, read};
 
 fn file(content: &str) -> Node {

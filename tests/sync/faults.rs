@@ -7,8 +7,9 @@ use wl_backends::memory::{MemoryBackend, MemoryNode};
 use wl_core::model::{Direction, Outcome, Side, SyncPath};
 use wl_core::storage::{ErrorKind, StorageBackend};
 use wl_core::testing::{Fault, Faults, When};
+use wl_test_trees::oracle::{Expected, expect};
+use wl_test_trees::{Node, Tree};
 
-use crate::oracle::{Expected, Node, Tree, expect};
 use crate::world::{World, edit_to, read};
 
 fn file(content: &str) -> Node {

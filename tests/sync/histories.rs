@@ -3,8 +3,9 @@
 
 use proptest::prelude::*;
 use wl_core::model::{Direction, Outcome, Side};
+use wl_test_trees::oracle::expect;
+use wl_test_trees::{Node, Tree, put, take};
 
-use crate::oracle::{Node, Tree, expect};
 use crate::world::{World, edit_to, read};
 
 /// Few names, so that histories meet; odd ones, so that the order is tried.
@@ -52,51 +53,22 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..24)
 }
 
-/// The folder that holds the path's last name; what is in the way is replaced.
-fn folder_of<'t>(tree: &'t mut Tree, path: &[usize]) -> (&'t mut Tree, String) {
-    let mut folder = tree;
-    for &name in &path[..path.len() - 1] {
-        let node = folder
-            .entry(NAMES[name].into())
-            .or_insert_with(|| Node::Folder(Tree::new()));
-        if !matches!(node, Node::Folder(_)) {
-            *node = Node::Folder(Tree::new());
-        }
-        let Node::Folder(inside) = node else {
-            unreachable!()
-        };
-        folder = inside;
-    }
-    (folder, NAMES[path[path.len() - 1]].into())
-}
-
-fn take(tree: &mut Tree, path: &[usize]) -> Option<Node> {
-    let mut folder = tree;
-    for &name in &path[..path.len() - 1] {
-        match folder.get_mut(NAMES[name]) {
-            Some(Node::Folder(inside)) => folder = inside,
-            _ => return None,
-        }
-    }
-    folder.remove(NAMES[path[path.len() - 1]])
+fn names(path: &[usize]) -> Vec<&'static str> {
+    path.iter().map(|&name| NAMES[name]).collect()
 }
 
 fn apply(tree: &mut Tree, edit: &Edit) {
-    let mut put = |path: &[usize], node| {
-        let (folder, name) = folder_of(tree, path);
-        folder.insert(name, node);
-    };
+    let mut put = |path: &[usize], node| put(tree, &names(path), node);
     match edit {
         Edit::Write(path, content) => put(path, Node::File(content.clone())),
         Edit::Link(path, target) => put(path, Node::Link(target.clone())),
         Edit::Folder(path) => put(path, Node::Folder(Tree::new())),
         Edit::Remove(path) => {
-            take(tree, path);
+            take(tree, &names(path));
         }
         Edit::Move(from, to) => {
-            if let Some(node) = take(tree, from) {
-                let (folder, name) = folder_of(tree, to);
-                folder.insert(name, node);
+            if let Some(node) = take(tree, &names(from)) {
+                wl_test_trees::put(tree, &names(to), node);
             }
         }
     }

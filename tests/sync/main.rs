@@ -11,7 +11,7 @@ mod faults;
 mod histories;
 mod modes;
 mod moves;
-mod oracle;
+mod outage;
 mod proof;
 mod resolve;
 mod stale;

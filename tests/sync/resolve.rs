@@ -3,8 +3,8 @@
 use wl_backends::memory::MemoryNode;
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, SyncPath, Timestamp};
 use wl_core::sync::Keep;
+use wl_test_trees::{Node, Tree};
 
-use crate::oracle::{Node, Tree};
 use crate::world::{World, edit_to, read};
 
 fn file(content: &str) -> Node {

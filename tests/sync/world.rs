@@ -9,8 +9,7 @@ use wl_core::model::{Direction, RunReport, Side, Sides};
 use wl_core::storage::StorageBackend;
 use wl_core::sync::{NewsSender, SyncError, SyncJob, SyncOptions, one_shot};
 use wl_core::testing::Strict;
-
-use crate::oracle::{Node, Tree};
+use wl_test_trees::{Hand, Node, Tree, add};
 
 pub struct World {
     pub storages: Sides<MemoryBackend>,
@@ -117,55 +116,32 @@ impl World {
     }
 }
 
-fn put_all(storage: &MemoryBackend, at: &str, tree: &Tree) {
-    for (name, node) in tree {
-        let path = if at.is_empty() {
-            name.clone()
-        } else {
-            format!("{at}/{name}")
-        };
-        match node {
-            Node::File(content) => storage.write_file(&path, content.as_bytes()).unwrap(),
-            Node::Link(target) => storage.make_link(&path, target).unwrap(),
-            Node::Folder(inside) => {
-                storage.make_folder(&path).unwrap();
-                put_all(storage, &path, inside);
-            }
-        }
+/// Edits behind wl's back.
+struct Editor<'a>(&'a MemoryBackend);
+
+impl Hand for Editor<'_> {
+    fn write(&self, path: &str, content: &str) {
+        // A new file takes the place of the old one, as most editors save.
+        self.0.remove(path).unwrap();
+        self.0.write_file(path, content.as_bytes()).unwrap();
+    }
+
+    fn link(&self, path: &str, target: &str) {
+        self.0.make_link(path, target).unwrap();
+    }
+
+    fn make_folder(&self, path: &str) {
+        self.0.make_folder(path).unwrap();
+    }
+
+    fn remove(&self, path: &str, _: &Node) {
+        self.0.remove(path).unwrap();
     }
 }
 
 /// Edits `storage` from what it holds to `tree`, touching only what differs.
 pub fn edit_to(storage: &MemoryBackend, tree: &Tree) {
-    edit_folder(storage, "", &read(storage), tree);
-}
-
-fn edit_folder(storage: &MemoryBackend, at: &str, now: &Tree, wanted: &Tree) {
-    let path = |name: &str| {
-        if at.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{at}/{name}")
-        }
-    };
-    for (name, node) in now {
-        let stays = match (node, wanted.get(name)) {
-            (Node::Folder(_), Some(Node::Folder(_))) => true,
-            (_, other) => other == Some(node),
-        };
-        if !stays {
-            storage.remove(&path(name)).unwrap();
-        }
-    }
-    for (name, node) in wanted {
-        match (now.get(name), node) {
-            (Some(Node::Folder(old)), Node::Folder(new)) => {
-                edit_folder(storage, &path(name), old, new);
-            }
-            (old, new) if old == Some(new) => {}
-            (_, new) => put_all(storage, at, &Tree::from([(name.clone(), new.clone())])),
-        }
-    }
+    wl_test_trees::edit(&Editor(storage), &read(storage), tree);
 }
 
 /// The whole tree of a storage.
@@ -180,17 +156,7 @@ pub fn read(storage: &MemoryBackend) -> Tree {
             MemoryNode::Folder { .. } => Node::Folder(Tree::new()),
             MemoryNode::Special => continue,
         };
-        let path = key.trim_end_matches('/');
-        let mut folder = &mut tree;
-        let mut parts: Vec<_> = path.split('/').collect();
-        let name = parts.pop().unwrap();
-        for part in parts {
-            let Some(Node::Folder(inside)) = folder.get_mut(part) else {
-                panic!("{key}: no folder")
-            };
-            folder = inside;
-        }
-        folder.insert(name.to_owned(), node);
+        add(&mut tree, key.trim_end_matches('/'), node);
     }
     tree
 }

@@ -152,6 +152,10 @@ impl Store for Http {
         self.client.location()
     }
 
+    fn ahead(&self) -> Option<i64> {
+        self.client.ahead()
+    }
+
     fn identity(&self) -> &str {
         &self.identity
     }

@@ -91,9 +91,12 @@ impl Spot {
     }
 
     pub(super) fn capabilities(&self) -> &Capabilities {
-        self.tried
-            .get()
-            .map_or(&self.presumed, |tried| &tried.capabilities)
+        self.tried().unwrap_or(&self.presumed)
+    }
+
+    /// What a try showed, if there was one.
+    pub(super) fn tried(&self) -> Option<&Capabilities> {
+        self.tried.get().map(|tried| &tried.capabilities)
     }
 
     /// How renames can be done, for what happens outside a session.

@@ -167,6 +167,7 @@ impl Shared {
             path,
             staged,
             expect,
+            ..
         } = request;
         self.at("replace", &path, |state| {
             let (stage, body) = self.take_staged(&staged)?;

@@ -1,17 +1,19 @@
 //! Type `opendal`: any service in the table, by its scheme and opendal's own options.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use wl_core::model::ContentHash;
-use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
+use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext, KnownGrade};
 use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 use super::store::Place;
 use super::{config, params, parsed};
+use crate::remote;
 
 const TYPE: &str = "opendal";
 
@@ -59,6 +61,12 @@ impl BackendFactory for Factory {
         // Which service it is decides; some have folders, and some have copies under conditions.
         let all = super::services::schemes().map(super::at_best);
         all.reduce(better).unwrap_or_else(|| super::at_best(TYPE))
+    }
+
+    fn known_grade(&self, params: &Value, state_dir: &Path) -> Option<KnownGrade> {
+        let given: Params = parsed(TYPE, params).ok()?;
+        let facts = &super::service(&given.scheme).ok()?.facts;
+        remote::known_grade(facts, &place(&given).ok()?.server, state_dir)
     }
 
     async fn connect(

@@ -1,21 +1,21 @@
 //! Type `azblob`: a container of Azure Blob Storage.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
-use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Capabilities, Result, StorageBackend};
+use wl_core::plugin::BackendPlugin;
+use wl_core::storage::Result;
 
+use super::plain::{Plain, Reached};
 use super::store::Place;
-use super::{built, config, params, parsed};
+use super::{config, params, parsed};
 
 const TYPE: &str = "azblob";
 
-struct Factory;
-
-inventory::submit!(BackendPlugin(&Factory));
+inventory::submit!(BackendPlugin(&Plain {
+    type_name: TYPE,
+    summary: "A container of Azure Blob Storage, and a prefix in it",
+    schema: include_str!("schemas/azblob.json"),
+    reached: |name, params| reached(parsed(name, params)?),
+}));
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,42 +36,7 @@ struct Credentials {
     sas_token: Option<String>,
 }
 
-#[async_trait]
-impl BackendFactory for Factory {
-    fn type_name(&self) -> &'static str {
-        TYPE
-    }
-
-    fn summary(&self) -> &'static str {
-        "A container of Azure Blob Storage, and a prefix in it"
-    }
-
-    fn schema(&self) -> &'static str {
-        include_str!("schemas/azblob.json")
-    }
-
-    fn at_best(&self) -> Capabilities {
-        super::at_best(TYPE)
-    }
-
-    async fn connect(
-        &self,
-        params: &Value,
-        context: &ConnectContext,
-    ) -> Result<Arc<dyn StorageBackend>> {
-        let (options, place) = reached(parsed(TYPE, params)?)?;
-        super::connect(
-            TYPE,
-            super::service(TYPE)?,
-            built(TYPE, options),
-            place,
-            context,
-        )
-        .await
-    }
-}
-
-fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
+fn reached(given: Params) -> Result<Reached> {
     let container = given.blob_container;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '$' | '_');
     if container.is_empty() || !container.chars().all(fits) {
@@ -87,7 +52,7 @@ fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
         (None, Some(account)) => format!("https://{account}.blob.core.windows.net"),
         (None, None) => {
             return Err(config(
-                "neither `account_name` nor `endpoint_url` is known; give one of them",
+                "neither `account_name` nor `endpoint_url` is known; give one of them, or set AZURE_STORAGE_ACCOUNT_NAME",
             ));
         }
     };
@@ -129,8 +94,8 @@ fn variable(name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) fn store_of(params: &Value) -> Result<super::store::OpendalStore> {
+pub(super) fn store_of(params: &serde_json::Value) -> Result<super::store::OpendalStore> {
     let (options, place) = reached(parsed(TYPE, params)?)?;
-    let operator = built(TYPE, options).unwrap();
+    let operator = super::built(TYPE, options).unwrap();
     Ok(super::store::OpendalStore::new(TYPE, super::service(TYPE)?, operator, place).unwrap())
 }

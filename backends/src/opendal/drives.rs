@@ -1,38 +1,32 @@
 //! Types `onedrive`, `gdrive` and `dropbox`: drives that are reached with a token.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
 use wl_core::model::ContentHash;
-use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Capabilities, Result, StorageBackend};
+use wl_core::plugin::BackendPlugin;
+use wl_core::storage::Result;
 
+use super::plain::{Plain, Reached};
 use super::store::Place;
-use super::{built, config, params, parsed};
-
-/// Makes backends of one drive.
-struct Factory {
-    type_name: &'static str,
-    summary: &'static str,
-}
+use super::{config, no_credentials, params, parsed};
 
 #[cfg(feature = "onedrive")]
-inventory::submit!(BackendPlugin(&Factory {
-    type_name: "onedrive",
-    summary: "A folder of a OneDrive",
-}));
+inventory::submit!(BackendPlugin(&drive("onedrive", "A folder of a OneDrive")));
 #[cfg(feature = "gdrive")]
-inventory::submit!(BackendPlugin(&Factory {
-    type_name: "gdrive",
-    summary: "A folder of a Google Drive",
-}));
+inventory::submit!(BackendPlugin(&drive(
+    "gdrive",
+    "A folder of a Google Drive"
+)));
 #[cfg(feature = "dropbox")]
-inventory::submit!(BackendPlugin(&Factory {
-    type_name: "dropbox",
-    summary: "A folder of a Dropbox",
-}));
+inventory::submit!(BackendPlugin(&drive("dropbox", "A folder of a Dropbox")));
+
+const fn drive(type_name: &'static str, summary: &'static str) -> Plain {
+    Plain {
+        type_name,
+        summary,
+        schema: include_str!("schemas/drive.json"),
+        reached: |name, params| reached(name, parsed(name, params)?),
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,47 +46,13 @@ struct Credentials {
     client_secret: Option<String>,
 }
 
-#[async_trait]
-impl BackendFactory for Factory {
-    fn type_name(&self) -> &'static str {
-        self.type_name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-
-    fn schema(&self) -> &'static str {
-        include_str!("schemas/drive.json")
-    }
-
-    fn at_best(&self) -> Capabilities {
-        super::at_best(self.type_name)
-    }
-
-    async fn connect(
-        &self,
-        params: &Value,
-        context: &ConnectContext,
-    ) -> Result<Arc<dyn StorageBackend>> {
-        let scheme = self.type_name;
-        let (options, place) = reached(scheme, parsed(scheme, params)?)?;
-        super::connect(
-            scheme,
-            super::service(scheme)?,
-            built(scheme, options),
-            place,
-            context,
-        )
-        .await
-    }
-}
-
-fn reached(scheme: &str, given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
+fn reached(scheme: &str, given: Params) -> Result<Reached> {
     let prefix = params::prefix("location", &given.location)?;
     let credentials = params::credentials(given.credentials, given.credentials_file.as_deref())?;
     let credentials = credentials.ok_or_else(|| {
-        config("no credentials were given; give `credentials` or `credentials_file` with a token")
+        no_credentials(
+            "no credentials were given; give `credentials` or `credentials_file` with a token",
+        )
     })?;
     let account = account(&credentials)?;
     let mut options = vec![("root", format!("/{prefix}"))];

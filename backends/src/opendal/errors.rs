@@ -56,7 +56,7 @@ pub(super) fn fault(error: &Error, doing: Doing) -> Fault {
     let (kind, reason) = meaning(&failure, error);
     let (sent, refused) = (!never_left(&failure), refused(&failure, kind));
     let temporary = matches!(kind, ErrorKind::Temporary)
-        || (kind == ErrorKind::Unavailable && failure.trouble.is_some());
+        || (kind == ErrorKind::Unavailable && failure.trouble.is_some_and(Trouble::may_pass));
     Fault {
         error: StorageError::new(kind, "", reason),
         again: if temporary {
@@ -68,9 +68,15 @@ pub(super) fn fault(error: &Error, doing: Doing) -> Fault {
     }
 }
 
+/// A request that got no answer.
+#[cfg(feature = "s3")]
+pub(crate) fn unanswered(error: &Error) -> Fault {
+    fault(error, Doing::Changing)
+}
+
 /// The request was not even sent.
 fn never_left(failure: &Failure) -> bool {
-    matches!(failure.trouble, Some(Trouble::Connect(_)))
+    matches!(failure.trouble, Some(Trouble::Connect(..)))
         || matches!(failure.kind, Odal::ConfigInvalid | Odal::Unsupported)
 }
 
@@ -99,17 +105,22 @@ fn meaning(failure: &Failure, error: &Error) -> (ErrorKind, String) {
     if let Some(known) = credentials(error) {
         return known;
     }
+    if let Some(known) = by_ftp(error) {
+        return known;
+    }
     by_kind(failure)
 }
 
 fn on_the_way(trouble: &Trouble) -> (ErrorKind, String) {
     let kind = match trouble {
-        Trouble::Connect(_) => ErrorKind::Unavailable,
+        Trouble::Connect(..) => ErrorKind::Unavailable,
         Trouble::Silence(_) | Trouble::Broken(_) => ErrorKind::Temporary,
     };
     let text = trouble.to_string();
     let low = text.to_lowercase();
-    let advice = if low.contains("invalidcontenttype") {
+    let advice = if let Trouble::Connect(_, Some(proxy)) = trouble {
+        proxy
+    } else if low.contains("invalidcontenttype") {
         "the endpoint does not speak https; write http:// if that is meant, or give its https port"
     } else if low.contains("certificate") || low.contains("tls") || low.contains("handshake") {
         "check that the endpoint speaks https and its certificate is trusted by this machine"
@@ -123,32 +134,37 @@ fn on_the_way(trouble: &Trouble) -> (ErrorKind, String) {
     (kind, format!("{text}; {advice}"))
 }
 
+const NO_CREDENTIALS: &str = "no credentials were found; give `credentials_file`, or set the service's usual environment variables \
+    (s3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; gcs: GOOGLE_APPLICATION_CREDENTIALS; azblob: \
+    AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY), or set `anonymous` if it is public (s3, gcs)";
+
 /// Services' own words that say more than the status.
 fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
     about_credentials(code).or_else(|| about_place(code))
 }
 
-fn about_credentials(code: &str) -> Option<(ErrorKind, &'static str)> {
-    use ErrorKind::{Config, Denied};
+pub(crate) fn about_credentials(code: &str) -> Option<(ErrorKind, &'static str)> {
+    use ErrorKind::{Credentials, Denied};
     Some(match code {
         "InvalidAccessKeyId" | "InvalidToken" | "UnrecognizedClientException" => (
-            Config,
+            Credentials,
             "the server does not know the access key; check the access key (and session token) in the credentials",
         ),
+        "NoAuthenticationInformation" => (Credentials, NO_CREDENTIALS),
         "SignatureDoesNotMatch" => (
-            Config,
+            Credentials,
             "the secret key does not fit the access key; check the secret key in the credentials",
         ),
         "AuthenticationFailed" | "InvalidAuthenticationInfo" => (
-            Config,
+            Credentials,
             "the server does not accept the account key or token; check the credentials, and this machine's clock",
         ),
         "ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException" => (
-            Config,
+            Credentials,
             "the session token has expired; get new temporary credentials",
         ),
         "RequestTimeTooSkewed" | "RequestExpired" => (
-            Config,
+            Credentials,
             "this machine's clock differs too much from the server's; set the clock (for example with NTP) and run again",
         ),
         "AccessDenied"
@@ -163,18 +179,18 @@ fn about_credentials(code: &str) -> Option<(ErrorKind, &'static str)> {
 }
 
 fn about_place(code: &str) -> Option<(ErrorKind, &'static str)> {
-    use ErrorKind::{Changed, Config, Full, Temporary, Unavailable};
+    use ErrorKind::{Changed, Full, Temporary, Unavailable};
     Some(match code {
         "NoSuchBucket" | "ContainerNotFound" => (
             Unavailable,
             "the bucket (or container) does not exist; check its name (and region or endpoint), or create it",
         ),
-        "InvalidBucketName" => (Config, "that is no bucket name; check the address"),
+        "InvalidBucketName" => (Unavailable, "that is no bucket name; check the address"),
         "PermanentRedirect"
         | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException"
         | "TemporaryRedirect" => (
-            Config,
+            Unavailable,
             "the bucket is in another region; set `region` (and `endpoint_url`) to the bucket's own",
         ),
         "QuotaExceeded"
@@ -214,11 +230,61 @@ fn credentials(error: &Error) -> Option<(ErrorKind, String)> {
         || text.contains("failed to load signing credential")
         || text.contains("failed to load credential")
         || text.contains("loading credential");
-    none.then(|| {
-        let reason = "no credentials were found; give `credentials` or `credentials_file` in the storage's parameters, or the service's \
-                      usual environment variables or profile, or set `anonymous` if it is public";
-        (ErrorKind::Config, reason.to_owned())
-    })
+    none.then(|| (ErrorKind::Credentials, NO_CREDENTIALS.to_owned()))
+}
+
+/// The FTP service says `ftp error` and keeps what happened as the source: `Invalid response: [530] Login incorrect.`
+fn by_ftp(error: &Error) -> Option<(ErrorKind, String)> {
+    use ErrorKind::{Credentials, Full, NotFound, Other, Temporary, Unavailable, Unrepresentable};
+    let source = error
+        .source()
+        .filter(|_| error.message() == "ftp error")?
+        .to_string();
+    let said = short(source.trim_start_matches("Invalid response: "));
+    let low = said.to_lowercase();
+    let code = said
+        .strip_prefix('[')
+        .and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
+    let (kind, advice) = match code {
+        Some(421) => (
+            Temporary,
+            "the server takes no more connections now; run again later",
+        ),
+        Some(425 | 426) => (
+            Temporary,
+            "check that a firewall lets through the ports that the server opens for data",
+        ),
+        Some(430 | 530..=532) => (
+            Credentials,
+            "check the user in `url`, and the password in the credentials",
+        ),
+        Some(452 | 552) => (Full, "make room on the server"),
+        Some(550) => (
+            NotFound,
+            "nothing is there, or the account may not reach it",
+        ),
+        // "File name not allowed."
+        Some(553) => (
+            Unrepresentable,
+            "rename it, or check that the account may write there",
+        ),
+        Some(400..=499) => (Temporary, "run again later"),
+        Some(_) => (Other, "see what the server's log says of it"),
+        None if low.contains("refused")
+            || low.contains("lookup")
+            || low.contains("unreachable") =>
+        {
+            (
+                Unavailable,
+                "check host and port in `url`, and that the server runs",
+            )
+        }
+        None => (
+            Temporary,
+            "the connection broke; check the network, then run again",
+        ),
+    };
+    Some((kind, format!("the FTP server: {said}; {advice}")))
 }
 
 fn by_kind(failure: &Failure) -> (ErrorKind, String) {
@@ -239,7 +305,7 @@ fn by_kind(failure: &Failure) -> (ErrorKind, String) {
         ),
         (_, Some(507)) => plain(ErrorKind::Full, "the storage is full; make room"),
         (_, Some(401)) => plain(
-            ErrorKind::Config,
+            ErrorKind::Credentials,
             "the server does not accept the credentials; check them",
         ),
         (Odal::PermissionDenied, _) => plain(
@@ -247,7 +313,7 @@ fn by_kind(failure: &Failure) -> (ErrorKind, String) {
             "access denied; check the credentials, and that they may list, read, write and remove here",
         ),
         (_, Some(300..=399)) => plain(
-            ErrorKind::Config,
+            ErrorKind::Unavailable,
             "the server points elsewhere; check the endpoint and the region",
         ),
         (Odal::ConfigInvalid, _) => (

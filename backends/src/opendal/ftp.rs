@@ -1,22 +1,22 @@
 //! Type `ftp`: a folder of an FTP server.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
 use url::Url;
-use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Capabilities, Result, StorageBackend};
+use wl_core::plugin::BackendPlugin;
+use wl_core::storage::Result;
 
+use super::plain::{Plain, Reached};
 use super::store::Place;
-use super::{built, config, params, parsed};
+use super::{config, params, parsed};
 
 const TYPE: &str = "ftp";
 
-struct Factory;
-
-inventory::submit!(BackendPlugin(&Factory));
+inventory::submit!(BackendPlugin(&Plain {
+    type_name: TYPE,
+    summary: "A folder of an FTP server",
+    schema: include_str!("schemas/ftp.json"),
+    reached: |name, params| reached(parsed(name, params)?),
+}));
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,42 +32,7 @@ struct Credentials {
     password: String,
 }
 
-#[async_trait]
-impl BackendFactory for Factory {
-    fn type_name(&self) -> &'static str {
-        TYPE
-    }
-
-    fn summary(&self) -> &'static str {
-        "A folder of an FTP server"
-    }
-
-    fn schema(&self) -> &'static str {
-        include_str!("schemas/ftp.json")
-    }
-
-    fn at_best(&self) -> Capabilities {
-        super::at_best(TYPE)
-    }
-
-    async fn connect(
-        &self,
-        params: &Value,
-        context: &ConnectContext,
-    ) -> Result<Arc<dyn StorageBackend>> {
-        let (options, place) = reached(parsed(TYPE, params)?)?;
-        super::connect(
-            TYPE,
-            super::service(TYPE)?,
-            built(TYPE, options),
-            place,
-            context,
-        )
-        .await
-    }
-}
-
-fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
+fn reached(given: Params) -> Result<Reached> {
     let wrong = |why: &str| {
         config(format!(
             "`url` is no address: {why}; give ftp://user@host/path"
@@ -98,8 +63,11 @@ fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
         ("user", user.clone()),
         ("password", password),
     ];
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
     let place = Place {
-        location: format!("{}://{user}@{host}/{prefix}", url.scheme()),
+        location: format!("{}://{user}@{host}{port}/{prefix}", url.scheme()),
         server: format!("{server}|{user}"),
         prefix,
     };

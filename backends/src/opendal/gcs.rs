@@ -1,22 +1,22 @@
 //! Type `gcs`: a bucket of Google Cloud Storage.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
-use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
-use wl_core::storage::{Capabilities, Result, StorageBackend};
+use wl_core::plugin::BackendPlugin;
+use wl_core::storage::Result;
 
+use super::plain::{Plain, Reached};
 use super::store::Place;
-use super::{built, config, params, parsed};
+use super::{config, params, parsed};
 
 const TYPE: &str = "gcs";
 const GOOGLE: &str = "https://storage.googleapis.com";
 
-struct Factory;
-
-inventory::submit!(BackendPlugin(&Factory));
+inventory::submit!(BackendPlugin(&Plain {
+    type_name: TYPE,
+    summary: "A bucket of Google Cloud Storage, and a prefix in it",
+    schema: include_str!("schemas/gcs.json"),
+    reached: |name, params| reached(parsed(name, params)?),
+}));
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,42 +30,7 @@ struct Params {
     anonymous: bool,
 }
 
-#[async_trait]
-impl BackendFactory for Factory {
-    fn type_name(&self) -> &'static str {
-        TYPE
-    }
-
-    fn summary(&self) -> &'static str {
-        "A bucket of Google Cloud Storage, and a prefix in it"
-    }
-
-    fn schema(&self) -> &'static str {
-        include_str!("schemas/gcs.json")
-    }
-
-    fn at_best(&self) -> Capabilities {
-        super::at_best(TYPE)
-    }
-
-    async fn connect(
-        &self,
-        params: &Value,
-        context: &ConnectContext,
-    ) -> Result<Arc<dyn StorageBackend>> {
-        let (options, place) = reached(parsed(TYPE, params)?)?;
-        super::connect(
-            TYPE,
-            super::service(TYPE)?,
-            built(TYPE, options),
-            place,
-            context,
-        )
-        .await
-    }
-}
-
-fn reached(given: Params) -> Result<(Vec<(&'static str, String)>, Place)> {
+fn reached(given: Params) -> Result<Reached> {
     let bucket = given.bucket;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if bucket.is_empty() || !bucket.chars().all(fits) {

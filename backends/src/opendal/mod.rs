@@ -10,6 +10,7 @@
 //! | `errors` | what opendal's errors mean, and what to do |
 //! | `transport` | patience with servers |
 //! | `params` | credentials, addresses, and files with secrets |
+//! | `plain` | types that need nothing but opendal |
 //! | `s3`, ... | the registered types |
 //!
 //! *Deliberately absent:* opendal's retries, its limits, its caches. What is done, is done once.
@@ -46,11 +47,24 @@ mod drives;
 mod ftp;
 #[cfg(feature = "gcs")]
 mod gcs;
+#[cfg(any(
+    feature = "azblob",
+    feature = "ftp",
+    feature = "gcs",
+    feature = "onedrive",
+    feature = "gdrive",
+    feature = "dropbox"
+))]
+mod plain;
 #[cfg(feature = "s3")]
 mod s3;
 
+#[cfg(feature = "s3")]
+pub(crate) use errors::{about_credentials, unanswered};
 use services::Service;
 use store::{OpendalStore, Place};
+#[cfg(all(test, feature = "s3"))]
+pub(crate) use transport::patient;
 
 /// The parameters of a type. What is wrong with them is told without their values: they may be secrets.
 fn parsed<T: DeserializeOwned>(type_name: &str, params: &Value) -> Result<T> {
@@ -64,6 +78,11 @@ fn parsed<T: DeserializeOwned>(type_name: &str, params: &Value) -> Result<T> {
 /// The configuration is wrong.
 fn config(reason: impl Into<String>) -> StorageError {
     StorageError::new(ErrorKind::Config, "connect", reason)
+}
+
+/// The credentials cannot be used.
+fn no_credentials(reason: impl Into<String>) -> StorageError {
+    StorageError::new(ErrorKind::Credentials, "connect", reason)
 }
 
 /// The backend of `type_name` over `operator`.

@@ -44,6 +44,9 @@ fn of_part(names: &Names, part: &str) -> Option<String> {
             "a part of the name has more than {most} bytes; shorten it"
         ));
     }
+    if names.home && part == "~" {
+        return Some("servers take `~` for a home folder; rename it".to_owned());
+    }
     let cut = part.trim() != part || part.ends_with('.');
     (names.trims && cut).then(|| {
         "a part of the name begins or ends with white space, or ends with a dot, which the service cuts off; rename it".to_owned()

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use wl_core::storage::Result;
 
-use super::config;
+use super::{config, no_credentials};
 
 /// The largest file of credentials.
 const FILE_MAX: u64 = 64 * 1024;
@@ -33,7 +33,7 @@ fn from_file<T: DeserializeOwned>(name: &str) -> Result<T> {
     let text = secret(name)?;
     serde_json::from_str(&text).map_err(|error| {
         // Where it is wrong, not what stands there.
-        config(format!(
+        no_credentials(format!(
             "the credentials file {name} is not the JSON that is wanted (line {}, column {}); write the members of `credentials` into it",
             error.line(),
             error.column()
@@ -44,7 +44,7 @@ fn from_file<T: DeserializeOwned>(name: &str) -> Result<T> {
 /// The text of a file that only its owner can read.
 pub(super) fn secret(name: &str) -> Result<String> {
     let failed = |error: std::io::Error| {
-        config(format!(
+        no_credentials(format!(
             "the credentials file {name} cannot be read: {error}; check its path"
         ))
     };
@@ -52,12 +52,12 @@ pub(super) fn secret(name: &str) -> Result<String> {
     // What was opened is looked at, not what has the name a moment later.
     let status = file.metadata().map_err(failed)?;
     if !status.is_file() {
-        return Err(config(format!(
+        return Err(no_credentials(format!(
             "the credentials file {name} is no file; check its path"
         )));
     }
     if status.mode() & 0o077 != 0 {
-        return Err(config(format!(
+        return Err(no_credentials(format!(
             "the credentials file {name} can be read by others; run `chmod 600 {name}`"
         )));
     }

@@ -1,6 +1,7 @@
 //! Type `s3`: S3 and what speaks like it.
 
 use std::env;
+use std::path::Path;
 use std::sync::Arc;
 
 use ::opendal::{Operator, services::S3};
@@ -8,13 +9,13 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
-use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
+use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext, KnownGrade};
 use wl_core::storage::{Capabilities, Result, StorageBackend};
 
 pub(super) use self::direct::{Direct, wants};
 use super::store::Place;
 use super::{config, params, parsed};
-use crate::remote::RemoteBackend;
+use crate::remote::{self, RemoteBackend};
 
 mod direct;
 mod profile;
@@ -78,6 +79,12 @@ impl BackendFactory for Factory {
         super::at_best(TYPE)
     }
 
+    fn known_grade(&self, params: &Value, state_dir: &Path) -> Option<KnownGrade> {
+        let settings = Settings::of(parsed(TYPE, params).ok()?, &Environment).ok()?;
+        let facts = &super::service(TYPE).ok()?.facts;
+        remote::known_grade(facts, &settings.place().server, state_dir)
+    }
+
     async fn connect(
         &self,
         params: &Value,
@@ -85,11 +92,10 @@ impl BackendFactory for Factory {
     ) -> Result<Arc<dyn StorageBackend>> {
         let settings = Settings::of(parsed(TYPE, params)?, &Environment)?;
         let place = settings.place();
-        let location = place.location.clone();
         let operator = Operator::new(settings.builder());
         let mut store = super::store(TYPE, super::service(TYPE)?, operator, place)?;
-        let direct = Direct::new(&settings);
-        store.direct = Some(direct.map_err(|fault| fault.error.on(&location))?);
+        let http = store.operator.context().http_transport().clone();
+        store.direct = Some(Direct::new(&settings, http));
         let backend = RemoteBackend::connect(TYPE, Arc::new(store), context).await?;
         Ok(Arc::new(backend))
     }

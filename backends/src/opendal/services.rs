@@ -64,6 +64,8 @@ pub(super) struct Names {
     pub(super) control: bool,
     /// White space or a dot at the end of a part is cut off.
     pub(super) trims: bool,
+    /// A part that is `~` alone stands for somebody's own folder.
+    pub(super) home: bool,
 }
 
 const ALL: Conditions = Conditions {
@@ -116,6 +118,7 @@ const XML: Names = Names {
     never: "\\",
     control: false,
     trims: false,
+    home: false,
 };
 const PLAIN: Names = Names {
     key_max: 4096,
@@ -123,6 +126,7 @@ const PLAIN: Names = Names {
     never: "",
     control: true,
     trims: false,
+    home: false,
 };
 
 /// A service of which nothing is known.
@@ -214,6 +218,7 @@ static SERVICES: &[Service] = &[
         },
         names: Names {
             trims: true,
+            home: true,
             ..PLAIN
         },
         large: Large::Parts,

@@ -7,14 +7,14 @@ use ::opendal::options::{CopyOptions, DeleteOptions, ReaderOptions, StatOptions,
 use ::opendal::{Buffer, Error, ErrorKind as Odal, Metadata, Operator};
 use async_trait::async_trait;
 use futures::StreamExt;
+#[cfg(feature = "s3")]
+use wl_core::model::ContentHash;
 use wl_core::model::{Mode, SyncPath};
 #[cfg(feature = "s3")]
 use wl_core::storage::CopySource;
 use wl_core::storage::ErrorKind;
 
 use super::errors::{self, Doing};
-#[cfg(feature = "s3")]
-use super::s3;
 use super::services::{Large, Service, Source, Tags};
 use super::{found, listing, names, transport, upload};
 #[cfg(feature = "s3")]
@@ -92,7 +92,7 @@ impl OpendalStore {
     }
 
     /// The options of a write under `condition`.
-    fn writing(
+    pub(super) fn writing(
         &self,
         attributes: &crate::remote::store::Attributes,
         condition: &Condition,
@@ -186,7 +186,7 @@ impl OpendalStore {
     }
 
     /// The options of a copy to a place that may have to be empty.
-    fn copying(&self, absent: bool) -> CopyOptions {
+    pub(super) fn copying(&self, absent: bool) -> CopyOptions {
         let absent = absent && self.facts.conditions.create;
         match self.service.tags {
             // Google's word for it: generation 0 is there.
@@ -211,37 +211,6 @@ impl OpendalStore {
             (Condition::None | Condition::Absent, _) => {}
         }
         options
-    }
-
-    /// A large file to the scratch path, from where a copy under the condition takes it.
-    async fn upload_aside(
-        &self,
-        key: &str,
-        request: &UploadRequest<'_>,
-    ) -> Outcome<Box<dyn Upload>> {
-        let scratch = names::key(request.scratch)?;
-        let options = self.writing(request.attributes, &Condition::None);
-        let upload = upload::start(
-            &self.operator,
-            self.service,
-            &self.budget,
-            scratch,
-            request,
-            options,
-        );
-        let mut copying = self.copying(*request.condition == Condition::Absent);
-        if let Condition::Is(tag) = request.condition {
-            copying.if_version_match = Some(tag.to_string());
-        }
-        Ok(Box::new(upload::Aside {
-            operator: self.operator.clone(),
-            service: self.service,
-            upload: upload.await?,
-            written: None,
-            scratch: scratch.to_owned(),
-            key: key.to_owned(),
-            copying,
-        }))
     }
 
     fn cannot<T>(&self, what: &str) -> Outcome<T> {
@@ -317,6 +286,17 @@ impl Store for OpendalStore {
         Ok(folder.map(|metadata| found::found(self.service, &metadata)))
     }
 
+    async fn exists(&self) -> Outcome<bool> {
+        if self.facts.flat || self.prefix.is_empty() {
+            return Ok(self.stat_root().await?.is_some());
+        }
+        // opendal takes the root of every service for there, and lists nothing in a folder that is missing.
+        match listing::anything_in(&self.operator, "/").await {
+            Err(fault) if fault.error.kind() == ErrorKind::NotFound => Ok(false),
+            told => told,
+        }
+    }
+
     async fn read(
         &self,
         path: &SyncPath,
@@ -367,6 +347,13 @@ impl Store for OpendalStore {
             let reason = "an empty file cannot be sent by FTP here; put something into it, or move it elsewhere";
             return Err(errors::refusal(ErrorKind::Unsupported, reason));
         }
+        #[cfg(feature = "s3")]
+        if let Some(direct) = &self.direct {
+            let notes = found::notes(self.service, put.attributes);
+            if let Some(written) = direct.put(key, &put, notes).await? {
+                return self.told(key, written).await;
+            }
+        }
         let write = self
             .operator
             .write_options(key, Buffer::from(put.content), options);
@@ -378,27 +365,7 @@ impl Store for OpendalStore {
     }
 
     async fn upload(&self, request: UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
-        let key = names::key(request.path)?;
-        #[cfg(feature = "s3")]
-        if let Some(direct) = &self.direct
-            && s3::wants(request.size)
-        {
-            let notes = found::notes(self.service, request.attributes);
-            return direct.upload(key, &request, notes).await;
-        }
-        let options = self.writing(request.attributes, request.condition);
-        if self.service.large == Large::Scratch && *request.condition != Condition::None {
-            return self.upload_aside(key, &request).await;
-        }
-        upload::start(
-            &self.operator,
-            self.service,
-            &self.budget,
-            key,
-            &request,
-            options,
-        )
-        .await
+        self.begin(&request).await
     }
 
     async fn put_link(&self, _: &SyncPath, _: &str) -> Outcome<Found> {
@@ -495,37 +462,25 @@ impl Store for OpendalStore {
         self.cannot("permission bits")
     }
 
-    #[cfg(feature = "s3")]
     fn writes_large_apart(&self) -> bool {
+        self.service.large != Large::Buffer
+    }
+
+    async fn put_as_large(&self, put: Put<'_>) -> Outcome<Found> {
+        self.put_in_parts(put).await
+    }
+
+    #[cfg(feature = "s3")]
+    fn verifies(&self) -> bool {
         self.direct.is_some()
     }
 
     #[cfg(feature = "s3")]
-    async fn put_as_large(&self, put: Put<'_>) -> Outcome<Found> {
-        let Some(direct) = &self.direct else {
-            return self.put(put).await;
-        };
-        let request = UploadRequest {
-            path: put.path,
-            size: put.content.len() as u64,
-            attributes: put.attributes,
-            condition: put.condition,
-            scratch: put.scratch,
-        };
-        let notes = found::notes(self.service, put.attributes);
-        let key = names::key(put.path)?;
-        let mut upload = direct.upload(key, &request, notes).await?;
-        let written = async {
-            upload.write(put.content).await?;
-            upload.finish().await?;
-            upload.commit().await
-        };
-        let written = written.await;
-        if written.is_err() {
-            // What stays is not seen by anybody.
-            upload.abort().await.ok();
+    async fn verified_hash(&self, path: &SyncPath, tag: &str) -> Outcome<Option<ContentHash>> {
+        match &self.direct {
+            Some(direct) => direct.sum(names::key(path)?, tag).await,
+            None => Ok(None),
         }
-        written
     }
 
     #[cfg(feature = "s3")]
@@ -549,11 +504,12 @@ impl Store for OpendalStore {
 }
 
 impl OpendalStore {
-    /// The root of a flat store is always there, if the bucket is.
+    /// The root of a flat store is there if anything is below it.
     async fn stat_root(&self) -> Outcome<Option<Found>> {
         if self.facts.flat {
-            listing::anything_below(&self.operator, &SyncPath::root()).await?;
-            return Ok(Some(found::folder()));
+            let below = listing::anything_below(&self.operator, &SyncPath::root()).await?;
+            // A bucket is there with nothing in it.
+            return Ok((below || self.prefix.is_empty()).then(found::folder));
         }
         Ok(Some(found::folder()))
     }

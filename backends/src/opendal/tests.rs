@@ -11,3 +11,5 @@ mod real;
 #[cfg(feature = "s3")]
 mod s3;
 mod table;
+#[cfg(all(feature = "azblob", feature = "gcs", feature = "s3"))]
+mod tried;

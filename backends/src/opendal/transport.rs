@@ -13,9 +13,12 @@ use ::opendal::{
     Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator,
 };
 use futures::{Stream, StreamExt};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::time::{Instant, Sleep};
+use url::Url;
+
+use crate::remote::proxy;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,8 +33,8 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 /// What went wrong on the way. The source of opendal's error, found again by [`super::errors`].
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// No connection came about: nothing was sent.
-    Connect(String),
+    /// No connection came about: nothing was sent. With what is to be said of the proxy, if it went through one.
+    Connect(String, Option<String>),
     /// Nothing came for too long.
     Silence(Duration),
     /// The connection broke.
@@ -41,7 +44,7 @@ pub(super) enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Connect(why, _) => write!(f, "no connection: {why}"),
             Self::Silence(time) => write!(f, "no answer for {} s", time.as_secs()),
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
         }
@@ -50,8 +53,26 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
+impl Trouble {
+    /// Whether it may be gone at the next try. A certificate stays what it is.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect(why, _) => {
+                !why.contains("certificate") && !why.contains("InvalidContentType")
+            }
+            Self::Silence(_) | Self::Broken(_) => true,
+        }
+    }
+}
+
 /// `operator` with our transport.
 pub(super) fn with_patience(operator: Operator) -> Result<Operator, Error> {
+    let context = operator.context().with_http_transport(patient()?);
+    Ok(operator.with_context(context))
+}
+
+/// Our transport: connections of its own, and patience.
+pub(crate) fn patient() -> Result<HttpTransporter, Error> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
@@ -64,20 +85,18 @@ pub(super) fn with_patience(operator: Operator) -> Result<Operator, Error> {
             )
             .set_source(error)
         })?;
-    let transport = HttpTransporter::new(Patient(ReqwestTransport::new(client)));
-    let context = operator.context().with_http_transport(transport);
-    Ok(operator.with_context(context))
+    Ok(HttpTransporter::new(Patient(ReqwestTransport::new(client))))
 }
 
 struct Patient(ReqwestTransport);
 
 impl HttpTransport for Patient {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>, Error> {
-        let patience = patience(&request);
+        let (patience, to) = (patience(&request), request.uri().clone());
         let answer = tokio::time::timeout(patience, self.0.fetch(request)).await;
         let response = answer
             .map_err(|_| trouble(Trouble::Silence(patience)))?
-            .map_err(explained)?;
+            .map_err(|error| explained(error, Some(&to)))?;
         Ok(response.map(|body| body.map_inner(|stream| Box::new(Watched::new(stream)))))
     }
 }
@@ -96,22 +115,24 @@ fn trouble(trouble: Trouble) -> Error {
         .set_source(trouble)
 }
 
-/// The same error, with [`Trouble`] as its source if the connection is to blame.
-fn explained(error: Error) -> Error {
+/// The same error, with [`Trouble`] as its source if the connection is to blame. `to`: where a connection was wanted.
+fn explained(error: Error, to: Option<&Uri>) -> Error {
     let mut source = error.source();
     while let Some(at) = source {
         if let Some(cause) = at.downcast_ref::<reqwest::Error>() {
-            return trouble(told(cause));
+            return trouble(told(cause, to));
         }
         source = at.source();
     }
     error
 }
 
-fn told(error: &reqwest::Error) -> Trouble {
+fn told(error: &reqwest::Error, to: Option<&Uri>) -> Trouble {
     let why = innermost(error);
     if error.is_connect() {
-        Trouble::Connect(why)
+        // The error itself tells its address no more.
+        let to = to.and_then(|to| Url::parse(&to.to_string()).ok());
+        Trouble::Connect(why, to.as_ref().and_then(proxy::suspect))
     } else {
         Trouble::Broken(why)
     }
@@ -150,7 +171,7 @@ impl Stream for Watched {
         let this = &mut *self;
         if let Poll::Ready(piece) = this.pieces.poll_next_unpin(cx) {
             this.waiting = None;
-            return Poll::Ready(piece.map(|piece| piece.map_err(explained)));
+            return Poll::Ready(piece.map(|piece| piece.map_err(|error| explained(error, None))));
         }
         let waiting = this
             .waiting
@@ -230,5 +251,24 @@ impl HttpTransport for Measure {
             self.seen.store(length, Ordering::Relaxed);
         }
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_line_has_time_for_what_it_has_to_carry() {
+        let asked = |uri: &str, bytes: usize| {
+            let body = Buffer::from(vec![0; bytes]);
+            patience(&Request::put(uri).body(body).unwrap())
+        };
+        assert_eq!(asked("http://h/k", 0), SILENCE);
+        // A part of 8 MiB over 16 KiB a second takes 512 s.
+        let part = asked("http://h/k", 8 << 20);
+        assert_eq!(part, SILENCE + Duration::from_secs(512));
+        let nobody = asked("http://169.254.169.254/latest", 0);
+        assert_eq!(nobody, METADATA_PATIENCE);
     }
 }

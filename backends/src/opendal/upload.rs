@@ -1,19 +1,25 @@
 //! Large files: in parts that are put together at the end, or in one buffer where opendal takes no second piece.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::opendal::options::{CopyOptions, WriteOptions};
 use ::opendal::{Buffer, Error, Operator, Writer};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use wl_core::storage::ErrorKind;
 
 use super::errors::{self, Doing};
-use super::found;
+#[cfg(feature = "s3")]
+use super::s3;
 use super::services::{Large, Service};
-use crate::remote::store::{Again, Attributes, Fault, Found, Outcome, Upload, UploadRequest};
+use super::store::OpendalStore;
+use super::{found, names};
+use crate::remote::retry::Patience;
+use crate::remote::store::{
+    Attributes, Condition, Fault, Found, Outcome, Put, Upload, UploadRequest,
+};
 
 /// The smallest part: what S3 takes. opendal holds back the part before the one that is being filled, so an upload has two in memory.
 const PART_MIN: u64 = 5 * 1024 * 1024;
@@ -26,16 +32,13 @@ pub(super) const BUFFER_MAX: u64 = 256 * 1024 * 1024;
 /// Whoever counts on this machine's memory: one such file at a time.
 pub(super) const BUFFERS: usize = 1;
 
-/// A part that failed is sent again this often: the engine knows nothing of parts, and a file of many should not fail for one.
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-
 /// What large files of one store share.
 #[derive(Debug)]
 pub(super) struct Budget {
     parts: Arc<Semaphore>,
     buffers: Arc<Semaphore>,
+    /// For displaced versions on their way to the trash: the file that displaces one has a buffer and waits.
+    kept: Arc<Semaphore>,
 }
 
 impl Default for Budget {
@@ -43,6 +46,7 @@ impl Default for Budget {
         Self {
             parts: Arc::new(Semaphore::new(SPARE_PARTS)),
             buffers: Arc::new(Semaphore::new(BUFFERS)),
+            kept: Arc::new(Semaphore::new(BUFFERS)),
         }
     }
 }
@@ -53,14 +57,14 @@ fn part_size(size: u64) -> u64 {
 }
 
 /// Starts a large file.
-pub(super) async fn start(
+async fn start(
     operator: &Operator,
     service: &'static Service,
     budget: &Budget,
     key: &str,
     request: &UploadRequest<'_>,
     mut options: WriteOptions,
-) -> Outcome<Box<dyn Upload>> {
+) -> Outcome<Parts> {
     let (part, spare) = match service.large {
         Large::Parts | Large::Scratch => parts(budget, request.size),
         Large::Buffer => (request.size, Some(buffer(budget, request).await?)),
@@ -69,7 +73,7 @@ pub(super) async fn start(
     options.concurrent = 1;
     let writer = operator.writer_options(key, options).await;
     let writer = writer.map_err(|error| errors::fault(&error, Doing::Looking))?;
-    Ok(Box::new(Parts {
+    Ok(Parts {
         service,
         writer,
         part,
@@ -78,7 +82,7 @@ pub(super) async fn start(
         size: request.size,
         attributes: request.attributes.clone(),
         _spare: spare,
-    }))
+    })
 }
 
 fn parts(budget: &Budget, size: u64) -> (u64, Option<OwnedSemaphorePermit>) {
@@ -99,7 +103,11 @@ async fn buffer(budget: &Budget, request: &UploadRequest<'_>) -> Outcome<OwnedSe
         );
         return Err(errors::refusal(ErrorKind::Unsupported, reason));
     }
-    let turn = Arc::clone(&budget.buffers).acquire_owned().await;
+    let buffers = match request.path.is_reserved() {
+        true => &budget.kept,
+        false => &budget.buffers,
+    };
+    let turn = Arc::clone(buffers).acquire_owned().await;
     turn.map_err(|_| errors::refusal(ErrorKind::Cancelled, "the storage was closed; run again"))
 }
 
@@ -114,6 +122,102 @@ impl Filled {
     fn push(&mut self, piece: Bytes) {
         self.bytes += piece.len() as u64;
         self.pieces.push(piece);
+    }
+}
+
+impl OpendalStore {
+    /// Starts a large file.
+    pub(super) async fn begin(&self, request: &UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
+        let key = names::key(request.path)?;
+        #[cfg(feature = "s3")]
+        if let Some(direct) = &self.direct {
+            let notes = found::notes(self.service, request.attributes);
+            match s3::wants(request.size) {
+                true => return direct.upload(key, request, notes).await,
+                false if request.attributes.verify => {
+                    return Ok(direct.one_put(key, request, notes));
+                }
+                false => {}
+            }
+        }
+        if self.service.large == Large::Scratch && *request.condition != Condition::None {
+            return self.upload_aside(key, request).await;
+        }
+        Ok(Box::new(self.in_parts(key, request).await?))
+    }
+
+    /// Writes a small file in the way of large ones: in more than one part, where it may have small ones.
+    pub(super) async fn put_in_parts(&self, put: Put<'_>) -> Outcome<Found> {
+        let request = UploadRequest {
+            path: put.path,
+            size: put.content.len() as u64,
+            attributes: put.attributes,
+            condition: put.condition,
+            scratch: put.scratch,
+        };
+        let mut upload = self.begin_in_parts(&request).await?;
+        let written = async {
+            upload.write(put.content).await?;
+            upload.finish().await?;
+            upload.commit().await
+        };
+        let written = written.await;
+        if written.is_err() {
+            // What stays is not seen by anybody.
+            upload.abort().await.ok();
+        }
+        written
+    }
+
+    async fn begin_in_parts(&self, request: &UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
+        let key = names::key(request.path)?;
+        #[cfg(feature = "s3")]
+        if let Some(direct) = &self.direct {
+            let notes = found::notes(self.service, request.attributes);
+            return direct.upload(key, request, notes).await;
+        }
+        if self.service.large == Large::Scratch {
+            return self.upload_aside(key, request).await;
+        }
+        let parts = self.in_parts(key, request).await?;
+        Ok(Box::new(Parts { part: 1, ..parts }))
+    }
+
+    async fn in_parts(&self, key: &str, request: &UploadRequest<'_>) -> Outcome<Parts> {
+        let options = self.writing(request.attributes, request.condition);
+        let (operator, service) = (&self.operator, self.service);
+        start(operator, service, &self.budget, key, request, options).await
+    }
+
+    /// A large file to the scratch path, from where a copy under the condition takes it.
+    async fn upload_aside(
+        &self,
+        key: &str,
+        request: &UploadRequest<'_>,
+    ) -> Outcome<Box<dyn Upload>> {
+        let scratch = names::key(request.scratch)?;
+        let options = self.writing(request.attributes, &Condition::None);
+        let upload = start(
+            &self.operator,
+            self.service,
+            &self.budget,
+            scratch,
+            request,
+            options,
+        );
+        let mut copying = self.copying(*request.condition == Condition::Absent);
+        if let Condition::Is(tag) = request.condition {
+            copying.if_version_match = Some(tag.to_string());
+        }
+        Ok(Box::new(Aside {
+            operator: self.operator.clone(),
+            service: self.service,
+            upload: Box::new(upload.await?),
+            written: None,
+            scratch: scratch.to_owned(),
+            key: key.to_owned(),
+            copying,
+        }))
     }
 }
 
@@ -142,19 +246,18 @@ impl Parts {
         whole.saturating_sub(self.filled.bytes).max(1)
     }
 
-    /// Hands the part that was filled to opendal, which sends the one before it.
+    /// Hands the part that was filled to opendal, which sends the one before it. The engine knows nothing of parts, and a file of many
+    /// should not fail for one: it is sent again.
     async fn send(&mut self) -> Outcome<()> {
         let filled = std::mem::take(&mut self.filled);
         self.sent += filled.bytes;
         let part = Buffer::from(filled.pieces);
-        let mut tries = 0;
+        let mut patience = Patience::default();
         loop {
-            let error = match self.writer.write(part.clone()).await {
+            match self.writer.write(part.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            tries += 1;
-            again(&error, tries).await?;
+                Err(error) => again(&mut patience, &error).await?,
+            }
         }
     }
 }
@@ -166,17 +269,9 @@ fn of_part(error: &Error) -> bool {
     of("UploadPart") || of("PutBlock")
 }
 
-/// Waits before another try, or gives the fault back.
-async fn again(error: &Error, tries: u32) -> Outcome<()> {
-    let fault: Fault = errors::fault(error, Doing::Looking);
-    match fault.again {
-        Again::After(pause) if tries < TRIES => {
-            let pause = pause.unwrap_or(PAUSE * 2u32.pow(tries));
-            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
-            Ok(())
-        }
-        _ => Err(fault),
-    }
+async fn again(patience: &mut Patience, error: &Error) -> Outcome<()> {
+    let fault = errors::fault(error, Doing::Looking);
+    patience.wait(fault, &CancellationToken::new()).await
 }
 
 #[async_trait]
@@ -203,15 +298,12 @@ impl Upload for Parts {
     }
 
     async fn commit(&mut self) -> Outcome<Found> {
-        let mut tries = 0;
+        let mut patience = Patience::default();
         let metadata = loop {
             match self.writer.close().await {
                 Ok(metadata) => break metadata,
                 // Parts that were still on their way: nothing was put together yet.
-                Err(error) if of_part(&error) => {
-                    tries += 1;
-                    again(&error, tries).await?;
-                }
+                Err(error) if of_part(&error) => again(&mut patience, &error).await?,
                 Err(error) => return Err(errors::fault(&error, Doing::Changing)),
             }
         };
@@ -291,5 +383,35 @@ impl Upload for Aside {
             return self.operator.delete(&self.scratch).await.map_err(looking);
         }
         self.upload.abort().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use wl_core::model::SyncPath;
+
+    use super::*;
+
+    /// The file that displaces a version holds its buffer until that version is kept.
+    #[test]
+    fn a_displaced_version_waits_for_no_buffer_of_what_displaces_it() {
+        let budget = Budget::default();
+        let (file, trash) = ["f", ".wl/trash/run/1"]
+            .map(|at| SyncPath::new(at).unwrap())
+            .into();
+        let attributes = Attributes::default();
+        let request = |path| UploadRequest {
+            path,
+            size: BUFFER_MAX,
+            attributes: &attributes,
+            condition: &Condition::None,
+            scratch: path,
+        };
+        let turn = |path| buffer(&budget, &request(path)).now_or_never();
+        let held = turn(&file);
+        assert!(held.is_some() && turn(&file).is_none());
+        let kept = turn(&trash);
+        assert!(kept.is_some() && turn(&trash).is_none());
     }
 }

@@ -27,6 +27,11 @@ impl StorageBackend for RemoteBackend {
         Ok(String::new())
     }
 
+    async fn exists(&self) -> Result<bool> {
+        let (wire, root) = (&self.0.wire, SyncPath::root());
+        wire.again("stat", &root, || wire.store().exists()).await
+    }
+
     fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
     }
@@ -39,7 +44,7 @@ impl StorageBackend for RemoteBackend {
         names::usable(&self.0, "stat", path)?;
         let now = token::now();
         let found = read::look(&self.0, path).await?;
-        Ok(found.map(|found| token::meta(&found, self.0.wire.facts(), now)))
+        Ok(found.map(|found| self.0.wire.meta(&found, now)))
     }
 
     async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {

@@ -5,28 +5,30 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time since the connection was made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
     started: Instant,
     /// A clock for tests: whoever sleeps moves it on.
     #[cfg(test)]
-    pretended: Option<std::sync::Mutex<Duration>>,
+    pretended: Option<std::sync::Arc<std::sync::Mutex<Duration>>>,
 }
 
-impl Clock {
-    pub(super) fn new() -> Self {
+impl Default for Clock {
+    fn default() -> Self {
         Self {
             started: Instant::now(),
             #[cfg(test)]
             pretended: None,
         }
     }
+}
 
+impl Clock {
     #[cfg(test)]
     pub(super) fn pretended() -> Self {
         Self {
-            pretended: Some(std::sync::Mutex::default()),
-            ..Self::new()
+            pretended: Some(std::sync::Arc::default()),
+            ..Self::default()
         }
     }
 

@@ -4,6 +4,8 @@
 //! tried with a version that is there, with one that is not, and by many at once, and what is there is read after every step.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -11,18 +13,24 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{ContentHash, SyncPath};
 use wl_core::plugin::ConnectContext;
-use wl_core::storage::{ErrorKind, Result};
+use wl_core::storage::{CONNECT, ErrorKind, Result, StorageError};
 
+use super::order::Order;
 use super::session::{Rounds, make_above, own_path};
 use super::store::{Again, Attributes, Condition, Conditions, CopyIn, Fault, Found, Outcome, Put};
 use super::token::now;
 use super::wire::Wire;
 use super::{servers, trash};
 
+mod order;
+
 /// So many try to create or replace one file at the same time. Servers were seen that let each loser wait for a second.
 const RACERS: usize = 2;
 /// So many files are raced for, all at once.
 const RACES: usize = 8;
+/// So often, and with such pauses, a tag is looked for: there are servers whose tags prove nothing before two seconds are over.
+const TAG_LOOKS: usize = 14;
+const TAG_PAUSE: Duration = Duration::from_millis(250);
 
 /// What was proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +43,10 @@ pub(super) struct Proven {
     pub(super) copy_in: bool,
     /// The conditions of writes hold for large files too, where those are written in another way.
     pub(super) large: bool,
+    /// Content is compared with its SHA-256, which is kept and told.
+    pub(super) verifies: bool,
+    /// In which order flat keys are listed.
+    pub(super) order: Order,
 }
 
 /// The conditions that work here.
@@ -46,9 +58,12 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
             copy: facts.copies,
             copy_in: facts.copies,
             large: true,
+            verifies: false,
+            order: Order::Unknown,
         });
     }
-    if facts.conditions == Conditions::default() || !facts.writable {
+    let nothing_to_try = facts.conditions == Conditions::default() && !facts.flat;
+    if nothing_to_try || !facts.writable {
         return Ok(Proven::default());
     }
     let server = wire.store().server().to_owned();
@@ -72,21 +87,26 @@ pub(super) async fn conditions(wire: &Wire, context: &ConnectContext) -> Result<
 }
 
 /// A try-out in a folder of its own.
-struct Probe<'a> {
+pub(super) struct Probe<'a> {
     wire: &'a Wire,
     folder: SyncPath,
+    /// A tag was waited for in vain: there are none.
+    tagless: AtomicBool,
 }
 
 async fn probe(wire: &Wire) -> Result<Proven> {
-    let random = RandomState::new();
-    let id = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
-    let folder = own_path(&format!("probe/{id}"))?;
-    let probe = Probe { wire, folder };
+    let probe = Probe::new(wire)?;
     let proven = probe.all().await;
     probe.clean().await;
     proven.map_err(|fault| {
-        let error = wire.error("try out", &probe.folder, fault);
-        error.with_advice("it could not be found out what the server does with conditions")
+        let connected = !fault.error.kind().is_of_storage();
+        let error = wire.error(CONNECT, &probe.folder, fault);
+        match connected {
+            true => {
+                error.with_advice("it could not be found out what the server does with conditions")
+            }
+            false => error,
+        }
     })
 }
 
@@ -104,6 +124,10 @@ fn done<T>(result: Outcome<T>) -> Outcome<bool> {
     }
 }
 
+fn unusable(error: &impl std::fmt::Display) -> Fault {
+    StorageError::new(ErrorKind::Other, "try out", error.to_string()).into()
+}
+
 /// Whether all races were kept to the condition.
 fn all_kept(races: Vec<Outcome<bool>>) -> Outcome<bool> {
     races
@@ -111,14 +135,23 @@ fn all_kept(races: Vec<Outcome<bool>>) -> Outcome<bool> {
         .try_fold(true, |all, kept| Ok(all && kept?))
 }
 
+impl<'a> Probe<'a> {
+    pub(super) fn new(wire: &'a Wire) -> Result<Self> {
+        let random = RandomState::new();
+        let id = format!("{:016x}{:016x}", random.hash_one(1), random.hash_one(2));
+        let folder = own_path(&format!("probe/{id}"))?;
+        Ok(Self {
+            wire,
+            folder,
+            tagless: AtomicBool::new(false),
+        })
+    }
+}
+
 impl Probe<'_> {
     async fn all(&self) -> Outcome<Proven> {
         let offered = self.wire.facts().conditions;
-        if !self.wire.facts().flat {
-            let mut made = std::collections::HashSet::new();
-            let inside = self.path("x")?;
-            make_above(self.wire, &mut made, &inside, &CancellationToken::new()).await?;
-        }
+        self.make_folder().await?;
         // Where a server makes racers wait for one another, all of them wait at the same time.
         let (create, replace) = futures::join!(
             async { Ok(offered.create && self.again(|n| self.creates(n)).await?) },
@@ -130,26 +163,43 @@ impl Probe<'_> {
             replace: replace?,
             remove: offered.remove && self.again(|n| self.removes(n)).await?,
         };
-        let copies = self.wire.facts().copies;
+        let order = match self.wire.facts().flat {
+            true => self.again(|n| self.order(n)).await?,
+            false => Order::Unknown,
+        };
+        let copies = self.wire.facts().copies && offered != Conditions::default();
         let copy = copies && self.again(|n| self.copies(n)).await?;
         let copy_in = copy && self.again(|n| self.copies_in(n)).await?;
         let writes = conditions.create || conditions.replace;
         let large = writes && self.again(|n| self.large(n, conditions)).await?;
+        let verifies = self.wire.store().verifies() && self.again(|n| self.verifies(n)).await?;
         Ok(Proven {
             conditions,
             copy,
             copy_in,
             large,
+            verifies,
+            order,
         })
     }
 
+    pub(super) async fn make_folder(&self) -> Outcome<()> {
+        if self.wire.facts().flat {
+            return Ok(());
+        }
+        let mut made = std::collections::HashSet::new();
+        let inside = self.path("x")?;
+        make_above(self.wire, &mut made, &inside, &CancellationToken::new()).await
+    }
+
     /// Tries something out under new names until no temporary trouble comes in between.
-    async fn again<F: Future<Output = Outcome<bool>>>(
+    async fn again<T, F: Future<Output = Outcome<T>>>(
         &self,
         attempt: impl Fn(usize) -> F,
-    ) -> Outcome<bool> {
+    ) -> Outcome<T> {
         let (mut rounds, cancel) = (Rounds::default(), CancellationToken::new());
-        for number in 0.. {
+        let mut number = 0;
+        loop {
             match attempt(number).await {
                 Ok(proven) => return Ok(proven),
                 Err(fault) => {
@@ -161,20 +211,21 @@ impl Probe<'_> {
                     rounds.pause(Fault { again, ..fault }, &cancel).await?;
                 }
             }
+            number += 1;
         }
-        Ok(false)
     }
 
-    fn path(&self, name: &str) -> Outcome<SyncPath> {
+    pub(super) fn path(&self, name: &str) -> Outcome<SyncPath> {
         let path = self.folder.join(name);
-        path.map_err(|error| {
-            let error =
-                wl_core::storage::StorageError::new(ErrorKind::Other, "try out", error.to_string());
-            Fault::from(error)
-        })
+        path.map_err(|error| unusable(&error))
     }
 
-    async fn put(&self, at: &SyncPath, content: &str, condition: Condition) -> Outcome<Found> {
+    pub(super) async fn put(
+        &self,
+        at: &SyncPath,
+        content: &str,
+        condition: Condition,
+    ) -> Outcome<Found> {
         self.write(at, content, condition, false).await
     }
 
@@ -191,6 +242,17 @@ impl Probe<'_> {
             operation: format!("probe-{content}").into(),
             ..Attributes::default()
         };
+        self.send(at, content, attributes, condition, large).await
+    }
+
+    async fn send(
+        &self,
+        at: &SyncPath,
+        content: &str,
+        attributes: Attributes,
+        condition: Condition,
+        large: bool,
+    ) -> Outcome<Found> {
         let scratch = self.path(&format!("{}.{content}.new", at.name()))?;
         let put = Put {
             path: at,
@@ -204,6 +266,31 @@ impl Probe<'_> {
             true => self.wire.store().put_as_large(put).await,
             false => self.wire.store().put(put).await,
         }
+    }
+
+    /// Writes without a condition and tells the tag of what is there now.
+    async fn tagged(&self, at: &SyncPath, content: &str) -> Outcome<Option<Box<str>>> {
+        let found = self.put(at, content, Condition::None).await?;
+        self.tag(at, found).await
+    }
+
+    /// The tag of what was found, as soon as it has one.
+    async fn tag(&self, at: &SyncPath, found: Found) -> Outcome<Option<Box<str>>> {
+        let mut found = Some(found);
+        for _ in 0..TAG_LOOKS {
+            match found {
+                Some(Found { tag: None, .. }) => {}
+                other => return Ok(other.and_then(|found| found.tag)),
+            }
+            if self.tagless.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            tokio::time::sleep(TAG_PAUSE).await;
+            let _turn = self.wire.turn(0).await;
+            found = self.wire.store().stat(at).await?;
+        }
+        self.tagless.store(true, Ordering::Relaxed);
+        Ok(None)
     }
 
     async fn remove(&self, at: &SyncPath, condition: Condition) -> Outcome<()> {
@@ -246,11 +333,11 @@ impl Probe<'_> {
 
     async fn replaces(&self, number: usize) -> Outcome<bool> {
         let at = self.path(&format!("replace-{number}"))?;
-        let Some(first) = self.put(&at, "one", Condition::None).await?.tag else {
+        let Some(first) = self.tagged(&at, "one").await? else {
             return Ok(false);
         };
         let second = match self.put(&at, "two", Condition::Is(first.clone())).await {
-            Ok(found) => found.tag,
+            Ok(found) => self.tag(&at, found).await?,
             other => return done(other),
         };
         let proven = second.is_some_and(|second| second != first)
@@ -263,7 +350,7 @@ impl Probe<'_> {
         let races = (0..RACES).map(async |race| {
             let name = format!("race-{number}-{race}");
             let at = self.path(&name)?;
-            match self.put(&at, &name, Condition::None).await?.tag {
+            match self.tagged(&at, &name).await? {
                 Some(tag) => self.race(&name, &at, &Condition::Is(tag)).await,
                 None => Ok(false),
             }
@@ -273,8 +360,8 @@ impl Probe<'_> {
 
     async fn removes(&self, number: usize) -> Outcome<bool> {
         let at = self.path(&format!("remove-{number}"))?;
-        let first = self.put(&at, "one", Condition::None).await?.tag;
-        let second = self.put(&at, "two", Condition::None).await?.tag;
+        let first = self.tagged(&at, "one").await?;
+        let second = self.tagged(&at, "two").await?;
         let (Some(first), Some(second)) = (first, second) else {
             return Ok(false);
         };
@@ -288,8 +375,8 @@ impl Probe<'_> {
     async fn copies(&self, number: usize) -> Outcome<bool> {
         let from = self.path(&format!("copy-{number}"))?;
         let to = self.path(&format!("copied-{number}"))?;
-        let first = self.put(&from, "one", Condition::None).await?.tag;
-        let second = self.put(&from, "two", Condition::None).await?.tag;
+        let first = self.tagged(&from, "one").await?;
+        let second = self.tagged(&from, "two").await?;
         let (Some(first), Some(second)) = (first, second) else {
             return Ok(false);
         };
@@ -311,9 +398,9 @@ impl Probe<'_> {
         };
         let from = self.path(&format!("from-{number}"))?;
         let to = self.path(&format!("to-{number}"))?;
-        let tag = self.put(&from, "new", Condition::None).await?.tag;
-        let stale = self.put(&to, "one", Condition::None).await?.tag;
-        let there = self.put(&to, "two", Condition::None).await?.tag;
+        let tag = self.tagged(&from, "new").await?;
+        let stale = self.tagged(&to, "one").await?;
+        let there = self.tagged(&to, "two").await?;
         let (Some(tag), Some(stale), Some(there)) = (tag, stale, there) else {
             return Ok(false);
         };
@@ -355,12 +442,49 @@ impl Probe<'_> {
         if !conditions.replace {
             return Ok(true);
         }
-        let Some(first) = self.put(&at, "four", Condition::None).await?.tag else {
+        let Some(first) = self.tagged(&at, "four").await? else {
             return Ok(false);
         };
         Ok(write("five", Condition::Is(first.clone())).await?
             && !write("six", Condition::Is(first)).await?
             && self.holds(&at, "five").await?)
+    }
+
+    /// A hash is believed only from a server that compares: it refuses content with another hash, tells the hash of what it took, and
+    /// does not tell it of what came later.
+    async fn verifies(&self, number: usize) -> Outcome<bool> {
+        let at = self.path(&format!("verified-{number}"))?;
+        let right = ContentHash::of(b"right");
+        let put = async |hash, content| {
+            let attributes = Attributes {
+                hash: Some(hash),
+                verify: true,
+                operation: format!("probe-{content}").into(),
+                ..Attributes::default()
+            };
+            let put = self.send(&at, content, attributes, Condition::None, false);
+            match put.await {
+                Ok(found) => Ok(Some(found)),
+                // Servers have many words for it.
+                Err(fault) if fault.again == Again::Never && !fault.unclear => Ok(None),
+                Err(fault) => Err(fault),
+            }
+        };
+        let told = async |found: Option<Found>| match found.and_then(|found| found.tag) {
+            Some(tag) => self.verified(&at, &tag).await,
+            None => Ok(None),
+        };
+        let refused = put(right, "wrong").await?.is_none() && !self.holds(&at, "wrong").await?;
+        if !refused || told(put(right, "right").await?).await? != Some(right) {
+            return Ok(false);
+        }
+        let later = self.put(&at, "later", Condition::None).await?;
+        Ok(told(Some(later)).await? != Some(right) && put(right, "wrong").await?.is_none())
+    }
+
+    async fn verified(&self, at: &SyncPath, tag: &str) -> Outcome<Option<ContentHash>> {
+        let _turn = self.wire.turn(0).await;
+        self.wire.store().verified_hash(at, tag).await
     }
 
     /// Many write under one condition: exactly one must succeed, and its content must be there.
@@ -406,7 +530,7 @@ impl Probe<'_> {
     }
 
     /// Takes all of it away; what cannot be is a leftover for a later run.
-    async fn clean(&self) {
+    pub(super) async fn clean(&self) {
         let cancel = CancellationToken::new();
         let wire = self.wire;
         trash::clean::folder(wire, &self.folder, &cancel).await.ok();

@@ -1,33 +1,58 @@
-//! When to try again, as arithmetic: how long to wait, and when to give up.
+//! When to try again: how long to wait, and when to give up. The one policy of all that goes over a network.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use super::store::Again;
+use tokio_util::sync::CancellationToken;
+use wl_core::storage::{ErrorKind, StorageError};
+
+use super::clock::Clock;
+use super::store::{Again, Fault, Outcome};
 
 /// So often is an operation tried.
 const TRIES: u32 = 8;
-/// After this time it is not tried again.
+/// So long after the first failure it is not tried again. A try may take long: a slow line is no trouble.
 const TOTAL: Duration = Duration::from_secs(60);
 /// The longest pause of our own choice.
 const CAP: Duration = Duration::from_secs(10);
 /// The first pause is shorter than this; each may be twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// How often one operation has failed so far.
+/// The failures of one operation so far.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
+    clock: Clock,
     failed: u32,
+    /// When it failed first.
+    since: Option<Duration>,
 }
 
 impl Patience {
-    /// How long to wait before the next try; `None`: give up. `elapsed` is the time since the first failure, `chance` any number.
-    pub(crate) fn pause(
-        &mut self,
-        again: Again,
-        elapsed: Duration,
-        chance: u64,
-    ) -> Option<Duration> {
+    /// Patience by this clock.
+    pub(super) fn by(clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Waits before the next try; gives the fault back if there is none. When it is told to stop it stays as unclear as it was what became of
+    /// the operation.
+    pub(crate) async fn wait(&mut self, fault: Fault, cancel: &CancellationToken) -> Outcome<()> {
+        let Some(pause) = self.pause(fault.again) else {
+            return Err(fault);
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                let stopped = StorageError::new(ErrorKind::Cancelled, "wait", "told to stop");
+                Err(Fault { unclear: fault.unclear, ..Fault::from(stopped) })
+            }
+            () = self.clock.sleep(pause) => Ok(()),
+        }
+    }
+
+    fn pause(&mut self, again: Again) -> Option<Duration> {
         let Again::After(wished) = again else {
             return None;
         };
@@ -35,64 +60,96 @@ impl Patience {
         if self.failed >= TRIES {
             return None;
         }
-        let most = CAP.min(FIRST * 2_u32.pow((self.failed - 1).min(16)));
+        let now = self.clock.elapsed();
+        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
+        let most = CAP.min(FIRST * 2_u32.pow(self.failed - 1));
         // Anything up to the most: many clients that failed together do not come back together.
-        let own = Duration::from_nanos(chance % (most.as_nanos() as u64 + 1));
+        let chance = RandomState::new().hash_one(()) % 1024;
+        let own = most.mul_f64(chance as f64 / 1023.0);
         let pause = own.max(wished.unwrap_or_default());
         (elapsed + pause <= TOTAL).then_some(pause)
     }
-}
-
-/// A number that nobody else has.
-pub(crate) fn chance() -> u64 {
-    RandomState::new().hash_one(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const AGAIN: Again = Again::After(None);
-
-    #[test]
-    fn pauses_grow_to_the_cap_and_end() {
-        let mut patience = Patience::default();
-        let mut most = Vec::new();
-        while let Some(pause) = {
-            let mut worst = Duration::ZERO;
-            let failed = patience.failed;
-            for chance in (0..5000).map(|n| n * 2_000_003) {
-                let mut here = Patience { failed };
-                worst = worst.max(
-                    here.pause(AGAIN, Duration::ZERO, chance)
-                        .unwrap_or_default(),
-                );
+    /// Fails until patience ends. The pauses, and the fault at the end.
+    async fn fail(again: impl Fn(usize) -> Again, try_takes: Duration) -> (Vec<Duration>, Fault) {
+        let (clock, cancel) = (Clock::pretended(), CancellationToken::new());
+        let mut patience = Patience::by(&clock);
+        let mut pauses = Vec::new();
+        loop {
+            clock.sleep(try_takes).await;
+            let error = StorageError::new(ErrorKind::Temporary, "", "busy");
+            let fault = Fault {
+                again: again(pauses.len()),
+                ..Fault::from(error)
+            };
+            let before = clock.elapsed();
+            match patience.wait(fault, &cancel).await {
+                Ok(()) => pauses.push(clock.elapsed() - before),
+                Err(fault) => return (pauses, fault),
             }
-            patience.pause(AGAIN, Duration::ZERO, 0).map(|_| worst)
-        } {
-            most.push(pause);
         }
-        assert_eq!(most.len() as u32, TRIES - 1);
-        assert!(most.iter().all(|pause| *pause <= CAP));
-        assert!(most.windows(2).all(|two| two[0] <= two[1]), "{most:?}");
     }
 
-    #[test]
-    fn the_storage_s_own_wish_is_kept_unless_it_is_too_long() {
-        let wish = |secs| Again::After(Some(Duration::from_secs(secs)));
+    #[tokio::test]
+    async fn pauses_grow_by_chance_and_end_by_number_time_and_wish() {
+        let asked = |secs| Again::After(Some(Duration::from_secs(secs)));
+        let (mut longest, mut rounds) = ([Duration::ZERO; TRIES as usize - 1], Vec::new());
+        for _ in 0..200 {
+            let (pauses, fault) = fail(|_| Again::After(None), Duration::ZERO).await;
+            assert_eq!(pauses.len(), longest.len(), "as often as it is tried");
+            assert_eq!(fault.error.kind(), ErrorKind::Temporary);
+            for (number, pause) in pauses.iter().enumerate() {
+                assert!(*pause <= CAP.min(FIRST * 2_u32.pow(number as u32)));
+                longest[number] = longest[number].max(*pause);
+            }
+            rounds.push(pauses);
+        }
+        // Of 200 pauses the longest is near the most, and no two clients wait alike.
+        for two in longest.windows(2) {
+            assert!(two[1] > two[0].mul_f64(1.5), "{longest:?}");
+        }
+        rounds.dedup();
+        assert!(rounds.len() > 150);
+
+        // A storage's own wish is kept, unless it is longer than patience.
+        let (pauses, _) = fail(|_| asked(25), Duration::ZERO).await;
+        assert_eq!(pauses, [Duration::from_secs(25); 2]);
+        assert!(fail(|_| asked(61), Duration::ZERO).await.0.is_empty());
+        // The first try may take as long as it wants.
+        let (pauses, _) = fail(|_| asked(1), Duration::from_secs(45)).await;
+        assert_eq!(pauses, [Duration::from_secs(1); 2]);
+
+        // What would fail again is not tried again, whenever that shows.
+        let (pauses, fault) = fail(
+            |failed| match failed {
+                0 => asked(1),
+                _ => Again::Never,
+            },
+            Duration::ZERO,
+        )
+        .await;
+        assert_eq!((pauses.len(), fault.again), (1, Again::Never));
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_stop_does_not_wait_and_knows_as_much_as_before() {
+        let cancel = CancellationToken::new();
+        let fault = Fault {
+            again: Again::After(Some(Duration::from_secs(50))),
+            unclear: true,
+            ..Fault::from(StorageError::new(ErrorKind::Temporary, "", "busy"))
+        };
         let mut patience = Patience::default();
-        let pause = patience.pause(wish(30), Duration::ZERO, 7);
-        assert_eq!(pause, Some(Duration::from_secs(30)));
-        assert_eq!(patience.pause(wish(30), Duration::from_secs(31), 7), None);
-        assert_eq!(Patience::default().pause(wish(61), Duration::ZERO, 7), None);
-    }
-
-    #[test]
-    fn what_would_fail_again_is_not_tried_again() {
-        assert_eq!(
-            Patience::default().pause(Again::Never, Duration::ZERO, 0),
-            None
-        );
-        assert_ne!(chance(), chance());
+        let told = async { cancel.cancel() };
+        let (waited, ()) = tokio::join!(patience.wait(fault, &cancel), told);
+        let stopped = waited.unwrap_err();
+        assert_eq!(stopped.error.kind(), ErrorKind::Cancelled);
+        assert!(stopped.unclear && stopped.again == Again::Never);
+        assert!(patience.clock.elapsed() < Duration::from_secs(50));
     }
 }

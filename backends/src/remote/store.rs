@@ -89,8 +89,8 @@ pub(crate) struct Listed {
 /// What to list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum List<'a> {
-    /// Flat stores: all keys that begin with `prefix` and are greater than `after`, in the order of their bytes. Both are relative to
-    /// the store's root. `after` is only given where [`Facts::start_after`].
+    /// Flat stores: all keys that begin with `prefix` and come behind `after`, in the server's own order: the engine finds out which that
+    /// is. Both are relative to the store's root. `after` is only given where [`Facts::start_after`].
     Keys {
         /// `""`, or a path and `/`.
         prefix: &'a str,
@@ -128,6 +128,8 @@ pub(crate) struct Attributes {
     pub(crate) mode: Option<Mode>,
     /// Its SHA-256; unknown when a large upload begins.
     pub(crate) hash: Option<ContentHash>,
+    /// The storage is to compare the content with its SHA-256 and to keep that, where [`Store::verifies`].
+    pub(crate) verify: bool,
     /// Names this write and no other, to be recognised if the reply is lost. Letters, digits and `-`.
     pub(crate) operation: Box<str>,
 }
@@ -274,6 +276,11 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     /// What is at `path`; the root too. For flat stores a folder is there if its marker is, or anything below it.
     async fn stat(&self, path: &SyncPath) -> Outcome<Option<Found>>;
 
+    /// Whether the root is there. Where that cannot be told, a root with nothing in it is not.
+    async fn exists(&self) -> Outcome<bool> {
+        Ok(self.stat(&SyncPath::root()).await?.is_some())
+    }
+
     /// Reads a range of a file. With a tag: of that version, `Busy` if it is another. `NotFound` if nothing is there.
     async fn read(&self, path: &SyncPath, range: Range<u64>, tag: Option<&str>)
     -> Outcome<Reading>;
@@ -307,6 +314,11 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     async fn rename(&self, from: &SyncPath, condition: &Condition, to: &SyncPath)
     -> Outcome<Found>;
 
+    /// Makes the root, if it is missing, where a missing root is taken for an empty one. Called before anything is written.
+    async fn make_root(&self) -> Outcome<()> {
+        Ok(())
+    }
+
     /// Makes a folder; the one above must be there. `Changed` if anything is there. Never called on flat stores.
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Outcome<Found>;
 
@@ -331,6 +343,17 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
         self.put(put).await
     }
 
+    /// Whether the storage may compare what it gets with [`Attributes::hash`]. The engine tries that out before it believes it.
+    fn verifies(&self) -> bool {
+        false
+    }
+
+    /// The SHA-256 of the whole file, as the storage itself has verified it and keeps it: never what a writer noted. `None` if it has
+    /// none, or the version with this tag is not there any more.
+    async fn verified_hash(&self, _path: &SyncPath, _tag: &str) -> Outcome<Option<ContentHash>> {
+        Ok(None)
+    }
+
     /// Whether [`Store::copy_in`] works from there.
     fn copies_from(&self, _source: &CopySource) -> bool {
         false
@@ -345,6 +368,11 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
             "the storage cannot copy from the other one by itself",
         );
         Err(error.at(copy.to).into())
+    }
+
+    /// How far the server's clock is ahead of ours at the least, in nanoseconds, where its replies tell that.
+    fn ahead(&self) -> Option<i64> {
+        None
     }
 
     /// Makes durable what was written, where the protocol has such a thing.

@@ -17,7 +17,13 @@ pub(super) fn now() -> Timestamp {
     }
 }
 
-/// The attributes of what was found, with its token. `now` is what the clock said before the storage was asked.
+/// The same as one number, since 1970.
+pub(super) fn nanoseconds(at: Timestamp) -> i64 {
+    let whole = at.secs.saturating_mul(1_000_000_000);
+    whole.saturating_add(i64::from(at.nanos))
+}
+
+/// The attributes of what was found, with its token. `now` is what the storage's clock had reached before it was asked.
 pub(super) fn meta(found: &Found, facts: &Facts, now: Timestamp) -> Meta {
     if found.kind == Kind::Folder {
         return folder(found, facts);
@@ -65,8 +71,8 @@ pub(super) fn implied_folder() -> Meta {
     }
 }
 
-/// A tag names a version at once. A time does when it is older than two ticks: until then another content may come to have it. A time in
-/// the future says that the clocks differ; then the content is read once more, which costs time and nothing else.
+/// A tag names a version at once. A time does when it is older than two ticks of the clock that wrote it (`now` is what that has reached):
+/// until then another content may come to have it. A time in the future is read once more, which costs time and nothing else.
 fn settled(found: &Found, facts: &Facts, now: Timestamp) -> bool {
     let nanoseconds = |at: Timestamp| i128::from(at.secs) * 1_000_000_000 + i128::from(at.nanos);
     match (&found.tag, found.modified) {

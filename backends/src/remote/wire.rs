@@ -4,17 +4,19 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wl_core::model::SyncPath;
-use wl_core::storage::{ErrorKind, Limits, Result, StorageError};
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{Meta, RESERVED, SyncPath, Timestamp};
+use wl_core::storage::{CONNECT, ErrorKind, Limits, Result, StorageError};
 
 use super::clock::Clock;
 use super::limits::Bucket;
-use super::retry::{Patience, chance};
+use super::retry::Patience;
+use super::skew::Skew;
 use super::store::{Again, Facts, Fault, Found, Outcome, Reading, Store};
+use super::token;
 
 /// So many parts of large files are read ahead by all readers together.
 pub(super) const PARTS_AHEAD: usize = 4;
@@ -36,6 +38,7 @@ struct Gate {
     up: Option<Mutex<Bucket>>,
     down: Option<Mutex<Bucket>>,
     sent: AtomicU64,
+    skew: Skew,
     /// Patience ended because there is no way to the storage, and nothing was answered since.
     unreachable: AtomicBool,
 }
@@ -52,6 +55,7 @@ impl Gate {
             up: bucket(bytes),
             down: bucket(bytes),
             sent: AtomicU64::new(0),
+            skew: Skew::default(),
             unreachable: AtomicBool::new(false),
         }
     }
@@ -72,7 +76,7 @@ impl Gate {
 
 impl Wire {
     pub(crate) fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
-        Self::on_clock(store, limits, Clock::new())
+        Self::on_clock(store, limits, Clock::default())
     }
 
     fn on_clock(store: Arc<dyn Store>, limits: Limits, clock: Clock) -> Self {
@@ -88,12 +92,23 @@ impl Wire {
 
     /// The time since it was made.
     #[cfg(test)]
-    pub(crate) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> std::time::Duration {
         self.gate.clock.elapsed()
     }
 
     pub(crate) fn facts(&self) -> &Facts {
         self.store.facts()
+    }
+
+    /// How the server's clock goes.
+    pub(super) fn skew(&self) -> &Skew {
+        &self.gate.skew
+    }
+
+    /// The attributes of what was found, with its token. `asked` is what our clock said before the storage was asked.
+    pub(super) fn meta(&self, found: &Found, asked: Timestamp) -> Meta {
+        let reached = self.gate.skew.there(asked, self.store.ahead());
+        token::meta(found, self.facts(), reached)
     }
 
     /// The store itself, for what is done once: conditional writes, whose retries go around looking, comparing and writing. Whoever calls it
@@ -129,15 +144,26 @@ impl Wire {
         Arc::clone(&self.gate.ahead).try_acquire_owned().ok()
     }
 
-    /// The error with its operation, path and storage.
+    /// The error with its operation, path and storage. What meets every path says nothing of this one, and what is ours is no path that
+    /// people know.
     pub(crate) fn error(
         &self,
         operation: &'static str,
         path: &SyncPath,
         fault: Fault,
     ) -> StorageError {
-        let error = StorageError::new(fault.error.kind(), operation, fault.error.reason());
-        error.at(path).on(self.store.location())
+        let kind = fault.error.kind();
+        let operation = if kind.is_of_storage() {
+            CONNECT
+        } else {
+            operation
+        };
+        let error = StorageError::new(kind, operation, fault.error.reason());
+        let error = error.on(self.store.location());
+        match path.is_root() || path.as_str().split('/').next() == Some(RESERVED) {
+            true => error,
+            false => error.at(path),
+        }
     }
 
     /// The error of an operation that was tried until patience ended.
@@ -183,8 +209,7 @@ impl Wire {
     pub(super) fn retry(&self) -> Retry<'_> {
         Retry {
             gate: &self.gate,
-            patience: Patience::default(),
-            since: None,
+            patience: Patience::by(&self.gate.clock),
         }
     }
 
@@ -255,8 +280,6 @@ impl Wire {
 pub(super) struct Retry<'a> {
     gate: &'a Gate,
     patience: Patience,
-    /// When it failed first: a try may take long, a slow line is no trouble.
-    since: Option<Duration>,
 }
 
 impl Retry<'_> {
@@ -268,20 +291,11 @@ impl Retry<'_> {
         if unreachable && self.gate.unreachable.load(Ordering::Relaxed) {
             return Err(fault);
         }
-        let now = self.gate.clock.elapsed();
-        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
-        match self.patience.pause(fault.again, elapsed, chance()) {
-            Some(pause) => {
-                self.gate.clock.sleep(pause).await;
-                Ok(())
-            }
-            None => {
-                if unreachable {
-                    self.gate.unreachable.store(true, Ordering::Relaxed);
-                }
-                Err(fault)
-            }
+        let waited = self.patience.wait(fault, &CancellationToken::new()).await;
+        if unreachable && waited.is_err() {
+            self.gate.unreachable.store(true, Ordering::Relaxed);
         }
+        waited
     }
 
     /// The storage can be reached.

@@ -4,16 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::opendal::{Buffer, HttpTransporter};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use reqsign_aws_v4::{
     Credential, DefaultCredentialProvider, RequestSigner, StaticCredentialProvider,
 };
-use reqsign_core::{Context, HttpSend, OsEnv, Signer};
+use reqsign_core::{Context, OsEnv, Signer};
 use reqsign_file_read_tokio::TokioFileRead;
 use wl_core::storage::{ErrorKind, StorageError};
 
+use super::copy::Copies;
 use super::xml;
+use crate::opendal::{about_credentials, unanswered};
 use crate::remote::store::{Again, Fault, Outcome};
 
 /// Where a bucket is.
@@ -65,9 +68,10 @@ impl fmt::Debug for Keys {
 /// A connection to a bucket.
 #[derive(Clone)]
 pub(crate) struct Client {
-    http: reqwest::Client,
+    http: HttpTransporter,
     signer: Option<Signer<Credential>>,
     endpoint: Arc<Endpoint>,
+    pub(super) copies: Copies,
 }
 
 impl fmt::Debug for Client {
@@ -115,45 +119,22 @@ impl Ask<'_> {
     }
 }
 
-/// Sends what credential providers ask for.
-#[derive(Debug)]
-struct Sender(reqwest::Client);
-
-impl HttpSend for Sender {
-    async fn http_send(
-        &self,
-        request: Request<Bytes>,
-    ) -> reqsign_core::Result<http::Response<Bytes>> {
-        let failed = |error: reqwest::Error| {
-            reqsign_core::Error::unexpected("asking for credentials failed")
-                .with_source(error.without_url())
-        };
-        let request = reqwest::Request::try_from(request).map_err(failed)?;
-        let reply = self.0.execute(request).await.map_err(failed)?;
-        let (status, headers) = (reply.status(), reply.headers().clone());
-        let body = reply.bytes().await.map_err(failed)?;
-        let mut response = http::Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        Ok(response)
-    }
-}
-
 impl Client {
-    /// A client for the bucket at `endpoint`. Nothing is sent yet.
-    pub(crate) fn new(endpoint: Endpoint, keys: Keys) -> Outcome<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_secs(60))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| sending(error, false))?;
+    /// A client for the bucket at `endpoint` over the connections of `http`. Nothing is sent yet.
+    pub(crate) fn new(endpoint: Endpoint, keys: Keys, http: HttpTransporter) -> Self {
         let signer = signer(&http, &endpoint.region, keys);
-        Ok(Self {
+        Self {
             http,
             signer,
             endpoint: Arc::new(endpoint),
-        })
+            copies: Copies::default(),
+        }
+    }
+
+    /// With smaller copies than servers take.
+    #[cfg(test)]
+    pub(crate) fn copying(self, copies: Copies) -> Self {
+        Self { copies, ..self }
     }
 
     /// Where it is.
@@ -190,34 +171,30 @@ impl Client {
         if let Some(signer) = &self.signer {
             signer.sign(&mut parts, None).await.map_err(|_| {
                 refused(
-                    ErrorKind::Config,
+                    ErrorKind::Credentials,
                     "the request could not be signed; give credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a \
                      credentials file",
                 )
             })?;
         }
         parts.headers.remove(http::header::HOST);
-        let request = reqwest::Request::try_from(Request::from_parts(parts, body))
-            .map_err(|error| sending(error, false))?;
-        let reply = self.http.execute(request).await;
-        let reply = reply.map_err(|error| {
-            let sent = !error.is_connect();
-            sending(error, sent)
-        })?;
-        let (status, headers) = (reply.status(), reply.headers().clone());
-        let body = reply.bytes().await.map_err(|error| sending(error, true))?;
-        if status.is_success() {
+        let request = Request::from_parts(parts, Buffer::from(body));
+        let reply = self.http.send(request).await;
+        let (parts, body) = reply.map_err(|error| unanswered(&error))?.into_parts();
+        let body = body.to_bytes();
+        if parts.status.is_success() {
+            let headers = parts.headers;
             return Ok(Answer { headers, body });
         }
-        Err(refusal(status, &headers, &body))
+        Err(refusal(parts.status, &parts.headers, &body))
     }
 }
 
-fn signer(http: &reqwest::Client, region: &str, keys: Keys) -> Option<Signer<Credential>> {
+fn signer(http: &HttpTransporter, region: &str, keys: Keys) -> Option<Signer<Credential>> {
     let context = Context::new()
         .with_file_read(TokioFileRead)
         .with_env(OsEnv)
-        .with_http_send(Sender(http.clone()));
+        .with_http_send(http.clone());
     let request = RequestSigner::new("s3", region);
     Some(match keys {
         Keys::Anonymous => return None,
@@ -262,24 +239,6 @@ pub(super) fn refused(kind: ErrorKind, reason: impl Into<String>) -> Fault {
     StorageError::new(kind, "", reason).into()
 }
 
-/// A request that got no answer. Its text holds no address: that would be signed.
-fn sending(error: reqwest::Error, sent: bool) -> Fault {
-    let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        reason.push_str(": ");
-        reason.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    Fault {
-        error: StorageError::new(ErrorKind::Temporary, "", reason)
-            .with_advice("check the network and the endpoint"),
-        again: Again::After(None),
-        unclear: sent,
-    }
-}
-
 /// What the server said, as a kind and what to do.
 fn refusal(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Fault {
     let text = String::from_utf8_lossy(body);
@@ -302,6 +261,9 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Fault {
     } else {
         Again::Never
     };
+    if let Some((kind, reason)) = about_credentials(&code) {
+        return refused(kind, reason);
+    }
     let reason = match (code.is_empty(), message.is_empty()) {
         (true, _) => format!("the server answered {status}"),
         (false, true) => format!("the server answered {status} ({code})"),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -10,13 +9,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use md5::{Digest, Md5};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use wl_core::model::Kind;
 use wl_core::storage::{ErrorKind, Noted};
 
 use super::client::{Ask, Client, encode, refused};
 use super::note::Note;
 use super::xml;
-use crate::remote::retry::{Patience, chance};
+use crate::remote::retry::Patience;
 use crate::remote::store::{Again, Attributes, Condition, Fault, Found, Outcome, Upload};
 
 /// Parts of this size, or larger ones where a file would have more than [`MOST_PARTS`].
@@ -86,8 +86,20 @@ pub(super) fn condition_headers(condition: &Condition) -> Outcome<HeaderMap> {
 }
 
 fn part_size(size: u64) -> u64 {
-    let least = size.div_ceil(MOST_PARTS);
-    PART.max(least.next_multiple_of(1 << 20))
+    at_least(PART, size)
+}
+
+/// Parts of `part` bytes, or as much larger as a file of this size needs them.
+pub(super) fn at_least(part: u64, size: u64) -> u64 {
+    match size.div_ceil(MOST_PARTS) {
+        least if least > part => least.next_multiple_of(1 << 20),
+        _ => part,
+    }
+}
+
+/// What names a part in a request.
+pub(super) fn part_query(upload: &str, number: u32) -> String {
+    format!("partNumber={number}&uploadId={}", encode(upload, false))
 }
 
 impl MultipartUpload {
@@ -211,7 +223,7 @@ impl MultipartUpload {
         let there = match self.client.parts(&self.key, &self.upload).await {
             Ok(there) => there,
             // Nothing was put together by this request.
-            Err(fault) if fault.error.kind() == ErrorKind::Temporary => {
+            Err(fault) if fault.again != Again::Never => {
                 return Err(Fault {
                     unclear: false,
                     ..fault
@@ -285,7 +297,11 @@ impl Upload for MultipartUpload {
         if self.size >= NOTED {
             self.check_own().await?;
         }
-        let tag = match self.client.complete(self).await {
+        let tags = self.done.iter().map(|(number, part)| (*number, &*part.tag));
+        let done = self
+            .client
+            .complete(&self.key, &self.upload, tags, &self.condition);
+        let tag = match done.await {
             Ok(tag) => tag,
             // It was completed before, and nobody heard of it; or it is gone for good.
             Err(fault) if fault.error.kind() == ErrorKind::NotFound => {
@@ -317,14 +333,21 @@ impl Upload for MultipartUpload {
 
 impl Client {
     async fn create(&self, key: &str, metadata: &[(String, String)]) -> Outcome<String> {
-        let mut ask = Ask::new(Method::POST, key);
-        ask.query = "uploads=".to_owned();
+        let mut headers = HeaderMap::new();
         for (name, value) in metadata {
             let name = HeaderName::try_from(format!("x-amz-meta-{name}"));
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-                ask.headers.insert(name, value);
+                headers.insert(name, value);
             }
         }
+        self.create_with(key, headers).await
+    }
+
+    /// Begins an upload of an object that will have these headers; gives the server's name for it.
+    pub(super) async fn create_with(&self, key: &str, headers: HeaderMap) -> Outcome<String> {
+        let mut ask = Ask::new(Method::POST, key);
+        ask.query = "uploads=".to_owned();
+        ask.headers = headers;
         let answer = self.send(ask).await?;
         let text = String::from_utf8_lossy(&answer.body);
         xml::first(&text, "UploadId").ok_or_else(|| {
@@ -348,7 +371,7 @@ impl Client {
             match self.parts(key, &note.upload).await {
                 Ok(parts) => return Ok(Some((note.upload, parts))),
                 // It is gone, or nobody may ask for its parts: then it is begun anew.
-                Err(fault) if fault.error.kind() != ErrorKind::Temporary => {}
+                Err(fault) if fault.again == Again::Never => {}
                 Err(fault) => return Err(fault),
             }
         } else if let Err(fault) = self.abort(key, &note.upload).await
@@ -393,43 +416,55 @@ impl Client {
         }
     }
 
-    /// Sends a part; tried again while trouble is temporary: a part that arrives twice is one part.
+    /// Sends a part.
     async fn part(&self, key: &str, upload: &str, number: u32, content: Bytes) -> Outcome<String> {
-        let (mut patience, mut since) = (Patience::default(), None);
-        loop {
+        let attempt = || async {
             let mut ask = Ask::new(Method::PUT, key);
-            ask.query = format!("partNumber={number}&uploadId={}", encode(upload, false));
+            ask.query = part_query(upload, number);
             ask.body = content.clone();
-            let fault = match self.send(ask).await {
-                Ok(answer) => {
-                    let why = "the server took a part and gave no tag for it";
-                    let tag = answer
-                        .etag()
-                        .ok_or_else(|| refused(ErrorKind::Other, why))?;
-                    return Ok(tag.into());
-                }
+            let answer = self.send(ask).await?;
+            let why = "the server took a part and gave no tag for it";
+            let tag = answer.etag();
+            let tag = tag.ok_or_else(|| refused(ErrorKind::Other, why))?;
+            Ok(tag.into())
+        };
+        self.patiently(attempt).await
+    }
+
+    /// Makes a part; tried again while trouble is temporary: a part that is made twice is one part.
+    pub(super) async fn patiently<T, R: Future<Output = Outcome<T>>>(
+        &self,
+        attempt: impl Fn() -> R,
+    ) -> Outcome<T> {
+        let mut patience = Patience::default();
+        loop {
+            let fault = match attempt().await {
+                Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
-            let elapsed = since.get_or_insert_with(Instant::now).elapsed();
-            match patience.pause(fault.again, elapsed, chance()) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(fault),
-            }
+            patience.wait(fault, &CancellationToken::new()).await?;
         }
     }
 
-    async fn complete(&self, upload: &MultipartUpload) -> Outcome<Box<str>> {
+    /// Makes the object of its parts, under the condition.
+    pub(super) async fn complete<'a>(
+        &self,
+        key: &str,
+        upload: &str,
+        parts: impl Iterator<Item = (u32, &'a str)>,
+        condition: &Condition,
+    ) -> Outcome<Box<str>> {
         let mut body = String::from("<CompleteMultipartUpload>");
-        for (number, part) in &upload.done {
-            let tag = part.tag.replace('&', "&amp;").replace('"', "&quot;");
+        for (number, tag) in parts {
+            let tag = tag.replace('&', "&amp;").replace('"', "&quot;");
             body.push_str(&format!(
                 "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"
             ));
         }
         body.push_str("</CompleteMultipartUpload>");
-        let mut ask = Ask::new(Method::POST, &upload.key);
-        ask.query = format!("uploadId={}", encode(&upload.upload, false));
-        ask.headers = condition_headers(&upload.condition)?;
+        let mut ask = Ask::new(Method::POST, key);
+        ask.query = format!("uploadId={}", encode(upload, false));
+        ask.headers = condition_headers(condition)?;
         ask.body = body.into();
         let answer = self.send(ask).await?;
         // The server answers 200 before it is done: an error may be in the body.
@@ -453,7 +488,7 @@ impl Client {
         Err(fault)
     }
 
-    async fn abort(&self, key: &str, upload: &str) -> Outcome<()> {
+    pub(super) async fn abort(&self, key: &str, upload: &str) -> Outcome<()> {
         let mut ask = Ask::new(Method::DELETE, key);
         ask.query = format!("uploadId={}", encode(upload, false));
         self.send(ask).await.map(drop)

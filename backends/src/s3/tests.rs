@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use wl_core::storage::ErrorKind;
-use wl_test_servers::faults::{Refusal, When, Which};
+use wl_test_servers::faults::{Action, Refusal, When, Which};
 use wl_test_servers::s3::S3Server;
 
-use super::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
-use crate::remote::store::{Attributes, Condition, Upload};
+use super::{Client, Copies, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
+use crate::opendal::patient;
+use crate::remote::store::{Again, Attributes, Condition, Upload};
+
+mod copies;
 
 const MIB: usize = 1 << 20;
 
@@ -31,7 +34,7 @@ fn client(server: &S3Server) -> Client {
         secret: server.secret_key().into(),
         session: None,
     };
-    Client::new(endpoint, keys).unwrap()
+    Client::new(endpoint, keys, patient().unwrap())
 }
 
 fn content(size: usize) -> Bytes {
@@ -294,10 +297,47 @@ async fn errors_say_what_the_server_said_and_no_secret() {
         secret: "hush-hush".into(),
         session: None,
     };
-    let wrong = Client::new(endpoint, keys).unwrap();
+    let wrong = Client::new(endpoint, keys, patient().unwrap());
     let fault = wrong.note("x").await.unwrap_err();
-    assert_eq!(fault.error.kind(), ErrorKind::Denied);
+    assert_eq!(fault.error.kind(), ErrorKind::Credentials);
     let text = format!("{:?} {} {wrong:?}", fault, fault.error);
     assert!(!text.contains("hush"), "{text}");
     assert!(!text.contains(server.access_key()), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_unavailable_and_was_asked_nothing() {
+    let server = server().await;
+    let client = client(&server);
+    drop(server);
+    let fault = client.note("x").await.unwrap_err();
+    assert_eq!(fault.error.kind(), ErrorKind::Unavailable, "{fault:?}");
+    assert_eq!(fault.again, Again::After(None));
+    assert!(!fault.unclear);
+}
+
+/// Who gets no answer to what the server has of an upload does not begin another.
+#[tokio::test]
+async fn an_upload_is_not_begun_anew_while_the_server_is_away() {
+    let server = server().await;
+    let client = client(&server);
+    let upload = begin(&client, 64 * MIB, Condition::None).await;
+    drop(upload);
+    let asked = Which::operation("ListParts");
+    let lost = server.faults().lose_request(asked, When::Always);
+    let attributes = Attributes::default();
+    let metadata = [("mtime".to_owned(), "1.5".to_owned())];
+    let again = MultipartUpload::begin(
+        client.clone(),
+        "d/ü +%",
+        64 * MIB as u64,
+        &attributes,
+        &metadata,
+        Condition::None,
+        Parts::new(2),
+    );
+    let fault = again.await.unwrap_err();
+    assert!(lost.fired() > 0);
+    assert_ne!(fault.again, Again::Never, "{fault:?}");
+    assert_eq!(server.store().uploads("bucket").len(), 1);
 }

@@ -43,6 +43,25 @@ pub(super) struct Ends {
     pub(super) complaints: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// Killed when the connection is dropped.
     pub(super) child: Option<Child>,
+    /// How long the server may be silent.
+    pub(super) silence: Silence,
+}
+
+/// How long a server may answer nothing while it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    pub(super) usual: Duration,
+    /// While it copies a large file or makes one durable, which is one request.
+    pub(super) long: Duration,
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self {
+            usual: Duration::from_secs(60),
+            long: Duration::from_secs(15 * 60),
+        }
+    }
 }
 
 impl fmt::Debug for Ends {
@@ -66,10 +85,6 @@ pub(super) struct Offers {
     pub(super) write: u32,
 }
 
-/// So long the server may answer nothing while it is asked.
-const SILENCE: Duration = Duration::from_secs(60);
-/// So long while it copies a large file or makes one durable, which is one request.
-const LONG_SILENCE: Duration = Duration::from_secs(15 * 60);
 impl Offers {
     /// What a server offers at best: OpenSSH's.
     pub(super) const fn all() -> Self {
@@ -142,6 +157,7 @@ pub(super) struct Answer {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     offers: Offers,
+    silence: Silence,
     tasks: Vec<JoinHandle<()>>,
     child: Option<Child>,
 }
@@ -162,6 +178,7 @@ impl Connection {
         });
         let mut this = Self {
             offers: Offers::none(),
+            silence: ends.silence,
             tasks: Vec::new(),
             child: ends.child.take(),
             shared: Arc::clone(&shared),
@@ -188,7 +205,8 @@ impl Connection {
         let Ends { to, from, .. } = ends;
         this.tasks
             .push(tokio::spawn(send(to, queue, Arc::clone(&shared))));
-        this.tasks.push(tokio::spawn(watch(Arc::clone(&shared))));
+        this.tasks
+            .push(tokio::spawn(watch(Arc::clone(&shared), this.silence.usual)));
         this.tasks.push(tokio::spawn(receive(from, shared)));
         if this.offers.limits {
             this.learn_limits().await;
@@ -208,7 +226,7 @@ impl Connection {
 
     /// Sends a request.
     pub(super) fn ask(&self, kind: u8, fill: impl FnOnce(Packet) -> Packet) -> Answer {
-        self.ask_within(SILENCE, kind, fill)
+        self.ask_within(self.silence.usual, kind, fill)
     }
 
     fn ask_within(
@@ -239,8 +257,8 @@ impl Connection {
     /// Sends a request of an extension.
     pub(super) fn ask_extended(&self, name: &str, fill: impl FnOnce(Packet) -> Packet) -> Answer {
         let silence = match name {
-            "copy-data" | "fsync@openssh.com" => LONG_SILENCE,
-            _ => SILENCE,
+            "copy-data" | "fsync@openssh.com" => self.silence.long,
+            _ => self.silence.usual,
         };
         self.ask_within(silence, packet::EXTENDED, |packet| {
             fill(packet.string(name.as_bytes()))
@@ -494,19 +512,27 @@ async fn receive(from: Box<dyn AsyncRead + Send + Unpin>, shared: Arc<Shared>) {
     }
 }
 
+impl Waiting {
+    /// When to look again whether the server is silent for too long; `None`: it is. That is soon also while a long request runs: what is
+    /// left when it is done, or comes meanwhile, waits as long as usual only.
+    fn look_again(&self, now: Instant, usual: Duration) -> Option<Instant> {
+        let longest = self.answers.values().map(|one| one.silence).max();
+        let due = longest.map_or(now + usual, |longest| self.quiet + longest);
+        (longest.is_none() || due > now).then(|| due.min(now + usual))
+    }
+}
+
 /// Gives the connection up when the server is silent for too long: `ssh` may live on over a line, or before a server, that does not.
-async fn watch(shared: Arc<Shared>) {
+async fn watch(shared: Arc<Shared>, usual: Duration) {
     loop {
-        let due = {
-            let waiting = shared.lock();
-            let longest = waiting.answers.values().map(|one| one.silence).max();
-            let quiet = longest.map(|longest| waiting.quiet + longest);
-            quiet.unwrap_or_else(|| Instant::now() + SILENCE)
-        };
-        if due <= Instant::now() {
-            return shared.fail("the connection was given up: the server does not answer any more");
+        let again = shared.lock().look_again(Instant::now(), usual);
+        match again {
+            Some(again) => tokio::time::sleep_until(again).await,
+            None => {
+                return shared
+                    .fail("the connection was given up: the server does not answer any more");
+            }
         }
-        tokio::time::sleep_until(due).await;
     }
 }
 
@@ -518,5 +544,42 @@ async fn listen(mut from: Box<dyn AsyncRead + Send + Unpin>, shared: &Shared) {
         complaints.extend_from_slice(&piece[..length]);
         let spare = complaints.len().saturating_sub(4096);
         complaints.drain(..spare);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(quiet: Instant, silences: &[Duration]) -> Waiting {
+        let answer = |silence: &Duration| Awaited {
+            answer: oneshot::channel().0,
+            silence: *silence,
+        };
+        Waiting {
+            next: 0,
+            answers: (0..).zip(silences.iter().map(answer)).collect(),
+            quiet,
+            broken: None,
+        }
+    }
+
+    #[test]
+    fn a_silent_server_is_given_up_after_a_minute_and_one_that_copies_later() {
+        let Silence { usual, long } = Silence::default();
+        assert_eq!((usual.as_secs(), long.as_secs()), (60, 900));
+        let quiet = Instant::now();
+        let at = |seconds| quiet + Duration::from_secs(seconds);
+        let look = |silences: &[Duration], now| waiting(quiet, silences).look_again(now, usual);
+        assert_eq!(look(&[usual], at(1)), Some(at(60)));
+        assert_eq!(look(&[usual], at(60)), None);
+        // Nobody asks: it may be silent for ever.
+        assert_eq!(look(&[], at(5000)), Some(at(5060)));
+        // What is asked beside a long request waits for it, but the watch looks again as soon as without it.
+        for asked in [&[long][..], &[usual, long]] {
+            assert_eq!(look(asked, at(1)), Some(at(61)));
+            assert_eq!(look(asked, at(870)), Some(at(900)));
+            assert_eq!(look(asked, at(900)), None);
+        }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::process::Command;
 use wl_core::storage::ErrorKind;
 
-use super::connection::{Connection, Ends};
+use super::connection::{Connection, Ends, Silence};
 
 /// Makes connections.
 #[async_trait]
@@ -51,6 +51,7 @@ impl Dial for Program {
                 from: Box::new(from),
                 complaints: child.stderr.take().map(|from| Box::new(from) as _),
                 child: Some(child),
+                silence: Silence::default(),
             }),
             _ => Err(Failure {
                 kind: ErrorKind::Unavailable,
@@ -137,17 +138,17 @@ fn explain(reason: &str, complaints: &[u8], server: &str) -> Failure {
             "the host key is not the one in known_hosts: ask who runs the server, and only then remove the old key with `ssh-keygen -R {}`",
             known_as(server)
         );
-        (ErrorKind::Config, false, advice)
+        (ErrorKind::Credentials, false, advice)
     } else if has("host key verification failed") || has("host key is known for") {
         let advice = format!(
             "the host key is not known: run `ssh ssh://{server}` once and compare the fingerprint, or use `ssh-keyscan`"
         );
-        (ErrorKind::Config, false, advice)
+        (ErrorKind::Credentials, false, advice)
     } else if has("permission denied") || has("too many authentication failures") {
         let advice = format!(
             "no key of yours is accepted: load one with `ssh-add`, or give `identity_file`; try `ssh ssh://{server}` (passwords are never asked for)"
         );
-        (ErrorKind::Denied, false, advice)
+        (ErrorKind::Credentials, false, advice)
     } else if has("could not resolve") {
         let advice = "check the host's name in `url`".to_owned();
         (ErrorKind::Unavailable, true, advice)
@@ -156,10 +157,10 @@ fn explain(reason: &str, complaints: &[u8], server: &str) -> Failure {
         (ErrorKind::Unavailable, true, advice)
     } else if has("subsystem request failed") {
         let advice = "the SSH server offers no `sftp` subsystem; switch it on there".to_owned();
-        (ErrorKind::Config, false, advice)
+        (ErrorKind::Unavailable, false, advice)
     } else if has("bad configuration option") || has("can't open user config") {
         let advice = "check `ssh_config`".to_owned();
-        (ErrorKind::Config, false, advice)
+        (ErrorKind::Unavailable, false, advice)
     } else {
         let advice = format!("check with `sftp sftp://{server}`");
         (ErrorKind::Unavailable, true, advice)

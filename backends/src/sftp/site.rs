@@ -3,8 +3,10 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, StorageError};
 
@@ -24,8 +26,19 @@ pub(super) struct Site {
     pub(super) identity: String,
     pub(super) server: String,
     pub(super) facts: Facts,
-    current: Mutex<Option<Arc<Connection>>>,
+    line: Mutex<Line>,
     serial: AtomicU64,
+}
+
+/// A server that could not be reached is not dialled again for so long: of thousands of paths each would start a program for the same
+/// answer, one after another.
+const FAILED_FOR: Duration = Duration::from_secs(1);
+
+/// The connection, or why there is none.
+#[derive(Debug)]
+enum Line {
+    Open(Arc<Connection>),
+    Failed(Instant, Arc<dial::Failure>),
 }
 
 impl Site {
@@ -49,11 +62,11 @@ impl Site {
             Ok(Some(real)) if real.starts_with('/') => real,
             Ok(_) => {
                 let reason = "the server tells no absolute path for the folder; check `url`";
-                return Err(failed(ErrorKind::Config, reason.to_owned()));
+                return Err(failed(ErrorKind::Unavailable, reason.to_owned()));
             }
             Err(trouble) if trouble.is(packet::NO_SUCH_FILE) => {
                 let reason = "there is no such folder on the server; check the path in `url`";
-                return Err(failed(ErrorKind::Config, reason.to_owned()));
+                return Err(failed(ErrorKind::Unavailable, reason.to_owned()));
             }
             Err(trouble) => return Err(fault("connect", trouble).error.on(&location)),
         };
@@ -65,26 +78,44 @@ impl Site {
             facts: facts(connection.offers()),
             root,
             server,
-            current: Mutex::new(Some(Arc::new(connection))),
+            line: Mutex::new(Line::Open(Arc::new(connection))),
             serial: AtomicU64::new(first_serial()),
         })
     }
 
     /// The connection, made anew if the last one has broken.
     pub(super) async fn connection(&self, operation: &'static str) -> Outcome<Arc<Connection>> {
-        let mut current = self.current.lock().await;
-        if let Some(connection) = current.as_ref().filter(|c| !c.is_broken()) {
-            return Ok(Arc::clone(connection));
+        let mut line = self.line.lock().await;
+        match &*line {
+            Line::Open(connection) if !connection.is_broken() => return Ok(Arc::clone(connection)),
+            Line::Failed(at, failure) if at.elapsed() < FAILED_FOR => {
+                return Err(fault(operation, Trouble::NotConnected(Arc::clone(failure))));
+            }
+            _ => {}
         }
-        *current = None;
         match dial::connect(&*self.dial, &self.server).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
-                *current = Some(Arc::clone(&connection));
+                *line = Line::Open(Arc::clone(&connection));
                 Ok(connection)
             }
-            Err(failure) => Err(fault(operation, Trouble::NotConnected(Arc::new(failure)))),
+            Err(failure) => {
+                let failure = Arc::new(failure);
+                *line = Line::Failed(Instant::now(), Arc::clone(&failure));
+                Err(fault(operation, Trouble::NotConnected(failure)))
+            }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) async fn hang_up(&self) {
+        let gone = dial::Failure {
+            kind: ErrorKind::Unavailable,
+            reason: "hung up".to_owned(),
+            passes: true,
+        };
+        let at = Instant::now().checked_sub(2 * FAILED_FOR).unwrap();
+        *self.line.lock().await = Line::Failed(at, Arc::new(gone));
     }
 
     /// The path as the server knows it.

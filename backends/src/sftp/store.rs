@@ -33,6 +33,12 @@ impl SftpStore {
         Ok(Self(Arc::new(site)))
     }
 
+    /// Ends the connection; the next operation makes another.
+    #[cfg(test)]
+    pub(super) async fn hang_up(&self) {
+        self.0.hang_up().await;
+    }
+
     async fn found(&self, operation: &'static str, path: &SyncPath) -> Outcome<Option<Found>> {
         let connection = self.0.connection(operation).await?;
         // Asked together, so that the depth costs no time. The server would follow a link on the way.

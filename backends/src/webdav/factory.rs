@@ -1,15 +1,16 @@
 //! Connects to WebDAV folders by the parameters of a manifest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
-use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
+use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext, KnownGrade};
 use wl_core::storage::{Capabilities, ErrorKind, Result, StorageBackend, StorageError};
 
 use super::WebDav;
+use crate::remote::store::Store;
 use crate::remote::web::{Client, login};
 use crate::remote::{self, RemoteBackend};
 
@@ -40,6 +41,11 @@ impl BackendFactory for Factory {
 
     fn at_best(&self) -> Capabilities {
         remote::at_best(&super::FACTS)
+    }
+
+    fn known_grade(&self, params: &Value, state_dir: &Path) -> Option<KnownGrade> {
+        let store = WebDav::new(client(params).ok()?);
+        remote::known_grade(store.facts(), store.server(), state_dir)
     }
 
     async fn connect(

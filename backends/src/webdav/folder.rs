@@ -1,14 +1,15 @@
 //! Folders, copies and renames.
 
 use http::Method;
+use url::Url;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{ErrorKind, StorageError};
 
-use super::lock::{Held, IF, done, method, no_dav};
+use super::lock::{DEPTH, Held, IF, done, method, no_dav};
 use super::write::{absent, changed, holds, lost_lock, no_folder, unclear};
 use super::{Dav, is_folder, listing};
 use crate::remote::store::{Condition, Fault, Found, Outcome, Pages};
-use crate::remote::web::Request;
+use crate::remote::web::{Request, answer};
 
 impl Dav {
     /// Removes a scratch file, if it can.
@@ -19,32 +20,63 @@ impl Dav {
 
     /// Makes a folder.
     pub(super) async fn make(&self, path: &SyncPath) -> Outcome<Found> {
+        // There are servers (rclone) that say of one that was there already that they made it.
+        if self.look(path, path.is_root()).await?.is_some() {
+            return Err(changed("something is there already"));
+        }
         let request = Request::new(method("MKCOL"), self.client.url(path, true));
-        let outcome = match self.client.send(request).await {
-            Ok(reply) => done(reply).await,
-            Err(fault) => Err(fault),
-        };
-        match outcome {
-            Ok(()) => {}
-            Err(fault) if fault.unclear || fault.error.kind() == ErrorKind::NoParent => {
-                return Err(fault);
-            }
+        match self.go(request, path).await {
+            Ok(()) => Ok(answer::plain(Kind::Folder, 0)),
+            Err(fault) if fault.unclear || fault.error.kind() == ErrorKind::NoParent => Err(fault),
             Err(fault) => {
                 // Servers have many ways to say that something is there.
-                return Err(match self.look(path, false).await? {
+                Err(match self.look(path, path.is_root()).await? {
                     Some(_) => changed("something is there already"),
-                    None if fault.error.kind() == ErrorKind::NotFound => Fault {
-                        error: fault.error.with_kind(ErrorKind::NoParent),
-                        ..fault
-                    },
                     None => fault,
-                });
+                })
             }
         }
-        let found = self.look(path, true).await?;
-        found
-            .filter(|found| found.kind == Kind::Folder)
-            .ok_or_else(|| unclear("the folder was made and is gone; look again"))
+    }
+
+    /// Makes the storage's own folder, if it is missing. Those above it are not ours to make.
+    pub(super) async fn make_root(&self) -> Outcome<()> {
+        let root = SyncPath::root();
+        if self.look(&root, true).await?.is_some() {
+            return Ok(());
+        }
+        let fault = match self.make(&root).await {
+            Ok(_) => return Ok(()),
+            // Another run was faster.
+            Err(fault) if fault.error.kind() == ErrorKind::Changed => return Ok(()),
+            Err(fault) => fault,
+        };
+        let Some(missing) = self.missing_above().await else {
+            return Err(fault);
+        };
+        let reason = format!(
+            "the folder {missing} is not there, and only the last folder of `url` is made; make it on the server, or correct `url`"
+        );
+        Err(StorageError::new(ErrorKind::Unavailable, "make folder", reason).into())
+    }
+
+    /// The address of the first folder on the way to the storage that is not there.
+    async fn missing_above(&self) -> Option<Url> {
+        let mut url = self.client.url(&SyncPath::root(), true);
+        let mut missing = None;
+        loop {
+            // The path ends in `/`: behind it is an empty segment.
+            url.path_segments_mut().ok()?.pop_if_empty().pop().push("");
+            if url.path() == "/" {
+                return missing;
+            }
+            let request = Request::new(method("PROPFIND"), url.clone()).header(DEPTH, "0");
+            let reply = self.client.send(request).await.ok()?;
+            // A folder above may be hidden from us and be there all the same.
+            if !matches!(reply.status().as_u16(), 404 | 409 | 410) {
+                return missing;
+            }
+            missing = Some(url.clone());
+        }
     }
 
     /// Removes a folder with nothing in it. With a lock nothing can come into it meanwhile.
@@ -111,7 +143,7 @@ impl Dav {
             holds(&Condition::Absent, target.as_ref())?;
         }
         let request = self.moving("COPY", from, to, !absent_only, &[]);
-        done(self.client.send(request).await?).await?;
+        self.go(request, to).await?;
         // It is of that version if the version is there afterwards as well.
         let after = self.look(from, false).await?;
         if let Err(fault) = holds(&condition, after.as_ref()) {

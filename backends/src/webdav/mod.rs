@@ -1,7 +1,7 @@
 //! WebDAV: Nextcloud, ownCloud, Apache, NAS boxes, `rclone serve webdav` and others.
 //!
 //! Servers check `If-Match` before they write, not while: two writers can both win. What holds are locks. So a change under a condition
-//! locks the name, looks, writes, looks again and unlocks; without locks conditions are not offered.
+//! locks the name, looks, writes, looks again and unlocks; without locks that hold conditions are not offered.
 //!
 //! Known limits: a lock keeps out other clients of the server, not somebody who writes to its disk; what such a one writes between our look and our
 //! write is replaced, as it is without locks. Servers that write in place (`dav-server`; not Apache) show others a small file half written while it is replaced, with a tag of its
@@ -78,6 +78,8 @@ pub(crate) struct Dav {
     locks: OnceLock<Locks>,
     /// Folders for scratch files that are there.
     folders: Mutex<HashSet<SyncPath>>,
+    /// The names of the locks that somebody here uses.
+    live: Mutex<HashSet<String>>,
     nonce: u64,
     count: AtomicU64,
 }
@@ -93,6 +95,7 @@ impl WebDav {
                 client,
                 locks: OnceLock::new(),
                 folders: Mutex::default(),
+                live: Mutex::default(),
                 nonce: RandomState::new().hash_one(std::process::id()),
                 count: AtomicU64::new(0),
             }),
@@ -105,6 +108,22 @@ impl Dav {
     fn nonce(&self) -> String {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         format!("wl-{:016x}-{count}", self.nonce)
+    }
+
+    /// Notes that a lock is used, or is no more.
+    fn lives(&self, owner: &str, lives: bool) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        match lives {
+            true => live.insert(owner.to_owned()),
+            false => live.remove(owner),
+        };
+    }
+
+    /// Whether a lock of this name is one of ours that nobody uses any more.
+    fn is_left_over(&self, owner: &str) -> bool {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = owner.trim();
+        owner.starts_with(&format!("wl-{:016x}-", self.nonce)) && !live.contains(owner)
     }
 
     fn knows_folder(&self, folder: &SyncPath) -> bool {
@@ -146,6 +165,10 @@ impl Store for WebDav {
 
     fn location(&self) -> &str {
         self.dav.client.location()
+    }
+
+    fn ahead(&self) -> Option<i64> {
+        self.dav.client.ahead()
     }
 
     fn identity(&self) -> &str {
@@ -278,6 +301,10 @@ impl Store for WebDav {
         let (dav, from, to) = (self.dav.clone(), from.clone(), to.clone());
         let condition = condition.clone();
         to_the_end(async move { dav.relocate(&from, &condition, &to).await }).await
+    }
+
+    async fn make_root(&self) -> Outcome<()> {
+        self.dav.make_root().await
     }
 
     async fn make_folder(&self, path: &SyncPath, _: Option<Mode>) -> Outcome<Found> {

@@ -145,21 +145,16 @@ impl Dav {
                 self.moving("MOVE", scratch, path, replace, &locks)
             }
         };
-        match source {
-            Source::Content(..) => done(self.client.send(request).await?).await,
-            Source::Scratch(..) => self.go(request, path).await,
-        }
+        self.go(request, path).await
     }
 
-    /// Sends a MOVE to `to`. Some servers do not say that the folder is missing into which it should go.
+    /// Sends what makes something at `to`. Not all servers say that the folder is missing into which it should go: Apache answers 400 below
+    /// a file and 500 to a MOVE, rclone 500 to everything.
     pub(super) async fn go(&self, request: Request, to: &SyncPath) -> Outcome<()> {
         let reply = self.client.send(request).await?;
-        let (failed, parent) = (reply.status().is_server_error(), to.parent());
+        let vague = matches!(reply.status().as_u16(), 400 | 404 | 405 | 500..);
         let outcome = done(reply).await;
-        if failed
-            && let Some(parent) = parent
-            && let Ok(None) = self.look(&parent, true).await
-        {
+        if vague && outcome.is_err() && self.is_homeless(to).await.unwrap_or(false) {
             let reason = "the folder that should hold it is missing";
             return Err(StorageError::new(ErrorKind::NoParent, "write", reason).into());
         }

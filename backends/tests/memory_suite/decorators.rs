@@ -58,6 +58,7 @@ async fn run(backend: &Arc<dyn StorageBackend>) -> Vec<Option<ErrorKind>> {
                 path: path(at),
                 staged,
                 expect: Expect::Absent,
+                listed: false,
             }),
             Err(error) => kinds.push(kind(error)),
         }
@@ -182,6 +183,7 @@ async fn strict_stops_each_misuse() {
         path: path("a"),
         staged,
         expect: Expect::Absent,
+        listed: false,
     };
     let session = begin(Durability::Batch).await;
     let unflushed = async move {

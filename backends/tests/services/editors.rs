@@ -108,7 +108,9 @@ impl Raw {
         opendal::init_default_registry();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let operator = Operator::via_iter(scheme, options.iter().map(owned)).unwrap();
-        let transport = HttpTransporter::new(ReqwestTransport::new(Client::new()));
+        // Azurite closes idle connections in the very moment in which they are used again.
+        let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        let transport = HttpTransporter::new(ReqwestTransport::new(client));
         let context = operator.context().with_http_transport(transport);
         Self(operator.with_context(context))
     }

@@ -45,6 +45,7 @@ async fn put(
         path,
         staged,
         expect,
+        listed: false,
     };
     session.replace(vec![request]).await.remove(0)
 }

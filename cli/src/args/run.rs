@@ -63,7 +63,7 @@ pub struct RunArgs {
     /// Read and hash every file, whatever its times say
     #[arg(long, help_heading = "Run options")]
     checksum: bool,
-    /// Refuse storages whose protection against racing writers is weaker than this
+    /// Refuse to write to storages whose protection against racing writers is weaker than this; `atomic` refuses every local folder
     #[arg(
         long,
         value_enum,
@@ -130,7 +130,7 @@ enum CasArg {
     Checked,
     /// A version written at the same time is found after the change and kept; nothing is lost (the most that local folders can do)
     Recoverable,
-    /// The storage itself refuses to replace another version than the expected one
+    /// The storage itself refuses to replace another version than the expected one (no local folder can)
     Atomic,
 }
 

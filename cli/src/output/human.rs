@@ -63,12 +63,13 @@ pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
 
 fn headline(text: &mut String, report: &RunReport, dry_run: bool) {
     let (source, target) = (place(&report.source), place(&report.target));
+    let failed = plural(report.problems.len(), "problem");
     let how = match (report.result, dry_run) {
-        _ if report.error.is_some() => "Stopped before the end of",
-        (_, true) => "Dry run of",
-        (Outcome::Synced, _) => "Synced",
-        (Outcome::Conflicts, _) => "Synced, but for conflicts,",
-        (Outcome::Failed, _) => "Synced, but for problems,",
+        _ if report.error.is_some() => "Stopped before the end of".to_owned(),
+        (_, true) => "Dry run of".to_owned(),
+        (Outcome::Synced, _) => "Synced".to_owned(),
+        (Outcome::Conflicts, _) => "Synced, but for conflicts,".to_owned(),
+        (Outcome::Failed, _) => format!("Not in sync, {failed}:"),
     };
     let moved = match dry_run {
         true => "nothing was changed; a run would do this".to_owned(),

@@ -92,7 +92,7 @@ pub struct Drift {
     pub reason: String,
 }
 
-/// Bytes of content moved.
+/// Bytes of content that passed through this machine; what storages copy by themselves does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByteCounts {
     /// Read from storages.

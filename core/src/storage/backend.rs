@@ -101,6 +101,12 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// mounted there. Empty where there is no such thing.
     async fn root_marker(&self) -> Result<String>;
 
+    /// Whether the root is there. A storage that says no lists nothing, and its root comes into being with the first write; one that
+    /// cannot be connected without its root always says yes.
+    async fn exists(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// What it can do.
     fn capabilities(&self) -> &Capabilities;
 

@@ -34,7 +34,9 @@ pub enum ErrorKind {
     Unavailable,
     /// The storage has trouble that should pass by itself: overload, a broken connection. It was tried again for a while already.
     Temporary,
-    /// The configuration is wrong: an address, a credential.
+    /// The storage does not accept who asks, or how: a login, a key, a clock, a host key.
+    Credentials,
+    /// The parameters cannot be understood.
     Config,
     /// The run was told to stop.
     Cancelled,
@@ -42,7 +44,18 @@ pub enum ErrorKind {
     Other,
 }
 
-/// A failed storage operation. `Display` is one line: `OPERATION PATH in STORAGE: REASON`.
+impl ErrorKind {
+    /// Whether it concerns the whole storage, whatever path was asked for: the next path would fail the same way.
+    pub fn is_of_storage(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Credentials)
+    }
+}
+
+/// The operation of an error that concerns no path: there is no way to the storage.
+pub const CONNECT: &str = "connect";
+
+/// A failed storage operation. `Display` is one line: `OPERATION PATH in STORAGE: REASON`; without a way to the storage
+/// `connecting to STORAGE: REASON`.
 pub struct StorageError(Box<Inner>);
 
 struct Inner {
@@ -156,6 +169,9 @@ impl StorageError {
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.operation == CONNECT && !self.0.storage.is_empty() {
+            return write!(f, "connecting to {}: {}", self.0.storage, self.0.reason);
+        }
         f.write_str(self.0.operation)?;
         if let Some(path) = &self.0.path {
             write!(f, " {path}")?;

@@ -20,7 +20,7 @@ pub use backend::{
 };
 pub use capability::{Capabilities, CasGrade, ListOrder};
 pub use condition::{Expect, Expected};
-pub use error::{ErrorKind, IoResultExt, Result, StorageError};
+pub use error::{CONNECT, ErrorKind, IoResultExt, Result, StorageError};
 pub use limits::Limits;
 pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
 pub use poll::{POLL_INTERVAL, PollWatcher};

@@ -103,6 +103,9 @@ pub struct ReplaceRequest {
     pub staged: Staged,
     /// What is expected there. A file or link never replaces a folder.
     pub expect: Expect,
+    /// The caller has listed the storage since the session began: it showed the folder of the path (or that is the root), nothing at
+    /// the path and nothing below it. Where no condition tells a file from a folder of its name, this saves another look.
+    pub listed: bool,
 }
 
 /// Takes an entry away.

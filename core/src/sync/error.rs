@@ -14,6 +14,8 @@ use crate::storage::{ErrorKind, StorageError};
 pub enum SyncErrorClass {
     /// Wrong use: parameters, names, options.
     Usage,
+    /// A storage does not accept who asks: a login, a key, a clock.
+    Credentials,
     /// A root is gone, unreadable or unreachable.
     RootUnavailable,
     /// Another file system is where the root was.
@@ -69,6 +71,7 @@ impl From<StorageError> for SyncError {
             ErrorKind::Unavailable => SyncErrorClass::RootUnavailable,
             ErrorKind::Cancelled => SyncErrorClass::Cancelled,
             ErrorKind::Config => SyncErrorClass::Usage,
+            ErrorKind::Credentials => SyncErrorClass::Credentials,
             _ => SyncErrorClass::Storage,
         };
         Self::new(class, error.to_string())

@@ -53,18 +53,38 @@ fn check_grades(job: &SyncJob) -> Result<(), SyncError> {
                 ),
             ));
         }
-        if capabilities.cas < job.options.require_cas {
-            return Err(SyncError::new(
-                SyncErrorClass::WeakCas,
-                format!(
-                    "the {side} {location} can only compare and swap as `{}`, `{}` is required; lower --require-cas to accept that",
-                    grade(capabilities.cas),
-                    grade(job.options.require_cas)
-                ),
-            ));
-        }
     }
-    Ok(())
+    let grades = written_sides(job).map(|side| job.storages[side].capabilities().cas);
+    match grades.min() {
+        Some(weakest) if weakest < job.options.require_cas => Err(weak(job, weakest)),
+        _ => Ok(()),
+    }
+}
+
+fn weak(job: &SyncJob, weakest: CasGrade) -> SyncError {
+    let sides = written_sides(job).map(|side| {
+        let storage = &job.storages[side];
+        let has = storage.capabilities().cas;
+        let most = match has {
+            CasGrade::Recoverable => ", the most that a local folder can be",
+            _ => "",
+        };
+        format!(
+            "the {side} {} is `{}`{most}",
+            storage.location(),
+            grade(has)
+        )
+    });
+    let sides: Vec<_> = sides.collect();
+    SyncError::new(
+        SyncErrorClass::WeakCas,
+        format!(
+            "--require-cas {} is not met: {}; run with `--require-cas {}` to accept that, or choose other storages",
+            grade(job.options.require_cas),
+            sides.join("; "),
+            grade(weakest)
+        ),
+    )
 }
 
 fn grade(grade: CasGrade) -> String {
@@ -104,6 +124,27 @@ pub(super) fn check_roots(
         }
     }
     Ok(())
+}
+
+/// Refuses a source that does not exist, where nothing is known of the pair yet: a mistyped address would be filled from the target.
+/// Later a source that is gone is one that was emptied.
+pub(super) async fn check_source(job: &SyncJob) -> Result<(), SyncError> {
+    let source = &job.storages.source;
+    if job.options.allow_empty || source.exists().await? {
+        return Ok(());
+    }
+    let location = source.location();
+    let (nothing, make) = match source.capabilities().empty_folders {
+        true => ("", "make the folder or "),
+        false => (": nothing is stored below it", ""),
+    };
+    Err(SyncError::new(
+        SyncErrorClass::RootUnavailable,
+        format!(
+            "the source {location} does not exist{nothing}; nothing was changed. Correct its address; if it is right, {make}run again with \
+             --allow-empty, or name it as the target, which is made if it is missing"
+        ),
+    ))
 }
 
 /// The refusal of a root behind which there is another file system.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::guard::{check_pair, check_roots, root_changed, root_markers, written_sides};
+use super::guard::{
+    check_pair, check_roots, check_source, root_changed, root_markers, written_sides,
+};
 use super::pass::{self, Context, Findings, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
@@ -25,6 +27,9 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
     let markers = root_markers(&job).await?;
     let state = PairState::open(&job.state_dir, identities(&job))?;
     check_roots(&job, &state, &markers)?;
+    if state.is_empty()? {
+        check_source(&job).await?;
+    }
     let notices = state
         .set_aside()
         .map(damaged_baseline)

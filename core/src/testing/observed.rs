@@ -205,6 +205,10 @@ impl StorageBackend for Observed {
         self.eye.one(Operation::RootMarker, None, work).await
     }
 
+    async fn exists(&self) -> Result<bool> {
+        self.inner.exists().await
+    }
+
     fn capabilities(&self) -> &Capabilities {
         self.inner.capabilities()
     }

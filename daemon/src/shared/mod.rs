@@ -84,6 +84,7 @@ impl fmt::Debug for Shared {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl StorageBackend for Shared {
     async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
@@ -116,6 +117,10 @@ impl StorageBackend for Shared {
 
     async fn root_marker(&self) -> Result<String> {
         self.inner.root_marker().await
+    }
+
+    async fn exists(&self) -> Result<bool> {
+        self.inner.exists().await
     }
 
     fn capabilities(&self) -> &Capabilities {

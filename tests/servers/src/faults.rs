@@ -145,12 +145,6 @@ impl Refusal {
         Self::new(404, "NoSuchBucket")
     }
 
-    /// 409 `ConditionalRequestConflict`: two conditional writes met.
-    #[must_use]
-    pub fn conditional_conflict() -> Self {
-        Self::new(409, "ConditionalRequestConflict")
-    }
-
     /// 501 `NotImplemented`.
     #[must_use]
     pub fn not_implemented() -> Self {

@@ -41,6 +41,7 @@ use crate::http::{App, Served, collect};
 use crate::record::{Record, Seen};
 
 pub use condition::IfMatchOnAbsent;
+pub use content::Sums;
 pub use fault::{Conditional, S3Faults};
 pub(crate) use store::hex;
 pub use store::{Object, Part, Store, Upload};
@@ -53,6 +54,8 @@ const SECRET_KEY: &str = "test-secret-key";
 pub(crate) struct Options {
     pub(crate) if_match_on_absent: IfMatchOnAbsent,
     pub(crate) min_part_size: usize,
+    pub(crate) max_copy: usize,
+    pub(crate) folders_first: bool,
 }
 
 /// A server that is not started yet.
@@ -81,6 +84,20 @@ impl Builder {
     #[must_use]
     pub fn min_part_size(mut self, bytes: usize) -> Self {
         self.options.min_part_size = bytes;
+        self
+    }
+
+    /// The most that one request copies; 5 GiB unless told.
+    #[must_use]
+    pub fn max_copy(mut self, bytes: usize) -> Self {
+        self.options.max_copy = bytes;
+        self
+    }
+
+    /// Lists folder by folder, `a/b` before `a-b`, as `SeaweedFS` does it, instead of in the order of bytes.
+    #[must_use]
+    pub fn folders_first(mut self) -> Self {
+        self.options.folders_first = true;
         self
     }
 
@@ -137,6 +154,8 @@ impl S3Server {
             options: Options {
                 if_match_on_absent: IfMatchOnAbsent::default(),
                 min_part_size: 5 << 20,
+                max_copy: 5 << 30,
+                folders_first: false,
             },
             buckets: Vec::new(),
         }

@@ -123,12 +123,6 @@ impl SftpServer {
         self.process.folder().join("client_key")
     }
 
-    /// A list of hosts in which this server is.
-    #[must_use]
-    pub fn known_hosts_file(&self) -> PathBuf {
-        self.process.folder().join("known_hosts")
-    }
-
     /// A configuration for `ssh -F`; the server's name in it is [`HOST`].
     #[must_use]
     pub fn ssh_config(&self) -> PathBuf {

@@ -59,7 +59,7 @@ impl Harness for Lab {
 
     async fn settle(&self) {
         if self.ages {
-            hand::two_seconds_over().await;
+            hand::until_settled().await;
         }
     }
 }

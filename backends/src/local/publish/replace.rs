@@ -28,6 +28,7 @@ impl Session {
             path,
             staged,
             expect,
+            ..
         } = request;
         self.root.usable(OP, path)?;
         let ours = Stamp::from_note(&staged.note).ok_or_else(|| {

@@ -187,6 +187,7 @@ pub async fn put(
         path: p(path),
         staged,
         expect,
+        listed: false,
     };
     session.replace(vec![request]).await.pop().unwrap()
 }

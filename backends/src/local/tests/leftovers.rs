@@ -292,6 +292,7 @@ async fn a_living_sessions_folder_is_left_alone() {
         path: p("f"),
         staged,
         expect: Expect::Absent,
+        listed: false,
     };
     living.replace(vec![request]).await.pop().unwrap().unwrap();
     assert_eq!(lab.read("f").unwrap(), NEW);

@@ -71,6 +71,7 @@ async fn files_and_links_take_each_others_place() {
             path: p("f"),
             staged,
             expect: Expect::Is(lab.expected("f").await),
+            listed: false,
         };
         let published = session.replace(vec![request]).await.pop().unwrap().unwrap();
         assert_eq!(published.mode, None);
@@ -307,6 +308,7 @@ async fn one_batch_does_what_can_be_done() {
             path: p(&path),
             staged,
             expect: Expect::Is(expected),
+            listed: false,
         });
     }
     let results = session.replace(requests).await;
@@ -355,6 +357,7 @@ async fn the_reserved_name_and_the_root_are_refused_everywhere() {
         path: p(".wl/a"),
         staged,
         expect: Expect::Absent,
+        listed: false,
     };
     let replaced = session.replace(vec![request]).await.pop().unwrap();
     assert_eq!(kind(replaced), ErrorKind::Unrepresentable);

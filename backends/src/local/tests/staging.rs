@@ -70,6 +70,7 @@ async fn a_full_disk_is_told_and_leaves_nothing() {
         path: p("kept"),
         staged: staged.pop().unwrap(),
         expect: Expect::Is(expected),
+        listed: false,
     };
     let replaced = session.replace(vec![request]).await.pop().unwrap();
     let now = std::fs::read(dir.path().join("kept")).unwrap();
@@ -118,6 +119,7 @@ async fn a_large_sparse_file_stays_sparse() {
         path: p("copy"),
         staged,
         expect: Expect::Absent,
+        listed: false,
     };
     session.replace(vec![request]).await.pop().unwrap().unwrap();
     session.finish().await.unwrap();

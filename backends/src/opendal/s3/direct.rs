@@ -1,16 +1,20 @@
-//! What opendal does not offer of S3: uploads that are carried on after a crash, copies from another bucket.
+//! What opendal does not offer of S3: uploads that are carried on after a crash, copies from another bucket, hashes that
+//! the server compares.
 
 use std::collections::HashMap;
 
+use ::opendal::HttpTransporter;
 use wl_core::model::{ContentHash, Kind};
 use wl_core::storage::{CopySource, ErrorKind, Noted};
 
 use super::{AMAZON, Settings};
-use crate::opendal::found::found;
+use crate::opendal::found::{self, found};
 use crate::opendal::store::OpendalStore;
 use crate::opendal::{errors, params};
-use crate::remote::store::{Condition, CopyIn, Fault, Found, Outcome, Upload, UploadRequest};
-use crate::s3::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, Parts};
+use crate::remote::store::{
+    Attributes, Condition, CopyIn, Fault, Found, Outcome, Put, Upload, UploadRequest,
+};
+use crate::s3::{Client, CopyRequest, Endpoint, Keys, MultipartUpload, OnePut, Parts, PutRequest};
 
 /// Parts in memory at once, of all uploads to a bucket: 24 MiB while files are below 70 GiB.
 const PARTS: usize = 3;
@@ -22,7 +26,7 @@ pub(in crate::opendal) fn wants(size: u64) -> bool {
     size > PART_MIN
 }
 
-/// A second connection to the bucket.
+/// What speaks to the bucket beside opendal.
 #[derive(Clone, Debug)]
 pub(in crate::opendal) struct Direct {
     client: Client,
@@ -31,7 +35,8 @@ pub(in crate::opendal) struct Direct {
 }
 
 impl Direct {
-    pub(super) fn new(settings: &Settings) -> Outcome<Self> {
+    /// Over the connections of opendal's own.
+    pub(super) fn new(settings: &Settings, http: HttpTransporter) -> Self {
         let url = params::text(&settings.endpoint);
         let url = match url == AMAZON {
             true => format!("https://s3.{}.amazonaws.com", settings.region),
@@ -61,11 +66,18 @@ impl Direct {
             Keys::Usual { profile } => format!("profile {}", profile.as_deref().unwrap_or("-")),
             Keys::Anonymous => "anonymous".to_owned(),
         };
-        Ok(Self {
+        Self {
             realm: format!("s3|{}|{who}", endpoint.url).into(),
-            client: Client::new(endpoint, keys)?,
+            client: Client::new(endpoint, keys, http),
             parts: Parts::new(PARTS),
-        })
+        }
+    }
+
+    /// With smaller copies than servers take.
+    #[cfg(test)]
+    pub(super) fn copying(mut self, copies: crate::s3::Copies) -> Self {
+        self.client = self.client.copying(copies);
+        self
     }
 
     pub(in crate::opendal) async fn upload(
@@ -87,6 +99,43 @@ impl Direct {
         Ok(Box::new(upload.await?))
     }
 
+    /// Puts content whose hash is known, if the server is to compare that. `None`: this goes the usual way.
+    pub(in crate::opendal) async fn put(
+        &self,
+        key: &str,
+        put: &Put<'_>,
+        notes: HashMap<String, String>,
+    ) -> Outcome<Option<Found>> {
+        let Some(hash) = put.attributes.hash.filter(|_| put.attributes.verify) else {
+            return Ok(None);
+        };
+        let request = request(key, put.attributes, put.condition, notes);
+        let found = self.client.put(&request, put.content.clone(), hash).await?;
+        Ok(Some(normal(found)))
+    }
+
+    /// A file for one request. Its hash is known when it is whole.
+    pub(in crate::opendal) fn one_put(
+        &self,
+        key: &str,
+        upload: &UploadRequest<'_>,
+        notes: HashMap<String, String>,
+    ) -> Box<dyn Upload> {
+        let request = request(key, upload.attributes, upload.condition, notes);
+        Box::new(OnePut::new(self.client.clone(), request, upload.size))
+    }
+
+    /// The hash that the server keeps of the version with this tag.
+    pub(in crate::opendal) async fn sum(
+        &self,
+        key: &str,
+        tag: &str,
+    ) -> Outcome<Option<ContentHash>> {
+        let told = self.client.sum(key).await?;
+        let same = told.filter(|(_, now)| found::normal(now).as_deref() == Some(tag));
+        Ok(same.map(|(hash, _)| hash))
+    }
+
     /// What others copy from this bucket with.
     pub(in crate::opendal) fn source(&self, identity: &str) -> CopySource {
         let Endpoint { bucket, prefix, .. } = self.client.endpoint();
@@ -105,20 +154,11 @@ impl Direct {
         to: &str,
         absent: bool,
     ) -> Outcome<Found> {
-        let Endpoint { bucket, prefix, .. } = self.client.endpoint();
         let condition = match absent {
             true => Condition::Absent,
             false => Condition::None,
         };
-        let request = CopyRequest {
-            bucket,
-            key: &format!("{prefix}{from}"),
-            tag,
-            size: 0,
-            to,
-            condition: &condition,
-        };
-        let tag = self.client.copy_from(request).await?;
+        let tag = self.client.copy_within(from, tag, to, &condition).await?;
         Ok(copied(tag, 0))
     }
 
@@ -147,6 +187,26 @@ impl Direct {
     }
 }
 
+fn request(
+    key: &str,
+    attributes: &Attributes,
+    condition: &Condition,
+    notes: HashMap<String, String>,
+) -> PutRequest {
+    PutRequest {
+        key: key.to_owned(),
+        notes: notes.into_iter().collect(),
+        attributes: attributes.clone(),
+        condition: condition.clone(),
+    }
+}
+
+/// With the tag as listings tell it.
+fn normal(found: Found) -> Found {
+    let tag = found.tag.as_deref().and_then(found::normal);
+    Found { tag, ..found }
+}
+
 fn copied(tag: Box<str>, size: u64) -> Found {
     Found {
         kind: Kind::File,
@@ -162,7 +222,7 @@ fn copied(tag: Box<str>, size: u64) -> Found {
 }
 
 impl OpendalStore {
-    /// A copy in one request, which names the version. `None`: this has to go the long way.
+    /// A copy that names the version in every request. `None`: this has to go the long way.
     pub(in crate::opendal) async fn copy_directly(
         &self,
         from: &str,
@@ -175,7 +235,7 @@ impl OpendalStore {
         };
         let copied = match direct.copy_within(from, tag, to, absent).await {
             Ok(copied) => copied,
-            // Too large for one request, say.
+            // A server with reasons of its own.
             Err(fault) if matches!(fault.error.kind(), ErrorKind::Full | ErrorKind::Other) => {
                 return Ok(None);
             }

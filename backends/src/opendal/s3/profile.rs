@@ -3,7 +3,7 @@
 use wl_core::storage::Result;
 
 use super::Surroundings;
-use crate::opendal::config;
+use crate::opendal::no_credentials;
 
 /// What a profile says beside keys.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) fn read(name: Option<&str>, around: &dyn Surroundings) -> Result<Prof
     });
     let from_keys = section(&keys_text, |head| head == wanted);
     if from_config.is_none() && from_keys.is_none() && name.is_some() {
-        return Err(config(format!(
+        return Err(no_credentials(format!(
             "the profile `{wanted}` is in neither ~/.aws/config nor ~/.aws/credentials; check `profile` and AWS_PROFILE"
         )));
     }

@@ -16,6 +16,23 @@ pub(in crate::opendal) fn store_of(params: &Value) -> Result<OpendalStore> {
     Ok(OpendalStore::new(TYPE, service, operator, settings.place()).unwrap())
 }
 
+/// [`store_of`] with the second connection.
+pub(in crate::opendal) fn direct_store_of(params: &Value) -> Result<OpendalStore> {
+    let settings = Settings::of(parsed(TYPE, params)?, &Around::default())?;
+    let mut store = store_of(params)?;
+    let http = store.operator.context().http_transport().clone();
+    store.direct = Some(Direct::new(&settings, http));
+    Ok(store)
+}
+
+/// The store that the factory makes, but for the size of its copies.
+pub(in crate::opendal) fn copying(params: &Value, most: u64, part: u64) -> Result<OpendalStore> {
+    let mut store = direct_store_of(params)?;
+    let direct = store.direct.take();
+    store.direct = direct.map(|direct| direct.copying(crate::s3::Copies { most, part }));
+    Ok(store)
+}
+
 #[derive(Default)]
 struct Around {
     variables: HashMap<&'static str, &'static str>,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 use wl_core::plugin::{BackendPlugin, ConnectContext};
 use wl_core::storage::StorageBackend;
 use wl_core::testing::conformance::{Editor, Harness};
 use wl_test_servers::s3::{S3Server, Store};
+
+use crate::opendal::s3::tests::copying;
+use crate::remote::RemoteBackend;
 
 const BUCKET: &str = "bucket";
 /// The storage lies below a prefix, and something beside it.
@@ -19,19 +22,35 @@ struct Lab {
     backends: [Arc<dyn StorageBackend>; 2],
 }
 
-async fn connect(server: &S3Server) -> Arc<dyn StorageBackend> {
-    let params = json!({
+fn params(server: &S3Server) -> Value {
+    json!({
         "s3_url": format!("s3://{BUCKET}/{PREFIX}"),
         "endpoint_url": server.endpoint(),
         "credentials": {"access_key": server.access_key(), "secret_key": server.secret_key()},
-    });
-    let context = ConnectContext {
+    })
+}
+
+fn context() -> ConnectContext {
+    ConnectContext {
         writes: true,
         ..ConnectContext::default()
-    };
+    }
+}
+
+async fn connect(server: &S3Server) -> Arc<dyn StorageBackend> {
     let mut plugins = inventory::iter::<BackendPlugin>();
     let plugin = plugins.find(|plugin| plugin.0.type_name() == "s3").unwrap();
-    plugin.0.connect(&params, &context).await.unwrap()
+    let backend = plugin.0.connect(&params(server), &context()).await;
+    backend.unwrap()
+}
+
+/// A server that copies no more at once than this, and a backend that knows it.
+const COPY_MOST: u64 = 4;
+
+async fn connect_copying_little(server: &S3Server) -> Arc<dyn StorageBackend> {
+    let store = copying(&params(server), COPY_MOST, COPY_MOST - 1).unwrap();
+    let backend = RemoteBackend::connect("s3", Arc::new(store), &context()).await;
+    Arc::new(backend.unwrap())
 }
 
 impl Lab {
@@ -43,6 +62,18 @@ impl Lab {
         let server = S3Server::builder().bucket(BUCKET).start().await;
         server.faults().ignore_all_conditions();
         Self::on(server).await
+    }
+
+    /// Lists folder by folder, and copies all but the smallest only part by part.
+    async fn seaweed() -> Self {
+        let server = S3Server::builder().bucket(BUCKET).folders_first();
+        let server = server.max_copy(COPY_MOST as usize).min_part_size(1);
+        let server = server.start().await;
+        let backends = [
+            connect_copying_little(&server).await,
+            connect_copying_little(&server).await,
+        ];
+        Self { server, backends }
     }
 
     async fn on(server: S3Server) -> Self {
@@ -112,12 +143,19 @@ mod lying {
     wl_core::conformance_tests!(super::Lab::lying().await);
 }
 
+mod small_copies {
+    wl_core::conformance_tests!(super::Lab::seaweed().await);
+}
+
 #[tokio::test]
 async fn the_grade_is_what_the_server_does() {
     use wl_core::storage::CasGrade;
     let honest = Lab::new().await;
     assert_eq!(honest.backend().capabilities().cas, CasGrade::Atomic);
     assert!(honest.backend().capabilities().rename);
+    let small = Lab::seaweed().await;
+    assert_eq!(small.backend().capabilities().cas, CasGrade::Atomic);
+    assert!(small.backend().capabilities().rename);
     let lying = Lab::lying().await;
     assert_eq!(lying.backend().capabilities().cas, CasGrade::Checked);
     assert!(!lying.backend().capabilities().rename);

@@ -3,6 +3,7 @@
 use wl_core::storage::ErrorKind;
 
 use super::kit::{kind, put};
+use crate::opendal::names::refusal;
 use crate::opendal::store::{OpendalStore, Place};
 use crate::opendal::{built, service};
 use crate::remote::store::Condition;
@@ -29,4 +30,11 @@ async fn an_empty_file_is_refused_and_not_dropped() {
 fn ftp_claims_no_renames() {
     let facts = &service("ftp").unwrap().facts;
     assert!(!facts.renames && !facts.copies);
+}
+
+#[test]
+fn ftp_takes_no_name_for_a_home_folder() {
+    let names = &service("ftp").unwrap().names;
+    assert!(refusal(names, "", "a/~/b").is_some_and(|why| why.contains("rename it")));
+    assert_eq!(refusal(names, "", "~a/b~"), None);
 }

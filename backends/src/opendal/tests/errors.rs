@@ -29,32 +29,37 @@ fn changing(error: &Error) -> Fault {
 #[test]
 fn services_words_decide() {
     let rows = [
-        (403, "InvalidAccessKeyId", ErrorKind::Config, "access key"),
+        (
+            403,
+            "InvalidAccessKeyId",
+            ErrorKind::Credentials,
+            "access key",
+        ),
         (
             403,
             "SignatureDoesNotMatch",
-            ErrorKind::Config,
+            ErrorKind::Credentials,
             "secret key",
         ),
         (
             403,
             "RequestTimeTooSkewed",
-            ErrorKind::Config,
+            ErrorKind::Credentials,
             "set the clock",
         ),
         (403, "AccessDenied", ErrorKind::Denied, "right to"),
-        (400, "ExpiredToken", ErrorKind::Config, "expired"),
+        (400, "ExpiredToken", ErrorKind::Credentials, "expired"),
         (
             404,
             "NoSuchBucket",
             ErrorKind::Unavailable,
             "the bucket (or container) does not exist",
         ),
-        (301, "PermanentRedirect", ErrorKind::Config, "region"),
+        (301, "PermanentRedirect", ErrorKind::Unavailable, "region"),
         (
             400,
             "AuthorizationHeaderMalformed",
-            ErrorKind::Config,
+            ErrorKind::Unavailable,
             "region",
         ),
         (
@@ -115,13 +120,13 @@ fn the_asked_for_pause_is_told() {
 fn trouble_on_the_way_has_advice() {
     let rows = [
         (
-            Trouble::Connect("Connection refused (os error 111)".to_owned()),
+            Trouble::Connect("Connection refused (os error 111)".to_owned(), None),
             ErrorKind::Unavailable,
             "port",
             false,
         ),
         (
-            Trouble::Connect("invalid peer certificate: UnknownIssuer".to_owned()),
+            Trouble::Connect("invalid peer certificate: UnknownIssuer".to_owned(), None),
             ErrorKind::Unavailable,
             "trusted",
             false,
@@ -129,6 +134,7 @@ fn trouble_on_the_way_has_advice() {
         (
             Trouble::Connect(
                 "failed to lookup address information: Name or service not known".to_owned(),
+                None,
             ),
             ErrorKind::Unavailable,
             "host name",
@@ -157,7 +163,8 @@ fn trouble_on_the_way_has_advice() {
             fault.error.reason()
         );
         assert_eq!(fault.unclear, unclear, "{}", fault.error.reason());
-        assert_eq!(fault.again, Again::After(None));
+        let stays = says == "trusted";
+        assert_eq!(fault.again == Again::Never, stays, "{says}");
     }
 }
 
@@ -186,4 +193,65 @@ fn nothing_secret_is_repeated() {
 fn a_long_tale_is_cut_short() {
     let error = Error::new(Odal::Unexpected, "word ".repeat(1000));
     assert!(changing(&error).error.reason().len() < 300);
+}
+
+/// As opendal's FTP service makes them.
+#[test]
+fn the_words_of_an_ftp_server_are_told() {
+    let rows = [
+        (
+            "Invalid response: [530] Login incorrect.",
+            ErrorKind::Credentials,
+            "password",
+        ),
+        (
+            "Invalid response: [421] There are too many connections.",
+            ErrorKind::Temporary,
+            "run again later",
+        ),
+        (
+            "Invalid response: [425] Failed to establish connection.",
+            ErrorKind::Temporary,
+            "firewall",
+        ),
+        (
+            "Invalid response: [550] Permission denied.",
+            ErrorKind::NotFound,
+            "may not reach",
+        ),
+        (
+            "Invalid response: [553] Could not create file.",
+            ErrorKind::Unrepresentable,
+            "may write",
+        ),
+        (
+            "Invalid response: [552] Quota exceeded.",
+            ErrorKind::Full,
+            "make room",
+        ),
+        (
+            "Connection error: Connection refused (os error 111)",
+            ErrorKind::Unavailable,
+            "host and port",
+        ),
+        (
+            "Connection error: Broken pipe (os error 32)",
+            ErrorKind::Temporary,
+            "network",
+        ),
+    ];
+    for (said, kind, advice) in rows {
+        let error =
+            Error::new(Odal::Unexpected, "ftp error").set_source(std::io::Error::other(said));
+        let fault = changing(&error);
+        let reason = fault.error.reason();
+        assert_eq!(fault.error.kind(), kind, "{reason}");
+        let words = said.trim_start_matches("Invalid response: ");
+        assert!(
+            reason.contains(words) && reason.contains(advice),
+            "{reason}"
+        );
+        let unclear = matches!(kind, ErrorKind::Temporary);
+        assert_eq!(fault.unclear, unclear, "{reason}");
+    }
 }

@@ -25,6 +25,7 @@ pub(super) fn attributes(operation: &str) -> Attributes {
         mtime: Some(MTIME),
         mode: Some(Mode::new(0o640)),
         hash: Some(ContentHash::of(b"hash")),
+        verify: false,
         operation: operation.into(),
     }
 }

@@ -11,6 +11,7 @@ use crate::opendal::s3::tests::store_of;
 use crate::opendal::store::OpendalStore;
 use crate::remote::store::{Again, Condition, Store, UploadRequest};
 
+mod sums;
 mod writing;
 
 async fn server() -> (S3Server, OpendalStore) {
@@ -235,7 +236,7 @@ async fn errors_say_what_to_do() {
     let (server, store) = server().await;
     let wrong = store_at(&server, "s3://bucket", "not the secret key");
     let fault = wrong.stat(&path("")).await.unwrap_err();
-    assert_eq!(fault.error.kind(), ErrorKind::Config);
+    assert_eq!(fault.error.kind(), ErrorKind::Credentials);
     assert!(
         fault.error.reason().contains("secret key"),
         "{}",
@@ -248,7 +249,7 @@ async fn errors_say_what_to_do() {
         ErrorKind::Unavailable
     );
     for (refusal, kind, says) in [
-        (Refusal::time_too_skewed(), ErrorKind::Config, "clock"),
+        (Refusal::time_too_skewed(), ErrorKind::Credentials, "clock"),
         (Refusal::access_denied(), ErrorKind::Denied, "access denied"),
         (Refusal::slow_down(), ErrorKind::Temporary, "fewer requests"),
     ] {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use wl_core::storage::{ErrorKind, StorageError};
 
+use super::order::Order;
 use super::store::{Again, Conditions, Facts, Fault, Outcome};
 
 pub(crate) use world::{Body, World};
@@ -18,9 +19,33 @@ pub(crate) use world::{Body, World};
 pub(crate) struct FakeSettings {
     pub(crate) facts: Facts,
     pub(crate) tags: bool,
+    /// The answer to a write has no tag yet.
+    pub(crate) late: bool,
+    /// A missing root is made by who writes.
+    pub(crate) makes_root: bool,
     pub(crate) honoured: Conditions,
     /// Rows that a listing sends at once.
     pub(crate) page: usize,
+    /// How far its clock is ahead, in seconds.
+    pub(crate) ahead: i64,
+    /// The largest file that it takes in pieces.
+    pub(crate) largest: u64,
+    pub(crate) sums: Sums,
+    /// The order of flat listings.
+    pub(crate) order: Order,
+}
+
+/// What it does with hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sums {
+    /// It has no such thing.
+    None,
+    /// It compares, and tells those of the version that is there.
+    Kept,
+    /// It keeps them without comparing.
+    Believed,
+    /// It compares, and goes on to tell the last one that it was given for a path.
+    Stale,
 }
 
 /// All conditions.
@@ -59,8 +84,14 @@ impl FakeSettings {
                 range: 64 * 1024,
             },
             tags: true,
+            late: false,
+            makes_root: false,
             honoured: ALL,
             page: 700,
+            ahead: 0,
+            largest: u64::MAX,
+            sums: Sums::None,
+            order: Order::Bytes,
         }
     }
 
@@ -156,6 +187,12 @@ impl FakeStore {
             plan: Arc::default(),
             location: format!("fake {number}").into(),
         }
+    }
+
+    /// Sets its clock.
+    pub(crate) fn set_ahead(&mut self, seconds: i64) {
+        self.settings.ahead = seconds;
+        self.world().set_ahead(seconds);
     }
 
     /// What it holds, to look at and to change as an editor.

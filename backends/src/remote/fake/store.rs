@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
-use wl_core::model::{Kind, Mode, SyncPath};
+use wl_core::model::{ContentHash, Kind, Mode, SyncPath};
 use wl_core::storage::ErrorKind;
 
-use super::{Body, FakeStore, refuse};
+use super::{Body, FakeStore, Sums, refuse};
 use crate::remote::store::{
     Attributes, Condition, Facts, Found, List, Listed, Outcome, Pages, Put, Reading, Store, Upload,
     UploadRequest,
@@ -112,11 +112,18 @@ impl Store for FakeStore {
             lossy: false,
             special: false,
         };
-        let rows: Vec<Listed> = self
+        let order = self.settings.order;
+        let follow = |one: &str, other: &str| {
+            order
+                .compare(one, other)
+                .unwrap_or(one.len().cmp(&other.len()))
+        };
+        let mut rows: Vec<Listed> = self
             .call("list", &text, |world| match list {
                 List::Keys { prefix, after } => {
                     let wanted = |name: &str| {
-                        name.starts_with(prefix) && after.is_none_or(|after| name > after)
+                        name.starts_with(prefix)
+                            && after.is_none_or(|after| follow(after, name).is_lt())
                     };
                     let nodes = world.nodes().filter(|node| wanted(&node.name));
                     Ok(nodes
@@ -139,6 +146,7 @@ impl Store for FakeStore {
                 }
             })
             .await?;
+        rows.sort_by(|one, other| follow(&one.name, &other.name));
         Ok(Box::new(FakePages {
             store: self.clone(),
             rows: rows.into_iter(),
@@ -185,15 +193,33 @@ impl Store for FakeStore {
     async fn put(&self, put: Put<'_>) -> Outcome<Found> {
         let path = put.path.as_str();
         let body = Body::File(put.content);
+        let late = self.settings.late;
         self.call("put", path, |world| {
-            world.put(path, body, put.attributes, put.condition)
+            world.compare(&body, put.attributes)?;
+            let mut found = world.put(path, body, put.attributes, put.condition)?;
+            found.tag = found.tag.filter(|_| !late);
+            Ok(found)
         })
         .await
     }
 
+    fn verifies(&self) -> bool {
+        self.settings.sums != Sums::None
+    }
+
+    async fn verified_hash(&self, path: &SyncPath, tag: &str) -> Outcome<Option<ContentHash>> {
+        let path = path.as_str();
+        self.call("sum", path, |world| Ok(world.sum(path, tag)))
+            .await
+    }
+
     async fn upload(&self, request: UploadRequest<'_>) -> Outcome<Box<dyn Upload>> {
-        self.call("upload", request.path.as_str(), |_| Ok(()))
-            .await?;
+        let fits = request.size <= self.settings.largest;
+        self.call("upload", request.path.as_str(), |_| match fits {
+            true => Ok(()),
+            false => Err(refuse(ErrorKind::Unsupported)),
+        })
+        .await?;
         Ok(Box::new(FakeUpload {
             store: self.clone(),
             path: request.path.clone(),
@@ -275,6 +301,13 @@ impl Store for FakeStore {
             Ok(world.place(to, node, true))
         };
         self.call("rename", to, rename).await
+    }
+
+    async fn make_root(&self) -> Outcome<()> {
+        match self.settings.makes_root && self.world().node("").is_none() {
+            true => self.make_folder(&SyncPath::root(), None).await.map(drop),
+            false => Ok(()),
+        }
     }
 
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Outcome<Found> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use wl_core::model::{Kind, Mode, Timestamp};
+use wl_core::model::{ContentHash, Kind, Mode, Timestamp};
 use wl_core::storage::{ErrorKind, Noted};
 
-use super::{FakeSettings, refuse};
+use super::{FakeSettings, Sums, refuse};
 use crate::remote::store::{Attributes, Condition, Found, Outcome};
 use crate::remote::token;
 
@@ -34,6 +34,8 @@ pub(crate) struct World {
     /// By path as the storage compares it; the root folder of trees has the empty path.
     nodes: BTreeMap<String, Node>,
     versions: u64,
+    /// The hashes that were given: with the path and the tag of what came with them.
+    sums: BTreeMap<String, (Box<str>, ContentHash)>,
 }
 
 impl World {
@@ -42,11 +44,16 @@ impl World {
             settings,
             nodes: BTreeMap::new(),
             versions: 0,
+            sums: BTreeMap::new(),
         };
         if !settings.facts.flat {
             world.insert("", Body::Folder, &Attributes::default());
         }
         world
+    }
+
+    pub(super) fn set_ahead(&mut self, seconds: i64) {
+        self.settings.ahead = seconds;
     }
 
     fn key(&self, path: &str) -> String {
@@ -97,7 +104,9 @@ impl World {
     }
 
     fn now(&self) -> Timestamp {
-        cut(token::now(), Some(self.settings.facts.clock.max(1)))
+        let mut now = token::now();
+        now.secs += self.settings.ahead;
+        cut(now, Some(self.settings.facts.clock.max(1)))
     }
 
     pub(super) fn found(&self, node: &Node) -> Found {
@@ -195,7 +204,28 @@ impl World {
         {
             return Err(refuse(ErrorKind::Changed));
         }
-        Ok(self.insert(path, body, attributes))
+        let found = self.insert(path, body, attributes);
+        if let (true, Some(hash), Some(tag)) = (attributes.verify, attributes.hash, &found.tag) {
+            self.sums.insert(self.key(path), (tag.clone(), hash));
+        }
+        Ok(found)
+    }
+
+    /// Refuses content with another hash, if it compares.
+    pub(super) fn compare(&self, body: &Body, attributes: &Attributes) -> Outcome<()> {
+        let compares = matches!(self.settings.sums, Sums::Kept | Sums::Stale);
+        let hash = attributes.hash.filter(|_| compares && attributes.verify);
+        match (body, hash) {
+            (Body::File(content), Some(hash)) if ContentHash::of(content) != hash => {
+                Err(refuse(ErrorKind::Other))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn sum(&self, path: &str, tag: &str) -> Option<ContentHash> {
+        let (of, hash) = self.sums.get(&self.key(path))?;
+        (self.settings.sums == Sums::Stale || **of == *tag).then_some(*hash)
     }
 
     pub(super) fn take(&mut self, path: &str) -> Option<Node> {

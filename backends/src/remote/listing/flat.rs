@@ -2,19 +2,19 @@
 //!
 //! Keys in the order of their bytes are rows in the order of [`Key`], as the marker of a folder and all that is in it begin with its path and
 //! `/`. A key `a` beside `a/b` gives both a file and a folder: whoever joins listings holds back what is there on account of that.
+//! Servers that are known to list in this order are passed on page by page; what others tell is sorted first.
 
-use wl_core::model::{Key, Kind, Meta, SyncPath, Timestamp};
-use wl_core::storage::Row;
+use wl_core::model::{Key, Kind, Meta, SyncPath};
+use wl_core::storage::{ErrorKind, Row, StorageError};
 
-use super::super::store::{Found, Listed};
+use super::super::order::Order;
 use super::super::{names, token};
-use super::pager::Pager;
-use super::{Seen, Step, Walk};
+use super::pager::{Keyed, Pager, Told};
+use super::{Seen, Step, Stop, Walk, sorted};
 
 /// Lists all keys.
 pub(super) async fn everything(walk: &mut Walk) -> Step {
-    let after = walk.request.start_after.as_ref().map(Key::to_text);
-    scan(walk, String::new(), after, SyncPath::root()).await
+    scan(walk, String::new(), SyncPath::root()).await
 }
 
 /// What a path of a scope needs.
@@ -69,30 +69,60 @@ async fn below(walk: &mut Walk, path: SyncPath, implied: bool) -> Step {
         return Ok(());
     }
     let prefix = format!("{}/", path.as_str());
-    let after = walk.request.start_after.as_ref().map(Key::to_text);
-    let after = after.filter(|after| after.starts_with(&prefix));
     let here = match implied {
         true => path.parent().unwrap_or_else(SyncPath::root),
         false => path,
     };
-    scan(walk, prefix, after, here).await
+    scan(walk, prefix, here).await
 }
 
-/// Gives the rows of all keys that begin with `prefix`. The rows of `here` and the folders above it are not given.
-async fn scan(walk: &mut Walk, prefix: String, after: Option<String>, here: SyncPath) -> Step {
+/// Gives the rows of all keys that begin with `prefix`. The rows of `here` and the folders above it are not given. It begins at the
+/// first key: what comes behind a row is not the same for every server.
+async fn scan(walk: &mut Walk, prefix: String, here: SyncPath) -> Step {
     let remote = std::sync::Arc::clone(&walk.remote);
-    let mut pager = Pager::new(&remote.wire, prefix, after);
-    let mut scan = Scan {
-        walk,
-        here,
-        counted: 0,
+    if remote.order.get() == Order::Bytes {
+        let begun = walk.place();
+        if pass_on(walk, &prefix, here.clone()).await? {
+            return Ok(());
+        }
+        remote.order.distrust();
+        if !walk.take_back(begun) {
+            let reason = "the storage listed its keys in the order of their bytes, and does no longer; run again: they will be sorted here";
+            let error = StorageError::new(ErrorKind::Temporary, "list", reason);
+            return Err(Stop::Failed(error.on(&remote.location)));
+        }
+    }
+    let mut sorted = loop {
+        match sorted::gather(walk, &prefix, remote.order.get()).await? {
+            Some(sorted) => break sorted,
+            None => remote.order.distrust(),
+        }
     };
-    while let Some((listed, seen)) = pager.next().await? {
-        if let Some(skip) = scan.key(listed, seen).await? {
-            pager.skip(skip);
+    let mut scan = Scan::new(walk, here);
+    while let Some(key) = sorted::next_of(&mut sorted, scan.walk)? {
+        if let Some(skip) = scan.key(key).await? {
+            sorted.skip(skip);
         }
     }
     Ok(())
+}
+
+/// Gives the rows as the keys come; false: they do not come in the order of their bytes.
+async fn pass_on(walk: &mut Walk, prefix: &str, here: SyncPath) -> Step<bool> {
+    let remote = std::sync::Arc::clone(&walk.remote);
+    let mut pager = Pager::new(&remote.wire, Order::Bytes, prefix.to_owned());
+    let mut scan = Scan::new(walk, here);
+    loop {
+        match pager.next().await? {
+            Told::End => return Ok(true),
+            Told::Disorder => return Ok(false),
+            Told::Key(key) => {
+                if let Some(skip) = scan.key(key).await? {
+                    pager.skip(skip);
+                }
+            }
+        }
+    }
 }
 
 /// Keys on their way to rows.
@@ -104,20 +134,28 @@ struct Scan<'a> {
 }
 
 /// The beginning of keys that are not wanted.
-type Skip = Option<String>;
+pub(super) type Skip = Option<String>;
 
-impl Scan<'_> {
-    async fn key(&mut self, listed: Listed, seen: Timestamp) -> Step<Skip> {
+impl<'a> Scan<'a> {
+    fn new(walk: &'a mut Walk, here: SyncPath) -> Self {
+        Self {
+            walk,
+            here,
+            counted: 0,
+        }
+    }
+
+    async fn key(&mut self, key: Keyed) -> Step<Skip> {
         self.counted += 1;
         if self.counted.is_multiple_of(super::ROWS) {
             self.walk.go_on()?;
         }
-        let Listed {
+        let Keyed {
             name,
-            found,
+            meta,
             lossy,
             special,
-        } = listed;
+        } = key;
         if name.is_empty() {
             return Ok(None);
         }
@@ -139,7 +177,7 @@ impl Scan<'_> {
         if names::is_reserved(&self.walk.remote, &path) {
             return Ok(reserved(&path, slash));
         }
-        let folder = !special && (found.kind == Kind::Folder || (slash && found.size == 0));
+        let folder = !special && (meta.kind == Kind::Folder || (slash && meta.size == 0));
         if folder || slash {
             if let Some(skip) = self.enter(&path).await? {
                 return Ok(Some(skip));
@@ -158,7 +196,7 @@ impl Scan<'_> {
         }
         match special {
             true => self.special(path).await?,
-            false => self.file(path, &found, seen).await?,
+            false => self.file(path, meta).await?,
         }
         Ok(None)
     }
@@ -171,7 +209,7 @@ impl Scan<'_> {
         }
     }
 
-    async fn file(&mut self, path: SyncPath, found: &Found, seen: Timestamp) -> Step {
+    async fn file(&mut self, path: SyncPath, meta: Meta) -> Step {
         if self.walk.request.filter.excludes(&path, false) {
             return self.walk.row(Row::Excluded(Key::file(path))).await;
         }
@@ -179,7 +217,6 @@ impl Scan<'_> {
             let error = self.walk.refused(&path, &reason);
             return self.walk.unknown(path, false, error).await;
         }
-        let meta = token::meta(found, self.walk.remote.wire.facts(), seen);
         self.walk.present(path, meta).await
     }
 
@@ -236,7 +273,7 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    /// Keys come in order and the listing began behind what is not wanted: the row is given wherever its place is.
+    /// Keys come in order, rows of problems do not: the row is given wherever its place is.
     async fn problem(&mut self, parent: SyncPath, name: String, reason: &str) -> Step {
         let row = Row::Unrepresentable {
             parent,
@@ -254,7 +291,8 @@ fn readable(c: char) -> Box<dyn Iterator<Item = char> + Send> {
     }
 }
 
-fn reserved(path: &SyncPath, folder: bool) -> Skip {
+/// What the keys in the reserved folder begin with, if `path` is in it.
+pub(super) fn reserved(path: &SyncPath, folder: bool) -> Skip {
     let first = path.as_str().split('/').next().unwrap_or_default();
     (folder || first.len() < path.as_str().len()).then(|| format!("{first}/"))
 }

@@ -6,6 +6,7 @@
 mod children;
 mod flat;
 mod pager;
+mod sorted;
 mod tree;
 
 use std::sync::Arc;
@@ -132,6 +133,16 @@ struct Walk {
     sender: Sender<Message>,
     rows: Vec<Row>,
     path_bytes: usize,
+    /// Batches that were handed over.
+    sent: u64,
+}
+
+/// How far a walk is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    sent: u64,
+    rows: usize,
+    path_bytes: usize,
 }
 
 impl Walk {
@@ -142,7 +153,26 @@ impl Walk {
             sender,
             rows: Vec::new(),
             path_bytes: 0,
+            sent: 0,
         }
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            sent: self.sent,
+            rows: self.rows.len(),
+            path_bytes: self.path_bytes,
+        }
+    }
+
+    /// Forgets the rows since then; false if some were handed over already.
+    fn take_back(&mut self, to: Place) -> bool {
+        if self.sent != to.sent {
+            return false;
+        }
+        self.rows.truncate(to.rows);
+        self.path_bytes = to.path_bytes;
+        true
     }
 
     async fn run(mut self) -> Step {
@@ -189,7 +219,7 @@ impl Walk {
                 let folder = found.kind == Kind::Folder;
                 match filter.excludes(path, folder) {
                     true => Seen::Excluded { folder },
-                    false => Seen::There(token::meta(&found, self.remote.wire.facts(), now)),
+                    false => Seen::There(self.remote.wire.meta(&found, now)),
                 }
             }
         }
@@ -248,6 +278,7 @@ impl Walk {
             return Ok(());
         }
         let rows = std::mem::take(&mut self.rows);
+        self.sent += 1;
         let sent = self.sender.send(Ok(Some(rows))).await;
         sent.map_err(|_| Stop::Dropped)
     }

@@ -162,7 +162,7 @@ fn child(
     }
     Ok(Some(Child {
         refused: remote.wire.store().refuses(&path).map(Into::into),
-        meta: token::meta(&found, remote.wire.facts(), seen),
+        meta: remote.wire.meta(&found, seen),
         name: name.into(),
         special,
     }))

@@ -29,6 +29,7 @@ impl Shared {
             path,
             staged,
             expect,
+            listed,
         } = request;
         self.check(WHAT, &path)?;
         let waiting = self.take_staged(&staged);
@@ -38,6 +39,8 @@ impl Shared {
         }
         self.open().await?;
         match &expect {
+            // The listing has told already what a look would.
+            Expect::Absent if listed && self.facts().flat => {}
             Expect::Absent => self.check_new(WHAT, &path).await?,
             Expect::Is(expected) if expected.kind == Kind::Folder => {
                 return Err(self.changed(WHAT, &path, "a folder is never replaced by a file"));
@@ -89,13 +92,17 @@ impl Shared {
                 return self.done(path, &found, kept, conditions).await;
             }
             let base = match self.base(path, expect, conditions, look).await {
-                Ok(base) => base,
-                Err(error) => return self.not_done(error, kept, sent).await,
+                Ok(base) => self.with_condition(path, base, conditions),
+                Err(error) => match self.is_away(path, conditions, sent).await? {
+                    true => Err(Fault::from(error)),
+                    false => return self.not_done(error, kept, sent).await,
+                },
             };
-            let condition = match self.condition(path, &base, conditions) {
-                Ok(condition) => condition,
+            let (base, condition) = match base {
+                Ok(found) => found,
                 Err(fault) => {
-                    self.pause(&mut rounds, fault, path, &mut kept, sent)
+                    let again = Again::After(None);
+                    self.pause(&mut rounds, Fault { again, ..fault }, path, &mut kept, sent)
                         .await?;
                     look = true;
                     continue;
@@ -219,18 +226,25 @@ impl Shared {
         })
     }
 
-    /// What the storage is told to compare.
-    fn condition(
+    /// Whether what we wrote may have been moved aside for a moment: whoever did that, because nobody compares there, sees that it is not
+    /// what was meant, and puts it back.
+    async fn is_away(&self, path: &SyncPath, conditions: Conditions, sent: bool) -> Result<bool> {
+        Ok(sent && !conditions.replace && self.remote.wire.stat(path).await?.is_none())
+    }
+
+    /// With what the storage is told to compare.
+    fn with_condition(
         &self,
         path: &SyncPath,
-        base: &Base,
+        base: Base,
         conditions: Conditions,
-    ) -> Outcome<Condition> {
-        match base {
-            Base::Absent if conditions.create => Ok(Condition::Absent),
-            Base::Version(version) if conditions.replace => self.is(path, version),
-            _ => Ok(Condition::None),
-        }
+    ) -> Outcome<(Base, Condition)> {
+        let condition = match &base {
+            Base::Absent if conditions.create => Condition::Absent,
+            Base::Version(version) if conditions.replace => self.is(path, version)?,
+            _ => Condition::None,
+        };
+        Ok((base, condition))
     }
 
     /// The condition that this version is there. A version that has no tag yet will have one soon.
@@ -366,6 +380,8 @@ impl Shared {
         // Nobody but us compares: what is there now may be somebody else's, who wrote at the same time.
         let after = self.remote.wire.stat(path).await.ok().flatten();
         let alone = after.is_some_and(|after| token::token(&after) == token::token(found));
-        Ok(self.published(found, alone))
+        // A time that the storage gave is that of whoever wrote last, and what we were told of may be theirs already: it is read again.
+        let named = found.tag.is_some() || self.facts().mtime_resolution.is_some();
+        Ok(self.published(found, alone && named))
     }
 }

@@ -5,13 +5,18 @@ use std::sync::atomic::Ordering::SeqCst;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use wl_core::model::{ContentHash, Kind, SyncPath};
-use wl_core::storage::{ErrorKind, Result, SMALL_FILE, StrandedVersion, TrashState};
+use wl_core::storage::{
+    ContentReader, ErrorKind, ReadRequest, Result, SMALL_FILE, StorageError, StrandedVersion,
+    TrashState,
+};
 
 use super::judge::alike;
 use super::{Shared, lock};
-use crate::remote::store::{Attributes, Condition, Fault, Found, Outcome, Put};
-use crate::remote::token;
+use crate::remote::store::{
+    Again, Attributes, Condition, Fault, Found, Outcome, Put, Upload, UploadRequest,
+};
 use crate::remote::trash::{self, Label};
+use crate::remote::{read, token};
 
 /// The version that a change is to displace.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +66,7 @@ impl Shared {
             hash,
             path: Some(path.clone()),
         };
-        trash::place(self.facts().flat, &label)
+        trash::place(&label)
     }
 
     /// Keeps the version, if it is still there. `enforced`: the change that follows is refused by the storage if it is not.
@@ -82,10 +87,9 @@ impl Shared {
             return Ok(Keeping::No);
         };
         match kept {
-            Ok(false) => return Ok(Keeping::No),
-            Ok(true) => {}
+            Ok(()) => {}
             Err(fault) if refused(&fault) => return Ok(Keeping::Changed),
-            Err(fault) => return Err(self.error(operation, path, fault)),
+            Err(fault) => return Err(self.not_kept(operation, path, fault)),
         }
         let kept = Kept {
             at,
@@ -102,8 +106,24 @@ impl Shared {
         Ok(Keeping::Kept(kept))
     }
 
-    async fn keep_copy(&self, path: &SyncPath, version: &Version, at: &SyncPath) -> Outcome<bool> {
-        let copy = |tag| async move { self.store().copy(path, tag, at, false).await.map(|_| true) };
+    /// A version that cannot be kept is not displaced either.
+    fn not_kept(&self, operation: &'static str, path: &SyncPath, fault: Fault) -> StorageError {
+        let temporary = fault.again != Again::Never;
+        let error = self.error(operation, path, fault);
+        if temporary {
+            return error;
+        }
+        let reason = format!(
+            "the version there cannot be kept in the trash: {}",
+            error.reason()
+        );
+        let error = StorageError::new(error.kind(), operation, reason);
+        self.named(error, path)
+            .with_advice("nothing was changed; move that version elsewhere and run again")
+    }
+
+    async fn keep_copy(&self, path: &SyncPath, version: &Version, at: &SyncPath) -> Outcome<()> {
+        let copy = |tag| async move { self.store().copy(path, tag, at, false).await.map(drop) };
         let tag = version.tag.as_deref();
         match self.with_folders(at, || copy(tag)).await {
             // The server copies, but takes no condition on what it copies. The change that follows tells whether it was this version:
@@ -115,34 +135,44 @@ impl Shared {
         }
     }
 
-    /// Where nothing is copied without passing here only small content is kept.
+    /// Where nothing is copied without passing here the content is read and written once more.
     async fn keep_content(
         &self,
         operation: &'static str,
         path: &SyncPath,
         version: &Version,
         at: &SyncPath,
-    ) -> Result<Outcome<bool>> {
-        let Some(found) = &version.found else {
-            return Ok(Ok(false));
+    ) -> Result<Outcome<()>> {
+        let found = match &version.found {
+            Some(found) => Some(found.clone()),
+            None => self.remote.wire.stat(path).await?,
+        };
+        let Some(found) = found.filter(|found| found.tag == version.tag) else {
+            return Ok(Err(self.moved_on()));
         };
         if let (Kind::Link, Some(target)) = (found.kind, &found.link) {
-            let put = || async { self.store().put_link(at, target).await.map(|_| true) };
+            let put = || async { self.store().put_link(at, target).await.map(drop) };
             return Ok(self.with_folders(at, put).await);
         }
-        if found.size > SMALL_FILE {
-            return Ok(Ok(false));
-        }
-        let Some(content) = self.content(operation, path, found).await? else {
-            return Ok(Ok(false));
-        };
         let attributes = Attributes {
             mtime: found.modified,
             mode: found.mode,
-            hash: Some(ContentHash::of(&content)),
             operation: format!("{}-{}", self.options.run, self.number()).into(),
+            ..Attributes::default()
         };
         let scratch = self.scratch()?;
+        if found.size > SMALL_FILE {
+            return self
+                .keep_large(path, &found, at, attributes, &scratch)
+                .await;
+        }
+        let Some(content) = self.content(operation, path, &found).await? else {
+            return Ok(Err(self.moved_on()));
+        };
+        let attributes = Attributes {
+            hash: Some(ContentHash::of(&content)),
+            ..attributes
+        };
         let put = || async {
             let put = Put {
                 path: at,
@@ -151,9 +181,78 @@ impl Shared {
                 condition: &Condition::None,
                 scratch: &scratch,
             };
-            self.store().put(put).await.map(|_| true)
+            self.store().put(put).await.map(drop)
         };
         Ok(self.with_folders(at, put).await)
+    }
+
+    /// A large version goes through in pieces.
+    async fn keep_large(
+        &self,
+        path: &SyncPath,
+        found: &Found,
+        at: &SyncPath,
+        attributes: Attributes,
+        scratch: &SyncPath,
+    ) -> Result<Outcome<()>> {
+        let start = || async {
+            let request = UploadRequest {
+                path: at,
+                size: found.size,
+                attributes: &attributes,
+                condition: &Condition::None,
+                scratch,
+            };
+            self.store().upload(request).await
+        };
+        let mut upload = match self.with_folders(at, start).await {
+            Ok(upload) => upload,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let passed = self.pass_through(path, found, &mut *upload).await;
+        if !matches!(passed, Ok(Ok(()))) {
+            let _turn = self.remote.wire.turn(0).await;
+            // What stays is swept up later.
+            upload.abort().await.ok();
+        }
+        passed
+    }
+
+    async fn pass_through(
+        &self,
+        path: &SyncPath,
+        found: &Found,
+        upload: &mut dyn Upload,
+    ) -> Result<Outcome<()>> {
+        let wire = &self.remote.wire;
+        let request = ReadRequest {
+            path: path.clone(),
+            meta: wire.meta(found, token::now()),
+        };
+        let moved_on =
+            |error: &StorageError| matches!(error.kind(), ErrorKind::Busy | ErrorKind::NotFound);
+        let mut reader = match read::open(&self.remote, request).await {
+            Ok(reader) => reader,
+            Err(error) if moved_on(&error) => return Ok(Err(self.moved_on())),
+            Err(error) => return Err(error),
+        };
+        loop {
+            let piece = match reader.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(error) if moved_on(&error) => return Ok(Err(self.moved_on())),
+                Err(error) => return Err(error),
+            };
+            let _turn = wire.turn(piece.len() as u64).await;
+            if let Err(fault) = upload.write(piece).await {
+                return Ok(Err(fault));
+            }
+        }
+        let _turn = wire.turn(0).await;
+        if let Err(fault) = upload.finish().await {
+            return Ok(Err(fault));
+        }
+        Ok(upload.commit().await.map(drop))
     }
 
     /// A small file's content; `None` if it is another version by now.

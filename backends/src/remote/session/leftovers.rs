@@ -1,4 +1,4 @@
-//! The first and the last of a session: what dead sessions left, what is too old for the trash, what was not published.
+//! The first and the last of a session: the root, what was not published, what dead sessions left, what is too old for the trash.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -16,34 +16,18 @@ const STAGE_AGE: i64 = 24 * 3600;
 /// What was left by trying a server out, too.
 const PROBE_AGE: i64 = 3600;
 
-/// Before the first change: the root is there, leftovers are not.
+/// Before the first change: the root is there.
 pub(super) async fn open(session: &Shared) -> Result<()> {
     let (remote, root) = (&session.remote, SyncPath::root());
-    if !session.facts().flat && remote.wire.stat(&root).await?.is_none() {
-        let make = || session.store().make_folder(&root, None);
-        match session.repeat_fault(0, make).await {
-            Ok(_) => {}
-            Err(fault) if fault.error.kind() == ErrorKind::Changed => {}
-            Err(fault) => return Err(session.error("make folder", &root, fault)),
-        }
+    if session.facts().flat || remote.wire.stat(&root).await?.is_some() {
+        return Ok(());
     }
-    for (folder, age) in [("stage", STAGE_AGE), ("probe", PROBE_AGE)] {
-        let own = session.options.run.as_str();
-        let old = |name: &str, found: &Found| {
-            let until = now().secs.saturating_sub(age);
-            name != own && found.modified.is_some_and(|at| at.secs < until)
-        };
-        // Leftovers only take room: the next run tries again.
-        clean::children(
-            &remote.wire,
-            &own_path(folder)?,
-            old,
-            &session.options.cancel,
-        )
-        .await
-        .ok();
+    let make = || session.store().make_folder(&root, None);
+    match session.repeat_fault(0, make).await {
+        Ok(_) => Ok(()),
+        Err(fault) if fault.error.kind() == ErrorKind::Changed => Ok(()),
+        Err(fault) => Err(session.error("make folder", &root, fault)),
     }
-    Ok(())
 }
 
 /// After the last change.
@@ -60,9 +44,8 @@ pub(super) async fn finish(session: &Shared) -> Result<()> {
         }
     }
     let wrote = session.opened.get().is_some();
-    let keep = session.options.trash_keep;
-    if session.remote.capabilities.trash && (wrote || keep == TrashKeep::None) {
-        expire(session, keep).await;
+    if wrote || session.options.trash_keep == TrashKeep::None {
+        tidy(session).await;
     }
     if !wrote {
         return Ok(());
@@ -79,23 +62,34 @@ pub(super) async fn finish(session: &Shared) -> Result<()> {
     }
 }
 
-/// Gives up what is too old. Versions of this run stay until the next has ended.
-async fn expire(session: &Shared, keep: TrashKeep) {
-    let until = match keep {
+/// Gives up what is too old: what dead sessions left, and the trash. Versions of this run stay until the next has ended.
+async fn tidy(session: &Shared) {
+    let now = now().secs;
+    let until = match session.options.trash_keep {
         TrashKeep::None => session.began,
         TrashKeep::For(time) => {
             let time = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-            session.began.min(now().secs.saturating_sub(time))
+            session.began.min(now.saturating_sub(time))
         }
     };
-    let Ok(folder) = own_path("trash") else {
-        return;
+    let own = session.options.run.as_str();
+    let left = |name: &str, found: &Found, age: i64| {
+        name != own
+            && found
+                .modified
+                .is_some_and(|at| at.secs < now.saturating_sub(age))
     };
-    let old = |name: &str, _: &Found| {
-        trash::run(name).is_some_and(|(since, run)| since <= until && run != session.options.run)
+    let old = |room: &str, name: &str, found: &Found| match room {
+        "stage" => left(name, found, STAGE_AGE),
+        "probe" => left(name, found, PROBE_AGE),
+        "trash" => trash::run(name).is_some_and(|(since, run)| since <= until && run != own),
+        _ => false,
     };
-    // What is kept too long is given up by the next run.
-    clean::children(&session.remote.wire, &folder, old, &session.options.cancel)
-        .await
-        .ok();
+    let (wire, cancel) = (&session.remote.wire, &session.options.cancel);
+    let rooms = match session.remote.capabilities.trash {
+        true => &["probe", "stage", "trash"][..],
+        false => &["probe", "stage"],
+    };
+    // What stays only takes room: the next run tries again.
+    clean::rooms(wire, rooms, old, cancel).await.ok();
 }

@@ -43,7 +43,7 @@ use wl_core::storage::{
 use self::parents::Parents;
 use self::stage::Waiting;
 use super::store::{Facts, Found, Store};
-use super::token::{self, now};
+use super::token::now;
 use super::{Remote, names};
 
 pub(super) use self::parents::make_above;
@@ -164,7 +164,7 @@ impl Shared {
     /// What is told of a version that we made. `alone`: nobody has touched it since.
     fn published(&self, found: &Found, alone: bool) -> Published {
         let facts = self.facts();
-        let meta = token::meta(found, facts, now());
+        let meta = self.remote.wire.meta(found, now());
         let own_time = facts.mtime_resolution.and(found.modified);
         Published {
             token: meta.token,
@@ -180,7 +180,7 @@ impl Shared {
         self.repeat("flush", &SyncPath::root(), 0, flush).await
     }
 
-    /// The session's first change: leftovers are tidied away before.
+    /// The session's first change: the root has to be there.
     async fn open(&self) -> Result<()> {
         let open = self.opened.get_or_try_init(|| leftovers::open(self));
         open.await.map(|_| ())

@@ -84,18 +84,18 @@ impl Shared {
             };
             removal.sent |= fault.unclear;
             // Whatever the storage compared, the next look tells.
-            let fault = match refused(&fault) {
-                true if !look => Fault {
-                    again: Again::After(Some(std::time::Duration::ZERO)),
-                    ..fault
-                },
+            let (refused, fresh) = (refused(&fault), !look);
+            look = true;
+            if refused && fresh {
+                continue;
+            }
+            let fault = match refused {
                 true => Fault {
                     again: Again::After(None),
                     ..fault
                 },
                 false => fault,
             };
-            look = true;
             if let Err(fault) = rounds.pause(fault, &self.options.cancel).await {
                 let fault = Fault {
                     unclear: fault.unclear || removal.sent,

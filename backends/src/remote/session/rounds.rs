@@ -1,58 +1,33 @@
 //! Trying again: what is done twice without harm by itself, all else around a whole look, comparison and change.
 
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wl_core::model::SyncPath;
-use wl_core::storage::{ErrorKind, Result, StorageError};
+use wl_core::storage::{Result, StorageError};
 
 use super::Shared;
+use crate::remote::retry::Patience;
 use crate::remote::store::{Again, Fault, Outcome};
 use crate::remote::wire::Wire;
 
-const MOST: u32 = 6;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-
-/// How often something was tried.
+/// The rounds of looking, comparing and changing.
 #[derive(Debug, Default)]
-pub(in crate::remote) struct Rounds(u32);
+pub(in crate::remote) struct Rounds(Patience);
 
 impl Rounds {
-    /// Waits until the next try, or gives the fault back if there is none. Another round is worth it though the same request would
+    /// Waits until the next round, or gives the fault back if there is none. Another round is worth it though the same request would
     /// fail again if it may have been carried out: the next look tells.
     pub(in crate::remote) async fn pause(
         &mut self,
-        fault: Fault,
+        mut fault: Fault,
         cancel: &CancellationToken,
     ) -> Outcome<()> {
-        self.0 += 1;
-        let asked = match fault.again {
-            Again::Never if fault.unclear => Some(Duration::ZERO),
-            Again::Never => return Err(fault),
-            Again::After(pause) => pause,
-        };
-        if self.0 >= MOST {
-            return Err(fault);
+        if fault.unclear && fault.again == Again::Never {
+            fault.again = Again::After(None);
         }
-        let pause = asked.map_or_else(|| backoff(self.0), |asked| asked.min(LONGEST_PAUSE));
-        tokio::select! {
-            () = cancel.cancelled() => {
-                let stopped = StorageError::new(ErrorKind::Cancelled, "wait", "told to stop");
-                Err(Fault { unclear: fault.unclear, ..Fault::from(stopped) })
-            }
-            () = tokio::time::sleep(pause) => Ok(()),
-        }
+        self.0.wait(fault, cancel).await
     }
-}
-
-/// Twice as long each time, and between half and all of it, so that many do not come back at once.
-fn backoff(round: u32) -> Duration {
-    let full = (FIRST_PAUSE * 2u32.pow(round.saturating_sub(1).min(10))).min(LONGEST_PAUSE);
-    let chance = RandomState::new().hash_one(round) % 512;
-    full.mul_f64(0.5 + chance as f64 / 1024.0)
 }
 
 /// Does a request that does no harm if it is done twice, until it succeeds or fails for good.

@@ -114,6 +114,7 @@ impl Shared {
             mtime: request.mtime,
             mode: request.mode,
             hash,
+            verify: self.remote.verifies,
             operation: format!("{}-{number}", self.options.run).into(),
         }
     }

@@ -9,12 +9,12 @@ use wl_core::storage::*;
 use super::super::store::{Again, Facts};
 use super::kit::{Dice, Fake, READ_ONLY, everything, rows};
 
-const NO_START: Facts = Facts {
+pub(super) const NO_START: Facts = Facts {
     start_after: false,
     ..READ_ONLY
 };
 
-fn keys(dice: &mut Dice) -> Vec<String> {
+pub(super) fn keys(dice: &mut Dice) -> Vec<String> {
     const PARTS: [&str; 13] = [
         "a", "a-b", "a.txt", "b", "é", "", ".", "..", ".wl", ".wl", "blank ", "b0", "n\0",
     ];
@@ -79,7 +79,7 @@ fn with_content(key: &str) -> bool {
     !key.ends_with('/') || key.len().is_multiple_of(2)
 }
 
-fn fake(facts: Facts, keys: &[String], page: usize) -> Arc<Fake> {
+pub(super) fn fake(facts: Facts, keys: &[String], page: usize) -> Arc<Fake> {
     let fake = Fake::new(facts, &[], page);
     for key in keys {
         fake.set(key, if with_content(key) { b"content" } else { b"" });
@@ -204,7 +204,7 @@ async fn a_scope_is_the_part_of_the_whole() {
 }
 
 #[derive(Debug)]
-struct Without(&'static str);
+pub(super) struct Without(pub &'static str);
 
 impl Filter for Without {
     fn excludes(&self, path: &SyncPath, folder: bool) -> bool {
@@ -224,15 +224,6 @@ async fn what_is_excluded_is_not_asked_for() {
     let found = rows(&fake.remote(), request).await.unwrap();
     assert_eq!(found, ["a/", "a/w", "!a/x/", "a/x0", "x"]);
     assert!(fake.told.lock().unwrap().len() < 15);
-}
-
-#[tokio::test]
-async fn keys_out_of_order_are_refused() {
-    let fake = Fake::new(READ_ONLY, &["a", "b", "c"], 2);
-    fake.backwards
-        .store(true, std::sync::atomic::Ordering::SeqCst);
-    let error = rows(&fake.remote(), everything()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -11,10 +11,30 @@ use futures::StreamExt;
 use wl_core::model::{Kind, Mode, SyncPath, Timestamp};
 use wl_core::storage::*;
 
+use super::super::order::{KnownOrder, Order};
 use super::super::probe::Proven;
 use super::super::store::*;
 use super::super::wire::Wire;
 use super::super::{Remote, capabilities};
+
+/// How a server lists its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lists {
+    /// In the order of their bytes.
+    Bytes,
+    /// Folder by folder, and behind a file only what is not in the folder of its name, as SeaweedFS does it.
+    Folders,
+    /// From the last to the first.
+    Backwards,
+    /// Anyhow, and each time otherwise; where it starts it does not care.
+    Shuffled,
+    /// The first page again and again.
+    Circle,
+    /// In order, but each page begins with the last key of the one before.
+    Overlap,
+    /// Folder by folder, and a page that ends with a file whose folder alone follows is called the last.
+    EndsEarly,
+}
 
 #[derive(Debug)]
 pub(super) struct Fake {
@@ -32,8 +52,10 @@ pub(super) struct Fake {
     pub cut: AtomicUsize,
     pub tagged: bool,
     pub noted: Mutex<Noted>,
-    /// Keys come in the wrong order.
-    pub backwards: AtomicBool,
+    /// In which order keys come.
+    pub lists: Mutex<Lists>,
+    /// What is believed of that.
+    pub believed: Mutex<Order>,
     /// The range that begins here waits until the one that begins there was read.
     pub slow: Mutex<Option<(u64, u64)>>,
     pub was_read: tokio::sync::Notify,
@@ -86,7 +108,8 @@ impl Fake {
             cut: AtomicUsize::new(0),
             tagged: true,
             noted: Mutex::default(),
-            backwards: AtomicBool::new(false),
+            lists: Mutex::new(Lists::Bytes),
+            believed: Mutex::new(Order::Bytes),
             slow: Mutex::default(),
             was_read: tokio::sync::Notify::new(),
             now_reading: AtomicUsize::new(0),
@@ -108,6 +131,8 @@ impl Fake {
             conditions: self.facts.conditions,
             large: self.facts.conditions,
             copies_in: false,
+            verifies: false,
+            order: KnownOrder::new(*self.believed.lock().unwrap(), None),
             wire,
         })
     }
@@ -231,6 +256,68 @@ impl Fake {
     }
 }
 
+impl Fake {
+    /// Brings the keys into the order in which they are listed.
+    fn disturb(&self, rows: &mut Vec<Listed>, lists: Lists, after: Option<&str>) {
+        let place = |key: &str| -> Vec<u16> {
+            let first = |byte: u8| if byte == b'/' { 0 } else { u16::from(byte) + 1 };
+            key.bytes().map(first).collect()
+        };
+        match lists {
+            Lists::Bytes => {}
+            Lists::Folders | Lists::EndsEarly => {
+                rows.sort_by_key(|listed| place(&listed.name));
+                if let Some(after) = after {
+                    let below = format!("{}/", after.trim_end_matches('/'));
+                    let kept = after.ends_with('/');
+                    rows.retain(|listed| {
+                        place(&listed.name) > place(after)
+                            && (kept || !listed.name.starts_with(&below))
+                    });
+                }
+                if lists == Lists::EndsEarly {
+                    end_early(rows, self.page);
+                }
+            }
+            Lists::Backwards => rows.reverse(),
+            Lists::Shuffled => {
+                let mut dice = Dice(self.pulse.sent.load(SeqCst) as u64 + 99);
+                for at in (1..rows.len()).rev() {
+                    rows.swap(at, dice.below(at + 1));
+                }
+            }
+            Lists::Circle => {
+                let first: Vec<_> = rows.iter().take(self.page).cloned().collect();
+                *rows = first
+                    .iter()
+                    .cycle()
+                    .take(first.len() * 1000)
+                    .cloned()
+                    .collect();
+            }
+            Lists::Overlap => {
+                let mut told = Vec::new();
+                for page in rows.chunks(self.page.max(2) - 1) {
+                    told.extend(told.last().cloned());
+                    told.extend_from_slice(page);
+                }
+                *rows = told;
+            }
+        }
+    }
+}
+
+fn end_early(rows: &mut Vec<Listed>, page: usize) {
+    let ends: Vec<usize> = (page..rows.len()).step_by(page).collect();
+    for end in ends {
+        let below = format!("{}/", rows[end - 1].name.trim_end_matches('/'));
+        if rows[end..].iter().all(|row| row.name.starts_with(&below)) {
+            rows.truncate(end);
+            return;
+        }
+    }
+}
+
 fn unused<T>() -> Outcome<T> {
     Err(fault(ErrorKind::Unsupported, Again::Never))
 }
@@ -262,9 +349,16 @@ impl Store for Fake {
             let start = format!("{prefix}|{}", after.unwrap_or_default());
             self.starts.lock().unwrap().push(start);
         }
-        let mut rows = self.rows(list)?;
-        if self.backwards.load(SeqCst) {
-            rows.reverse();
+        let lists = *self.lists.lock().unwrap();
+        let mut rows = match (lists, list) {
+            (Lists::Bytes | Lists::Circle, _) | (_, List::Folder(_)) => self.rows(list)?,
+            (_, List::Keys { prefix, .. }) => {
+                let after = None;
+                self.rows(List::Keys { prefix, after })?
+            }
+        };
+        if let List::Keys { after, .. } = list {
+            self.disturb(&mut rows, lists, after);
         }
         let rows = rows.into_iter();
         Ok(Box::new(FakePages {

@@ -10,7 +10,7 @@ use wl_core::storage::*;
 
 use super::conformance::connect;
 use crate::remote::RemoteBackend;
-use crate::remote::fake::{Body, FakeSettings, FakeStore};
+use crate::remote::fake::{Body, FakeSettings, FakeStore, Trouble};
 use crate::remote::store::Attributes;
 use crate::remote::token;
 use crate::remote::trash::{self, Label};
@@ -28,12 +28,12 @@ fn options(run: &str, trash_keep: TrashKeep) -> SessionOptions {
     }
 }
 
-async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
+pub(super) async fn begin(backend: &RemoteBackend, run: &str) -> Arc<dyn WriteSession> {
     let week = TrashKeep::default();
     backend.begin(options(run, week)).await.unwrap()
 }
 
-async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Published> {
+async fn stage(session: &dyn WriteSession, at: &str, content: &'static [u8]) -> Result<Staged> {
     let request = StageRequest {
         path: path(at),
         payload: Payload::Bytes(Bytes::from_static(content)),
@@ -41,11 +41,20 @@ async fn create(session: &dyn WriteSession, at: &str, content: &'static [u8]) ->
         mtime: None,
         mode: None,
     };
-    let staged = session.stage(vec![request]).await.remove(0)?;
+    session.stage(vec![request]).await.remove(0)
+}
+
+pub(super) async fn create(
+    session: &dyn WriteSession,
+    at: &str,
+    content: &'static [u8],
+) -> Result<Published> {
+    let staged = stage(session, at, content).await?;
     let request = ReplaceRequest {
         path: path(at),
         staged,
         expect: Expect::Absent,
+        listed: false,
     };
     session.replace(vec![request]).await.remove(0)
 }
@@ -106,6 +115,35 @@ async fn a_folder_is_looked_at_once() {
     assert_eq!(below.unwrap_err().kind(), ErrorKind::NoParent);
 }
 
+/// Whoever has listed the folder has looked already; nobody else is believed.
+#[tokio::test]
+async fn what_was_listed_is_not_looked_at() {
+    let store = FakeStore::new(FakeSettings::s3());
+    for number in 0..2000 {
+        store.world().edit(&format!("many/{number}"), b"1");
+    }
+    let backend = connect(&store).await;
+    let session = begin(&backend, "run").await;
+    store.quiet();
+    let request = |staged, at: &str| ReplaceRequest {
+        path: path(at),
+        staged,
+        expect: Expect::Absent,
+        listed: true,
+    };
+    let staged = stage(&*session, "many/x", b"1").await.unwrap();
+    let created = session.replace(vec![request(staged, "many/x")]).await;
+    assert!(created.into_iter().all(|created| created.is_ok()));
+    assert_eq!(store.calls().0, ["put many/x"]);
+    // What has come there since is not overwritten.
+    let staged = stage(&*session, "many/1", b"2").await.unwrap();
+    let created = session
+        .replace(vec![request(staged, "many/1")])
+        .await
+        .remove(0);
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::Changed);
+}
+
 fn old(hours: i64) -> Attributes {
     Attributes {
         mtime: Some(Timestamp {
@@ -147,11 +185,11 @@ async fn old_leftovers_go() {
         let session = begin(&backend, "run").await;
         assert_eq!(names(&store, ".wl/").len(), 4, "before the first change");
         create(&*session, "f", b"1").await.unwrap();
+        session.finish().await.unwrap();
         assert_eq!(
             names(&store, ".wl/"),
             [".wl/probe/live/1", ".wl/stage/live/1"]
         );
-        session.finish().await.unwrap();
     }
 }
 
@@ -176,7 +214,7 @@ async fn the_trash_expires_by_age() {
                     hash: None,
                     path: Some(path("d/f")),
                 };
-                let at = trash::place(settings.facts.flat, &label).unwrap();
+                let at = trash::place(&label).unwrap();
                 store.world().edit(at.as_str(), b"1");
             }
         }
@@ -240,30 +278,33 @@ fn names_in_the_trash_are_read_back() {
         "1.removed.-/x",
         &long,
     ];
-    for flat in [true, false] {
-        for state in [
-            TrashState::Replaced,
-            TrashState::Removed,
-            TrashState::Rescued,
-            TrashState::Late,
-        ] {
-            for hash in [None, Some(ContentHash::of(b"x"))] {
-                for text in paths {
-                    let label = Label {
-                        since: 1_700_000_000,
-                        run: "a-run-2".to_owned(),
-                        number: 7,
-                        state,
-                        hash,
-                        path: Some(path(text)),
-                    };
-                    let at = trash::place(flat, &label).unwrap();
-                    let id = trash::id(&at).unwrap();
-                    assert_eq!(trash::label(&id.0), Some(label), "{at}");
-                }
+    for state in [
+        TrashState::Replaced,
+        TrashState::Removed,
+        TrashState::Rescued,
+        TrashState::Late,
+    ] {
+        for hash in [None, Some(ContentHash::of(b"x"))] {
+            for text in paths {
+                let label = Label {
+                    since: 1_700_000_000,
+                    run: "a-run-2".to_owned(),
+                    number: 7,
+                    state,
+                    hash,
+                    path: Some(path(text)),
+                };
+                let at = trash::place(&label).unwrap();
+                let id = trash::id(&at).unwrap();
+                assert_eq!(trash::label(&id.0), Some(label), "{at}");
+                // One folder for a run, as long as the name is not too long.
+                assert!(text.len() > 100 || id.0.matches('/').count() == 2, "{at}");
             }
         }
     }
+    // Versions that an earlier wl kept are still told.
+    let before = trash::label("trash/000000000001-r/2.removed.-/d/f").unwrap();
+    assert_eq!(before.path, Some(path("d/f")));
     let deep = vec!["folder"; 200].join("/");
     let label = Label {
         since: 1,
@@ -273,10 +314,53 @@ fn names_in_the_trash_are_read_back() {
         hash: None,
         path: Some(path(&deep)),
     };
-    for flat in [true, false] {
-        let at = trash::place(flat, &label).unwrap();
-        assert!(at.as_str().len() <= 1000);
-        let id = trash::id(&at).unwrap();
-        assert_eq!(trash::label(&id.0).unwrap().path, None);
-    }
+    let at = trash::place(&label).unwrap();
+    assert!(at.as_str().len() <= 1000);
+    let id = trash::id(&at).unwrap();
+    assert_eq!(trash::label(&id.0).unwrap().path, None);
+}
+
+/// Where the storage does not compare, another client can move our version aside, see that it is none that it meant, and put it back.
+/// Who looks in between must not report that nothing was written.
+#[tokio::test]
+async fn what_was_written_and_is_away_for_a_moment_is_waited_for() {
+    let settings = FakeSettings {
+        honoured: crate::remote::fake::NONE,
+        ..FakeSettings::webdav()
+    };
+    let store = FakeStore::new(settings);
+    let backend = connect(&store).await;
+    let session = begin(&backend, "run").await;
+    let replace = async |at: &str| {
+        store.world().edit(at, b"base");
+        let meta = backend.stat(&path(at)).await.unwrap().unwrap();
+        let request = StageRequest {
+            path: path(at),
+            payload: Payload::Bytes(Bytes::from_static(b"ours")),
+            hash: ContentHash::of(b"ours"),
+            mtime: None,
+            mode: None,
+        };
+        let staged = session.stage(vec![request]).await.remove(0).unwrap();
+        let request = ReplaceRequest {
+            path: path(at),
+            staged,
+            expect: Expect::Is(Expected::of(&meta, Some(ContentHash::of(b"base")))),
+            listed: false,
+        };
+        session.replace(vec![request]).await.remove(0)
+    };
+    // The first change of a session makes folders; the second shows where the write is.
+    replace("first").await.unwrap();
+    store.quiet();
+    replace("second").await.unwrap();
+    let calls = store.calls().0;
+    let put = calls.iter().position(|call| call == "put second").unwrap();
+    store.quiet();
+    store.trouble(put, Trouble::LostReply);
+    store.before(put + 1, |world| world.delete("third"));
+    store.before(put + 4, |world| world.edit("third", b"ours"));
+    replace("third").await.unwrap();
+    assert_eq!(store.calls().1, 3);
+    assert_eq!(store.world().content("third"), Some(b"ours".to_vec()));
 }

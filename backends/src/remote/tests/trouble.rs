@@ -127,6 +127,7 @@ impl Scene {
             path,
             staged,
             expect,
+            listed: false,
         };
         self.session
             .replace(vec![request])

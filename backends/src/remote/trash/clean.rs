@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, Result, StorageError};
 
-use crate::remote::session::{Rounds, repeat};
+use crate::remote::session::{Rounds, own_path, repeat};
 use crate::remote::store::{Condition, Found, List, Listed, Outcome};
 use crate::remote::wire::Wire;
 
@@ -63,17 +63,34 @@ async fn rows_once(
     }
 }
 
-/// Removes those children of `folder` that are `old`, with all in them. Flat storages are asked by key, whose first part below the
-/// folder is the child; they are in order, and the first that is not old ends the search where all are numbered by age.
-pub(in crate::remote) async fn children(
+/// Removes what is `old` in these rooms below the reserved name, which are in the order of their names; `old` is asked with a room and
+/// what is directly in it. In flat storages one listing tells of all of them.
+pub(in crate::remote) async fn rooms(
+    wire: &Wire,
+    rooms: &[&str],
+    old: impl Fn(&str, &str, &Found) -> bool + Send + Sync,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    for room in rooms {
+        let folder = own_path(room)?;
+        match folder.parent().filter(|_| wire.facts().flat) {
+            Some(above) => return flat(wire, &above, old, cancel).await,
+            None => {
+                let old = |name: &str, found: &Found| old(room, name, found);
+                children(wire, &folder, old, cancel).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes those children of a folder that are `old`, with all in them.
+async fn children(
     wire: &Wire,
     folder: &SyncPath,
     old: impl Fn(&str, &Found) -> bool + Send + Sync,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    if wire.facts().flat {
-        return flat_children(wire, folder, old, cancel).await;
-    }
     let mut names = BTreeSet::new();
     rows(wire, folder, |rows| {
         let rows = rows.into_iter().flatten();
@@ -95,10 +112,12 @@ pub(in crate::remote) async fn children(
     Ok(())
 }
 
-async fn flat_children(
+/// Removes those keys below a folder that are `old` by the first two parts of what follows. The trash comes last and is in order of age:
+/// the first there that is not old ends the search.
+async fn flat(
     wire: &Wire,
     folder: &SyncPath,
-    old: impl Fn(&str, &Found) -> bool + Send + Sync,
+    old: impl Fn(&str, &str, &Found) -> bool + Send + Sync,
     cancel: &CancellationToken,
 ) -> Result<()> {
     let skip = folder.as_str().len() + 1;
@@ -111,10 +130,12 @@ async fn flat_children(
                 return true;
             };
             for row in rows {
-                let child = row.name.get(skip..).and_then(|rest| rest.split('/').next());
-                if child.is_some_and(|child| old(child, &row.found)) {
+                let mut parts = row.name.get(skip..).unwrap_or_default().split('/');
+                let (room, child) = (parts.next(), parts.next());
+                let (room, child) = (room.unwrap_or_default(), child.unwrap_or_default());
+                if old(room, child, &row.found) {
                     keys.extend(SyncPath::new(row.name).ok());
-                } else if folder.as_str().ends_with("/trash") {
+                } else if room == "trash" {
                     return false;
                 }
             }
@@ -146,7 +167,10 @@ pub(in crate::remote) fn folder<'a>(
     cancel: &'a CancellationToken,
 ) -> BoxFuture<'a, Result<()>> {
     async move {
-        children(wire, at, |_, _| true, cancel).await?;
+        match wire.facts().flat {
+            true => flat(wire, at, |_, _, _| true, cancel).await?,
+            false => children(wire, at, |_, _| true, cancel).await?,
+        }
         let remove = || wire.store().remove_folder(at);
         gone(wire, at, repeat(wire, cancel, 0, remove).await)
     }

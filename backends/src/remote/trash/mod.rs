@@ -1,8 +1,8 @@
 //! Removed and replaced versions, below the reserved name.
 //!
-//! `.wl/trash/SINCE-RUN/N.STATE.HASH/ORIGINAL/PATH`, and `.wl/claimed/...` for what nobody agreed to give up. Where folders have to be
-//! made one by one, the path is part of the name (`N.STATE.HASH.ORIGINAL%2FPATH`) as long as it is short enough. A path that is
-//! too long for either is not told.
+//! `.wl/trash/SINCE-RUN/N.STATE.HASH.ORIGINAL%2FPATH`, and `.wl/claimed/...` for what nobody agreed to give up. A name that would be too
+//! long for that goes on as `N.STATE.HASH/ORIGINAL/PATH`: folders have to be made one by one, and servers that keep flat keys in
+//! folders walk each of them in every listing. A path that is too long for either is not told.
 
 pub(super) mod clean;
 
@@ -42,7 +42,7 @@ fn state_name(state: TrashState) -> &'static str {
 }
 
 /// Where a version with this label is.
-pub(super) fn place(flat: bool, label: &Label) -> Result<SyncPath> {
+pub(super) fn place(label: &Label) -> Result<SyncPath> {
     let room = if label.state.is_claimed() {
         "claimed"
     } else {
@@ -64,7 +64,7 @@ pub(super) fn place(flat: bool, label: &Label) -> Result<SyncPath> {
     let long = format!("{folder}/{name}/{original}");
     if original.is_empty() {
         own_path(&format!("{folder}/{name}"))
-    } else if !flat && short.len() <= LONGEST_NAME {
+    } else if short.len() <= LONGEST_NAME {
         own_path(&format!("{folder}/{short}"))
     } else if long.len() + RESERVED.len() < LONGEST_KEY {
         own_path(&long)

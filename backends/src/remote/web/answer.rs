@@ -16,7 +16,7 @@ use super::text;
 /// The fault that a refusal is.
 pub(crate) fn fault(status: StatusCode, headers: &HeaderMap) -> Fault {
     let (kind, advice) = match status.as_u16() {
-        401 => (ErrorKind::Denied, login(headers)),
+        401 => (ErrorKind::Credentials, login(headers)),
         403 => (
             ErrorKind::Denied,
             "the server does not allow this to us; check the account's rights there",
@@ -26,7 +26,10 @@ pub(crate) fn fault(status: StatusCode, headers: &HeaderMap) -> Fault {
             ErrorKind::Unsupported,
             "the server cannot do this here; check that `url` is what the server offers",
         ),
-        407 => (ErrorKind::Config, "a proxy wants a login"),
+        407 => (
+            ErrorKind::Credentials,
+            "a proxy wants a login; give it in the address that HTTPS_PROXY or HTTP_PROXY holds",
+        ),
         409 => (
             ErrorKind::NoParent,
             "the folder that should hold it is missing",

@@ -54,10 +54,11 @@ impl Editor for Hand {
     }
 }
 
-/// The only way for a time to age is that time passes: until two seconds after this one, as the clock shows them.
-pub(crate) async fn two_seconds_over() {
+/// The only way for a time to age is that time passes: until two seconds after this one, as the clock shows them, and two for
+/// what is not known of the server's.
+pub(crate) async fn until_settled() {
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let until = Duration::from_secs(now().unwrap().as_secs() + 2);
+    let until = Duration::from_secs(now().unwrap().as_secs() + 4);
     while now().unwrap() <= until {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

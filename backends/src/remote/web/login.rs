@@ -24,19 +24,21 @@ enum Login {
 pub(crate) fn header(inline: Option<&Value>, file: Option<&Path>) -> Result<Option<HeaderValue>> {
     let login = match (inline, file) {
         (Some(_), Some(_)) => {
-            return Err(config(
-                "both `credentials` and `credentials_file` are given; give one".to_owned(),
+            return Err(StorageError::new(
+                ErrorKind::Config,
+                "connect",
+                "both `credentials` and `credentials_file` are given; give one",
             ));
         }
         (None, None) => return Ok(None),
         (Some(inline), None) => Login::deserialize(inline)
-            .map_err(|_| config(format!("`credentials` cannot be understood; {SHAPE}")))?,
+            .map_err(|_| unusable(format!("`credentials` cannot be understood; {SHAPE}")))?,
         (None, Some(file)) => read(file)?,
     };
     let text = match login {
         Login::Basic { login, password } => {
             if login.contains(':') {
-                return Err(config(
+                return Err(unusable(
                     "the login holds a `:`, which HTTP cannot send; use another account".to_owned(),
                 ));
             }
@@ -45,7 +47,9 @@ pub(crate) fn header(inline: Option<&Value>, file: Option<&Path>) -> Result<Opti
         Login::Bearer { token } => format!("Bearer {token}"),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
-        config("the token holds a line break or another character that HTTP cannot send".to_owned())
+        unusable(
+            "the token holds a line break or another character that HTTP cannot send".to_owned(),
+        )
     })?;
     value.set_sensitive(true);
     Ok(Some(value))
@@ -54,7 +58,7 @@ pub(crate) fn header(inline: Option<&Value>, file: Option<&Path>) -> Result<Opti
 fn read(path: &Path) -> Result<Login> {
     let shown = path.display();
     let failed = |error: std::io::Error| {
-        config(format!(
+        unusable(format!(
             "the credentials file `{shown}` cannot be read: {error}"
         ))
     };
@@ -62,7 +66,7 @@ fn read(path: &Path) -> Result<Login> {
     let file = std::fs::File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     if !about.is_file() || about.permissions().mode() & 0o077 != 0 {
-        return Err(config(format!(
+        return Err(unusable(format!(
             "others than its owner may read the credentials file `{shown}`; run `chmod 600 {shown}`"
         )));
     }
@@ -71,14 +75,14 @@ fn read(path: &Path) -> Result<Login> {
         .read_to_string(&mut text)
         .map_err(failed)?;
     serde_json::from_str(&text).map_err(|_| {
-        config(format!(
+        unusable(format!(
             "the credentials file `{shown}` cannot be understood; {SHAPE}"
         ))
     })
 }
 
-fn config(reason: String) -> StorageError {
-    StorageError::new(ErrorKind::Config, "connect", reason)
+fn unusable(reason: String) -> StorageError {
+    StorageError::new(ErrorKind::Credentials, "connect", reason)
 }
 
 #[cfg(test)]
@@ -115,7 +119,7 @@ mod tests {
         ];
         for odd in odd {
             let error = header(Some(&odd), None).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
+            assert_eq!(error.kind(), ErrorKind::Credentials);
             assert!(!format!("{error} {error:?}").contains("heim"), "{error}");
         }
     }

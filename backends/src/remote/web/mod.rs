@@ -2,7 +2,8 @@
 //!
 //! Nothing here tries again. Redirects are followed for questions only, and only on the same server: a login is never sent elsewhere.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
@@ -11,7 +12,9 @@ use url::Url;
 use wl_core::model::SyncPath;
 use wl_core::storage::{ErrorKind, Result, StorageError};
 
+use super::proxy;
 use super::store::{Again, Fault, Outcome};
+use super::token::{nanoseconds, now};
 
 pub(crate) mod answer;
 pub(crate) mod content;
@@ -23,6 +26,8 @@ pub(crate) mod text;
 /// A server that says nothing for so long is not there.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REDIRECTS: usize = 5;
+/// What a reply told of the server's clock is told anew after this.
+const CLOCK_FOR: Duration = Duration::from_secs(60);
 
 /// A client of one server, below one address.
 #[derive(Clone, Debug)]
@@ -31,6 +36,8 @@ pub(crate) struct Client {
     /// Its path ends without `/`, unless it is the server's root.
     base: Url,
     login: Option<HeaderValue>,
+    /// How far the server's clock is ahead of ours at the least, in nanoseconds, and when a reply told that.
+    ahead: Arc<Mutex<Option<(i64, Instant)>>>,
 }
 
 /// A request, made to be sent more than once.
@@ -90,7 +97,12 @@ impl Client {
                 let reason = format!("no HTTP client could be made: {}", error.without_url());
                 StorageError::new(ErrorKind::Other, "connect", reason)
             })?;
-        Ok(Self { http, base, login })
+        Ok(Self {
+            http,
+            base,
+            login,
+            ahead: Arc::default(),
+        })
     }
 
     /// The address, without a login.
@@ -172,7 +184,22 @@ impl Client {
             },
             None => builder.send().await,
         };
-        sent.map_err(|error| broken(error, true))
+        let reply = sent.map_err(|error| broken(error, true))?;
+        if let Some(at) = answer::date(reply.headers()) {
+            let ahead = nanoseconds(at).saturating_sub(nanoseconds(now()));
+            let mut known = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            // Replies tell whole seconds, and some take long: the best of a minute is nearest.
+            if known.is_none_or(|(best, told)| ahead > best || told.elapsed() > CLOCK_FOR) {
+                *known = Some((ahead, Instant::now()));
+            }
+        }
+        Ok(reply)
+    }
+
+    /// What [`Store::ahead`](super::store::Store::ahead) asks for.
+    pub(crate) fn ahead(&self) -> Option<i64> {
+        let known = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        known.map(|(ahead, _)| ahead)
     }
 
     fn redirect(&self, from: &Url, answer: &Response, question: bool) -> Outcome<Url> {
@@ -220,7 +247,7 @@ fn base(address: &str) -> Result<Url> {
 }
 
 fn refused(reason: &str) -> Fault {
-    StorageError::new(ErrorKind::Config, "request", reason).into()
+    StorageError::new(ErrorKind::Unavailable, "request", reason).into()
 }
 
 fn silent() -> Fault {
@@ -237,21 +264,27 @@ fn silent() -> Fault {
 
 /// A broken connection. `sent`: the request may have arrived.
 pub(crate) fn broken(error: reqwest::Error, sent: bool) -> Fault {
+    let proxy = error.url().and_then(proxy::suspect);
     let error = error.without_url();
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(inner) = source {
-        reason = format!("{reason}: {inner}");
+        reason = match error.is_connect() {
+            // What is at the bottom says all.
+            true => format!("no connection: {inner}"),
+            false => format!("{reason}: {inner}"),
+        };
         source = inner.source();
     }
     if reason.contains("certificate") {
-        let error = StorageError::new(ErrorKind::Config, "connect", reason);
+        let error = StorageError::new(ErrorKind::Unavailable, "connect", reason);
         return error
             .with_advice("the server cannot prove who it is; check `url`, or install its authority's certificate")
             .into();
     }
     let connect = error.is_connect();
-    let (kind, advice) = if reason.contains("InvalidContentType") {
+    let speaks_otherwise = reason.contains("InvalidContentType");
+    let (kind, advice) = if speaks_otherwise {
         (
             ErrorKind::Unavailable,
             "the server does not speak https there; write webdav:// or http:// if that is meant, or give its https port",
@@ -264,9 +297,14 @@ pub(crate) fn broken(error: reqwest::Error, sent: bool) -> Fault {
     } else {
         (ErrorKind::Temporary, "the connection broke; try again")
     };
+    let proxy = proxy.filter(|_| connect);
+    let advice = proxy.as_deref().unwrap_or(advice);
     Fault {
         error: StorageError::new(kind, "request", reason).with_advice(advice),
-        again: Again::After(None),
+        again: match speaks_otherwise {
+            true => Again::Never,
+            false => Again::After(None),
+        },
         unclear: sent && !connect,
     }
 }

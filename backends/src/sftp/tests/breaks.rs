@@ -48,6 +48,7 @@ impl Dial for Cutter {
             from: Box::new(from),
             complaints: None,
             child: None,
+            silence: server.silence,
         })
     }
 }
@@ -278,4 +279,62 @@ async fn nothing_is_torn_wherever_the_connection_breaks() {
             assert!(number > 0, "{doing:?} was never disturbed");
         }
     }
+}
+
+/// Leads to a server once, and never again.
+#[derive(Clone, Debug, Default)]
+struct Gone {
+    dialled: Arc<AtomicI64>,
+    cut: Arc<AtomicI64>,
+}
+
+#[async_trait]
+impl Dial for Gone {
+    async fn dial(&self) -> Result<Ends, Failure> {
+        match self.dialled.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                let mut ends = server().dial().await?;
+                let (to, up) = tokio::io::duplex(64);
+                let server = std::mem::replace(&mut ends.to, Box::new(to));
+                let cut = Arc::clone(&self.cut);
+                tokio::spawn(async move { pass_until(&cut, up, server).await });
+                Ok(ends)
+            }
+            _ => Err(Failure {
+                kind: ErrorKind::Unavailable,
+                reason: "nobody is there".to_owned(),
+                passes: true,
+            }),
+        }
+    }
+}
+
+async fn pass_until(
+    cut: &AtomicI64,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) {
+    while let Some((_, bytes)) = frame(&mut from).await {
+        if cut.load(Ordering::SeqCst) == 1 {
+            return;
+        }
+        to.write_all(&bytes).await.expect("the server listens");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_not_dialled_for_every_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gone = Gone::default();
+    let store = store_at(Box::new(gone.clone()), folder.path()).await;
+    gone.cut.store(1, Ordering::SeqCst);
+    let ask = || async { store.stat(&path("x")).await };
+    // The first finds out that the line is cut.
+    ask().await.expect_err("a fault");
+    let dialled = gone.dialled.load(Ordering::SeqCst);
+    for _ in 0..100 {
+        assert_eq!(kind(ask().await), ErrorKind::Unavailable);
+    }
+    // Once in a while it is: a busy machine may take some seconds for this.
+    assert!(gone.dialled.load(Ordering::SeqCst) < dialled + 20);
 }

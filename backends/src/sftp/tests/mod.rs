@@ -16,6 +16,7 @@ mod conformance;
 mod links;
 mod operations;
 mod races;
+mod silence;
 mod ssh;
 
 const SERVER: &str = "/usr/lib/openssh/sftp-server";

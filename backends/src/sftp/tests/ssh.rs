@@ -88,17 +88,17 @@ async fn ssh_leads_to_a_server() {
 async fn what_ssh_complains_about_is_told_with_what_to_do() {
     let keys = Keys::new();
     let (kind, text) = keys.refusal("server", "stranger").await;
-    assert_eq!(kind, ErrorKind::Denied, "{text}");
+    assert_eq!(kind, ErrorKind::Credentials, "{text}");
     assert!(text.contains("Permission denied (publickey)"), "{text}");
     assert!(text.contains("ssh-add"), "{text}");
     keys.knows(None);
     let (kind, text) = keys.refusal("server", "user").await;
-    assert_eq!(kind, ErrorKind::Config, "{text}");
+    assert_eq!(kind, ErrorKind::Credentials, "{text}");
     assert!(text.contains("Host key verification failed"), "{text}");
     assert!(text.contains("ssh-keyscan"), "{text}");
     keys.knows(Some("other-host"));
     let (kind, text) = keys.refusal("server", "user").await;
-    assert_eq!(kind, ErrorKind::Config, "{text}");
+    assert_eq!(kind, ErrorKind::Credentials, "{text}");
     assert!(text.contains("ssh-keygen -R server"), "{text}");
     let (kind, text) = keys.refusal("no-such-host.invalid", "user").await;
     assert_eq!(kind, ErrorKind::Unavailable, "{text}");

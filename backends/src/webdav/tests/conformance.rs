@@ -74,7 +74,7 @@ impl Harness for Lab {
 
     async fn settle(&self) {
         if self.ages {
-            hand::two_seconds_over().await;
+            hand::until_settled().await;
         }
     }
 }
@@ -158,4 +158,27 @@ mod with_lost_replies {
     races!(one_creator_wins no_increment_is_lost create_against_remove_loses_nothing
         rename_against_replace_has_one_winner replace_against_an_editor_loses_nothing
         remove_against_an_editor_loses_nothing);
+}
+
+/// The first run into a new folder knows at once what the server does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_root_that_is_missing_is_made_and_tried_out() {
+    let server = WebDavServer::start().await;
+    let writes = ConnectContext {
+        writes: true,
+        ..ConnectContext::default()
+    };
+    let connect = async |root: &str, context: &ConnectContext| {
+        let url = format!("{}{root}", server.url());
+        RemoteBackend::connect("webdav", store(&url), context).await
+    };
+    let reader = connect("new", &ConnectContext::default()).await.unwrap();
+    assert_eq!(reader.capabilities().cas, CasGrade::Checked);
+    assert!(server.editor().paths("").iter().all(|path| path == "/"));
+    let writer = connect("new", &writes).await.unwrap();
+    assert_eq!(writer.capabilities().cas, CasGrade::Atomic);
+    let error = connect("no/such/folder", &writes).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("/no/ is not there"), "{text}");
+    assert!(text.contains("make it on the server"), "{text}");
 }

@@ -226,6 +226,46 @@ async fn refusals_and_redirects_say_what_to_do() {
     );
     assert_eq!(
         say(200, "content-type", "text/html").await.error.kind(),
-        ErrorKind::Config
+        ErrorKind::Unavailable
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_could_not_be_given_back_is_when_its_name_is_needed_again() {
+    if !ours() {
+        return;
+    }
+    let kit = Kit::new().await;
+    kit.put("f", "x", Condition::Absent).await.unwrap();
+    // As often as it is tried.
+    for _ in 0..3 {
+        kit.server.fault("UNLOCK", Planned::LoseRequest);
+    }
+    let old = tag(&kit.store, "f").await;
+    kit.put("f", "newer", Condition::Is(old)).await.unwrap();
+    assert!(kit.server.spent());
+    let other = kit.other();
+    let old = Condition::Is(tag(&kit.store, "f").await);
+    let kept_out = put(&other, "f", Bytes::from_static(b"z"), old.clone()).await;
+    assert_eq!(
+        kind(&kept_out),
+        Some(ErrorKind::Temporary),
+        "the lock is there"
+    );
+    kit.put("f", "newest", old).await.unwrap();
+    assert_eq!(kit.content("f").await, "newest");
+    kit.assert_unlocked("f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_in_use_here_is_not_given_back() {
+    let kit = Kit::new().await;
+    kit.put("f", "x", Condition::None).await.unwrap();
+    let held = kit.store.dav.lock(&path("f"), false, false).await.unwrap();
+    let old = Condition::Is(tag(&kit.store, "f").await);
+    let kept_out = kit.put("f", "y", old.clone()).await;
+    assert_eq!(kind(&kept_out), Some(ErrorKind::Temporary));
+    assert_eq!(kit.content("f").await, "x");
+    kit.store.dav.release(&held).await;
+    kit.put("f", "y", old).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! What a store must do, one thing at a time.
 
+use super::server::Fault as Planned;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,4 +383,119 @@ async fn many_entries_come_in_pages() {
         sizes.push(page.len());
     }
     assert_eq!(sizes, [500, 500, 200]);
+}
+
+/// What `mod_dav_fs` says of itself.
+const APACHE: Planned = Planned::Answer(200, "dav", "1,2, <http://apache.org/dav/propset/fs/1>");
+
+/// Its locks look real to one client after the other; they are lost and come back when several ask at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_lock_of_mod_dav_fs_is_asked_for() {
+    let kit = Kit::new().await;
+    kit.server.fault("OPTIONS", APACHE);
+    let refused = kit.put("a", "x", Condition::Absent).await;
+    assert_eq!(kind(&refused), Some(ErrorKind::Unsupported));
+    assert!(kit.server.spent());
+    kit.put("a", "x", Condition::None).await.unwrap();
+    let old = Condition::Is(tag(&kit.store, "a").await);
+    let refused = kit.put("a", "y", old.clone()).await;
+    assert_eq!(kind(&refused), Some(ErrorKind::Unsupported));
+    let refused = kit.store.rename(&path("a"), &old, &path("b")).await;
+    assert_eq!(kind(&refused), Some(ErrorKind::Unsupported));
+    kit.store.make_folder(&path("d"), None).await.unwrap();
+    kit.store.remove_folder(&path("d")).await.unwrap();
+    kit.store
+        .remove(&path("a"), &Condition::None)
+        .await
+        .unwrap();
+    let seen = kit.server.seen();
+    assert!(
+        !seen.iter().any(|line| line.starts_with("LOCK")),
+        "{seen:?}"
+    );
+}
+
+/// Apache answers 400 to every question and every change below a file, and about a file under a folder's address.
+#[tokio::test(flavor = "multi_thread")]
+async fn below_a_file_nothing_is_and_nothing_can_be_made() {
+    let kit = Kit::new().await;
+    kit.put("f", "x", Condition::None).await.unwrap();
+    let bad = || Planned::Answer(400, "server", "Apache");
+    kit.server.fault("PROPFIND", bad());
+    assert!(kit.store.stat(&path("f/below")).await.unwrap().is_none());
+    for _ in 0..2 {
+        kit.server.fault("PROPFIND", bad());
+    }
+    assert!(kit.store.stat(&path("f/a/b")).await.unwrap().is_none());
+    assert!(kit.server.spent());
+    kit.server.fault("PROPFIND", bad());
+    kit.server.fault("PUT", bad());
+    let put = kit.put("f/below", "y", Condition::None).await;
+    assert_eq!(kind(&put), Some(ErrorKind::NoParent));
+    kit.server.fault("PROPFIND", bad());
+    kit.server.fault("LOCK", bad());
+    let put = kit.put("f/below", "y", Condition::Absent).await;
+    assert_eq!(kind(&put), Some(ErrorKind::NoParent));
+    kit.server.fault("PROPFIND", bad());
+    kit.server.fault("MKCOL", bad());
+    let made = kit.store.make_folder(&path("f/below"), None).await;
+    assert_eq!(kind(&made), Some(ErrorKind::NoParent));
+    assert!(kit.server.spent());
+    // A 400 for any other reason is trouble, and not an absence.
+    kit.server.fault("PROPFIND", bad());
+    assert_eq!(
+        kind(&kit.store.stat(&path("f")).await),
+        Some(ErrorKind::Other)
+    );
+}
+
+/// rclone answers 500 where the folder is missing, and 201 to an MKCOL of what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_folder_and_one_that_is_there_are_told_apart_by_a_look() {
+    let kit = Kit::new().await;
+    let broken = || Planned::Answer(500, "server", "rclone");
+    kit.server.fault("PUT", broken());
+    let put = kit.put("none/a", "x", Condition::None).await;
+    assert_eq!(kind(&put), Some(ErrorKind::NoParent));
+    kit.server.fault("LOCK", broken());
+    let put = kit.put("none/a", "x", Condition::Absent).await;
+    assert_eq!(kind(&put), Some(ErrorKind::NoParent));
+    kit.server.fault("MKCOL", broken());
+    let made = kit.store.make_folder(&path("none/d"), None).await;
+    assert_eq!(kind(&made), Some(ErrorKind::NoParent));
+    kit.put("a", "x", Condition::None).await.unwrap();
+    kit.server.fault("MOVE", broken());
+    let (from, to) = (path("a"), path("none/a"));
+    let moved = kit.store.rename(&from, &Condition::None, &to).await;
+    assert_eq!(kind(&moved), Some(ErrorKind::NoParent));
+    kit.server.fault("PUT", broken());
+    let put = kit.put("a", "y", Condition::None).await.unwrap_err();
+    assert!(
+        put.unclear,
+        "with its folder there it may have been written"
+    );
+    kit.store.make_folder(&path("d"), None).await.unwrap();
+    kit.server
+        .fault("MKCOL", Planned::Answer(201, "server", "rclone"));
+    let again = kit.store.make_folder(&path("d"), None).await;
+    assert_eq!(kind(&again), Some(ErrorKind::Changed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_is_made_and_what_is_above_it_is_not() {
+    let kit = Kit::new().await;
+    let above = kit.store.location();
+    let missing = store(&format!("{above}/new%20root"));
+    missing.make_root().await.unwrap();
+    missing.make_root().await.unwrap();
+    assert_eq!(names(&kit.store, "").await.unwrap(), ["new root"]);
+    let far = store(&format!("{above}/first/second/root"));
+    let error = far.make_root().await.unwrap_err().error;
+    let told = format!("the folder {above}/first/ is not there");
+    assert!(error.reason().contains(&told), "{error:?}");
+    assert!(
+        error.reason().contains("make it on the server"),
+        "{error:?}"
+    );
+    assert_eq!(names(&kit.store, "").await.unwrap(), ["new root"]);
 }

@@ -36,10 +36,10 @@ impl List {
                 let mut row = describe::json(storage);
                 row["container"] = json!(name);
                 row["cas"] = match known {
-                    Some((grade, _)) => json!(grade),
+                    Some(known) => json!(known.cas),
                     None => json!(NOT_PROBED),
                 };
-                if let Some((_, probed)) = known {
+                if let Some(probed) = known.and_then(|known| known.probed) {
                     row["cas-probed"] = json!(probed);
                 }
                 text += &format!(

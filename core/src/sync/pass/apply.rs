@@ -12,7 +12,10 @@ use crate::sync::SyncError;
 
 impl Pass {
     pub(super) fn absorb(&mut self, items: Vec<Item>) -> Result<(), SyncError> {
-        items.into_iter().try_for_each(|item| self.apply(item))
+        let mut items = items.into_iter();
+        let result = items.try_for_each(|item| self.apply(item));
+        self.context.leave(items.len());
+        result
     }
 
     /// Hands a decided path to those who carry it out.
@@ -21,6 +24,7 @@ impl Pass {
             Progressed::Failed(side, error) => {
                 self.context.check_cancelled()?;
                 self.context.file_error(side, &item.node.path, &error);
+                self.context.check_going()?;
                 let group = item.place.group.as_ref().unwrap_or(&item.node.path);
                 self.context.state().end_group(group, GroupEnd::Wait)?;
                 self.keep(&item.node.path, &item.place)

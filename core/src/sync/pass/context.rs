@@ -1,6 +1,7 @@
 //! What all parts of a pass share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::tally::Tally;
 use crate::model::{Side, Sides, SyncPath};
@@ -22,6 +23,10 @@ pub(in crate::sync) struct Context {
     pub(in crate::sync) copies: Sides<Option<CopySource>>,
     state: Arc<Mutex<PairState>>,
     tally: Mutex<Tally>,
+    /// Why one of the storages is lost to this pass.
+    outage: OnceLock<SyncError>,
+    /// Paths that were found and are left to the next run because of it.
+    left: AtomicU64,
 }
 
 /// The storage that `to` can copy from by itself.
@@ -53,6 +58,8 @@ impl Context {
             has_baseline,
             state,
             tally: Mutex::new(Tally::default()),
+            outage: OnceLock::new(),
+            left: AtomicU64::new(0),
         })
     }
 
@@ -82,8 +89,12 @@ impl Context {
         })
     }
 
-    /// Files an error of one path: one that only says that the path moved on is left for the next pass, others are problems.
+    /// Files an error of one path: one that only says that the path moved on is left for the next pass, others are problems. One that
+    /// would meet every other path too ends the pass, and is told once.
     pub(super) fn file_error(&self, side: Side, path: &SyncPath, error: &StorageError) {
+        if self.is_outage(side, error) {
+            return self.leave(1);
+        }
         let mut tally = self.tally();
         match error.kind() {
             // The run says so as a whole.
@@ -97,6 +108,44 @@ impl Context {
             }
             _ => tally.problem(path, error, self.job.storages[side].location()),
         }
+    }
+
+    /// Notes that the storage on `side` is lost to this pass, if that is what the error says.
+    pub(super) fn is_outage(&self, side: Side, error: &StorageError) -> bool {
+        let lost = error.kind().is_of_storage();
+        if lost {
+            let error = error.repeat().on(self.job.storages[side].location());
+            self.outage.get_or_init(|| error.into());
+        }
+        lost
+    }
+
+    /// So many paths more are left to the next run.
+    pub(super) fn leave(&self, paths: usize) {
+        self.left.fetch_add(paths as u64, Relaxed);
+    }
+
+    /// Why the pass ended early, if a storage was lost.
+    pub(super) fn outage(&self) -> Option<SyncError> {
+        let outage = self.outage.get()?;
+        let left = match self.left.load(Relaxed) {
+            0 => return Some(outage.clone()),
+            1 => "1 path".to_owned(),
+            paths => format!("{paths} paths"),
+        };
+        Some(SyncError {
+            class: outage.class,
+            desc: format!(
+                "{}; what was done until then is recorded, at least {left} and what was not looked at yet are left: run again to carry on",
+                outage.desc
+            ),
+        })
+    }
+
+    /// Whether the pass goes on: not if it was told to stop, nor without one of the storages.
+    pub(super) fn check_going(&self) -> Result<(), SyncError> {
+        self.check_cancelled()?;
+        self.outage.get().map_or(Ok(()), |lost| Err(lost.clone()))
     }
 
     pub(super) fn check_cancelled(&self) -> Result<(), SyncError> {

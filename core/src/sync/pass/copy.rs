@@ -94,6 +94,7 @@ pub(super) async fn stage_copies(context: &Context, items: &mut [Item]) {
             .is_err_and(|error| error.kind() == ErrorKind::Unsupported)
         {
             item.progressed = staged(to, result);
+            item.travels = true;
         }
     }
 }

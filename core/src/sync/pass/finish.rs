@@ -29,7 +29,7 @@ impl Pages {
     }
 
     pub(super) fn next(&mut self, context: &Context) -> Result<Option<Vec<Pending>>, SyncError> {
-        context.check_cancelled()?;
+        context.check_going()?;
         let page = context
             .state()
             .pending(self.stage, self.last.as_ref(), PAGE)?;
@@ -42,6 +42,7 @@ impl Pass {
     pub(super) async fn finish(&mut self) -> Result<(), SyncError> {
         self.context.job.progress.enter(Phase::Finishing);
         self.pipeline.complete().await?;
+        self.context.check_going()?;
         self.settle_groups()?;
         if self.cut_short {
             self.context.state().drop_removals()?;
@@ -57,7 +58,7 @@ impl Pass {
         match exceeded {
             Some(error) => Err(error),
             // What was given up for it is told nowhere else.
-            None => self.context.check_cancelled(),
+            None => self.context.check_going(),
         }
     }
 

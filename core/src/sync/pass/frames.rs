@@ -1,7 +1,7 @@
 //! The folders that are open in the merge: what they mean for what is in them. Its size is the depth of the tree.
 
 use super::item::Place;
-use crate::model::{Meta, Side, SyncPath};
+use crate::model::{Meta, Side, Sides, SyncPath};
 use crate::reconcile::Policy;
 
 /// An open folder, or a path whose inside matters.
@@ -16,6 +16,8 @@ pub(super) struct Frame {
     pub(super) lacking: Option<(Side, Meta)>,
     /// Another policy inside.
     pub(super) policy: Option<Policy>,
+    /// The sides whose listing shows the folder.
+    pub(super) listed: Sides<bool>,
 }
 
 impl Frame {
@@ -26,6 +28,7 @@ impl Frame {
             group: None,
             lacking: None,
             policy: None,
+            listed: Sides::default(),
         }
     }
 }
@@ -68,9 +71,17 @@ impl Frames {
         self.group().filter(|(group, _)| path.is_within(group))
     }
 
-    /// What a path takes along from here.
-    pub(super) fn place(&self) -> Place {
+    /// What `path` takes along from here.
+    pub(super) fn place(&self, path: &SyncPath) -> Place {
+        let listed = match path.parent().filter(|parent| !parent.is_root()) {
+            None => Sides::new(true, true),
+            Some(parent) => {
+                let folder = self.0.last().filter(|frame| frame.path == parent);
+                folder.map(|frame| frame.listed).unwrap_or_default()
+            }
+        };
         Place {
+            listed,
             group: self.group().map(|(path, _)| path.clone()),
             lacking: self
                 .0

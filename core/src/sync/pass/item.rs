@@ -16,6 +16,8 @@ pub(super) struct Place {
     /// Folders above it that one side does not have (any more) and that are made there if the path survives: with the side
     /// that lacks them.
     pub(super) lacking: Vec<(SyncPath, Side, Meta)>,
+    /// Whether the listing of a side showed the folder that it lies in.
+    pub(super) listed: Sides<bool>,
 }
 
 /// How far a path has come.
@@ -43,6 +45,8 @@ pub(super) struct Item {
     /// What was noted beside contents that were read.
     pub(super) noted: Sides<Noted>,
     pub(super) progressed: Progressed,
+    /// The storages copy it among themselves: its content does not pass through here.
+    pub(super) travels: bool,
     /// It was looked up already: it is copied, whatever it may be.
     pub(super) not_moved: bool,
 }
@@ -57,6 +61,7 @@ impl Item {
             contents: Sides::default(),
             noted: Sides::default(),
             progressed: Progressed::Decided,
+            travels: false,
             not_moved: false,
         }
     }

@@ -21,6 +21,7 @@ mod tally;
 mod work;
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 
 pub(super) use context::Context;
@@ -69,7 +70,10 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
         // Nothing of this pass may go on behind the caller's back, and what it achieved is recorded.
         pass.pipeline.abandon().await;
     }
-    result
+    match pass.context.outage() {
+        Some(lost) => Err(lost),
+        None => result,
+    }
 }
 
 async fn list(
@@ -159,14 +163,14 @@ impl Pass {
         self.context.job.progress.enter(Phase::Comparing);
         let mut seen = 0;
         loop {
-            let node = merge.next().await?;
+            let node = self.next(merge).await?;
             for remark in merge.take_remarks() {
                 self.note(remark)?;
             }
+            self.context.check_going()?;
             let Some(node) = node else { break };
             seen += 1;
             if seen == 256 {
-                self.context.check_cancelled()?;
                 self.context.job.progress.saw(std::mem::take(&mut seen));
             }
             self.frames.enter(&node.path);
@@ -175,6 +179,20 @@ impl Pass {
         }
         self.context.job.progress.saw(seen);
         self.settle().await
+    }
+
+    /// The next path. While a listing is waited for, what was found before is carried on: a storage that is far away lists slowly.
+    async fn next(&mut self, merge: &mut Merge) -> Result<Option<Node>, SyncError> {
+        let mut next = pin!(merge.next());
+        loop {
+            let done = tokio::select! {
+                biased;
+                node = &mut next => return node,
+                done = self.pipeline.meanwhile() => done?,
+            };
+            self.absorb(done)?;
+            self.pipeline.publish_early().await?;
+        }
     }
 
     /// Waits for all chunks that are on their way.
@@ -190,6 +208,13 @@ impl Pass {
     }
 
     fn note(&mut self, remark: Remark) -> Result<(), SyncError> {
+        if let Remark::UnknownInside(side, _, error)
+        | Remark::UnknownAt(side, error)
+        | Remark::CutShort(side, error) = &remark
+            && self.context.is_outage(*side, error)
+        {
+            return Ok(());
+        }
         let location = |side: Side| self.context.job.storages[side].location();
         match remark {
             Remark::UnknownInside(side, path, error) => {
@@ -255,7 +280,7 @@ impl Pass {
             self.frames.open(frame);
             return Ok(());
         }
-        let place = self.frames.place();
+        let place = self.frames.place(&node.path);
         self.open_frame(&node, verdict, policy)?;
         let item = Item::new(node, policy, verdict, place);
         if self.needs_work(&item)? {
@@ -267,7 +292,9 @@ impl Pass {
 
     fn open_untouched(&mut self, node: &Node) -> Result<(), SyncError> {
         if node.found.source.is_folder() {
-            self.frames.open(Frame::new(node.path.clone()));
+            let mut frame = Frame::new(node.path.clone());
+            frame.listed = Sides::new(true, true);
+            self.frames.open(frame);
         }
         Ok(())
     }
@@ -416,6 +443,7 @@ impl Pass {
         }
         let mut frame = Frame::new(node.path.clone());
         frame.lacking = lacking(node, verdict);
+        frame.listed = Sides::from_fn(|side| node.found[side].is_folder());
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }

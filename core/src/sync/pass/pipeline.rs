@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::context::Context;
 use super::item::Item;
 use super::publish::{Aftermath, Batch, broken, commit, flush, publish};
 use super::work::work_on;
-use crate::model::Side;
+use crate::model::{Side, Sides};
 use crate::storage::SMALL_FILE;
 use crate::sync::SyncError;
 
@@ -19,31 +19,51 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// Chunks that are worked on at once.
 const CHUNKS_AT_ONCE: usize = 4;
 
+/// How a task ended.
+type Joined<T> = Result<Result<T, SyncError>, JoinError>;
+
+fn chunk(done: Joined<Vec<Item>>) -> Result<Vec<Item>, SyncError> {
+    done.unwrap_or_else(|error| Err(broken(&error).into()))
+}
+
+/// The end of the batch that is being published, if there is one.
+async fn ended(
+    publishing: &mut Option<JoinHandle<Result<Aftermath, SyncError>>>,
+) -> Option<Joined<Aftermath>> {
+    match publishing {
+        Some(publishing) => Some(publishing.await),
+        None => None,
+    }
+}
+
 /// The way of a path from its decision to the baseline.
 pub(super) struct Pipeline {
     context: Arc<Context>,
     chunk: Vec<Item>,
     chunk_bytes: u64,
     chunks: JoinSet<Result<Vec<Item>, SyncError>>,
+    /// Paths that were pushed and did not come back yet.
+    on_their_way: usize,
     /// What is published next.
     pub(super) batch: Batch,
     publishing: Option<JoinHandle<Result<Aftermath, SyncError>>>,
     after: Aftermath,
-    /// Whether a side that is written to keeps staged content in memory.
-    in_memory: bool,
+    /// The sides that are written to and keep staged content in memory.
+    in_memory: Sides<bool>,
 }
 
 impl Pipeline {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        let keeps_in_memory = |side: &Side| {
-            context.sessions[*side].is_some() && !context.job.storages[*side].capabilities().stages
+        let keeps_in_memory = |side: Side| {
+            context.sessions[side].is_some() && !context.job.storages[side].capabilities().stages
         };
         Self {
-            in_memory: Side::BOTH.iter().any(keeps_in_memory),
+            in_memory: Sides::from_fn(keeps_in_memory),
             context,
             chunk: Vec::new(),
             chunk_bytes: 0,
             chunks: JoinSet::new(),
+            on_their_way: 0,
             batch: Batch::default(),
             publishing: None,
             after: Aftermath::default(),
@@ -53,6 +73,7 @@ impl Pipeline {
     /// Adds a path that needs reading or copying. Returns paths that are through with it.
     pub(super) async fn push(&mut self, item: Item) -> Result<Vec<Item>, SyncError> {
         let size = item.size();
+        self.on_their_way += 1;
         self.context.job.progress.found(1, size);
         if size > SMALL_FILE {
             self.chunks
@@ -80,11 +101,12 @@ impl Pipeline {
     }
 
     async fn next_chunk(&mut self) -> Result<Vec<Item>, SyncError> {
-        match self.chunks.join_next().await {
-            None => Ok(Vec::new()),
-            Some(Ok(done)) => done,
-            Some(Err(error)) => Err(broken(&error).into()),
-        }
+        let done = match self.chunks.join_next().await {
+            None => Vec::new(),
+            Some(done) => chunk(done)?,
+        };
+        self.on_their_way -= done.len();
+        Ok(done)
     }
 
     /// The next paths that are through with reading and staging; empty when none is on its way.
@@ -101,10 +123,46 @@ impl Pipeline {
 
     /// Publishes the batch in the background, if it is full.
     pub(super) async fn publish_if_full(&mut self) -> Result<(), SyncError> {
-        if self.batch.is_full(self.in_memory) {
-            self.publish().await
-        } else {
-            Ok(())
+        let in_memory = Side::BOTH.iter().any(|&side| self.in_memory[side]);
+        match self.batch.is_full(in_memory) {
+            true => self.publish().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Works on while a listing is waited for: starts what was pushed, and ends with paths that are through, or without when a batch is
+    /// published. Does not end when there is nothing to do. May be dropped at any time.
+    pub(super) async fn meanwhile(&mut self) -> Result<Vec<Item>, SyncError> {
+        let remote = Side::BOTH.iter().any(|&side| self.in_memory[side]);
+        if !remote {
+            // Nothing of this side is far away: a batch that is small costs more than it gains.
+            return std::future::pending().await;
+        }
+        self.start_chunk();
+        tokio::select! {
+            Some(done) = self.chunks.join_next() => {
+                let done = chunk(done)?;
+                self.on_their_way -= done.len();
+                Ok(done)
+            }
+            Some(done) = ended(&mut self.publishing) => {
+                self.publishing = None;
+                self.published(done)?;
+                Ok(Vec::new())
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Publishes what is staged if nothing is gained by waiting: no batch is on its way, and no disk has to be waited for.
+    pub(super) async fn publish_early(&mut self) -> Result<(), SyncError> {
+        let files = &self.batch.files;
+        let early = self.publishing.is_none()
+            && !files.is_empty()
+            && files.iter().all(|(_, to, _)| self.in_memory[*to]);
+        match early {
+            true => self.publish().await,
+            false => Ok(()),
         }
     }
 
@@ -122,13 +180,18 @@ impl Pipeline {
 
     /// Waits for the batch that is being published.
     async fn settle(&mut self) -> Result<(), SyncError> {
-        if let Some(publishing) = self.publishing.take() {
-            let mut after = match publishing.await {
-                Ok(after) => after?,
-                Err(error) => return Err(broken(&error).into()),
-            };
-            self.after.rows.append(&mut after.rows);
+        match self.publishing.take() {
+            Some(publishing) => self.published(publishing.await),
+            None => Ok(()),
         }
+    }
+
+    fn published(&mut self, done: Joined<Aftermath>) -> Result<(), SyncError> {
+        let mut after = match done {
+            Ok(after) => after?,
+            Err(error) => return Err(broken(&error).into()),
+        };
+        self.after.rows.append(&mut after.rows);
         Ok(())
     }
 
@@ -137,7 +200,8 @@ impl Pipeline {
     pub(super) async fn abandon(&mut self) {
         self.chunk.clear();
         self.chunks.shutdown().await;
-        self.batch = Batch::default();
+        let batch = std::mem::take(&mut self.batch);
+        self.context.leave(self.on_their_way + batch.len());
         if self.settle().await.is_err() {
             return;
         }

@@ -64,16 +64,16 @@ impl Batch {
         } else {
             BATCH_BYTES
         };
-        self.files.len() + self.folders.len() + self.modes.len() >= BATCH_ITEMS
-            || self.bytes >= most
-            || self.rows.len() >= 4 * BATCH_ITEMS
+        self.len() >= BATCH_ITEMS || self.bytes >= most || self.rows.len() >= 4 * BATCH_ITEMS
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.files.is_empty()
-            && self.folders.is_empty()
-            && self.modes.is_empty()
-            && self.rows.is_empty()
+        self.len() == 0 && self.rows.is_empty()
+    }
+
+    /// The changes in it.
+    pub(super) fn len(&self) -> usize {
+        self.files.len() + self.folders.len() + self.modes.len()
     }
 }
 
@@ -239,6 +239,7 @@ async fn replace(
             path: item.node.path.clone(),
             expect: item.node.expect(side),
             staged,
+            listed: item.place.listed[side],
         });
         items.push(item);
     }
@@ -282,7 +283,9 @@ async fn replaced(
         } else {
             tally.changes[to].created += 1;
         }
-        tally.bytes.written += meta.size;
+        if !item.travels {
+            tally.bytes.written += meta.size;
+        }
         if modes.conflict {
             tally.conflict(node.conflict(Conflicting::Modes));
         }

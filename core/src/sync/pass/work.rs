@@ -19,7 +19,7 @@ pub(super) async fn work_on(
 ) -> Result<Vec<Item>, SyncError> {
     // A decision asks for reading at most twice: first the sides that may have changed, then both to compare them.
     loop {
-        context.check_cancelled()?;
+        context.check_going()?;
         name_versions(&context, &mut items);
         let wanted = wanted_reads(&context, &items);
         if wanted.is_empty() {

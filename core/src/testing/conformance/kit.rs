@@ -221,6 +221,7 @@ impl Pen {
                     path,
                     staged,
                     expect,
+                    listed: false,
                 }])
                 .await,
         )

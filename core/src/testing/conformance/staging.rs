@@ -85,6 +85,7 @@ pub async fn results_are_in_the_order_of_requests(harness: &dyn Harness) {
             path: path(name),
             staged,
             expect: Expect::Absent,
+            listed: false,
         });
     }
     let published = pen.0.replace(replacing).await;

@@ -49,6 +49,7 @@ macro_rules! described {
             checksum_crc64nvme: sums.checksum_crc64nvme,
             checksum_sha1: sums.checksum_sha1,
             checksum_sha256: sums.checksum_sha256,
+            checksum_type: sums.checksum_type,
             content_disposition: $object.headers.content_disposition.clone(),
             content_encoding: $object.headers.content_encoding.clone(),
             content_type: $object.headers.content_type.clone(),

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::condition::{Ignored, TargetIgnored};
+use super::content::Sums;
 use super::list::{LastPage, PageSize};
 use super::service::Stale;
 use super::store::Store;
@@ -114,6 +115,11 @@ impl S3Faults {
             kinds.any(|kind| kind.which().holds(seen))
         });
         self.attach(which, When::Always, Ignored)
+    }
+
+    /// Does with the checksums of whole objects what it should not.
+    pub fn sums(&self, how: Sums) -> Fault {
+        self.attach(Which::operation("PutObject"), When::Always, how)
     }
 
     /// Says that conditional requests of a kind do not exist here: 501.

@@ -21,6 +21,8 @@ pub(crate) enum After {
     Key(String),
     /// Behind all keys that begin so.
     Prefix(String),
+    /// Where folders come first: directly behind a key that was told, before what is in the folder of its name.
+    Told(String),
 }
 
 impl After {
@@ -28,6 +30,7 @@ impl After {
         match self {
             Self::Key(key) => format!("k{}", hex(key.as_bytes())),
             Self::Prefix(prefix) => format!("p{}", hex(prefix.as_bytes())),
+            Self::Told(key) => format!("t{}", hex(key.as_bytes())),
         }
     }
 
@@ -41,10 +44,24 @@ impl After {
             match kind {
                 "k" => Some(Self::Key(text)),
                 "p" => Some(Self::Prefix(text)),
+                "t" => Some(Self::Told(text)),
                 _ => None,
             }
         };
         parsed().ok_or_else(|| s3_error!(InvalidArgument, "The continuation token is not ours"))
+    }
+
+    /// Whether a server whose folders come first lists `key` behind this. What starts behind a file leaves out the folder of its name.
+    fn is_before(&self, key: &str) -> bool {
+        let below = |name: &str| {
+            key.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        match self {
+            Self::Key(name) => place(key) > place(name) && !below(name),
+            Self::Prefix(prefix) => place(key) > place(prefix) && !key.starts_with(prefix),
+            Self::Told(name) => place(key) > place(name),
+        }
     }
 }
 
@@ -54,6 +71,8 @@ pub(crate) struct Query {
     pub(crate) delimiter: Option<String>,
     pub(crate) after: Option<After>,
     pub(crate) most: usize,
+    /// Folder by folder, instead of the order of bytes.
+    pub(crate) folders: bool,
 }
 
 /// One page.
@@ -70,7 +89,12 @@ impl Page {
         let mut page = Self::default();
         let mut after = query.after.clone();
         let mut last = None;
-        while let Some((key, object)) = first_behind(objects, &query.prefix, after.as_ref()) {
+        let first = if query.folders {
+            first_in_folders
+        } else {
+            first_behind
+        };
+        while let Some((key, object)) = first(objects, &query.prefix, after.as_ref()) {
             if page.objects.len() + page.prefixes.len() == query.most {
                 page.next = last;
                 break;
@@ -86,13 +110,32 @@ impl Page {
                 After::Prefix(prefix)
             } else {
                 page.objects.push((key.clone(), object.clone()));
-                After::Key(key.clone())
+                match query.folders {
+                    true => After::Told(key.clone()),
+                    false => After::Key(key.clone()),
+                }
             };
             last = Some(here.clone());
             after = Some(here);
         }
         page
     }
+}
+
+/// Where a key is if folders come first: `/` before everything else.
+fn place(key: &str) -> Vec<(bool, u8)> {
+    key.bytes().map(|byte| (byte != b'/', byte)).collect()
+}
+
+fn first_in_folders<'a>(
+    objects: &'a Objects,
+    prefix: &str,
+    after: Option<&After>,
+) -> Option<(&'a String, &'a Object)> {
+    let listed = objects.iter().filter(|(key, _)| {
+        key.starts_with(prefix) && after.is_none_or(|after| after.is_before(key))
+    });
+    listed.min_by_key(|(key, _)| place(key))
 }
 
 fn first_behind<'a>(
@@ -148,6 +191,12 @@ mod tests {
     use bytes::Bytes;
 
     fn all(keys: &[&str], query: impl Fn(Option<After>) -> Query) -> (Vec<String>, usize) {
+        let (mut seen, pages) = all_as_told(keys, query);
+        seen.sort();
+        (seen, pages)
+    }
+
+    fn all_as_told(keys: &[&str], query: impl Fn(Option<After>) -> Query) -> (Vec<String>, usize) {
         let object = |key: &&str| ((*key).to_owned(), Object::new(Bytes::new(), String::new()));
         let objects: Objects = keys.iter().map(object).collect();
         let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
@@ -155,7 +204,6 @@ mod tests {
             let page = Page::of(&objects, &query(after));
             let mut names: Vec<String> = page.objects.into_iter().map(|(key, _)| key).collect();
             names.extend(page.prefixes);
-            names.sort();
             seen.extend(names);
             pages += 1;
             let Some(next) = page.next else {
@@ -186,6 +234,7 @@ mod tests {
                     delimiter: delimiter.map(str::to_owned),
                     after,
                     most,
+                    folders: false,
                 });
                 let mut expected: Vec<&str> = match delimiter {
                     None => keys.to_vec(),
@@ -206,7 +255,33 @@ mod tests {
             delimiter: None,
             after: after.or(Some(After::Key("a/1".into()))),
             most: 1,
+            folders: false,
         });
         assert_eq!(seen, ["a/2", "a/3"]);
+    }
+
+    /// As SeaweedFS 4.48 answered.
+    #[test]
+    fn folders_come_first_where_that_is_wanted() {
+        let keys = ["a", "a-b", "a!", "a.b/c", "a/b", "a/c-x", "a/c/x", "a0"];
+        let from = |start: Option<&str>, most| {
+            let start = start.map(|start| After::Key(start.to_owned()));
+            let (seen, _) = all_as_told(&keys, |after| Query {
+                prefix: String::new(),
+                delimiter: None,
+                after: after.or(start.clone()),
+                most,
+                folders: true,
+            });
+            seen
+        };
+        let whole = ["a", "a/b", "a/c/x", "a/c-x", "a!", "a-b", "a.b/c", "a0"];
+        for most in 1..9 {
+            assert_eq!(from(None, most), whole);
+            assert_eq!(from(Some("a"), most), whole[4..]);
+            assert_eq!(from(Some("a/c"), most), whole[3..]);
+            assert_eq!(from(Some("a/\u{10ffff}"), most), whole[4..]);
+            assert_eq!(from(Some("a/c/x"), most), whole[3..]);
+        }
     }
 }

@@ -64,6 +64,17 @@ impl Service {
         Ok(page)
     }
 
+    /// Whether one request may copy so many bytes.
+    fn allow_size(&self, bytes: usize) -> S3Result<()> {
+        match bytes > self.options.max_copy {
+            true => Err(s3_error!(
+                InvalidRequest,
+                "The specified copy source is larger than the maximum allowable size for a copy source"
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn copy(&self, mut request: S3Request<CopyObjectInput>) -> S3Result<store::Object> {
         let destination = Conditions::of_headers(&request.extensions, &request.headers)?;
         let (headers, metadata) = kept_of!(request.input);
@@ -77,6 +88,7 @@ impl Service {
         let mut buckets = self.store.lock();
         let found = object(&bucket(&mut buckets, from)?.objects, key)?;
         source.allow_copy(found)?;
+        self.allow_size(found.content.len())?;
         let mut copy = store::Object::new(found.content.clone(), md5_hex(&found.content));
         copy.checksum = found.checksum.clone();
         (copy.headers, copy.metadata) = (found.headers.clone(), found.metadata.clone());
@@ -159,6 +171,7 @@ impl S3 for Service {
             md5: input.content_md5.take(),
             checksum: checksums_of!(input),
             trailing: request.trailing_headers.take(),
+            sums: request.extensions.get().copied(),
         };
         let (if_match, if_none_match) = (input.if_match.take(), input.if_none_match.take());
         let conditions = Conditions::new(&request.extensions, if_match, if_none_match);
@@ -167,6 +180,7 @@ impl S3 for Service {
         let mut object = store::Object::new(content, etag.clone());
         (object.headers, object.metadata) = (headers, metadata);
         object.checksum = checksum.clone();
+        object.checksum.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
         let input = request.input;
         {
             let mut buckets = self.store.lock();
@@ -289,6 +303,7 @@ impl S3 for Service {
             delimiter: input.delimiter.clone().filter(|it| !it.is_empty()),
             after: token.or(start),
             most: page_size(&request, input.max_keys)?,
+            folders: self.options.folders_first,
         };
         let page = self.page(&request, &input.bucket, &query)?;
         let (contents, common_prefixes) = listed(&page, input.encoding_type.as_ref());
@@ -326,11 +341,12 @@ impl S3 for Service {
             after: input.marker.clone().map(after),
             delimiter,
             most: page_size(&request, input.max_keys)?,
+            folders: self.options.folders_first,
         };
         let page = self.page(&request, &input.bucket, &query)?;
         let (contents, common_prefixes) = listed(&page, input.encoding_type.as_ref());
         let next_marker = page.next.as_ref().map(|next| match next {
-            After::Key(name) | After::Prefix(name) => name.clone(),
+            After::Key(name) | After::Prefix(name) | After::Told(name) => name.clone(),
         });
         let input = request.input;
         answer(ListObjectsOutput {
@@ -384,6 +400,7 @@ impl S3 for Service {
             md5: input.content_md5.take(),
             checksum: checksums_of!(input),
             trailing: request.trailing_headers.take(),
+            sums: None,
         };
         let (content, checksum) = incoming.read().await?;
         let (part, input) = (Part::new(content), request.input);
@@ -428,6 +445,7 @@ impl S3 for Service {
         let source = object(&bucket(&mut buckets, from)?.objects, key)?;
         conditions.allow_copy(source)?;
         let part = Part::new(ranged(&source.content, range)?.0);
+        self.allow_size(part.content.len())?;
         let result = CopyPartResult {
             e_tag: strong(&part.etag),
             last_modified: Some(part.modified.into()),

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use s3s::dto::Checksum;
+use s3s::dto::{Checksum, ChecksumType};
 
 /// An object.
 #[derive(Clone, Debug)]
@@ -184,23 +184,29 @@ impl Store {
         uploads.into_iter().flatten().cloned().collect()
     }
 
+    /// Sets what is told as the SHA-256 of an object, as text. Says whether it is there.
+    pub fn set_sha256(&self, bucket: &str, key: &str, text: &str, composite: bool) -> bool {
+        let kind = match composite {
+            true => ChecksumType::COMPOSITE,
+            false => ChecksumType::FULL_OBJECT,
+        };
+        let checksum = Checksum {
+            checksum_sha256: Some(text.to_owned()),
+            checksum_type: Some(ChecksumType::from_static(kind)),
+            ..Checksum::default()
+        };
+        let mut buckets = self.lock();
+        let bucket = buckets.get_mut(bucket);
+        let object = bucket.and_then(|bucket| bucket.objects.get_mut(key));
+        object.map(|object| object.checksum = checksum).is_some()
+    }
+
     /// Sets when an object was written, for tests of old things. Says whether it is there.
     pub fn set_modified(&self, bucket: &str, key: &str, time: SystemTime) -> bool {
         let mut buckets = self.lock();
         let bucket = buckets.get_mut(bucket);
         let object = bucket.and_then(|bucket| bucket.objects.get_mut(key));
         object.map(|object| object.modified = time).is_some()
-    }
-
-    /// Sets when an upload was begun, for tests of what is left behind. Says whether it is there.
-    pub fn set_started(&self, bucket: &str, id: &str, time: SystemTime) -> bool {
-        let mut buckets = self.lock();
-        let uploads = buckets
-            .get_mut(bucket)
-            .map(|bucket| bucket.uploads.values_mut());
-        let mut uploads = uploads.into_iter().flatten();
-        let upload = uploads.find(|upload| upload.id == id);
-        upload.map(|upload| upload.started = time).is_some()
     }
 }
 

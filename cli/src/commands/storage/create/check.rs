@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use wl_daemon::plugin::check_params;
+use wl_daemon::sync::{SyncError, SyncErrorClass};
 use wl_daemon::{CREDENTIALS_FILE, check_private, secret_parameter};
 
 use crate::error::{CliError, CliResult};
@@ -31,7 +32,13 @@ pub fn draft(draft: &Draft, schema: &str) -> CliResult<()> {
                     .to_owned(),
             ));
         }
-        check_private(Path::new(file)).map_err(|error| CliError::Usage(error.to_string()))?;
+        check_private(Path::new(file)).map_err(|error| {
+            // As where a run finds such a file.
+            CliError::Sync(SyncError::new(
+                SyncErrorClass::Credentials,
+                error.to_string(),
+            ))
+        })?;
     }
     if let (Some(secrets), Some(name)) = (&draft.secrets, secret_parameter(&known)) {
         params.insert(name.to_owned(), secrets.clone());

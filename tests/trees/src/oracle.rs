@@ -1,25 +1,21 @@
 //! The rule table of the design as a naive recursive function over whole trees in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use wl_core::model::Direction;
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Node {
-    File(String),
-    Link(String),
-    Folder(Tree),
-}
-
-pub type Tree = BTreeMap<String, Node>;
+use crate::{Node, Tree};
 
 /// What a run must come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
+    /// What the source holds then.
     pub source: Tree,
+    /// What the target holds then.
     pub target: Tree,
     /// What both sides have agreed on then.
     pub base: Tree,
+    /// Where it must find conflicts.
     pub conflicts: BTreeSet<String>,
 }
 

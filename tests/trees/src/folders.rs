@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::oracle::{Node, Tree};
+use crate::{Node, Tree};
 
 /// The tree without what is wl's own. Bytes that are no text show as such.
 pub fn read(root: &Path) -> Tree {
