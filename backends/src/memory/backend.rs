@@ -39,6 +39,10 @@ impl StorageBackend for MemoryBackend {
             .with("look at the root", |state| Ok(state.marker.clone()))
     }
 
+    async fn exists(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn capabilities(&self) -> &Capabilities {
         &self.store.capabilities
     }
