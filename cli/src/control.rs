@@ -151,3 +151,29 @@ pub async fn all_jobs(client: &mut Client) -> CliResult<Vec<wl_control::JobStatu
     let answer = client.ask("status", json!({})).await?;
     Ok(serde_json::from_value(answer).map_err(|error| ClientError::Nonsense(error.to_string()))?)
 }
+
+/// Refuses to take away what the daemon works with: a container, or one storage of it.
+pub async fn check_unused(
+    context: &Context<'_>,
+    container: &str,
+    backend_id: Option<&str>,
+) -> CliResult<()> {
+    let Some(mut client) = connect(context).await? else {
+        return Ok(());
+    };
+    let jobs = jobs_of(&mut client, container).await?;
+    let uses = |job: &wl_control::JobStatus| {
+        let ids = [&job.source.backend_id, &job.target.backend_id];
+        backend_id.is_none_or(|id| ids.iter().any(|used| used.as_deref() == Some(id)))
+    };
+    match jobs.iter().find(|job| uses(job)) {
+        None => Ok(()),
+        Some(job) => Err(CliError::Usage(format!(
+            "the daemon works with it (job {}, {}); stop that first with `{}container stop-sync {}`",
+            crate::output::escape(&job.job_id),
+            job.state.0.name(),
+            context.wl(),
+            crate::output::quote(container)
+        ))),
+    }
+}

@@ -61,7 +61,15 @@ fn wrong_usage_is_answered_with_what_to_do() {
 #[test]
 fn what_needs_the_daemon_says_so() {
     let home = Home::new();
-    let text = home.transcript(&["status", "status notes", "start", "stop", "daemon -l -"]);
+    let text = home.transcript(&[
+        "status",
+        "status --watch",
+        "stop",
+        "events",
+        "container stop-sync notes",
+        "container pause notes",
+        "container resume notes",
+    ]);
     snapshot("no-daemon.txt", &text);
 }
 

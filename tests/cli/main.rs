@@ -3,6 +3,7 @@
 
 mod backends_table;
 mod completions;
+mod daemon;
 mod errors;
 mod help;
 mod manifests;

@@ -33,8 +33,8 @@ fn errors_are_json_too() {
         ("container info notes", "usage", 2),
         ("frobnicate", "usage", 2),
         ("sync", "usage", 2),
-        ("status", "no-daemon", 1),
-        ("daemon", "no-daemon", 1),
+        ("events", "no-daemon", 1),
+        ("container stop-sync notes", "no-daemon", 1),
         ("trash list", "usage", 2),
     ] {
         let (found, document) = home.json(line);
@@ -51,7 +51,6 @@ fn a_refused_run_prints_a_report() {
     home.ok("container create notes");
     for (line, class) in [
         ("sync a b --watch", "not-available"),
-        ("container sync notes", "not-available"),
         ("container sync notes --one-shot", "usage"),
         ("container sync nothing --one-shot", "usage"),
         ("container resolve nothing a --keep both", "usage"),

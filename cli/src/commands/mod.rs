@@ -87,7 +87,7 @@ pub async fn run(cli: Cli, output: &Output) -> CliResult {
         Command::Conflicts(conflicts) => conflicts.run(&context).await,
         Command::Resolve(resolve) => resolve.run(&context).await,
         Command::Container(container) => container.run(&context).await,
-        Command::Storage(storage) => storage.run(&context),
+        Command::Storage(storage) => storage.run(&context).await,
         Command::Trash(trash) => trash.run(&context).await,
         Command::Status(status) => status.run(&context).await,
         Command::Events(events) => events.run(&context).await,

@@ -20,6 +20,11 @@ pub enum ClientError {
     /// Nobody listens.
     #[error("no daemon listens on {0}; start it with `wl start`")]
     NoDaemon(String),
+    /// No socket can be there.
+    #[error(
+        "the socket's path {0} is longer than the system allows (107 bytes); give a shorter one with --socket-path"
+    )]
+    LongPath(String),
     /// The connection failed.
     #[error(
         "the connection to the daemon failed ({0}); see whether it still runs with `wl status`"
@@ -53,6 +58,7 @@ impl Client {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     ClientError::NoDaemon(path.display().to_string())
                 }
+                io::ErrorKind::InvalidInput => ClientError::LongPath(path.display().to_string()),
                 _ => ClientError::Io(error),
             })?;
         Ok(Self {

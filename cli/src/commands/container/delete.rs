@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::commands::Context;
+use crate::control;
 use crate::error::{CliResult, Exit};
 use crate::output::escape;
 
@@ -16,7 +17,8 @@ pub struct Delete {
 }
 
 impl Delete {
-    pub fn run(self, context: &Context<'_>) -> CliResult {
+    pub async fn run(self, context: &Context<'_>) -> CliResult {
+        control::check_unused(context, &self.name, None).await?;
         context.store()?.delete(&self.name)?;
         context.output.print(&json!({ "deleted": self.name }), || {
             format!(

@@ -36,7 +36,7 @@ impl Container {
             Container::Create(create) => create.run(context),
             Container::List(list) => list.run(context),
             Container::Info(info) => info.run(context),
-            Container::Delete(delete) => delete.run(context),
+            Container::Delete(delete) => delete.run(context).await,
             Container::Sync(sync) => sync.run(context).await,
             Container::StopSync(stop) => stop.run(context).await,
             Container::Pause(pause) => pause.run(context).await,

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::commands::Context;
+use crate::control;
 use crate::error::{CliResult, Exit};
 use crate::output::escape;
 
@@ -19,7 +20,8 @@ pub struct Delete {
 }
 
 impl Delete {
-    pub fn run(self, context: &Context<'_>) -> CliResult {
+    pub async fn run(self, context: &Context<'_>) -> CliResult {
+        control::check_unused(context, &self.container, Some(&self.id)).await?;
         let gone = context.store()?.take_out(&self.container, &self.id)?;
         let answer = json!({ "container": self.container, "deleted": gone.backend_id });
         context.output.print(&answer, || {

@@ -20,11 +20,11 @@ pub enum Storage {
 }
 
 impl Storage {
-    pub fn run(self, context: &Context<'_>) -> CliResult {
+    pub async fn run(self, context: &Context<'_>) -> CliResult {
         match self {
             Storage::Create(create) => create.run(context),
             Storage::List(list) => list.run(context),
-            Storage::Delete(delete) => delete.run(context),
+            Storage::Delete(delete) => delete.run(context).await,
             Storage::Types(types) => types.run(context),
         }
     }

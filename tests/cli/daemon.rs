@@ -1,0 +1,250 @@
+//! The daemon as a person uses it: commands start it, jobs run in it, it outlives commands and ends when it is told to.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Done, Home};
+
+/// A home with a container `box` of two local folders, whose daemon ends with it.
+struct Place(Home);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.run("stop");
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        let home = Home::new();
+        home.ok("container create box");
+        for folder in ["a", "b"] {
+            fs::create_dir(home.path(folder)).unwrap();
+            home.ok(&format!(
+                "storage create local --container box --location {} --backend-id {folder} --watcher-interval 1",
+                home.path(folder).display()
+            ));
+        }
+        Self(home)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.0.path(name)).ok()
+    }
+
+    /// What the only job's status says.
+    fn job(&self) -> Value {
+        let (_, status) = self.0.json("status box");
+        status["jobs"][0].clone()
+    }
+}
+
+/// `wl events` in JSON. The daemon must run.
+struct Events {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Events {
+    /// From the beginning, as far as the daemon has it.
+    fn of(place: &Place) -> Self {
+        let mut child = place
+            .0
+            .command()
+            .args(["events", "--since", "0", "--output", "json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for a job to come into a state.
+    fn state(&mut self, number: u64) -> Value {
+        self.until(|event| event["type"] == "state" && event["state"][0] == number)
+    }
+
+    fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.lines.next().expect("the daemon ended").unwrap();
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if wanted(&event) {
+                return event;
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // It may have ended with the daemon.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const RUNNING: u64 = 2;
+const SYNCED: u64 = 3;
+const STOPPED: u64 = 1;
+
+#[test]
+fn a_container_is_kept_in_sync_from_one_command_on() {
+    let place = Place::new();
+    let home = &place.0;
+    place.write("a/x", "1");
+    let started = home.ok("container sync box");
+    assert!(started.stderr.contains("Started the daemon"), "{started:?}");
+    assert!(started.stdout.contains("box:a:b"), "{started:?}");
+    let mut events = Events::of(&place);
+    events.state(SYNCED);
+    assert_eq!(place.read("b/x").as_deref(), Some("1"));
+    place.write("b/y", "2");
+    events.state(RUNNING);
+    events.state(SYNCED);
+    assert_eq!(place.read("a/y").as_deref(), Some("2"));
+
+    let (code, status) = home.json("status");
+    assert_eq!(code, 0, "{status:#}");
+    let job = &status["jobs"][0];
+    assert_eq!(job["state"][0], SYNCED);
+    assert_eq!(job["done"]["source-changes"], 1);
+    assert!(job["last-agreement"].is_number());
+    assert_eq!(job["source"]["watched"], "poll every 1 s");
+    assert!(home.ok("status").stdout.contains("a (/"));
+
+    // What the daemon works with is not taken away.
+    for line in [
+        "container delete box",
+        "storage delete a --container box",
+        "container sync box",
+    ] {
+        let done = home.run(line);
+        assert_ne!(done.code, 0, "{line}: {done:?}");
+        assert!(done.stderr.contains("stop"), "{line}: {done:?}");
+    }
+    home.ok("container stop-sync box");
+    assert_eq!(home.run("container stop-sync box").code, 2);
+    home.ok("container delete box");
+    let ended = home.ok("stop");
+    assert!(ended.stdout.contains("Stopped the daemon"), "{ended:?}");
+    assert!(home.ok("stop").stdout.contains("No daemon runs"));
+    assert!(!home.base().join("run/wl.sock").exists());
+}
+
+#[test]
+fn jobs_go_on_when_the_daemon_is_started_again_and_rest_when_they_are_paused() {
+    let place = Place::new();
+    let home = &place.0;
+    home.ok("container sync box");
+    Events::of(&place).state(SYNCED);
+    home.ok("stop");
+    place.write("a/x", "1");
+    let started = home.ok("start");
+    assert!(started.stderr.contains("Started the daemon"), "{started:?}");
+    assert!(home.ok("start").stdout.contains("runs already"));
+    Events::of(&place).until(|event| event["state"][0] == SYNCED);
+    assert_eq!(place.read("b/x").as_deref(), Some("1"));
+    home.ok("container pause box");
+    assert_eq!(place.job()["state"][0], 6);
+    home.ok("stop");
+    home.ok("start");
+    assert_eq!(place.job()["state"][0], 6);
+    assert_eq!(
+        home.run("status").code,
+        1,
+        "a job that waits is not in sync"
+    );
+    home.ok("container resume box");
+    Events::of(&place).state(SYNCED);
+}
+
+#[test]
+fn conflicts_are_shown_explained_and_ended_while_the_job_goes_on() {
+    let place = Place::new();
+    let home = &place.0;
+    place.write("a/c", "1");
+    place.write("b/c", "two");
+    home.ok("container sync box");
+    let mut events = Events::of(&place);
+    let conflict = events.until(|event| event["type"] == "conflict");
+    assert_eq!(conflict["conflict"]["path"], "c");
+    events.until(|event| event["type"] == "state" && event["state"][1] == "1 conflict left");
+    let status = home.run("status");
+    assert_eq!(status.code, 3, "{status:?}");
+    assert!(
+        status.stdout.contains("c: both sides made it"),
+        "{status:?}"
+    );
+    let (code, said) = home.json("explain box c");
+    assert_eq!((code, &said["decision"]), (0, &Value::from("conflict")));
+    assert_eq!(said["job"]["job-id"], "box:a:b");
+    assert_eq!(
+        home.json("container list-conflicts box").1["conflicts"][0]["path"],
+        "c"
+    );
+    home.ok("container resolve box c --keep target");
+    events.state(SYNCED);
+    assert_eq!(place.read("a/c").as_deref(), Some("two"));
+    assert!(home.ok("explain box c").stdout.contains("both equal"));
+}
+
+#[test]
+fn a_one_shot_can_be_left_to_the_daemon() {
+    let place = Place::new();
+    let home = &place.0;
+    place.write("a/x", "1");
+    home.ok("container sync box --one-shot --no-wait");
+    let mut events = Events::of(&place);
+    events.state(SYNCED);
+    assert_eq!(place.read("b/x").as_deref(), Some("1"));
+    // The one that has ended makes room for the next.
+    place.write("a/c", "1");
+    place.write("b/c", "two");
+    home.ok("container sync box --one-shot --no-wait");
+    events.until(|event| event["state"][0] == STOPPED && event["state"][1] == "1 conflict left");
+    // Nothing of it survives the daemon.
+    home.ok("stop");
+    home.ok("start");
+    assert!(place.job().is_null());
+}
+
+#[test]
+fn a_second_daemon_and_wrong_places_are_told() {
+    let place = Place::new();
+    let home = &place.0;
+    home.ok("start");
+    let second = home.run("daemon");
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(
+        second.stderr.contains("runs on") && second.stderr.contains("process"),
+        "{second:?}"
+    );
+    let long = "x".repeat(150);
+    for (line, words) in [
+        (
+            format!("-b other -s {long} start"),
+            "longer than the system allows",
+        ),
+        ("-b other -s a start".to_owned(), "is no socket"),
+    ] {
+        let Done { code, stderr, .. } = home.run(&line);
+        assert_eq!(code, 1, "{line}: {stderr}");
+        assert!(stderr.contains(words), "{line}: {stderr}");
+    }
+    // Elsewhere it works.
+    home.ok("-b other -s here.sock start");
+    assert!(home.path("here.sock").exists());
+    assert_eq!(
+        home.run("-b other status").stdout,
+        "No daemon runs, so nothing is kept in sync\n"
+    );
+    home.ok("-b other -s here.sock stop");
+    assert!(!home.path("here.sock").exists());
+}
