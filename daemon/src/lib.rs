@@ -1,4 +1,4 @@
-//! Runs jobs. Until the daemon itself is there, the command line runs them through [`job`] in its own process.
+//! Runs jobs: in the daemon, or once and in the process that asks ([`job`]).
 
 mod events;
 mod exclude;
@@ -6,16 +6,21 @@ mod folder;
 mod grades;
 pub mod job;
 pub mod jobs;
+mod log;
+mod metrics;
 mod plugins;
 mod private;
+mod rlimit;
 mod server;
 mod spec;
 pub mod types;
 mod url;
 
 pub use grades::known_grade;
+pub use log::{LogError, LogGuard, LogTo, start_log};
 pub use plugins::registry;
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
+pub use rlimit::raise_file_limit;
 pub use server::{Daemon, DaemonError, DaemonOptions, socket_path};
 pub use spec::{JobSpec, LOCAL, StorageSpec};
 pub use url::{UrlError, storage_of_url};

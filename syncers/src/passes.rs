@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug};
 use wl_core::model::{Conflict, Problem, RunReport, Side, Sides};
 use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher};
 use wl_core::sync::{News, SyncError, SyncErrorClass, SyncJob, one_shot};
@@ -73,7 +74,7 @@ impl Passes {
             ..self.job.clone()
         };
         let (name, last) = (self.name, Arc::clone(&self.last));
-        let task = tokio::spawn(async move { supervise(job, name, last).await });
+        let task = tokio::spawn(supervise(job, name, last).in_current_span());
         *running = Some(Running { cancel, task });
         Ok(())
     }
@@ -125,7 +126,7 @@ async fn supervise(job: SyncJob, name: &'static str, last: Arc<Mutex<Findings>>)
     // A set: whoever drops this drops what it supervises.
     let mut task = JoinSet::new();
     let findings = Arc::clone(&last);
-    task.spawn(async move { follow(&job, name, &findings).await });
+    task.spawn(async move { follow(&job, name, &findings).await }.in_current_span());
     match task.join_next().await {
         None | Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => {
@@ -192,12 +193,27 @@ async fn run_once(
     let mut last = lock(last);
     match &result {
         Ok(report) => {
+            log_pass(report);
             last.problems.clone_from(&report.problems);
             last.conflicts.clone_from(&report.conflicts);
         }
         Err(error) => last.problems = vec![whole_run(error)],
     }
     result
+}
+
+/// Counts only: what is in the lists is told by whoever knows what of it is new.
+fn log_pass(report: &RunReport) {
+    debug!(
+        seconds = report.seconds,
+        changes_of_source = report.changes.source.total(),
+        changes_of_target = report.changes.target.total(),
+        bytes_read = report.bytes.read,
+        bytes_written = report.bytes.written,
+        conflicts = report.conflicts.len(),
+        problems = report.problems.len(),
+        "pass"
+    );
 }
 
 /// A refused run as a problem of the root.

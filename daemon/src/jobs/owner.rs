@@ -1,14 +1,12 @@
 //! The one task that owns all jobs: whatever changes a job goes through it, one thing after another.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use wl_control::{Class, EventKind, JobStatus, Refusal};
@@ -17,8 +15,9 @@ use wl_core::model::RunReport;
 use super::machine::{Action, Ending, Input, Left};
 use super::record::{Record, Recorded};
 use super::slot::{Resolve, Slot};
+use super::timer::{dice, wake};
 use super::worker::{self, Teller, Told, Work};
-use super::{Ask, Reply, StartRequest};
+use super::{Ask, Reply, StartRequest, journal};
 use crate::events::{Hub, now};
 
 /// How often progress is told.
@@ -124,6 +123,10 @@ impl Owner {
             Ask::Status(reply) => {
                 let all: Vec<JobStatus> = self.slots.values().map(Slot::status).collect();
                 reply_with(reply, Ok(json!(all)));
+            }
+            Ask::Figures(reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.slots.values().map(Slot::figures).collect());
             }
             Ask::Jobs(reply) => {
                 let all = self.slots.iter();
@@ -345,6 +348,7 @@ impl Owner {
         slot.next_try = None;
         // A one-shot is one look.
         slot.looking = !slot.spec.continuous || matches!(work, Work::Resolve(..));
+        let _within = journal::around(id, &slot.spec).entered();
         worker::start(
             Arc::clone(&slot.spec),
             work,
@@ -549,6 +553,7 @@ impl Owner {
     }
 
     fn publish(&self, kind: EventKind, id: &str, name: &str, value: Value) {
+        journal::log(kind, id, &value);
         let fields = Map::from_iter([(name.to_owned(), value)]);
         self.hub.publish(kind, id, fields);
     }
@@ -588,20 +593,4 @@ fn resolved(ending: &Ending, report: Option<&RunReport>) -> Result<Value, Refusa
             "the run was stopped before it had ended the conflicts; ask again",
         )),
     }
-}
-
-/// Anything from 0 to 1, so that jobs that failed together are not tried again together.
-fn dice() -> f64 {
-    let any = RandomState::new().build_hasher().finish();
-    any as f64 / u64::MAX as f64
-}
-
-/// Says that a job is due, after a delay.
-fn wake(due: &mpsc::Sender<String>, id: &str, delay: Duration) -> AbortHandle {
-    let (due, id) = (due.clone(), id.to_owned());
-    let timer = tokio::spawn(async move {
-        tokio::time::sleep(delay).await;
-        let _ = due.send(id).await;
-    });
-    timer.abort_handle()
 }

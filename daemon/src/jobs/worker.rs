@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use wl_core::model::{RunReport, Sides, SyncPath};
 use wl_core::storage::WatchHealth;
 use wl_core::sync::{Keep, News, NewsSender, Progress, SyncError, SyncErrorClass, Syncer};
@@ -66,10 +67,11 @@ pub(super) fn start(
     cancel: CancellationToken,
     teller: Teller,
 ) {
+    let span = tracing::Span::current();
     tokio::spawn(async move {
         let inner = teller.clone();
         let stop = cancel.clone();
-        let mut task = tokio::spawn(async move {
+        let run = async move {
             match work {
                 Work::Run if spec.continuous => continuous(&spec, progress, cancel, &inner).await,
                 Work::Run => once(&spec, progress, cancel, &inner).await,
@@ -78,7 +80,8 @@ pub(super) fn start(
                     reported(report)
                 }
             }
-        });
+        };
+        let mut task = tokio::spawn(run.instrument(span));
         let ended = tokio::select! {
             ended = &mut task => ended,
             () = too_late(&stop) => {
