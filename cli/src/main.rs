@@ -20,6 +20,10 @@ use output::Output;
 /// only cost memory.
 const BLOCKING_THREADS: usize = 8;
 
+/// In the daemon many runs share them, and each takes what it would have alone: with fewer a record of the jobs would wait for their
+/// transfers. A thread that has nothing to do ends after ten seconds.
+const DAEMON_BLOCKING_THREADS: usize = 256;
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let cli = match args::parse(&words) {
@@ -34,8 +38,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: &Output) -> CliResult {
+    let blocking = match cli.command {
+        commands::Command::Daemon(_) => DAEMON_BLOCKING_THREADS,
+        _ => BLOCKING_THREADS,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(blocking)
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("cannot start the runtime: {error}")))?;

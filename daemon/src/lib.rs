@@ -17,7 +17,7 @@ pub mod types;
 mod url;
 
 pub use grades::known_grade;
-pub use log::{LogError, LogGuard, LogTo, start_log};
+pub use log::{LogError, LogGuard, LogTo, log_failure, start_log};
 pub use plugins::registry;
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
 pub use rlimit::raise_file_limit;

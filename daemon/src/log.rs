@@ -77,6 +77,11 @@ pub fn start_log(level: Option<&str>, to: &LogTo) -> Result<LogGuard, LogError> 
     Ok(LogGuard(guard))
 }
 
+/// Logs why the daemon does not start.
+pub fn log_failure(reason: &str) {
+    tracing::error!(reason, "the daemon does not start");
+}
+
 fn subscriber(
     levels: Targets,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -92,7 +97,9 @@ fn levels(asked: Option<&str>) -> Result<Targets, LogError> {
     };
     let wrong = || LogError::Level(asked.to_owned());
     // A word alone would be taken for a crate.
-    let clear = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    let clear = |part: &str| {
+        part.contains('=') || (!part.is_empty() && part.parse::<LevelFilter>().is_ok())
+    };
     if !asked.split(',').all(|part| clear(part.trim())) {
         return Err(wrong());
     }

@@ -1,25 +1,8 @@
 //! What is logged of jobs.
 
 use serde_json::Value;
-use tracing::{Span, error, error_span, info, trace, warn};
+use tracing::{error, info, trace, warn};
 use wl_control::{EventKind, State};
-
-use crate::{JobSpec, StorageSpec};
-
-/// Around a run: whatever is logged in it says of which job, and between which storages.
-pub(super) fn around(job: &str, spec: &JobSpec) -> Span {
-    let name = |spec: &StorageSpec| {
-        let described = spec.describe();
-        let location = described["location"].as_str();
-        location.map_or_else(
-            || spec.type_name.clone(),
-            |at| format!("{} {at}", spec.type_name),
-        )
-    };
-    let names = spec.storages.as_ref().map(name);
-    // At the highest level, so that it is there whatever is asked for.
-    error_span!("run", job, source = names.source, target = names.target)
-}
 
 /// Logs what is told to clients. Names and reasons are quoted: they cannot begin a line of their own.
 pub(super) fn log(kind: EventKind, job: &str, value: &Value) {

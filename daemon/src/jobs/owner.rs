@@ -348,7 +348,7 @@ impl Owner {
         slot.next_try = None;
         // A one-shot is one look.
         slot.looking = !slot.spec.continuous || matches!(work, Work::Resolve(..));
-        let _within = journal::around(id, &slot.spec).entered();
+        let _within = slot.spec.span(Some(id)).entered();
         worker::start(
             Arc::clone(&slot.spec),
             work,
