@@ -220,8 +220,8 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    /// What is written of records of ours and of others at every level.
-    fn logged(level: Option<&str>) -> String {
+    /// What is written of this.
+    fn written(level: Option<&str>, what: impl FnOnce()) -> String {
         #[derive(Clone, Default)]
         struct Text(Arc<Mutex<Vec<u8>>>);
         impl Write for Text {
@@ -236,7 +236,14 @@ mod tests {
         let text = Text::default();
         let writer = text.clone();
         let subscriber = subscriber(levels(level).unwrap(), move || writer.clone());
-        tracing::subscriber::with_default(subscriber, || {
+        tracing::subscriber::with_default(subscriber, what);
+        let bytes = text.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// What is written of records of ours and of others at every level.
+    fn logged(level: Option<&str>) -> String {
+        written(level, || {
             let span = tracing::error_span!("job", job = "j");
             span.in_scope(|| tracing::error!("ours 1"));
             tracing::warn!("ours 2");
@@ -249,9 +256,21 @@ mod tests {
             tracing::debug!(target: "hyper::proto", "theirs 4");
             tracing::trace!(target: "h2", "theirs 5");
             tracing::info!(target: "wlx", "theirs 3");
+        })
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_its_place_and_its_job() {
+        let text = written(Some("error"), || {
+            log_panics(false);
+            let job = tracing::error_span!("run", job = "j");
+            let fault = job.in_scope(|| panic::catch_unwind(|| panic!("a fault of the test")));
+            assert!(fault.is_err());
+            drop(panic::take_hook());
         });
-        let bytes = text.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        assert!(text.contains("run{job=\"j\"}"), "{text}");
+        assert!(text.contains("place=\"daemon/src/log.rs:"), "{text}");
+        assert!(text.contains("what=\"a fault of the test\""), "{text}");
     }
 
     #[test]

@@ -25,16 +25,22 @@ fn log(home: &Home) -> String {
     text
 }
 
-/// Sends a message as it is, and returns when it is answered.
-fn send(home: &Home, message: &[u8]) {
+/// Sends a message as it is, and returns when it is answered, or something is told that has this in it.
+fn send_until(home: &Home, message: &[u8], until: &str) {
     let mut stream = UnixStream::connect(home.base().join("run/wl.sock")).unwrap();
     stream.write_all(message).unwrap();
     stream.write_all(b"\n\n").unwrap();
-    let mut answer = Vec::new();
-    let mut byte = [0];
-    while !answer.ends_with(b"\n\n") && stream.read(&mut byte).unwrap() > 0 {
-        answer.push(byte[0]);
+    let (mut heard, mut bytes) = (String::new(), [0; 4096]);
+    while !heard.contains(until) {
+        let count = stream.read(&mut bytes).unwrap();
+        assert!(count > 0, "the daemon hung up: {heard}");
+        heard += &String::from_utf8_lossy(&bytes[..count]);
     }
+}
+
+/// Sends a message as it is, and returns when it is answered.
+fn send(home: &Home, message: &[u8]) {
+    send_until(home, message, "\"id\":");
 }
 
 fn pair(home: &Home) {
@@ -44,7 +50,7 @@ fn pair(home: &Home) {
     fs::write(home.path("a/file"), "x").unwrap();
 }
 
-/// A one-shot job of the daemon between `a` and `b`.
+/// A continuous job of the daemon between `a` and `b`.
 fn start(home: &Home, id: &str, more: &str) -> String {
     format!(
         r#"{{"cmd": "start", "id": 1, "args": {{"container-name": "c", "job-id": "{id}", "continuous": true, "unidirectional": false,
@@ -60,14 +66,9 @@ fn an_operator_finds_begin_jobs_states_and_end() {
     pair(&home);
     fs::write(home.path("b/file"), "y").unwrap();
     home.ok("--log-level debug start");
-    send(&home, start(&home, "j1", "").as_bytes());
-    let mut status = home.json("status").1.to_string();
-    while !status.contains("conflict left") {
-        // Asked again until the job has looked: the daemon gives up no turn to it but ours.
-        status = home.json("status").1.to_string();
-    }
+    send_until(&home, start(&home, "j1", "").as_bytes(), "conflict left");
     home.ok("stop");
-    // Nobody may take it for a job; a record that is damaged is told.
+    // A record that is damaged is told.
     fs::write(home.base().join("state/jobs.json"), "{").unwrap();
     home.ok("start");
     home.ok("stop");
