@@ -13,13 +13,15 @@ use wl_core::model::{
 use wl_core::plugin::{ConnectContext, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{
-    Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer, stored_conflicts,
+    Explanation, Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer,
+    stored_conflicts,
 };
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
 use crate::grades::remember_grade;
 use crate::private::with_secrets;
+use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
 
 /// A job whose storages are connected and whose syncer is chosen.
@@ -36,6 +38,8 @@ pub struct Ties {
     pub progress: Arc<Progress>,
     /// Where it tells what happens, if it is continuous.
     pub news: NewsSender,
+    /// The storages that it reads together with others.
+    pub(crate) library: Library,
     /// Stops it.
     pub cancel: CancellationToken,
 }
@@ -70,7 +74,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
-        storages: Sides::new(source, target),
+        storages: Sides::new(source, target).map(|storage| ties.library.share(storage)),
         options,
         server_copy: false,
         state_dir,
@@ -216,6 +220,22 @@ pub async fn list_conflicts(
         conflicts: report.conflicts,
         problems: report.problems,
     })
+}
+
+/// What both storages hold at a path, what they last agreed on, and what follows. Nothing is changed.
+pub async fn explain(
+    spec: &JobSpec,
+    path: &SyncPath,
+    cancel: CancellationToken,
+) -> Result<Explanation, SyncError> {
+    let mut spec = spec.clone();
+    spec.options.dry_run = true;
+    let ties = Ties {
+        cancel,
+        ..Ties::default()
+    };
+    let prepared = prepare(&spec, ties).await?;
+    wl_core::sync::explain(&prepared.job, path).await
 }
 
 /// Ends conflicts: a run that looks only at these paths.

@@ -12,6 +12,7 @@ mod plugins;
 mod private;
 mod rlimit;
 mod server;
+mod shared;
 mod spec;
 pub mod types;
 mod url;

@@ -93,6 +93,7 @@ async fn looked(news: &mut mpsc::Receiver<News>) -> RunReport {
         match news.recv().await.unwrap() {
             News::Looked(report) => return *report,
             News::Ended(error) => panic!("ended: {error}"),
+            News::Panicked(fault) => panic!("{fault}"),
             News::Watching(_) | News::Looking => {}
         }
     }
@@ -147,4 +148,35 @@ async fn a_look_that_fails_as_a_whole_ends_the_run_and_says_why() {
     syncer.start_sync().await.unwrap();
     assert!(syncer.is_running());
     syncer.stop_sync().await.unwrap();
+}
+
+/// A fault in a program: a panic where a session ends.
+#[derive(Debug)]
+struct Fault;
+
+impl Observer for Fault {
+    fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
+        assert!(call.operation != Operation::Finish, "boom");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_run_and_is_told() {
+    let world = World::new();
+    let (mut job, mut news) = told(&world);
+    job.storages.target = observe(job.storages.target, Arc::new(Fault));
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    let fault = loop {
+        match news.recv().await.unwrap() {
+            News::Panicked(fault) => break fault,
+            News::Watching(_) | News::Looking => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(fault.contains("boom"), "{fault}");
+    let error = syncer.stop_sync().await.unwrap_err();
+    assert!(error.desc.contains("boom"), "{error}");
+    assert!(!syncer.is_running());
 }

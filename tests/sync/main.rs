@@ -6,6 +6,7 @@ mod continuous;
 mod copies;
 mod doubt;
 mod exhaustive;
+mod explain;
 mod faults;
 mod histories;
 mod modes;

@@ -5,6 +5,7 @@ mod conflicts;
 mod container;
 mod daemon;
 mod events;
+mod explain;
 mod resolve;
 mod runs;
 mod status;
@@ -41,6 +42,7 @@ pub enum Command {
     Trash(trash::Trash),
     Status(status::Status),
     Events(events::Events),
+    Explain(explain::Explain),
     Start(daemon::Start),
     Stop(daemon::Stop),
     Daemon(daemon::Daemon),
@@ -98,6 +100,7 @@ pub async fn run(cli: Cli, output: &Output) -> CliResult {
         Command::Trash(trash) => trash.run(&context).await,
         Command::Status(status) => status.run(&context).await,
         Command::Events(events) => events.run(&context).await,
+        Command::Explain(explain) => explain.run(&context).await,
         Command::Start(start) => start.run(&context).await,
         Command::Stop(stop) => stop.run(&context).await,
         Command::Daemon(daemon) => daemon.run(&context).await,

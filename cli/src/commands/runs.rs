@@ -150,7 +150,8 @@ fn refuse(context: &Context<'_>, error: CliError) -> CliResult {
     Ok(error.exit())
 }
 
-fn print_reports(context: &Context<'_>, jobs: &[Job], reports: &[RunReport]) -> CliResult {
+/// Prints the reports of jobs, and gives the exit code.
+pub fn print_reports(context: &Context<'_>, jobs: &[Job], reports: &[RunReport]) -> CliResult {
     let exit = reports.iter().map(Exit::of).fold(Exit::Done, Exit::worse);
     match reports {
         [report] => context

@@ -13,6 +13,7 @@ mod syncer;
 pub use error::{SyncError, SyncErrorClass};
 pub use news::{News, NewsSender};
 pub use options::{DeleteBudget, Keep, SyncJob, SyncOptions};
+pub use pass::{Explanation, Seen, explain};
 pub use progress::{Phase, Progress, ProgressView};
 pub use run::{one_shot, stored_conflicts};
 pub use syncer::{Needs, Syncer, SyncerFlags, SyncerType};

@@ -44,25 +44,6 @@ impl Frames {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next message that is complete, or known to be too long.
-    pub fn next(&mut self) -> Option<Frame> {
-        loop {
-            let Some((end, behind)) = self.empty_line() else {
-                return self.too_long();
-            };
-            let message: Vec<u8> = self.bytes.drain(..behind).take(end).collect();
-            self.searched = 0;
-            if std::mem::take(&mut self.skipping) || message.trim_ascii().is_empty() {
-                continue;
-            }
-            return Some(if message.len() > self.most {
-                Frame::TooLong
-            } else {
-                Frame::Message(message)
-            });
-        }
-    }
-
     /// Whether something came that no empty line has ended yet.
     pub fn is_within_message(&self) -> bool {
         self.skipping || !self.bytes.trim_ascii().is_empty()
@@ -103,6 +84,29 @@ impl Frames {
     }
 }
 
+impl Iterator for Frames {
+    type Item = Frame;
+
+    /// The next message that is complete, or known to be too long.
+    fn next(&mut self) -> Option<Frame> {
+        loop {
+            let Some((end, behind)) = self.empty_line() else {
+                return self.too_long();
+            };
+            let message: Vec<u8> = self.bytes.drain(..behind).take(end).collect();
+            self.searched = 0;
+            if std::mem::take(&mut self.skipping) || message.trim_ascii().is_empty() {
+                continue;
+            }
+            return Some(if message.len() > self.most {
+                Frame::TooLong
+            } else {
+                Frame::Message(message)
+            });
+        }
+    }
+}
+
 /// A message as it goes on the wire.
 pub fn framed(message: &str) -> String {
     format!("{message}\n\n")
@@ -113,7 +117,7 @@ mod tests {
     use super::*;
 
     fn all(frames: &mut Frames) -> Vec<Frame> {
-        std::iter::from_fn(|| frames.next()).collect()
+        frames.collect()
     }
 
     fn message(text: &str) -> Frame {

@@ -1,15 +1,16 @@
 //! Jobs: started, watched over, stopped, and remembered over restarts.
 //!
-//! `machine` says what a job's state becomes, `owner` is the one task that holds all jobs, `worker` one run of one of them, `slot` what
-//! is known of a job, `record` what is remembered, `request` what a job is as it is asked for, `journal` what is logged.
+//! `machine` says what a job's state becomes, `owner` is the one task that holds all jobs, `asks` what it is asked, `worker` one run
+//! of one of them, `slot` what is known of a job, `record` what is remembered, `request` what a job is as it is asked for, `journal`
+//! what is logged.
 
+mod asks;
 mod journal;
 mod machine;
 mod owner;
 mod record;
 mod request;
 mod slot;
-mod timer;
 mod worker;
 
 use std::path::{Path, PathBuf};

@@ -1,36 +1,41 @@
 //! The one task that owns all jobs: whatever changes a job goes through it, one thing after another.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use wl_control::{Class, EventKind, JobStatus, Refusal};
+use wl_control::{Class, EventKind, Refusal};
 use wl_core::model::RunReport;
 
 use super::machine::{Action, Ending, Input, Left};
 use super::record::{Record, Recorded};
-use super::slot::{Resolve, Slot};
-use super::timer::{dice, wake};
+use super::slot::Slot;
 use super::worker::{self, Teller, Told, Work};
-use super::{Ask, Reply, StartRequest, journal};
+use super::{Ask, Reply, journal};
 use crate::events::{Hub, now};
+use crate::job::Ties;
+use crate::shared::Library;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Owns the jobs.
 pub(super) struct Owner {
-    base_dir: PathBuf,
+    pub(super) base_dir: PathBuf,
     record: Option<Record>,
-    slots: BTreeMap<String, Slot>,
+    pub(super) slots: BTreeMap<String, Slot>,
     /// Recorded jobs that make no sense to this program: kept in the record for one that they do.
     unusable: Vec<Recorded>,
     hub: Arc<Hub>,
+    /// What several jobs read, they read together.
+    library: Library,
     began: Instant,
     /// Every run of every job has its own number.
     runs: u64,
@@ -39,7 +44,7 @@ pub(super) struct Owner {
     due: mpsc::Sender<String>,
     is_due: mpsc::Receiver<String>,
     /// Who waits for the end of all jobs.
-    closing: Option<oneshot::Sender<()>>,
+    pub(super) closing: Option<oneshot::Sender<()>>,
 }
 
 impl Owner {
@@ -53,6 +58,7 @@ impl Owner {
             slots: BTreeMap::new(),
             unusable: Vec::new(),
             hub,
+            library: Library::default(),
             began: Instant::now(),
             runs: 0,
             tell,
@@ -112,214 +118,8 @@ impl Owner {
         }
     }
 
-    async fn answer(&mut self, ask: Ask) {
-        match ask {
-            Ask::Start(request, reply) => {
-                let answer = self.start(*request).await;
-                reply_with(reply, answer);
-            }
-            Ask::Stop(id, reply) => self.stop(&id, reply).await,
-            Ask::StopAll(reply) => self.stop_all(reply).await,
-            Ask::Status(reply) => {
-                let all: Vec<JobStatus> = self.slots.values().map(Slot::status).collect();
-                reply_with(reply, Ok(json!(all)));
-            }
-            Ask::Figures(reply) => {
-                // Whoever asked may be gone.
-                let _ = reply.send(self.slots.values().map(Slot::figures).collect());
-            }
-            Ask::Jobs(reply) => {
-                let all = self.slots.iter();
-                let all: Map<String, Value> =
-                    all.map(|(id, slot)| (id.clone(), slot.state())).collect();
-                reply_with(reply, Ok(all.into()));
-            }
-            Ask::JobState(id, reply) => {
-                let state = self.slots.get(&id).map(Slot::state);
-                reply_with(reply, Ok(state.unwrap_or_default()));
-            }
-            Ask::Conflicts(id, start_after, reply) => {
-                let answer = self.conflicts(&id, start_after.as_deref());
-                reply_with(reply, answer);
-            }
-            Ask::Resolve(id, paths, keep, reply) => {
-                let resolve = Resolve { paths, keep, reply };
-                self.resolve(&id, resolve);
-            }
-            Ask::Pause(id, reply) => {
-                let answer = self.rest(&id, true).await;
-                reply_with(reply, answer);
-            }
-            Ask::Resume(id, reply) => {
-                let answer = self.rest(&id, false).await;
-                reply_with(reply, answer);
-            }
-            Ask::Close(closed) => self.close(closed),
-        }
-    }
-
-    /// Recorded before it is acknowledged, and before it runs.
-    async fn start(&mut self, request: StartRequest) -> Result<Value, Refusal> {
-        if self.closing.is_some() {
-            return Err(Refusal::new(
-                Class::Failed,
-                "the daemon is ending; start it again with `wl start`",
-            ));
-        }
-        let id = request.job_id.clone();
-        if let Some(slot) = self.slots.get(&id) {
-            return Err(Refusal::new(
-                Class::JobExists,
-                format!(
-                    "there is a job `{id}` already ({}); stop it first, or give another job-id",
-                    slot.machine.state().0.name()
-                ),
-            ));
-        }
-        let spec = request.spec(&self.base_dir)?;
-        if let Some(other) = self.working_on_the_same(&spec) {
-            return Err(Refusal::new(
-                Class::JobExists,
-                format!("the job `{other}` works on the same two storages; stop it first"),
-            ));
-        }
-        self.slots
-            .insert(id.clone(), Slot::new(request, spec, false));
-        if let Err(refusal) = self.save().await {
-            self.slots.remove(&id);
-            return Err(refusal);
-        }
-        self.launch(&id, Work::Run);
-        self.tell_state(&id);
-        Ok(json!(format!("job `{id}` was started")))
-    }
-
-    fn working_on_the_same(&self, spec: &crate::JobSpec) -> Option<&str> {
-        let key = |spec: &crate::JobSpec| {
-            let key = |spec: &crate::StorageSpec| format!("{} {}", spec.type_name, spec.params);
-            let mut pair = [key(&spec.storages.source), key(&spec.storages.target)];
-            pair.sort();
-            pair
-        };
-        let wanted = key(spec);
-        let mut busy = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.spec.continuous || slot.machine.is_running());
-        busy.find(|(_, slot)| key(&slot.spec) == wanted)
-            .map(|(id, _)| &**id)
-    }
-
-    async fn stop(&mut self, id: &str, reply: Reply) {
-        let Some(slot) = self.slots.get_mut(id) else {
-            return reply_with(reply, Err(unknown(id)));
-        };
-        if slot.stopping {
-            let desc = format!("the job `{id}` is being stopped already; wait for that");
-            return reply_with(reply, Err(Refusal::new(Class::UnknownJob, desc)));
-        }
-        slot.stopping = true;
-        slot.stops.push(reply);
-        halt(slot);
-        if slot.run == 0 {
-            self.forget(id).await;
-        }
-    }
-
-    async fn stop_all(&mut self, reply: Reply) {
-        let ids: Vec<_> = self.slots.keys().cloned().collect();
-        let mut waits = Vec::new();
-        for id in ids {
-            let (done, wait) = oneshot::channel();
-            self.stop(&id, done).await;
-            waits.push(wait);
-        }
-        tokio::spawn(async move {
-            let mut stopped = 0;
-            for wait in waits {
-                match wait.await {
-                    Ok(Ok(_)) => stopped += 1,
-                    Ok(Err(refusal)) if refusal.class != Class::UnknownJob.as_str() => {
-                        return reply_with(reply, Err(refusal));
-                    }
-                    _ => {}
-                }
-            }
-            reply_with(reply, Ok(json!(format!("jobs stopped: {stopped}"))));
-        });
-    }
-
-    /// Forgets a job that has stopped, and only then says so.
-    async fn forget(&mut self, id: &str) {
-        let Some(mut slot) = self.slots.remove(id) else {
-            return;
-        };
-        let saved = self.save().await;
-        let stopped = json!([wl_control::State::Stopped, "stopped"]);
-        self.publish(EventKind::State, id, "state", stopped);
-        for waiting in slot.resolves.drain(..) {
-            reply_with(waiting.reply, Err(unknown(id)));
-        }
-        for reply in slot.stops.drain(..) {
-            let answer = match &saved {
-                Ok(()) => Ok(json!(format!("job `{id}` was stopped"))),
-                Err(refusal) => Err(refusal.clone()),
-            };
-            reply_with(reply, answer);
-        }
-    }
-
-    async fn rest(&mut self, id: &str, rest: bool) -> Result<Value, Refusal> {
-        let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
-        if !slot.spec.continuous || slot.stopping {
-            return Err(Refusal::new(
-                Class::Usage,
-                format!(
-                    "the job `{id}` runs once or is being stopped; only continuous jobs can be paused and resumed"
-                ),
-            ));
-        }
-        let input = if rest {
-            Input::PauseAsked
-        } else {
-            Input::ResumeAsked
-        };
-        self.input(id, input);
-        self.save().await?;
-        let done = if rest { "paused" } else { "resumed" };
-        Ok(json!(format!("job `{id}` was {done}")))
-    }
-
-    fn conflicts(&self, id: &str, start_after: Option<&str>) -> Result<Value, Refusal> {
-        const PAGE: usize = 1000;
-        let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
-        let all = slot.found.conflicts.values();
-        let behind = all.filter(|it| start_after.is_none_or(|after| &*it.path > after));
-        let page: Vec<_> = behind.take(PAGE + 1).collect();
-        let more = page.len() > PAGE;
-        let page = &page[..page.len().min(PAGE)];
-        Ok(json!({ "conflicts": page, "more": more, "count": slot.found.conflicts.len() }))
-    }
-
-    fn resolve(&mut self, id: &str, resolve: Resolve) {
-        let Some(slot) = self.slots.get_mut(id).filter(|slot| !slot.stopping) else {
-            return reply_with(resolve.reply, Err(unknown(id)));
-        };
-        if !slot.spec.continuous && slot.run != 0 {
-            let desc = format!("the job `{id}` still runs; wait for its end, then resolve");
-            return reply_with(resolve.reply, Err(Refusal::new(Class::Usage, desc)));
-        }
-        slot.resolves.push_back(resolve);
-        if slot.run == 0 {
-            self.next_resolve(id);
-        } else if slot.resolving.is_none() {
-            // Between two runs of the job, so that the pair is never worked on twice.
-            halt(slot);
-        }
-    }
-
     /// Whether there was one to begin with.
-    fn next_resolve(&mut self, id: &str) -> bool {
+    pub(super) fn next_resolve(&mut self, id: &str) -> bool {
         let Some(slot) = self.slots.get_mut(id) else {
             return false;
         };
@@ -331,7 +131,7 @@ impl Owner {
         true
     }
 
-    fn launch(&mut self, id: &str, work: Work) {
+    pub(super) fn launch(&mut self, id: &str, work: Work) {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
@@ -352,8 +152,12 @@ impl Owner {
         worker::start(
             Arc::clone(&slot.spec),
             work,
-            Arc::clone(&slot.progress),
-            slot.cancel.clone(),
+            Ties {
+                progress: Arc::clone(&slot.progress),
+                library: self.library.clone(),
+                cancel: slot.cancel.clone(),
+                ..Ties::default()
+            },
             Teller {
                 to: self.tell.clone(),
                 run: slot.run,
@@ -456,7 +260,7 @@ impl Owner {
     }
 
     /// Takes in what happened to a job, and does what follows.
-    fn input(&mut self, id: &str, input: Input) {
+    pub(super) fn input(&mut self, id: &str, input: Input) {
         let (now_since, dice) = (self.began.elapsed(), dice());
         let Some(slot) = self.slots.get_mut(id) else {
             return;
@@ -519,7 +323,7 @@ impl Owner {
     }
 
     /// Stops all runs; the jobs stay recorded.
-    fn close(&mut self, closed: oneshot::Sender<()>) {
+    pub(super) fn close(&mut self, closed: oneshot::Sender<()>) {
         self.closing.get_or_insert(closed);
         for slot in self.slots.values_mut() {
             if let Some(timer) = slot.timer.take() {
@@ -529,7 +333,7 @@ impl Owner {
         }
     }
 
-    async fn save(&self) -> Result<(), Refusal> {
+    pub(super) async fn save(&self) -> Result<(), Refusal> {
         let Some(record) = self.record.clone() else {
             return Ok(());
         };
@@ -546,13 +350,13 @@ impl Owner {
             .map_err(|error| failed(error.to_string()))
     }
 
-    fn tell_state(&self, id: &str) {
+    pub(super) fn tell_state(&self, id: &str) {
         if let Some(slot) = self.slots.get(id) {
             self.publish(EventKind::State, id, "state", slot.state());
         }
     }
 
-    fn publish(&self, kind: EventKind, id: &str, name: &str, value: Value) {
+    pub(super) fn publish(&self, kind: EventKind, id: &str, name: &str, value: Value) {
         journal::log(kind, id, &value);
         let fields = Map::from_iter([(name.to_owned(), value)]);
         self.hub.publish(kind, id, fields);
@@ -560,19 +364,12 @@ impl Owner {
 }
 
 /// Tells a run to stop.
-fn halt(slot: &mut Slot) {
+pub(super) fn halt(slot: &mut Slot) {
     slot.cancel.cancel();
 }
 
-fn unknown(id: &str) -> Refusal {
-    Refusal::new(
-        Class::UnknownJob,
-        format!("there is no job `{id}`; `wl status` shows which there are"),
-    )
-}
-
 /// Whoever asked may be gone; then nobody wants the answer.
-fn reply_with(reply: Reply, answer: Result<Value, Refusal>) {
+pub(super) fn reply_with(reply: Reply, answer: Result<Value, Refusal>) {
     let _ = reply.send(answer);
 }
 
@@ -593,4 +390,20 @@ fn resolved(ending: &Ending, report: Option<&RunReport>) -> Result<Value, Refusa
             "the run was stopped before it had ended the conflicts; ask again",
         )),
     }
+}
+
+/// Anything from 0 to 1, so that jobs that failed together are not tried again together.
+fn dice() -> f64 {
+    let any = RandomState::new().build_hasher().finish();
+    any as f64 / u64::MAX as f64
+}
+
+/// Says that a job is due, after a delay.
+fn wake(due: &mpsc::Sender<String>, id: &str, delay: Duration) -> AbortHandle {
+    let (due, id) = (due.clone(), id.to_owned());
+    let timer = tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        let _ = due.send(id).await;
+    });
+    timer.abort_handle()
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wl_core::model::{RunReport, Sides, SyncPath};
 use wl_core::storage::WatchHealth;
-use wl_core::sync::{Keep, News, NewsSender, Progress, SyncError, SyncErrorClass, Syncer};
+use wl_core::sync::{Keep, News, NewsSender, SyncError, SyncErrorClass, Syncer};
 
 use super::machine::{Ending, Left};
 use crate::JobSpec;
@@ -60,23 +60,18 @@ impl Teller {
 }
 
 /// Starts a run. It always ends with [`Told::Ended`], whatever happens in it.
-pub(super) fn start(
-    spec: Arc<JobSpec>,
-    work: Work,
-    progress: Arc<Progress>,
-    cancel: CancellationToken,
-    teller: Teller,
-) {
+pub(super) fn start(spec: Arc<JobSpec>, work: Work, ties: Ties, teller: Teller) {
     let span = tracing::Span::current();
     tokio::spawn(async move {
         let inner = teller.clone();
-        let stop = cancel.clone();
+        let stop = ties.cancel.clone();
         let run = async move {
             match work {
-                Work::Run if spec.continuous => continuous(&spec, progress, cancel, &inner).await,
-                Work::Run => once(&spec, progress, cancel, &inner).await,
+                Work::Run if spec.continuous => continuous(&spec, ties, &inner).await,
+                Work::Run => once(&spec, ties, &inner).await,
                 Work::Resolve(paths, keep) => {
-                    let report = job::resolve(&spec, &paths, keep, progress, cancel).await;
+                    let report =
+                        job::resolve(&spec, &paths, keep, ties.progress, ties.cancel).await;
                     reported(report)
                 }
             }
@@ -102,17 +97,12 @@ async fn too_late(stop: &CancellationToken) {
 
 type Ended = (Ending, Option<Box<RunReport>>);
 
-async fn continuous(
-    spec: &JobSpec,
-    progress: Arc<Progress>,
-    cancel: CancellationToken,
-    teller: &Teller,
-) -> Ended {
+async fn continuous(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
     let (tell, mut news) = mpsc::channel(4);
+    let (progress, cancel) = (Arc::clone(&ties.progress), ties.cancel.clone());
     let ties = Ties {
-        progress: Arc::clone(&progress),
         news: NewsSender::to(tell),
-        cancel: cancel.clone(),
+        ..ties
     };
     let prepared = match job::prepare(spec, ties).await {
         Ok(prepared) => prepared,
@@ -159,17 +149,7 @@ fn ended_unsaid() -> Ending {
     )
 }
 
-async fn once(
-    spec: &JobSpec,
-    progress: Arc<Progress>,
-    cancel: CancellationToken,
-    teller: &Teller,
-) -> Ended {
-    let ties = Ties {
-        progress,
-        cancel,
-        ..Ties::default()
-    };
+async fn once(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
     let prepared = match job::prepare(spec, ties).await {
         Ok(prepared) => prepared,
         Err(error) => return (failed(error), None),

@@ -181,7 +181,7 @@ async fn hear(
     let mut frames = Frames::default();
     let mut bytes = vec![0; 8 * 1024];
     loop {
-        while let Some(frame) = frames.next() {
+        for frame in frames.by_ref() {
             *locked(heard) = Instant::now();
             let (outgoing, shutdown) = answer(frame, commands, wishes).await;
             let sent = out.send(outgoing).await;

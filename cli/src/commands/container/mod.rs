@@ -5,7 +5,7 @@ mod delete;
 mod info;
 mod list;
 mod list_conflicts;
-mod pairs;
+pub mod pairs;
 mod resolve;
 mod rest;
 mod stop_sync;

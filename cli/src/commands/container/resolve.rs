@@ -1,11 +1,16 @@
 //! `wl container resolve`
 
 use clap::Args;
-use wl_daemon::model::SyncPath;
+use serde_json::json;
+use wl_control::ClientError;
+use wl_daemon::model::{RunReport, SyncPath};
+use wl_daemon::sync::Keep;
 
 use super::pairs;
 use crate::args::{KeepArg, Selection, sync_path};
-use crate::commands::{Context, runs};
+use crate::commands::Context;
+use crate::commands::runs::{self, Job};
+use crate::control;
 use crate::error::CliResult;
 
 /// End conflicts between two storages of a container
@@ -37,6 +42,35 @@ impl Resolve {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         let options = runs::conflict_options(self.dry_run);
         let job = pairs::job(context, &self.name, &self.selection, &options);
+        if let Ok(job) = &job
+            && !self.dry_run
+            && let Some(report) = self.by_the_daemon(context, job).await?
+        {
+            return runs::print_reports(context, std::slice::from_ref(job), &[report]);
+        }
         runs::resolve(context, job, &self.paths, self.keep.into()).await
+    }
+
+    /// The daemon does it between two looks, if it keeps these storages in sync.
+    async fn by_the_daemon(
+        &self,
+        context: &Context<'_>,
+        job: &Job,
+    ) -> CliResult<Option<RunReport>> {
+        let Some(mut client) = control::connect(context).await? else {
+            return Ok(None);
+        };
+        let id = pairs::request(&self.name, job, true).job_id;
+        let jobs = control::all_jobs(&mut client).await?;
+        if !jobs.iter().any(|job| job.job_id == id && job.continuous) {
+            return Ok(None);
+        }
+        let paths: Vec<_> = self.paths.iter().map(SyncPath::as_str).collect();
+        let keep: Keep = self.keep.into();
+        let args = json!({ "job-id": id, "paths": paths, "keep": keep });
+        let report = client.ask("resolve", args).await?;
+        let report = serde_json::from_value(report)
+            .map_err(|error| ClientError::Nonsense(error.to_string()))?;
+        Ok(Some(report))
     }
 }

@@ -6,6 +6,7 @@
 mod apply;
 mod context;
 mod copy;
+mod explain;
 mod finish;
 mod frames;
 mod hold;
@@ -23,6 +24,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 pub(super) use context::Context;
+pub use explain::{Explanation, Seen, explain};
 pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};

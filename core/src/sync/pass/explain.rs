@@ -1,0 +1,230 @@
+//! Why a path is as it is: what both sides hold, what they last agreed on, and what follows. Nothing is changed.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::node::{Found, Node};
+use crate::model::{Conflict, ConflictSide, Kind, Side, Sides, SyncPath};
+use crate::reconcile::{Conflicting, Verdict};
+use crate::state::PairState;
+use crate::storage::{ListRequest, Row, Scope};
+use crate::sync::{SyncError, SyncJob};
+
+/// What is known of a path, and what is decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The path.
+    pub path: String,
+    /// What each side holds.
+    pub seen: Sides<Seen>,
+    /// When that was looked at: seconds since 1970.
+    pub seen_at: f64,
+    /// What both last agreed on; `null` if they never did, or agreed that nothing is there.
+    pub agreed: Option<ConflictSide>,
+    /// What is decided: `agreed`, `update`, `remove`, ...
+    pub decision: String,
+    /// By which rule of the table in `docs/reconcile.md`.
+    pub rule: String,
+    /// What the next look does.
+    pub next: String,
+    /// The conflict that the last run left open here.
+    pub conflict: Option<Conflict>,
+}
+
+/// What a side holds at a path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// `there`, `absent`, `left alone` or `unknown`.
+    pub presence: String,
+    /// What is there.
+    pub entry: Option<ConflictSide>,
+    /// Whether it differs from what was agreed on; `null` if there is nothing to compare, or reading it failed.
+    pub changed: Option<bool>,
+    /// Why it is left alone or unknown.
+    pub why: Option<String>,
+}
+
+/// Looks at `path` on both sides and says what follows. Files whose content decides are read.
+pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, SyncError> {
+    let identities = job.storages.as_ref().map(|storage| storage.identity());
+    let mut node = Node::new(path.clone(), job.options.checksum);
+    let mut conflict = None;
+    if let Some(state) = PairState::peek(&job.state_dir, identities)? {
+        node.base = state.row_at(path)?;
+        let open = state.conflicts()?;
+        conflict = open.into_iter().find(|open| open.path == path.as_str());
+    }
+    let (source, target) =
+        tokio::join!(look(job, Side::Source, path), look(job, Side::Target, path));
+    let mut whys = Sides::<Option<String>>::default();
+    for (side, (found, why)) in [(Side::Source, source), (Side::Target, target)] {
+        node.found[side] = found;
+        whys[side] = why;
+    }
+    let policy = job.options.direction.into();
+    let mut verdict = node.decide(policy);
+    if let Verdict::Read(sides) = verdict {
+        for side in Side::BOTH.into_iter().filter(|side| sides[*side]) {
+            match job.storages[side].hash(path, &job.cancel).await {
+                Ok(hashed) => node.hashes[side] = Some(hashed.hash),
+                Err(error) => whys[side] = Some(error.to_string()),
+            }
+        }
+        verdict = node.decide(policy);
+    }
+    let (decision, rule, next) = words(verdict, &node);
+    let seen_at = SystemTime::now().duration_since(UNIX_EPOCH);
+    let found = node.conflict(Conflicting::Content);
+    let entries = Sides::new(found.source, found.target);
+    Ok(Explanation {
+        path: path.as_str().to_owned(),
+        seen: Sides::from_fn(|side| Seen {
+            presence: presence(&node.found[side]).to_owned(),
+            entry: entries[side].clone(),
+            changed: changed(&node, side),
+            why: whys[side].clone(),
+        }),
+        seen_at: seen_at.unwrap_or_default().as_secs_f64(),
+        agreed: found.ancestor,
+        decision: decision.to_owned(),
+        rule,
+        next,
+        conflict,
+    })
+}
+
+/// What a side holds, and why that is not known or left alone.
+async fn look(job: &SyncJob, side: Side, path: &SyncPath) -> (Found, Option<String>) {
+    let storage = &job.storages[side];
+    let left_out = |at: &SyncPath| job.options.filter.excludes(at, true);
+    if let Some(folder) = path.ancestors().find(|folder| left_out(folder)) {
+        let why = format!("the folder {folder} is excluded");
+        return (Found::LeftAlone, Some(why));
+    }
+    let request = ListRequest {
+        scope: Scope::Subtrees(vec![path.clone()]),
+        filter: job.options.filter.clone(),
+        cancel: job.cancel.clone(),
+        ..ListRequest::everything(&job.state_dir)
+    };
+    let first = async {
+        let mut listing = storage.list(request).await?;
+        while let Some(rows) = listing.next().await? {
+            if let Some(row) = rows.into_iter().next() {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    };
+    let row: crate::storage::Result<Option<Row>> = first.await;
+    match row {
+        Ok(Some(Row::Present(entry))) if entry.path == *path => (Found::There(entry.meta), None),
+        Ok(Some(Row::Excluded(_))) => (Found::LeftAlone, Some("it is excluded".to_owned())),
+        Ok(Some(Row::Skipped(_))) => {
+            let why = "it is a special file (a socket, device or pipe)";
+            (Found::Special, Some(why.to_owned()))
+        }
+        Ok(Some(Row::Unknown { error, .. })) => (Found::Unknown, Some(error.to_string())),
+        Ok(Some(Row::Unrepresentable { reason, .. })) => (Found::Unknown, Some(reason)),
+        // A listing may be stale: what is not in it is looked for itself.
+        Ok(_) => match storage.stat(path).await {
+            Ok(None) => (Found::Absent, None),
+            Ok(Some(meta)) => (Found::There(meta), None),
+            Err(error) => (Found::Unknown, Some(error.to_string())),
+        },
+        Err(error) => (Found::Unknown, Some(error.to_string())),
+    }
+}
+
+fn presence(found: &Found) -> &'static str {
+    match found {
+        Found::Absent => "absent",
+        Found::There(_) => "there",
+        Found::Unknown => "unknown",
+        Found::LeftAlone | Found::Special => "left alone",
+    }
+}
+
+fn changed(node: &Node, side: Side) -> Option<bool> {
+    let base = node.base.as_ref();
+    match (&node.found[side], base) {
+        (Found::Absent, base) => Some(base.is_some()),
+        (Found::There(_), None) => Some(true),
+        (Found::There(meta), Some(base)) if meta.kind != base.kind => Some(true),
+        (Found::There(meta), Some(base)) => match meta.kind {
+            Kind::Folder => Some(false),
+            Kind::Link => Some(meta.link != base.link),
+            Kind::File => match node.hash(side) {
+                Some(hash) => Some(Some(hash) != base.hash),
+                None if meta.size != base.sides[side].size => Some(true),
+                None => None,
+            },
+        },
+        _ => None,
+    }
+}
+
+/// The decision, its rule, and what the next look does.
+fn words(verdict: Verdict, node: &Node) -> (&'static str, String, String) {
+    let owned = |decision, rule: &str, next: &str| (decision, rule.to_owned(), next.to_owned());
+    match verdict {
+        Verdict::Nothing => owned("nothing", "nothing is there on either side", "nothing"),
+        Verdict::Forget => owned("forget", "gone on both sides", "the baseline forgets it"),
+        Verdict::Agreed(_) if node.is_untouched() => {
+            owned("agreed", "both equal, and as recorded", "nothing")
+        }
+        Verdict::Agreed(_) => owned("agreed", "both equal", "it is recorded as agreed"),
+        Verdict::Read(_) => owned(
+            "unread",
+            "the content decides, and it could not be read",
+            "it is read; until then nothing is changed",
+        ),
+        Verdict::Update { to, .. } => {
+            let from = to.other();
+            let gone = matches!(node.found[to], Found::Absent) && node.base.is_some();
+            let rule = match gone {
+                true => format!("removed on the {to}, changed on the {from}: the edit wins"),
+                false => format!("the {from}'s version goes to the {to}"),
+            };
+            let next = match &node.found[to] {
+                Found::Absent => format!("the {to} gets the {from}'s version"),
+                _ => format!("the {from}'s version replaces the {to}'s, which goes to the trash"),
+            };
+            ("update", rule, next)
+        }
+        Verdict::Remove { on } => (
+            "remove",
+            format!("removed on the {}, unchanged on the {on}", on.other()),
+            format!(
+                "it is removed on the {on} and goes to the trash there; a folder only if all in it goes"
+            ),
+        ),
+        Verdict::Retype { from } => (
+            "retype",
+            format!("the {from} alone changed its type"),
+            format!(
+                "the {from}'s type goes to the {}, unless something in it was changed there",
+                from.other()
+            ),
+        ),
+        Verdict::Conflict(what) => {
+            let rule = node.conflict(what).reason;
+            (
+                "conflict",
+                rule,
+                "nothing is changed until somebody ends the conflict with `resolve`".to_owned(),
+            )
+        }
+        Verdict::Drift => owned(
+            "drift",
+            "the target changed, and changes go from source to target only",
+            "the target is left alone, and that is reported",
+        ),
+        Verdict::Wait => owned(
+            "wait",
+            "unknown or left alone on one side",
+            "nothing; the baseline keeps what it has",
+        ),
+    }
+}

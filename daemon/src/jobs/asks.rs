@@ -1,0 +1,227 @@
+//! What the owner of the jobs is asked, and what it answers.
+
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+use wl_control::{Class, EventKind, JobStatus, Refusal, State};
+
+use super::machine::Input;
+use super::owner::{Owner, halt, reply_with};
+use super::slot::{Resolve, Slot};
+use super::worker::Work;
+use super::{Ask, Reply, StartRequest};
+use crate::{JobSpec, StorageSpec};
+
+impl Owner {
+    pub(super) async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Start(request, reply) => {
+                let answer = self.start(*request).await;
+                reply_with(reply, answer);
+            }
+            Ask::Stop(id, reply) => self.stop(&id, reply).await,
+            Ask::StopAll(reply) => self.stop_all(reply).await,
+            Ask::Status(reply) => {
+                let all: Vec<JobStatus> = self.slots.values().map(Slot::status).collect();
+                reply_with(reply, Ok(json!(all)));
+            }
+            Ask::Figures(reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.slots.values().map(Slot::figures).collect());
+            }
+            Ask::Jobs(reply) => {
+                let all = self.slots.iter();
+                let all: Map<String, Value> =
+                    all.map(|(id, slot)| (id.clone(), slot.state())).collect();
+                reply_with(reply, Ok(all.into()));
+            }
+            Ask::JobState(id, reply) => {
+                let state = self.slots.get(&id).map(Slot::state);
+                reply_with(reply, Ok(state.unwrap_or_default()));
+            }
+            Ask::Conflicts(id, start_after, reply) => {
+                let answer = self.conflicts(&id, start_after.as_deref());
+                reply_with(reply, answer);
+            }
+            Ask::Resolve(id, paths, keep, reply) => {
+                let resolve = Resolve { paths, keep, reply };
+                self.resolve(&id, resolve);
+            }
+            Ask::Pause(id, reply) => {
+                let answer = self.rest(&id, true).await;
+                reply_with(reply, answer);
+            }
+            Ask::Resume(id, reply) => {
+                let answer = self.rest(&id, false).await;
+                reply_with(reply, answer);
+            }
+            Ask::Close(closed) => self.close(closed),
+        }
+    }
+
+    /// Recorded before it is acknowledged, and before it runs.
+    async fn start(&mut self, request: StartRequest) -> Result<Value, Refusal> {
+        if self.closing.is_some() {
+            return Err(Refusal::new(
+                Class::Failed,
+                "the daemon is ending; start it again with `wl start`",
+            ));
+        }
+        let id = request.job_id.clone();
+        if let Some(slot) = self.slots.get(&id) {
+            return Err(Refusal::new(
+                Class::JobExists,
+                format!(
+                    "there is a job `{id}` already ({}); stop it first, or give another job-id",
+                    slot.machine.state().0.name()
+                ),
+            ));
+        }
+        let spec = request.spec(&self.base_dir)?;
+        if let Some(other) = self.working_on_the_same(&spec) {
+            return Err(Refusal::new(
+                Class::JobExists,
+                format!("the job `{other}` works on the same two storages; stop it first"),
+            ));
+        }
+        self.slots
+            .insert(id.clone(), Slot::new(request, spec, false));
+        if let Err(refusal) = self.save().await {
+            self.slots.remove(&id);
+            return Err(refusal);
+        }
+        self.launch(&id, Work::Run);
+        self.tell_state(&id);
+        Ok(json!(format!("job `{id}` was started")))
+    }
+
+    fn working_on_the_same(&self, spec: &JobSpec) -> Option<&str> {
+        let key = |spec: &JobSpec| {
+            let key = |spec: &StorageSpec| format!("{} {}", spec.type_name, spec.params);
+            let mut pair = [key(&spec.storages.source), key(&spec.storages.target)];
+            pair.sort();
+            pair
+        };
+        let wanted = key(spec);
+        let mut busy = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.spec.continuous || slot.machine.is_running());
+        busy.find(|(_, slot)| key(&slot.spec) == wanted)
+            .map(|(id, _)| &**id)
+    }
+
+    async fn stop(&mut self, id: &str, reply: Reply) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return reply_with(reply, Err(unknown(id)));
+        };
+        if slot.stopping {
+            let desc = format!("the job `{id}` is being stopped already; wait for that");
+            return reply_with(reply, Err(Refusal::new(Class::UnknownJob, desc)));
+        }
+        slot.stopping = true;
+        slot.stops.push(reply);
+        halt(slot);
+        if slot.run == 0 {
+            self.forget(id).await;
+        }
+    }
+
+    async fn stop_all(&mut self, reply: Reply) {
+        let ids: Vec<_> = self.slots.keys().cloned().collect();
+        let mut waits = Vec::new();
+        for id in ids {
+            let (done, wait) = oneshot::channel();
+            self.stop(&id, done).await;
+            waits.push(wait);
+        }
+        tokio::spawn(async move {
+            let mut stopped = 0;
+            for wait in waits {
+                match wait.await {
+                    Ok(Ok(_)) => stopped += 1,
+                    Ok(Err(refusal)) if refusal.class != Class::UnknownJob.as_str() => {
+                        return reply_with(reply, Err(refusal));
+                    }
+                    _ => {}
+                }
+            }
+            reply_with(reply, Ok(json!(format!("jobs stopped: {stopped}"))));
+        });
+    }
+
+    /// Forgets a job that has stopped, and only then says so.
+    pub(super) async fn forget(&mut self, id: &str) {
+        let Some(mut slot) = self.slots.remove(id) else {
+            return;
+        };
+        let saved = self.save().await;
+        let stopped = json!([State::Stopped, "stopped"]);
+        self.publish(EventKind::State, id, "state", stopped);
+        for waiting in slot.resolves.drain(..) {
+            reply_with(waiting.reply, Err(unknown(id)));
+        }
+        for reply in slot.stops.drain(..) {
+            let answer = match &saved {
+                Ok(()) => Ok(json!(format!("job `{id}` was stopped"))),
+                Err(refusal) => Err(refusal.clone()),
+            };
+            reply_with(reply, answer);
+        }
+    }
+
+    async fn rest(&mut self, id: &str, rest: bool) -> Result<Value, Refusal> {
+        let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
+        if !slot.spec.continuous || slot.stopping {
+            return Err(Refusal::new(
+                Class::Usage,
+                format!(
+                    "the job `{id}` runs once or is being stopped; only continuous jobs can be paused and resumed"
+                ),
+            ));
+        }
+        let input = if rest {
+            Input::PauseAsked
+        } else {
+            Input::ResumeAsked
+        };
+        self.input(id, input);
+        self.save().await?;
+        let done = if rest { "paused" } else { "resumed" };
+        Ok(json!(format!("job `{id}` was {done}")))
+    }
+
+    fn conflicts(&self, id: &str, start_after: Option<&str>) -> Result<Value, Refusal> {
+        const PAGE: usize = 1000;
+        let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
+        let all = slot.found.conflicts.values();
+        let behind = all.filter(|it| start_after.is_none_or(|after| &*it.path > after));
+        let page: Vec<_> = behind.take(PAGE + 1).collect();
+        let more = page.len() > PAGE;
+        let page = &page[..page.len().min(PAGE)];
+        Ok(json!({ "conflicts": page, "more": more, "count": slot.found.conflicts.len() }))
+    }
+
+    fn resolve(&mut self, id: &str, resolve: Resolve) {
+        let Some(slot) = self.slots.get_mut(id).filter(|slot| !slot.stopping) else {
+            return reply_with(resolve.reply, Err(unknown(id)));
+        };
+        if !slot.spec.continuous && slot.run != 0 {
+            let desc = format!("the job `{id}` still runs; wait for its end, then resolve");
+            return reply_with(resolve.reply, Err(Refusal::new(Class::Usage, desc)));
+        }
+        slot.resolves.push_back(resolve);
+        if slot.run == 0 {
+            self.next_resolve(id);
+        } else if slot.resolving.is_none() {
+            // Between two runs of the job, so that the pair is never worked on twice.
+            halt(slot);
+        }
+    }
+}
+
+fn unknown(id: &str) -> Refusal {
+    Refusal::new(
+        Class::UnknownJob,
+        format!("there is no job `{id}`; `wl status` shows which there are"),
+    )
+}
