@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Child, Stdio};
 
 use crate::support::{Done, Home};
 
@@ -23,6 +24,32 @@ fn log(home: &Home) -> String {
         text += &fs::read_to_string(path).unwrap();
     }
     text
+}
+
+/// A daemon that listens. Its log is whole when it has ended.
+struct Running<'a>(&'a Home, Child);
+
+impl<'a> Running<'a> {
+    fn start(home: &'a Home, words: &[&str]) -> Self {
+        Self::start_with(home, words, &[])
+    }
+
+    fn start_with(home: &'a Home, words: &[&str], env: &[(&str, String)]) -> Self {
+        let mut command = home.command();
+        command.args(["daemon", "--announce"]).args(words);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 6];
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"ready\n");
+        Self(home, child)
+    }
+
+    fn stop(mut self) {
+        self.0.ok("stop");
+        assert!(self.1.wait().unwrap().success());
+    }
 }
 
 /// Sends a message as it is, and returns when it is answered, or something is told that has this in it.
@@ -65,13 +92,12 @@ fn an_operator_finds_begin_jobs_states_and_end() {
     let home = Home::new();
     pair(&home);
     fs::write(home.path("b/file"), "y").unwrap();
-    home.ok("--log-level debug start");
+    let daemon = Running::start(&home, &["--log-level", "debug"]);
     send_until(&home, start(&home, "j1", "").as_bytes(), "conflict left");
-    home.ok("stop");
+    daemon.stop();
     // A record that is damaged is told.
     fs::write(home.base().join("state/jobs.json"), "{").unwrap();
-    home.ok("start");
-    home.ok("stop");
+    Running::start(&home, &[]).stop();
     let log = log(&home);
     for part in [
         "the daemon begins version=\"0.1.0\" base_dir=",
@@ -101,16 +127,11 @@ fn no_secret_is_logged_at_any_level() {
         format!("{{\"password\": \"{CANARY}\"}}"),
     )
     .unwrap();
-    let with_canary = |words: &[&str]| {
-        let mut command = home.command();
-        command
-            .env("AWS_SECRET_ACCESS_KEY", CANARY)
-            .env("http_proxy", format!("http://u:{CANARY}@127.0.0.1:1"))
-            .args(words);
-        Done::of(command.output().unwrap())
-    };
-    let done = with_canary(&["--log-level", "trace", "start"]);
-    assert_eq!(done.code, 0, "{done:?}");
+    let canary_env = [
+        ("AWS_SECRET_ACCESS_KEY", CANARY.to_owned()),
+        ("http_proxy", format!("http://u:{CANARY}@127.0.0.1:1")),
+    ];
+    let daemon = Running::start_with(&home, &["--log-level", "trace"], &canary_env);
     for message in [
         start(&home, "j1", &format!(", \"password\": \"{CANARY}\"")),
         start(
@@ -125,7 +146,7 @@ fn no_secret_is_logged_at_any_level() {
     ] {
         send(&home, message.as_bytes());
     }
-    home.ok("stop");
+    daemon.stop();
     let log = log(&home);
     assert!(
         log.contains("a request was refused class=\"usage\""),
@@ -138,7 +159,9 @@ fn no_secret_is_logged_at_any_level() {
         ["--log-level", "trace", "sync", "a", "b", "--quiet"],
         ["--log-level", "trace", "sync", "a", &url, "--quiet"],
     ] {
-        let done = with_canary(&words);
+        let mut command = home.command();
+        command.args(words).envs(canary_env.clone());
+        let done = Done::of(command.output().unwrap());
         assert!(!done.stderr.contains(CANARY), "{done:?}");
     }
 }
@@ -161,8 +184,7 @@ fn one_off_commands_log_only_when_asked_and_to_stderr() {
 #[test]
 fn the_log_goes_where_it_is_sent() {
     let home = Home::new();
-    home.ok("start --log-path my.log");
-    home.ok("stop");
+    Running::start(&home, &["--log-path", "my.log"]).stop();
     let text = fs::read_to_string(home.path("my.log")).unwrap();
     assert!(text.contains("the daemon has ended"), "{text}");
     assert_eq!(mode(&home.path("my.log")), 0o600);

@@ -36,7 +36,7 @@ fn asked(home: &Home) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn system_path(bin: &PathBuf) -> String {
+fn system_path(bin: &std::path::Path) -> String {
     format!("{}:/usr/bin:/bin", bin.display())
 }
 

@@ -158,11 +158,12 @@ impl Daemon {
         }
         notify::stopping();
         self.jobs.close().await;
+        info!("the daemon has ended");
+        self.socket.remove();
+        // Before clients hear of the end: whoever does can start the next daemon.
+        drop(self.lock);
         // Answers that are on their way get out, to those who read them.
         connections.end().await;
-        self.socket.remove();
-        info!("the daemon has ended");
-        drop(self.lock);
     }
 }
 
