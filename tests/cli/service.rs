@@ -75,7 +75,11 @@ fn the_unit_is_written_enabled_and_taken_away() {
     }
     assert_eq!(
         asked(&home),
-        ["--user daemon-reload", "--user enable --now wl.service"]
+        [
+            "--user daemon-reload",
+            "--user enable wl.service",
+            "--user restart wl.service"
+        ]
     );
     // Again, for a newer program: replaced.
     assert_eq!(run(&home, &path, &["daemon", "install"]).code, 0);
@@ -94,6 +98,21 @@ fn the_unit_is_written_enabled_and_taken_away() {
         "{done:?}"
     );
     assert!(asked(&home).is_empty());
+}
+
+#[test]
+fn a_daemon_that_was_started_by_hand_is_not_taken_over_unasked() {
+    let home = Home::new();
+    let path = system_path(&systemctl(&home, 0));
+    home.ok("start");
+    let done = run(&home, &path, &["daemon", "install"]);
+    assert!(
+        done.code == 0 && done.stderr.contains("systemctl --user start"),
+        "{done:?}"
+    );
+    let asked = asked(&home);
+    assert!(!asked.iter().any(|it| it.contains("restart")), "{asked:?}");
+    home.ok("stop");
 }
 
 #[test]

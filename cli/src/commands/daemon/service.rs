@@ -37,14 +37,19 @@ impl Install {
         check_ours(&path)?;
         let program = control::this_program()?;
         let text = unit(&program, &self.options.words(context)?)?;
-        // A daemon that somebody else started holds the base directory.
-        let runs = control::connect(context).await?.is_some() && !is_active();
+        // A daemon that somebody else started holds the base directory; one of another version answers with an error.
+        let runs = !matches!(control::connect(context).await, Ok(None)) && !is_active();
         write(&path, &text).map_err(|error| failed("write", &path, &error))?;
-        let first: &[&str] = match runs {
-            true => &["enable", UNIT],
-            false => &["enable", "--now", UNIT],
-        };
-        let enabled = systemctl(&["daemon-reload"]).and_then(|()| systemctl(first));
+        let enabled = systemctl(&["daemon-reload"])
+            .and_then(|()| systemctl(&["enable", UNIT]))
+            // One that runs already is another program now, or has other options.
+            .and_then(|()| {
+                if runs {
+                    Ok(())
+                } else {
+                    systemctl(&["restart", UNIT])
+                }
+            });
         if let Err(why) = enabled {
             return Err(CliError::Failed(format!(
                 "wrote {}, but systemd did not take it: {why}",
