@@ -1,5 +1,6 @@
 //! Speaks to the daemon of the base directory, and starts it where a command needs it.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wl_control::{Client, ClientError, PROTOCOL, Version};
 
-use crate::commands::Context;
+use crate::commands::{Context, Options};
 use crate::error::{CliError, CliResult};
 
 /// What a daemon that was started says on stdout as soon as it listens.
@@ -52,19 +53,14 @@ pub async fn running(context: &Context<'_>) -> CliResult<Client> {
 pub async fn connect_or_start(context: &Context<'_>) -> CliResult<Client> {
     match connect(context).await? {
         Some(client) => Ok(client),
-        None => start(context, None).await,
+        None => start(context, &Options::default().words(context)?).await,
     }
 }
 
 /// Starts a daemon in the background.
-pub async fn start(context: &Context<'_>, log: Option<PathBuf>) -> CliResult<Client> {
+pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
     let mut command = Command::new(this_program()?);
-    command.arg("daemon").arg("--announce");
-    command.arg("--base-dir").arg(context.base_dir()?);
-    command.arg("--socket-path").arg(context.socket()?);
-    if let Some(log) = log {
-        command.arg("--log-path").arg(log);
-    }
+    command.arg("daemon").arg("--announce").args(words);
     // A group of its own: Ctrl-C in this terminal is not meant for it.
     let child = command
         .process_group(0)
@@ -118,7 +114,7 @@ async fn wait_for_other(context: &Context<'_>) -> CliResult<Option<Client>> {
 }
 
 /// This very program, also after a newer one was installed in its place.
-fn this_program() -> CliResult<PathBuf> {
+pub fn this_program() -> CliResult<PathBuf> {
     std::env::current_exe()
         .map_err(|error| CliError::Failed(format!("cannot tell which program this is: {error}")))
 }

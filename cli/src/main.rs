@@ -11,6 +11,7 @@ mod runner;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use args::Cli;
 use error::{CliError, CliResult};
@@ -19,6 +20,12 @@ use output::Output;
 /// Blocking work is done in whole batches, by few workers: two listings, a few chunks, a batch that is published. More threads would
 /// only cost memory.
 const BLOCKING_THREADS: usize = 8;
+
+/// In the daemon many runs share them, and each may take what it would have alone: on a mount that hangs a run keeps all of its workers
+/// waiting, and neither the others nor the record of the jobs may wait with it.
+const DAEMON_BLOCKING_THREADS: usize = 256;
+/// How long a worker stays that has nothing to do. Longer, and the looks of many jobs, each a moment, would keep all of them.
+const IDLE_WORKER: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -34,8 +41,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: &Output) -> CliResult {
+    let blocking = match cli.command {
+        commands::Command::Daemon(_) => DAEMON_BLOCKING_THREADS,
+        _ => BLOCKING_THREADS,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(blocking)
+        .thread_keep_alive(IDLE_WORKER)
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("cannot start the runtime: {error}")))?;

@@ -27,6 +27,7 @@ pub(crate) struct Hub {
 
 #[derive(Debug)]
 struct Kept {
+    first: u64,
     next: u64,
     events: VecDeque<Arc<Published>>,
 }
@@ -49,6 +50,7 @@ impl Hub {
     pub(crate) fn starting_at(first: u64) -> Self {
         Self {
             kept: Mutex::new(Kept {
+                first,
                 next: first,
                 events: VecDeque::with_capacity(KEPT),
             }),
@@ -83,6 +85,12 @@ impl Hub {
         kept.events.push_back(Arc::clone(&published));
         // Within the lock, so that events are sent in the order of their numbers. Nobody listening is fine.
         let _ = self.live.send(published);
+    }
+
+    /// How many events were published.
+    pub(crate) fn published(&self) -> u64 {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.next - kept.first
     }
 
     /// The events from now on.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug};
 use wl_core::model::{
     ByteCounts, ChangeCounts, Conflict, Direction, Outcome, Problem, RunError, RunReport, Side,
     Sides, SyncPath,
@@ -73,6 +74,11 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
         news: ties.news,
         cancel: ties.cancel,
     };
+    debug!(
+        source = %job.storages.source.location(),
+        target = %job.storages.target.location(),
+        "connected"
+    );
     Ok(PreparedJob {
         syncer,
         job,
@@ -124,10 +130,12 @@ pub async fn run_one_shot(
         cancel,
         ..Ties::default()
     };
-    let (names, syncer, error) = match prepare(spec, ties).await {
+    let span = spec.span(None);
+    let prepared = prepare(spec, ties).instrument(span.clone()).await;
+    let (names, syncer, error) = match prepared {
         Ok(prepared) => {
             let (names, syncer) = (prepared.names(), prepared.syncer.name);
-            match prepared.run_one_shot().await {
+            match prepared.run_one_shot().instrument(span).await {
                 Ok(report) => return report,
                 Err(error) => (names, syncer, error),
             }

@@ -1,12 +1,15 @@
-//! Runs jobs. Until the daemon itself is there, the command line runs them through [`job`] in its own process.
+//! Runs jobs: in the daemon, or once and in the process that asks ([`job`]).
 
 mod events;
 mod exclude;
 mod folder;
 pub mod job;
 pub mod jobs;
+mod log;
+mod metrics;
 mod plugins;
 mod private;
+mod rlimit;
 mod server;
 mod shared;
 mod spec;
@@ -14,8 +17,10 @@ pub mod types;
 mod url;
 
 pub use job::known_grade;
+pub use log::{LogError, LogGuard, LogTo, log_failure, start_log};
 pub use plugins::registry;
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
+pub use rlimit::raise_file_limit;
 pub use server::{Daemon, DaemonError, DaemonOptions, socket_path};
 pub use spec::{JobSpec, LOCAL, StorageSpec};
 pub use url::{UrlError, storage_of_url};

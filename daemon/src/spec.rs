@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tracing::{Span, error_span};
 use wl_core::model::Sides;
 use wl_core::storage::Limits;
 use wl_core::sync::SyncOptions;
@@ -111,6 +112,22 @@ pub struct JobSpec {
     pub continuous: bool,
     /// The base directory; state is in `state` below it.
     pub base_dir: PathBuf,
+}
+
+impl JobSpec {
+    /// Around a run: whatever is logged in it says of which job, and between which storages. Never a secret.
+    pub(crate) fn span(&self, job: Option<&str>) -> Span {
+        let names = self.storages.as_ref().map(|spec| {
+            let described = spec.describe();
+            let location = described["location"].as_str();
+            location.map_or_else(
+                || spec.type_name.clone(),
+                |at| format!("{} {at}", spec.type_name),
+            )
+        });
+        // At the highest level, so that it is there whatever is asked for.
+        error_span!("run", job, source = names.source, target = names.target)
+    }
 }
 
 #[cfg(test)]

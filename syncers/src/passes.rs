@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug};
 use wl_core::model::{Conflict, Problem, RunReport, Side, Sides};
 use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher};
 use wl_core::sync::{News, SyncError, SyncErrorClass, SyncJob, Syncer, SyncerType, one_shot};
@@ -93,7 +94,7 @@ impl<W: Way> Syncer for Passes<W> {
             ..self.job.clone()
         };
         let last = Arc::clone(&self.last);
-        let task = tokio::spawn(async move { supervise(job, W::NAME, last).await });
+        let task = tokio::spawn(supervise(job, W::NAME, last).in_current_span());
         *running = Some(Running { cancel, task });
         Ok(())
     }
@@ -145,7 +146,7 @@ async fn supervise(job: SyncJob, name: &'static str, last: Arc<Mutex<Findings>>)
     // A set: whoever drops this drops what it supervises.
     let mut task = JoinSet::new();
     let findings = Arc::clone(&last);
-    task.spawn(async move { follow(&job, name, &findings).await });
+    task.spawn(async move { follow(&job, name, &findings).await }.in_current_span());
     match task.join_next().await {
         None | Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => {
@@ -212,6 +213,7 @@ async fn run_once(
     let mut last = lock(last);
     match &result {
         Ok(report) => {
+            log_pass(report);
             last.problems.clone_from(&report.problems);
             let stopped = report.error.as_ref().map(|error| whole_run(&error.desc));
             last.problems.extend(stopped);
@@ -220,6 +222,20 @@ async fn run_once(
         Err(error) => last.problems = vec![whole_run(&error.desc)],
     }
     result
+}
+
+/// Counts only: what is in the lists is told by whoever knows what of it is new.
+fn log_pass(report: &RunReport) {
+    debug!(
+        seconds = report.seconds,
+        changes_of_source = report.changes.source.total(),
+        changes_of_target = report.changes.target.total(),
+        bytes_read = report.bytes.read,
+        bytes_written = report.bytes.written,
+        conflicts = report.conflicts.len(),
+        problems = report.problems.len(),
+        "pass"
+    );
 }
 
 /// Why a run was refused or stopped, as a problem of the root.

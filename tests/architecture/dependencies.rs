@@ -18,17 +18,17 @@ const RULES: [Rule; 9] = [
     Rule {
         name: "wl-core",
         may: &[],
-        may_not: &["clap", "notify", "opendal"],
+        may_not: &["clap", "notify", "opendal", "tracing-subscriber"],
     },
     Rule {
         name: "wl-backends",
         may: &["wl-core"],
-        may_not: &["clap"],
+        may_not: &["clap", "tracing-subscriber"],
     },
     Rule {
         name: "wl-syncers",
         may: &["wl-core"],
-        may_not: &["clap", "notify", "opendal"],
+        may_not: &["clap", "notify", "opendal", "tracing-subscriber"],
     },
     Rule {
         name: "wl-control",

@@ -5,13 +5,14 @@ use crate::workspace::{assert_all, rust_files};
 
 const PURE: [&str; 2] = ["core/src/model/", "core/src/reconcile/"];
 
-const IMPURE: [&str; 14] = [
+const IMPURE: [&str; 15] = [
     "async",
     "await",
     "async_trait",
     "tokio",
     "tokio_util",
     "futures",
+    "tracing",
     "std::fs",
     "std::time",
     "std::net",
@@ -66,6 +67,7 @@ fn what_is_impure_is_found() {
         "std::time::Instant::now()",
         "use rusqlite::Connection;",
         "#[async_trait]",
+        "tracing::debug!(path);",
     ] {
         assert_eq!(impure("core/src/model/path.rs", code).len(), 1, "{code}");
         assert_eq!(

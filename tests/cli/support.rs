@@ -22,7 +22,7 @@ pub struct Done {
 }
 
 impl Done {
-    fn of(out: Output) -> Self {
+    pub fn of(out: Output) -> Self {
         Self {
             code: out.status.code().expect("no signal"),
             stdout: String::from_utf8(out.stdout).unwrap(),

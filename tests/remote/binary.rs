@@ -269,3 +269,23 @@ fn what_was_replaced_in_a_bucket_comes_back() {
     assert_eq!(read("a/d/gone"), "gone");
     assert_eq!(read("a/old/f"), "first");
 }
+
+#[test]
+fn nothing_of_a_request_is_logged_at_the_lowest_level() {
+    let home = Home::new();
+    trees::write(&home.path("a"), "f", "1");
+    home.server.put(BUCKET, "p/g", "2");
+    let done = home.ok(&format!(
+        "--log-level trace,hyper=trace,opendal=trace,reqwest=trace,h2=trace {SYNC}"
+    ));
+    assert!(done.stderr.contains(": pass seconds="), "{done:?}");
+    // That it is none of the secret is checked for every command.
+    for part in [
+        "AWS4-HMAC",
+        "ignature",
+        "uthorization",
+        home.server.access_key(),
+    ] {
+        assert!(!done.stderr.contains(part), "{part}: {done:?}");
+    }
+}

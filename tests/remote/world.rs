@@ -117,6 +117,7 @@ impl World {
             storages: Sides::new(source.clone(), target.clone()),
             options,
             limits: Limits::default(),
+            continuous: false,
             base_dir: self.base(),
         };
         let run = job::run_one_shot(&spec, Arc::default(), cancel);

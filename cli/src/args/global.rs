@@ -31,6 +31,9 @@ pub struct Global {
         hide_env_values = true
     )]
     socket_path: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or a list such as info,wl_daemon=debug [default: info in the daemon, nothing elsewhere]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
     /// How to print results
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output: Format,

@@ -80,7 +80,7 @@ fn help_as_option(words: &[OsString]) -> Vec<OsString> {
         let is_value = std::mem::replace(&mut value_follows, false);
         let text = word.to_str().unwrap_or_default();
         if is_value || text.starts_with('-') {
-            value_follows = !is_value && matches!(text, "-b" | "--base-dir" | "--output");
+            value_follows = !is_value && takes_value(text);
             continue;
         }
         if word == "help" && command.has_subcommands() {
@@ -94,6 +94,19 @@ fn help_as_option(words: &[OsString]) -> Vec<OsString> {
         }
     }
     words.to_vec()
+}
+
+/// Whether a word is a global option whose value is the next word.
+fn takes_value(word: &str) -> bool {
+    const OPTIONS: [&str; 6] = [
+        "-b",
+        "--base-dir",
+        "-s",
+        "--socket-path",
+        "--log-level",
+        "--output",
+    ];
+    OPTIONS.contains(&word)
 }
 
 #[cfg(test)]
@@ -116,6 +129,11 @@ mod tests {
             ("wl -q help", "wl -q --help"),
             ("wl -b help trash list", "wl -b help trash list"),
             ("wl -b x help trash", "wl -b x trash --help"),
+            ("wl -s x help trash", "wl -s x trash --help"),
+            (
+                "wl --log-level debug help trash",
+                "wl --log-level debug trash --help",
+            ),
             ("wl sync -q help x", "wl sync -q help x"),
         ] {
             let words: Vec<_> = line.split(' ').map(Into::into).collect();

@@ -16,11 +16,14 @@ mod trash;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use wl_daemon::LogTo;
 
 use crate::args::{Cli, Global};
 use crate::error::CliResult;
 use crate::manifest::Store;
 use crate::output::Output;
+
+pub use daemon::Options;
 
 /// What `wl` does.
 #[derive(Debug, Subcommand)]
@@ -82,6 +85,12 @@ pub async fn run(cli: Cli, output: &Output) -> CliResult {
         global: cli.global,
         output,
     };
+    // The daemon logs by itself, and elsewhere.
+    let own_log = matches!(cli.command, Command::Daemon(_) | Command::Start(_));
+    let level = context.global.log_level.as_deref().filter(|_| !own_log);
+    let _log = level
+        .map(|level| wl_daemon::start_log(Some(level), &LogTo::Stderr))
+        .transpose()?;
     match cli.command {
         Command::Sync(sync) => sync.run(&context).await,
         Command::Conflicts(conflicts) => conflicts.run(&context).await,

@@ -24,6 +24,10 @@ impl Owner {
                 let all: Vec<JobStatus> = self.slots.values().map(Slot::status).collect();
                 reply_with(reply, Ok(json!(all)));
             }
+            Ask::Figures(reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.slots.values().map(Slot::figures).collect());
+            }
             Ask::Jobs(reply) => {
                 let all = self.slots.iter();
                 let all: Map<String, Value> =

@@ -1,9 +1,11 @@
 //! Jobs: started, watched over, stopped, and remembered over restarts.
 //!
-//! `machine` says what a job's state becomes, `owner` is the one task that holds all jobs, `asks` what it is asked, `worker` one run of one of them, `slot` what
-//! is known of a job, `record` what is remembered, `request` what a job is as it is asked for.
+//! `machine` says what a job's state becomes, `owner` is the one task that holds all jobs, `asks` what it is asked, `worker` one run
+//! of one of them, `slot` what is known of a job, `record` what is remembered, `request` what a job is as it is asked for, `journal`
+//! what is logged.
 
 mod asks;
+mod journal;
 mod machine;
 mod owner;
 mod record;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use wl_control::{Class, Refusal};
+use wl_control::{Class, Refusal, State, Totals};
 use wl_core::model::SyncPath;
 use wl_core::sync::Keep;
 
@@ -39,6 +41,7 @@ enum Ask {
     Stop(String, Reply),
     StopAll(Reply),
     Status(Reply),
+    Figures(oneshot::Sender<Vec<Figures>>),
     Jobs(Reply),
     JobState(String, Reply),
     Conflicts(String, Option<String>, Reply),
@@ -57,10 +60,27 @@ pub(crate) struct Jobs {
 /// What was found when recorded jobs were taken up.
 #[derive(Debug, Default)]
 pub(crate) struct TakenUp {
+    /// How many jobs go on.
+    pub(crate) jobs: usize,
     /// Where a damaged record was put.
     pub(crate) damaged: Option<PathBuf>,
     /// Recorded jobs that make no sense, and why.
     pub(crate) unusable: Vec<(String, Refusal)>,
+}
+
+/// What is counted of a job, for metrics.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    pub(crate) job_id: String,
+    pub(crate) container_name: String,
+    pub(crate) state: State,
+    pub(crate) last_agreement: Option<f64>,
+    pub(crate) last_look: Option<f64>,
+    pub(crate) totals: Totals,
+    pub(crate) conflicts: u64,
+    pub(crate) problems: u64,
+    pub(crate) failures: u32,
+    pub(crate) panics: u32,
 }
 
 impl Jobs {
@@ -70,9 +90,15 @@ impl Jobs {
         let (recorded, damaged) = record.load()?;
         let (asks, questions) = mpsc::channel(QUEUE);
         let mut owner = Owner::new(base_dir.to_owned(), Some(record), hub);
+        let recorded_jobs = recorded.len();
         let unusable = owner.take_up(recorded);
+        let taken_up = TakenUp {
+            jobs: recorded_jobs - unusable.len(),
+            damaged,
+            unusable,
+        };
         tokio::spawn(owner.work(questions));
-        Ok((Self { asks }, TakenUp { damaged, unusable }))
+        Ok((Self { asks }, taken_up))
     }
 
     /// Records a job and starts it. An error at once if there is a job of this name, or it cannot be a job.
@@ -93,6 +119,13 @@ impl Jobs {
     /// A list of [`wl_control::JobStatus`].
     pub(crate) async fn status(&self) -> Result<Value, Refusal> {
         self.ask(Ask::Status).await
+    }
+
+    /// What is counted of every job; `None` if the daemon is ending.
+    pub(crate) async fn figures(&self) -> Option<Vec<Figures>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Figures(reply)).await.ok()?;
+        answer.await.ok()
     }
 
     /// The state of every job, by name.

@@ -18,7 +18,7 @@ use super::machine::{Action, Ending, Input, Left};
 use super::record::{Record, Recorded};
 use super::slot::Slot;
 use super::worker::{self, Teller, Told, Work};
-use super::{Ask, Reply};
+use super::{Ask, Reply, journal};
 use crate::events::{Hub, now};
 use crate::job::Ties;
 use crate::shared::Library;
@@ -148,6 +148,7 @@ impl Owner {
         slot.next_try = None;
         // A one-shot is one look.
         slot.looking = !slot.spec.continuous || matches!(work, Work::Resolve(..));
+        let _within = slot.spec.span(Some(id)).entered();
         worker::start(
             Arc::clone(&slot.spec),
             work,
@@ -356,6 +357,7 @@ impl Owner {
     }
 
     pub(super) fn publish(&self, kind: EventKind, id: &str, name: &str, value: Value) {
+        journal::log(kind, id, &value);
         let fields = Map::from_iter([(name.to_owned(), value)]);
         self.hub.publish(kind, id, fields);
     }

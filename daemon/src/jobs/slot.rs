@@ -15,7 +15,7 @@ use wl_core::storage::WatchHealth;
 use wl_core::sync::{Keep, Phase, Progress};
 
 use super::machine::Machine;
-use super::{StartRequest, StorageRequest};
+use super::{Figures, StartRequest, StorageRequest};
 use crate::JobSpec;
 use crate::events::now;
 
@@ -214,6 +214,21 @@ impl Slot {
             conflicts: conflicts.map(|it| json!(it)).collect(),
             error_count: self.found.problems.len() as u64,
             errors: problems.map(|it| json!(it)).collect(),
+            failures: self.machine.failures(),
+            panics: self.machine.panics(),
+        }
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            job_id: self.request.job_id.clone(),
+            container_name: self.request.container_name.clone(),
+            state: self.machine.state().0,
+            last_agreement: self.found.last_agreement,
+            last_look: self.found.last_look,
+            totals: self.found.totals,
+            conflicts: self.found.conflicts.len() as u64,
+            problems: self.found.problems.len() as u64,
             failures: self.machine.failures(),
             panics: self.machine.panics(),
         }

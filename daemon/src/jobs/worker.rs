@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use wl_core::model::{RunReport, Sides, SyncPath};
 use wl_core::storage::WatchHealth;
 use wl_core::sync::{Keep, News, NewsSender, SyncError, SyncErrorClass, Syncer};
@@ -60,10 +61,11 @@ impl Teller {
 
 /// Starts a run. It always ends with [`Told::Ended`], whatever happens in it.
 pub(super) fn start(spec: Arc<JobSpec>, work: Work, ties: Ties, teller: Teller) {
+    let span = tracing::Span::current();
     tokio::spawn(async move {
         let inner = teller.clone();
         let stop = ties.cancel.clone();
-        let mut task = tokio::spawn(async move {
+        let run = async move {
             match work {
                 Work::Run if spec.continuous => continuous(&spec, ties, &inner).await,
                 Work::Run => once(&spec, ties, &inner).await,
@@ -73,7 +75,8 @@ pub(super) fn start(spec: Arc<JobSpec>, work: Work, ties: Ties, teller: Teller) 
                     reported(report)
                 }
             }
-        });
+        };
+        let mut task = tokio::spawn(run.instrument(span));
         let ended = tokio::select! {
             ended = &mut task => ended,
             () = too_late(&stop) => {

@@ -13,12 +13,14 @@ use wl_core::sync::Keep;
 use super::connection::{Wishes, locked};
 use crate::events::{Hub, Replay};
 use crate::jobs::{Jobs, StartRequest};
+use crate::metrics::Counts;
 
 /// What commands work on.
 #[derive(Debug)]
 pub(super) struct Commands {
     pub(super) jobs: Jobs,
     pub(super) hub: Arc<Hub>,
+    pub(super) counts: Arc<Counts>,
     pub(super) version: String,
     /// Ends the daemon.
     pub(super) shutdown: CancellationToken,

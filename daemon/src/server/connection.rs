@@ -83,6 +83,8 @@ pub(super) struct Connections {
     commands: Arc<Commands>,
     tasks: JoinSet<()>,
     open: VecDeque<Open>,
+    /// The last one could not be accepted, and that is logged.
+    failing: bool,
 }
 
 struct Open {
@@ -96,19 +98,29 @@ impl Connections {
             commands,
             tasks: JoinSet::new(),
             open: VecDeque::new(),
+            failing: false,
         }
     }
 
     /// Serves one more.
     pub(super) async fn add(&mut self, accepted: io::Result<UnixStream>) {
-        let Ok(stream) = accepted else {
-            // Out of file descriptors, most likely: others have to go first, and asking again at once would only burn time.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            return;
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(reason = %error, "connections cannot be accepted");
+                }
+                // Out of file descriptors, most likely: others have to go first, and asking again at once would only burn time.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                return;
+            }
         };
+        self.failing = false;
+        self.commands.counts.connection();
         while self.tasks.try_join_next().is_some() {}
         self.open.retain(|open| !open.handle.is_finished());
         if self.open.len() >= MOST_CONNECTIONS {
+            tracing::debug!("too many connections: the one that was silent the longest is closed");
             self.close_the_most_silent();
         }
         let heard = Arc::new(Mutex::new(Instant::now()));
@@ -198,10 +210,14 @@ async fn answer(frame: Frame, commands: &Commands, wishes: &Mutex<Wishes>) -> (O
     };
     let request = match read {
         Ok(request) => request,
-        Err((id, error)) => return (Outgoing::Answer(text(Message::Error { error, id })), false),
+        Err((id, error)) => {
+            log(commands, Some(&error));
+            return (Outgoing::Answer(text(Message::Error { error, id })), false);
+        }
     };
     let id = request.id.clone();
     let outcome = commands.carry_out(request, wishes).await;
+    log(commands, outcome.answer.as_ref().err());
     let text = text(match outcome.answer {
         Ok(result) => Message::Result { result, id },
         Err(error) => Message::Error { error, id },
@@ -211,6 +227,14 @@ async fn answer(frame: Frame, commands: &Commands, wishes: &Mutex<Wishes>) -> (O
         None => Outgoing::Answer(text),
     };
     (outgoing, outcome.shutdown)
+}
+
+/// Counts a request. Of one that is refused the class is logged: what is in it may be a secret.
+fn log(commands: &Commands, refusal: Option<&Refusal>) {
+    commands.counts.request(refusal.is_some());
+    if let Some(refusal) = refusal {
+        tracing::debug!(class = refusal.class, "a request was refused");
+    }
 }
 
 fn too_long() -> Refusal {

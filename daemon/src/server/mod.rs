@@ -2,18 +2,23 @@
 
 mod commands;
 mod connection;
+mod notify;
 mod requests;
 mod socket;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
 use crate::events::Hub;
 use crate::folder;
-use crate::jobs::{Jobs, RecordError};
+use crate::jobs::{Jobs, RecordError, TakenUp};
+use crate::metrics::{Counts, Metrics, Sources};
 use commands::Commands;
 use connection::Connections;
 use socket::{Lock, Socket};
@@ -58,6 +63,11 @@ pub enum DaemonError {
         /// Why it failed.
         source: io::Error,
     },
+    /// Metrics cannot be served where they are wanted.
+    #[error(
+        "cannot serve metrics on {0}: {1}; give a free loopback address, such as 127.0.0.1:9464"
+    )]
+    Metrics(SocketAddr, io::Error),
     /// The jobs that were running cannot be taken up.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -80,6 +90,7 @@ pub struct Daemon {
     jobs: Jobs,
     hub: Arc<Hub>,
     version: String,
+    metrics: Option<Metrics>,
 }
 
 impl Daemon {
@@ -93,35 +104,83 @@ impl Daemon {
             .unwrap_or_else(|| socket_path(&options.base_dir));
         let socket = Socket::bind(&path)?;
         let hub = Arc::new(Hub::starting_now());
-        let (jobs, _taken_up) = Jobs::take_up(&options.base_dir, Arc::clone(&hub))?;
+        info!(version = options.version, base_dir = ?options.base_dir, socket = ?path, pid = std::process::id(), "the daemon begins");
+        let (jobs, taken_up) = Jobs::take_up(&options.base_dir, Arc::clone(&hub))?;
+        log_taken_up(&taken_up);
         Ok(Self {
             lock,
             socket,
             jobs,
             hub,
             version: options.version,
+            metrics: None,
         })
+    }
+
+    /// Lets metrics be asked for at this address of this machine. Returns where that is, if the port was left open (0).
+    pub async fn offer_metrics(&mut self, address: SocketAddr) -> Result<SocketAddr, DaemonError> {
+        let failed = |error| DaemonError::Metrics(address, error);
+        let metrics = Metrics::bind(address).await.map_err(failed)?;
+        let bound = metrics.address().map_err(failed)?;
+        info!(address = %bound, "metrics");
+        self.metrics = Some(metrics);
+        Ok(bound)
     }
 
     /// Answers until `stop`, or until a client asks for the end. All runs have stopped and the socket is gone when it returns.
     pub async fn serve(self, stop: CancellationToken) {
+        let counts = Arc::new(Counts::default());
+        // A set: what stands beside the jobs ends with this.
+        let mut beside = JoinSet::new();
+        if let Some(metrics) = self.metrics {
+            beside.spawn(metrics.serve(Sources {
+                jobs: self.jobs.clone(),
+                hub: Arc::clone(&self.hub),
+                counts: Arc::clone(&counts),
+                version: self.version.clone(),
+            }));
+        }
         let commands = Arc::new(Commands {
             jobs: self.jobs.clone(),
             hub: Arc::clone(&self.hub),
+            counts,
             version: self.version,
             shutdown: stop.clone(),
         });
         let mut connections = Connections::new(commands);
+        beside.spawn(notify::feed_watchdog(self.jobs.clone()));
+        notify::ready();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.socket.accept() => connections.add(accepted).await,
             }
         }
+        notify::stopping();
         self.jobs.close().await;
+        info!("the daemon has ended");
+        self.socket.remove();
+        // Before clients hear of the end: whoever does can start the next daemon.
+        drop(self.lock);
         // Answers that are on their way get out, to those who read them.
         connections.end().await;
-        self.socket.remove();
-        drop(self.lock);
+    }
+}
+
+/// What could not be taken up needs a person.
+fn log_taken_up(taken_up: &TakenUp) {
+    info!(jobs = taken_up.jobs, "jobs taken up");
+    if let Some(aside) = &taken_up.damaged {
+        error!(
+            ?aside,
+            "the record of the jobs was damaged and put aside; start the jobs again"
+        );
+    }
+    for (job, refusal) in &taken_up.unusable {
+        error!(
+            job,
+            reason = refusal.desc,
+            "a recorded job makes no sense and stays recorded"
+        );
     }
 }

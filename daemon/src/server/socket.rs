@@ -113,6 +113,7 @@ impl Socket {
             if peer.uid() == rustix::process::geteuid().as_raw() {
                 return Ok(stream);
             }
+            tracing::warn!(uid = peer.uid(), "a connection of another user was refused");
         }
     }
 

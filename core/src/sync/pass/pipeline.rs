@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tracing::Instrument as _;
 
 use super::context::Context;
 use super::item::Item;
@@ -77,7 +78,7 @@ impl Pipeline {
         self.context.job.progress.found(1, size);
         if size > SMALL_FILE {
             self.chunks
-                .spawn(work_on(Arc::clone(&self.context), vec![item]));
+                .spawn(work_on(Arc::clone(&self.context), vec![item]).in_current_span());
         } else {
             self.chunk.push(item);
             self.chunk_bytes += size;
@@ -96,7 +97,8 @@ impl Pipeline {
         let chunk = std::mem::take(&mut self.chunk);
         self.chunk_bytes = 0;
         if !chunk.is_empty() {
-            self.chunks.spawn(work_on(Arc::clone(&self.context), chunk));
+            self.chunks
+                .spawn(work_on(Arc::clone(&self.context), chunk).in_current_span());
         }
     }
 
@@ -170,11 +172,8 @@ impl Pipeline {
         self.settle().await?;
         let batch = std::mem::take(&mut self.batch);
         let before = std::mem::take(&mut self.after);
-        self.publishing = Some(tokio::spawn(publish(
-            Arc::clone(&self.context),
-            batch,
-            before,
-        )));
+        let publish = publish(Arc::clone(&self.context), batch, before);
+        self.publishing = Some(tokio::spawn(publish.in_current_span()));
         Ok(())
     }
 

@@ -1,48 +1,64 @@
 //! `wl start`, `wl stop` and `wl daemon`
 
-use std::io::Write;
-use std::path::PathBuf;
+mod options;
+mod service;
 
-use clap::Args;
+use std::io::Write;
+
+use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use wl_daemon::{DaemonError, DaemonOptions};
+use wl_daemon::{DaemonError, DaemonOptions, LogError};
 
 use super::Context;
 use crate::control;
 use crate::error::{CliError, CliResult, Exit};
+
+pub use options::Options;
 
 /// Start the daemon, which keeps containers in sync
 ///
 /// Jobs that were running when it ended go on. Commands that need the daemon start it by themselves.
 #[derive(Debug, Args)]
 pub struct Start {
-    /// File to write the log to [default: log/wl.log in the base directory, a file a day, seven days]
-    #[arg(short, long, value_name = "FILE")]
-    log_path: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// Stop the daemon; its jobs go on when it is started again
 #[derive(Debug, Args)]
 pub struct Stop {}
 
-/// Run the daemon in the foreground
+/// Run the daemon in the foreground, or have systemd run it
 #[derive(Debug, Args)]
 pub struct Daemon {
-    /// File to write the log to; `-` is stderr [default: log/wl.log in the base directory, a file a day, seven days]
-    #[arg(short, long, value_name = "FILE")]
-    log_path: Option<PathBuf>,
+    #[command(subcommand)]
+    service: Option<Service>,
+    #[command(flatten)]
+    options: Options,
     /// Say on stdout when it listens, or why it does not
     #[arg(long, hide = true)]
     announce: bool,
 }
 
+/// What systemd is to do with the daemon.
+#[derive(Debug, Subcommand)]
+enum Service {
+    Install(service::Install),
+    Uninstall(service::Uninstall),
+}
+
 impl Start {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
+        if self.options.logs_to_stderr() {
+            return Err(CliError::Usage(
+                "a daemon in the background has no stderr; give a file, or run `wl daemon --log-path -`".to_owned(),
+            ));
+        }
         let already = control::connect(context).await?.is_some();
         if !already {
-            control::start(context, self.log_path).await?;
+            control::start(context, &self.options.words(context)?).await?;
         }
         context
             .output
@@ -75,20 +91,32 @@ impl Stop {
 
 impl Daemon {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
-        let started = wl_daemon::Daemon::start(DaemonOptions {
-            base_dir: context.base_dir()?,
-            socket: Some(context.socket()?),
-            version: control::VERSION.to_owned(),
-        });
-        let daemon = match started.await {
-            Ok(daemon) => daemon,
-            Err(error) => {
-                if self.announce {
-                    say(&error.to_string().replace('\n', " "));
-                }
-                return Err(error.into());
+        match self.service {
+            None => {}
+            Some(_) if self.options != Options::default() => {
+                return Err(CliError::Usage(
+                    "options of the daemon go behind `install`".to_owned(),
+                ));
             }
+            Some(Service::Install(install)) => return install.run(context).await,
+            Some(Service::Uninstall(uninstall)) => return uninstall.run(context),
+        }
+        let announce = self.announce;
+        let tell = |error: CliError| {
+            if announce {
+                say(&error.to_string().replace('\n', " "));
+            }
+            error
         };
+        let log = self.options.log(context)?;
+        // Held until the end: what is logged until then is written.
+        let _log = wl_daemon::start_log(context.global.log_level.as_deref(), &log)
+            .map_err(|error| tell(error.into()))?;
+        wl_daemon::raise_file_limit();
+        let daemon = self.start(context).await.map_err(|error| {
+            wl_daemon::log_failure(&error.to_string());
+            tell(error)
+        })?;
         let signals = Signals::new()?;
         let stop = CancellationToken::new();
         tokio::spawn(signals.watch(stop.clone()));
@@ -97,6 +125,19 @@ impl Daemon {
         }
         daemon.serve(stop).await;
         Ok(Exit::Done)
+    }
+
+    async fn start(&self, context: &Context<'_>) -> CliResult<wl_daemon::Daemon> {
+        let mut daemon = wl_daemon::Daemon::start(DaemonOptions {
+            base_dir: context.base_dir()?,
+            socket: Some(context.socket()?),
+            version: control::VERSION.to_owned(),
+        })
+        .await?;
+        if let Some(address) = self.options.metrics {
+            daemon.offer_metrics(address).await?;
+        }
+        Ok(daemon)
     }
 }
 
@@ -142,5 +183,14 @@ impl Signals {
 impl From<DaemonError> for CliError {
     fn from(error: DaemonError) -> Self {
         CliError::Failed(error.to_string())
+    }
+}
+
+impl From<LogError> for CliError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Level(_) => CliError::Usage(error.to_string()),
+            LogError::Io { .. } => CliError::Failed(error.to_string()),
+        }
     }
 }
