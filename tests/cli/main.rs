@@ -16,3 +16,4 @@ mod sync;
 mod trash;
 mod trees;
 mod urls;
+mod watch;

@@ -1,8 +1,9 @@
 //! Jobs: started, watched over, stopped, and remembered over restarts.
 //!
 //! `machine` says what a job's state becomes, `owner` is the one task that holds all jobs, `worker` one run of one of them, `slot` what
-//! is known of a job, `record` what is remembered, `request` what a job is as it is asked for.
+//! is known of a job, `record` what is remembered, `request` what a job is as it is asked for, `foreground` one job without a daemon.
 
+mod foreground;
 mod machine;
 mod owner;
 mod record;
@@ -24,6 +25,7 @@ use crate::folder;
 use owner::Owner;
 use record::Record;
 
+pub use foreground::attend;
 pub use record::RecordError;
 pub use request::{Options, StartRequest, StorageRequest};
 
