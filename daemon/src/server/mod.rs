@@ -119,9 +119,11 @@ impl Daemon {
             }
         }
         self.jobs.close().await;
+        // Whoever hears that this daemon has ended may start the next one at once.
+        self.socket.remove();
+        drop(self.socket);
+        drop(self.lock);
         // Answers that are on their way get out, to those who read them.
         connections.end().await;
-        self.socket.remove();
-        drop(self.lock);
     }
 }

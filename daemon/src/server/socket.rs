@@ -84,7 +84,9 @@ impl Socket {
             source,
         };
         let nursery = tempfile::Builder::new()
-            .prefix(".wl-")
+            // No longer than the socket's own name: what fits at the end fits here.
+            .prefix(".")
+            .rand_bytes(3)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(folder)
             .map_err(failed)?;
