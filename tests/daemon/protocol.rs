@@ -4,8 +4,9 @@
 //! that must come next, `<- ...` any events before the next one. `[NAME]` stands for a path, or in an expected message for any number.
 
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
-use crate::raw::Raw;
+use crate::raw::{LATE, Raw};
 use crate::schemas::source;
 use crate::world::World;
 
@@ -72,18 +73,20 @@ impl Replay<'_> {
     }
 
     async fn expect(&mut self, expected: &Value) {
+        let mut skipped = Vec::new();
+        let deadline = Instant::now() + LATE;
         loop {
-            let found = self
-                .raw
-                .message()
-                .await
-                .unwrap_or_else(|| panic!("the end came before {expected}"));
+            let found = timeout_at(deadline, self.raw.message()).await;
+            let Ok(Some(found)) = found else {
+                panic!("expected {expected}\nin       {skipped:#?}");
+            };
             if fits(expected, &found) {
                 self.skips = false;
                 return;
             }
             let may_come = self.skips && found.get("event").is_some();
             assert!(may_come, "expected {expected}\nfound    {found}");
+            skipped.push(found.to_string());
         }
     }
 }

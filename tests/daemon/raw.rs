@@ -14,7 +14,7 @@ use crate::world::World;
 /// Within this the daemon answers anybody, whatever others do.
 pub const SOON: Duration = Duration::from_secs(1);
 /// So long is waited for what takes a while on a busy machine.
-pub const LATE: Duration = Duration::from_secs(30);
+pub const LATE: Duration = Duration::from_secs(20);
 
 /// A connection, spoken to in bytes.
 pub struct Raw {
