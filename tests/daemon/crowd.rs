@@ -1,6 +1,6 @@
 //! Many clients, and clients that do not listen.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
@@ -151,13 +151,19 @@ fn resident() -> u64 {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute: run it with `--ignored`"]
+#[ignore = "takes minutes: run it with `cargo xtask soak`"]
 async fn soak_nothing_that_clients_do_makes_the_daemon_grow() {
     let world = World::new().await;
     let deep = "[".repeat(200_000) + "\n\n";
     let long = "x".repeat(3 << 20) + "\n\n";
-    let mut before = 0;
-    for round in 0..400 {
+    let minutes = std::env::var("WL_SOAK_MINUTES").ok();
+    let minutes: f64 = minutes.and_then(|text| text.parse().ok()).unwrap_or(0.2);
+    let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
+    // Enough for memory that is given back late to be there once.
+    const WARM: u32 = 100;
+    let (mut before, mut round) = (0, 0);
+    while round <= 2 * WARM || Instant::now() < end {
+        round += 1;
         let mut raw = Raw::connect(&world).await;
         for bytes in [
             &*deep,
@@ -173,7 +179,7 @@ async fn soak_nothing_that_clients_do_makes_the_daemon_grow() {
         let mut gone = Raw::connect(&world).await;
         gone.send(&deep[..100_000]).await;
         drop((half, gone));
-        if round == 100 {
+        if round == WARM {
             before = resident();
         }
     }

@@ -1,13 +1,12 @@
 //! Raw bytes on the socket: whatever comes, the daemon stays up and answers others.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use wl_control::State;
 
 use crate::raw::{LATE, Raw};
-use crate::world::World;
+use crate::world::{World, state};
 
 const TWO: &str = "{\"cmd\":\"version\",\"id\":1}\n\n{\n\"cmd\":\"job-state\",\"args\":{\"job-id\":\"\u{fc}\u{1f600}\"},\"id\":2}\r\n\r\n";
 
@@ -190,24 +189,14 @@ async fn who_closes_half_gets_the_answers_and_who_disappears_harms_nobody() {
         }
         world.is_up().await;
     }
-    // In the middle of one that takes its time: the job is there afterwards, nobody waits for the answer.
+    // In the middle of one that takes its time: it is carried out, and nobody waits for the answer.
+    let mut client = world.client().await;
+    client.ask("version", json!({})).await.unwrap();
     let mut gone = Raw::connect(&world).await;
     let start = json!({ "cmd": "start", "args": world.job("j", true), "id": 1 });
     gone.send(format!("{start}\n\n")).await;
     drop(gone);
-    let mut client = world.client().await;
-    let wait = async {
-        while client
-            .ask("job-state", json!({ "job-id": "j" }))
-            .await
-            .unwrap()
-            .is_null()
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LATE, wait)
-        .await
-        .expect("a request that was sent is carried out");
+    let started = timeout(LATE, state(&mut client, "j", State::Synced)).await;
+    started.expect("a request that was sent is carried out");
     world.is_up().await;
 }
