@@ -35,8 +35,8 @@ Examples:
 Credentials come from the environment, from the usual profile files, or from a file that only you can
 read (--target-option credentials_file=FILE); never from the command line, which others can read.
 
-Exit codes: 0 in sync, 1 failed wholly or for some paths, 2 wrong usage, 3 done with conflicts left; with
---watch as things stood when it was stopped, and 1 if changes were still on their way")]
+Exit codes: 0 in sync, 1 failed wholly or for some paths, 2 wrong usage, 3 done with conflicts left
+With --watch: as things stood when it was stopped, and 1 if changes were still on their way")]
 pub struct Sync {
     #[command(flatten)]
     pair: Pair,

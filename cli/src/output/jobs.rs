@@ -94,21 +94,26 @@ fn block(job: &JobStatus, now: f64) -> String {
     if let (Some(source), Some(target)) = (&job.source.watched, &job.target.watched) {
         line(&mut block, "watched", format!("{source}; {target}"));
     }
+    left(&mut block, job);
+    block
+}
+
+/// What is left: conflicts and problems, the first of each.
+fn left(block: &mut String, job: &JobStatus) {
     for (name, count, first) in [
         ("conflicts", job.conflict_count, &job.conflicts),
         ("problems", job.error_count, &job.errors),
     ] {
         if count > 0 {
-            line(&mut block, name, count.to_string());
+            line(block, name, count.to_string());
             for one in first {
-                block += &format!("    {}\n", finding(one));
+                *block += &format!("    {}\n", finding(one));
             }
             if count > first.len() as u64 {
-                block += &format!("    and {} more\n", count - first.len() as u64);
+                *block += &format!("    and {} more\n", count - first.len() as u64);
             }
         }
     }
-    block
 }
 
 fn line(block: &mut String, name: &str, value: String) {

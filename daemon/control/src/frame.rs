@@ -48,6 +48,10 @@ impl Frames {
     }
 
     /// The next message that is complete, or known to be too long.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "no iterator: after `None` more may come"
+    )]
     pub fn next(&mut self) -> Option<Frame> {
         loop {
             let Some((end, behind)) = self.empty_line() else {
