@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wl_control::{Client, Event, EventKind, State};
 
 use crate::raw::Raw;
-use crate::world::{World, local, state};
+use crate::world::{self, World, local, state};
 
 async fn ask(client: &mut Client, cmd: &str, args: Value) -> Value {
     client.ask(cmd, args).await.unwrap()
@@ -120,21 +120,46 @@ async fn each_connection_gets_what_it_asked_for_and_the_others_get_all() {
         }
     }
     all_until_synced(&mut all, "k").await;
-    // It can be changed again, for this job alone.
-    let of_j = json!({ "job-id": "j", "active-events": [] });
-    ask(&mut nothing_of_j, "active-events", of_j).await;
-    stir(&mut driver, "j", 1).await;
-    let event = next(&mut nothing_of_j).await;
-    assert_eq!(event.job_id.as_deref(), Some("j"));
-    // And an answer after it shows that `conflicts` got nothing of all that: the conflict is known.
+}
+
+#[tokio::test]
+async fn what_a_connection_wants_can_be_changed_again() {
+    let world = World::new().await;
+    let mut driver = two_jobs(&world).await;
+    ask(&mut driver, "start", world.job("j", true)).await;
+    while state(&mut driver, "j", State::Running).await != "1 conflict left" {}
+    let mut client = world.client().await;
     ask(
-        &mut conflicts,
+        &mut client,
+        "subscribe",
+        json!({ "active-events": ["error"] }),
+    )
+    .await;
+    stir(&mut driver, "j", 1).await;
+    stir(&mut driver, "k", 1).await;
+    // Of this job all, of the others still nothing but errors, of which there are none.
+    let of_j = json!({ "job-id": "j", "active-events": [] });
+    ask(&mut client, "active-events", of_j).await;
+    stir(&mut driver, "k", 1).await;
+    stir(&mut driver, "j", 1).await;
+    let event = next(&mut client).await;
+    assert_eq!(event.job_id.as_deref(), Some("j"), "{event:?}");
+    ask(
+        &mut client,
         "subscribe",
         json!({ "active-events": ["state"] }),
     )
     .await;
     stir(&mut driver, "k", 1).await;
-    assert_eq!(next(&mut conflicts).await.kind, EventKind::State);
+    let of_k = all_until_synced(&mut client, "k").await;
+    assert!(
+        of_k.iter()
+            .any(|event| event.job_id.as_deref() == Some("k"))
+    );
+    // Whoever names a job that is not there is told so.
+    let other = json!({ "job-id": "other", "active-events": [] });
+    let refused = world::refused(client.ask("active-events", other).await);
+    assert_eq!(refused.class, "unknown-job");
 }
 
 #[tokio::test]
