@@ -63,9 +63,6 @@ pub enum CliError {
     /// Wrong usage: names, options, manifests.
     #[error("{0}")]
     Usage(String),
-    /// Something that this version cannot do yet.
-    #[error("{0}")]
-    NotYet(String),
     /// The daemon is needed and there is none.
     #[error("{0}")]
     NoDaemon(String),
@@ -88,7 +85,6 @@ impl CliError {
     pub fn class(&self) -> String {
         match self {
             CliError::Usage(_) => "usage".to_owned(),
-            CliError::NotYet(_) => "not-available".to_owned(),
             CliError::NoDaemon(_) => "no-daemon".to_owned(),
             CliError::Manifest(_) => "manifest".to_owned(),
             CliError::Failed(_) => "failed".to_owned(),
@@ -105,7 +101,7 @@ impl CliError {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            CliError::Usage(_) | CliError::NotYet(_) => Exit::Usage,
+            CliError::Usage(_) => Exit::Usage,
             CliError::Control(ClientError::Refused(refusal)) if refusal.class == "usage" => {
                 Exit::Usage
             }

@@ -30,6 +30,18 @@ pub async fn attended<T>(
     result
 }
 
+/// Does `work` until the first Ctrl-C (or SIGTERM); the second ends the process.
+pub async fn until_stopped<T>(
+    output: &Output,
+    work: impl AsyncFnOnce(CancellationToken) -> T,
+) -> T {
+    let cancel = CancellationToken::new();
+    let signals = tokio::spawn(watch_signals(*output, cancel.clone()));
+    let result = work(cancel).await;
+    signals.abort();
+    result
+}
+
 async fn watch_signals(output: Output, cancel: CancellationToken) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),

@@ -100,6 +100,13 @@ impl PreparedJob {
         Ok(report)
     }
 
+    /// Only the target folder that was made for it stays.
+    pub(crate) fn keep_target(self) {
+        if let Some(created) = self.created {
+            created.keep();
+        }
+    }
+
     /// The syncer of a job that goes on until it is stopped; not started yet. A target folder that was made for it stays.
     pub(crate) fn into_syncer(self) -> Box<dyn Syncer> {
         if let Some(created) = self.created {

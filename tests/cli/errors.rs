@@ -25,7 +25,7 @@ fn wrong_usage_is_answered_with_what_to_do() {
         "storage create --from-rclone cloud:x",
         "storage create --container notes",
         "storage create --from-rclone cloud:x local --container notes --location /a",
-        "sync a b --watch",
+        "sync a b --watch --dry-run",
         "resolve a b",
         "resolve a b /c --keep source",
         "resolve a b ../c --keep source",

@@ -19,3 +19,4 @@ mod sync;
 mod trash;
 mod trees;
 mod urls;
+mod watch;

@@ -50,7 +50,7 @@ fn a_refused_run_prints_a_report() {
     let home = Home::new();
     home.ok("container create notes");
     for (line, class) in [
-        ("sync a b --watch", "not-available"),
+        ("sync a b --watch --dry-run", "usage"),
         ("container sync notes --one-shot", "usage"),
         ("container sync nothing --one-shot", "usage"),
         ("container resolve nothing a --keep both", "usage"),

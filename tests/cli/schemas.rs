@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::source;
 
@@ -18,24 +18,35 @@ fn schema(name: &str) -> Value {
     read(&source(&format!("schemas/{name}.schema.json")))
 }
 
-fn validator(name: &str) -> jsonschema::Validator {
-    let mut schema = schema(name);
-    // References between schemas are by file name; put what they mean in their place.
-    for (at, other) in [
-        ("/properties/backends/properties/storage/items", "storage"),
-        ("/properties/runs/items", "run-report"),
-    ] {
-        if let Some(place) = schema.pointer_mut(at) {
-            assert_eq!(place["$ref"], format!("{other}.schema.json"));
-            *place = self::schema(other);
-        }
+/// The schemas that others refer to, each by its file's name.
+const REFERRED: [&str; 3] = ["storage", "run-report", "sync-answers"];
+
+/// The schema with those that it refers to within it.
+fn bundled(name: &str) -> Value {
+    let mut schema = match name {
+        "sync-commands" => read(&source("schemas/sync-commands.json")),
+        name => self::schema(name),
+    };
+    for other in REFERRED.iter().filter(|other| **other != name) {
+        schema["$defs"][format!("{other}.schema.json")] = self::schema(other);
+    }
+    schema
+}
+
+/// What an example must fit; the name of an answer's example begins with its command.
+fn validator(name: &str, example: &str) -> jsonschema::Validator {
+    let mut schema = bundled(name);
+    let command = example.split('.').next().unwrap();
+    if name == "sync-answers" && !["", "error"].contains(&command) {
+        assert!(schema["results"].get(command).is_some(), "{example}");
+        schema["properties"]["result"] = json!({ "$ref": format!("#/results/{command}") });
     }
     jsonschema::validator_for(&schema).unwrap()
 }
 
 /// Fails unless the value fits the schema.
 pub fn check(name: &str, value: &Value) {
-    let faults: Vec<_> = validator(name)
+    let faults: Vec<_> = validator(name, "")
         .iter_errors(value)
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
@@ -44,8 +55,15 @@ pub fn check(name: &str, value: &Value) {
 
 #[test]
 fn every_example_passes_or_is_refused() {
-    for name in ["container", "storage", "run-report", "run-reports"] {
-        let validator = validator(name);
+    for name in [
+        "container",
+        "storage",
+        "run-report",
+        "run-reports",
+        "sync-commands",
+        "sync-answers",
+        "sync-events",
+    ] {
         for verdict in ["accepted", "refused"] {
             let folder = source(&format!("schemas/examples/{name}/{verdict}"));
             let entries: Vec<_> = fs::read_dir(&folder).unwrap().collect();
@@ -54,7 +72,8 @@ fn every_example_passes_or_is_refused() {
                 let path = entry.unwrap().path();
                 // Two storages with one name are beyond what a schema can say.
                 let beyond = path.ends_with("twins.yaml");
-                let fits = validator.is_valid(&read(&path)) && !beyond;
+                let example = path.file_name().unwrap().to_str().unwrap();
+                let fits = validator(name, example).is_valid(&read(&path)) && !beyond;
                 assert_eq!(fits, verdict == "accepted", "{}", path.display());
             }
         }
@@ -71,5 +90,26 @@ fn every_schema_is_one_and_has_examples() {
         };
         assert!(jsonschema::meta::is_valid(&read(&path)), "{file}");
         assert!(source("schemas/examples").join(name).is_dir(), "{file}");
+    }
+}
+
+#[test]
+fn every_command_has_an_answer_and_examples_of_both() {
+    let commands = bundled("sync-commands");
+    let named = commands["properties"]["cmd"]["enum"].as_array().unwrap();
+    let mut named: Vec<_> = named.iter().map(|it| it.as_str().unwrap()).collect();
+    named.sort_unstable();
+    let mut args: Vec<_> = commands["args"].as_object().unwrap().keys().collect();
+    args.sort_unstable();
+    assert_eq!(named, args);
+    let answers = bundled("sync-answers");
+    let mut results: Vec<_> = answers["results"].as_object().unwrap().keys().collect();
+    results.sort_unstable();
+    assert_eq!(named, results);
+    for name in named {
+        for of in ["commands", "answers"] {
+            let path = format!("schemas/examples/sync-{of}/accepted/{name}.json");
+            assert!(source(&path).exists(), "{path}");
+        }
     }
 }

@@ -1,7 +1,16 @@
 //! The daemon over its socket, in the test's own process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod arguments;
+mod crowd;
 mod ends;
+mod events;
 mod jobs;
 mod metrics;
+mod protocol;
+mod raw;
+mod relay;
+mod schemas;
+mod socket;
+mod wire;
 mod world;

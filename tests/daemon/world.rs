@@ -1,6 +1,7 @@
 //! A daemon, its folders, and clients.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -9,10 +10,23 @@ use tokio_util::sync::CancellationToken;
 use wl_control::{Client, ClientError, Event, EventKind, Refusal, State};
 use wl_daemon::{Daemon, DaemonOptions, socket_path};
 
+use crate::relay::{self, Faults};
+
 pub struct World {
     pub dir: TempDir,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
+    clients: AtomicUsize,
+    faults: Faults,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let faults = self.faults.lock().unwrap();
+            assert!(faults.is_empty(), "against the schemas: {faults:#?}");
+        }
+    }
 }
 
 impl World {
@@ -22,6 +36,8 @@ impl World {
             dir: TempDir::new().unwrap(),
             stop: CancellationToken::new(),
             task: None,
+            clients: AtomicUsize::new(0),
+            faults: Faults::default(),
         };
         for side in ["source", "target"] {
             std::fs::create_dir(world.path(side)).unwrap();
@@ -73,8 +89,12 @@ impl World {
         std::fs::read_to_string(self.path(name)).ok()
     }
 
+    /// A client; all that the daemon says to it is checked against the schemas.
     pub async fn client(&self) -> Client {
-        Client::connect(&self.socket()).await.unwrap()
+        let number = self.clients.fetch_add(1, Ordering::Relaxed);
+        let path = self.path(&format!("client-{number}"));
+        relay::start(&path, &self.socket(), Faults::clone(&self.faults)).await;
+        Client::connect(&path).await.unwrap()
     }
 
     /// The arguments of a job between the two folders.

@@ -41,11 +41,7 @@ impl Events {
         }
         client.ask("subscribe", args).await?;
         while let Some(event) = client.next_event().await? {
-            let line = match context.output.is_json() {
-                true => json!(event).to_string(),
-                false => jobs::event(&event),
-            };
-            context.output.data(&format!("{line}\n"))?;
+            jobs::print_event(context.output, &event)?;
         }
         Err(CliError::NoDaemon("the daemon has ended".to_owned()))
     }

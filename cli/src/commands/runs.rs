@@ -133,7 +133,7 @@ pub fn created_if_missing(spec: StorageSpec) -> StorageSpec {
 }
 
 /// A run that was refused before its job was known: in JSON a report all the same.
-fn refuse(context: &Context<'_>, error: CliError) -> CliResult {
+pub fn refuse(context: &Context<'_>, error: CliError) -> CliResult {
     if !context.output.is_json() {
         return Err(error);
     }

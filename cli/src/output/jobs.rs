@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use wl_control::{Event, EventKind, JobStatus, ProgressStatus, State, StorageStatus};
 
-use super::escape;
 use super::human::{bytes, plural};
-use crate::error::Exit;
+use super::{Output, escape};
+use crate::error::{CliResult, Exit};
 
 /// What a job's state means to the shell.
 pub fn exit(job: &JobStatus) -> Exit {
@@ -17,6 +17,24 @@ pub fn exit(job: &JobStatus) -> Exit {
         _ if job.error_count > 0 => Exit::Failed,
         State::Stopped | State::Running | State::OneShot => Exit::Conflicts,
     }
+}
+
+/// What the last state of a job that was attended to means to the shell: in sync, failed, or nothing left but conflicts.
+pub fn last_exit(job: &JobStatus) -> Exit {
+    match exit(job) {
+        // Changes were on their way, and nobody brings them there.
+        Exit::Conflicts if job.conflict_count == 0 => Exit::Failed,
+        exit => exit,
+    }
+}
+
+/// Prints an event: a line for people, or a JSON object on a line.
+pub fn print_event(output: &Output, event: &Event) -> CliResult<()> {
+    let line = match output.is_json() {
+        true => serde_json::json!(event).to_string(),
+        false => self::event(event),
+    };
+    output.data(&format!("{line}\n"))
 }
 
 /// A block of lines for each job.
@@ -76,21 +94,26 @@ fn block(job: &JobStatus, now: f64) -> String {
     if let (Some(source), Some(target)) = (&job.source.watched, &job.target.watched) {
         line(&mut block, "watched", format!("{source}; {target}"));
     }
+    left(&mut block, job);
+    block
+}
+
+/// What is left: conflicts and problems, the first of each.
+fn left(block: &mut String, job: &JobStatus) {
     for (name, count, first) in [
         ("conflicts", job.conflict_count, &job.conflicts),
         ("problems", job.error_count, &job.errors),
     ] {
         if count > 0 {
-            line(&mut block, name, count.to_string());
+            line(block, name, count.to_string());
             for one in first {
-                block += &format!("    {}\n", finding(one));
+                *block += &format!("    {}\n", finding(one));
             }
             if count > first.len() as u64 {
-                block += &format!("    and {} more\n", count - first.len() as u64);
+                *block += &format!("    and {} more\n", count - first.len() as u64);
             }
         }
     }
-    block
 }
 
 fn line(block: &mut String, name: &str, value: String) {
@@ -141,10 +164,13 @@ fn time(seconds: f64) -> String {
 }
 
 /// An event on one line.
-pub fn event(event: &Event) -> String {
+fn event(event: &Event) -> String {
     let job = escape(event.job_id.as_deref().unwrap_or_default());
     match event.kind {
-        EventKind::Missed => "events before this were missed; look at `wl status`".to_owned(),
+        EventKind::Missed => {
+            "events before this were missed; `wl status` and `wl conflicts` say how things stand"
+                .to_owned()
+        }
         EventKind::State => {
             let state = serde_json::from_value(event.fields["state"].clone());
             let (state, text): (State, String) = state.unwrap_or((State::Error, String::new()));
@@ -217,5 +243,16 @@ mod tests {
         job.error_count = 1;
         assert_eq!(exit(&job), Exit::Failed);
         assert_eq!(exit(&self::job(State::Paused, "why")), Exit::Failed);
+    }
+
+    #[test]
+    fn a_job_that_was_attended_to_ends_as_it_stood() {
+        let mut job = job(State::Running, "carrying out changes");
+        assert_eq!(last_exit(&job), Exit::Failed, "not there yet");
+        job.conflict_count = 1;
+        assert_eq!(last_exit(&job), Exit::Conflicts);
+        job.error_count = 1;
+        assert_eq!(last_exit(&job), Exit::Failed);
+        assert_eq!(last_exit(&self::job(State::Synced, "synced")), Exit::Done);
     }
 }

@@ -30,6 +30,9 @@ pub fn check_params(type_name: &str, schema: &str, params: &Value) -> Result<(),
     }
 }
 
+/// Faults of a value that are told at once. What comes from a client may be wrong a million times.
+const MOST_FAULTS: usize = 20;
+
 /// A JSON schema that tells people what is wrong with a value, without repeating the value.
 #[derive(Debug)]
 pub struct Schema {
@@ -47,10 +50,11 @@ impl Schema {
         Ok(Self { text, validator })
     }
 
-    /// What is wrong with `value`, a line each; none if it fits.
+    /// What is wrong with `value`, a line each, the first of them if it is wrong all over; none if it fits.
     pub fn faults(&self, value: &Value) -> Vec<String> {
         let faults = self.validator.iter_errors(value);
-        faults.map(|error| describe(&error, &self.text)).collect()
+        let first = faults.take(MOST_FAULTS);
+        first.map(|error| describe(&error, &self.text)).collect()
     }
 }
 

@@ -69,9 +69,11 @@ impl Client {
         })
     }
 
-    /// Sends a command and waits for its answer. Events that come meanwhile are kept for [`next_event`](Self::next_event).
+    /// Sends a command and waits for its answer. Events that come meanwhile are kept for [`next_event`](Self::next_event); those
+    /// before the answer to `subscribe` with `since` are not, as they come again after it.
     pub async fn ask(&mut self, cmd: &str, args: Value) -> Result<Value, ClientError> {
         self.last_id += 1;
+        let again = cmd == "subscribe" && !args["since"].is_null();
         let request = Request {
             cmd: cmd.to_owned(),
             args,
@@ -83,7 +85,12 @@ impl Client {
             match self.message().await? {
                 None => return Err(closed().into()),
                 Some(Message::Event { event }) => self.events.push_back(event),
-                Some(Message::Result { result, id }) if id == self.last_id => return Ok(result),
+                Some(Message::Result { result, id }) if id == self.last_id => {
+                    if again {
+                        self.events.clear();
+                    }
+                    return Ok(result);
+                }
                 Some(Message::Error { error, id }) if id == self.last_id || id.is_null() => {
                     return Err(error.into());
                 }

@@ -3,6 +3,9 @@
 /// The most bytes that a request may have, the empty line not counted.
 pub const MOST_BYTES: usize = 1024 * 1024;
 
+/// Memory that is kept for the next message.
+const ROOM: usize = 64 * 1024;
+
 /// What came out of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -49,6 +52,13 @@ impl Frames {
         self.skipping || !self.bytes.trim_ascii().is_empty()
     }
 
+    /// One long message is no reason to hold its memory for as long as the connection lasts.
+    fn give_back(&mut self) {
+        if self.bytes.capacity() > ROOM && self.bytes.len() < ROOM {
+            self.bytes.shrink_to(ROOM);
+        }
+    }
+
     /// Where the first message ends, and where the next one begins. `\r\n` ends a line too.
     fn empty_line(&mut self) -> Option<(usize, usize)> {
         let mut at = self.searched;
@@ -75,6 +85,7 @@ impl Frames {
             let keep = self.bytes.len().min(2);
             self.bytes.drain(..self.bytes.len() - keep);
             self.searched = 0;
+            self.give_back();
             return None;
         }
         (self.bytes.len() > self.most + 2).then(|| {
@@ -95,6 +106,7 @@ impl Iterator for Frames {
             };
             let message: Vec<u8> = self.bytes.drain(..behind).take(end).collect();
             self.searched = 0;
+            self.give_back();
             if std::mem::take(&mut self.skipping) || message.trim_ascii().is_empty() {
                 continue;
             }
@@ -165,7 +177,20 @@ mod tests {
             frames.push(b"\n\n{}\n\n");
             assert_eq!(all(&mut frames), [message("{}")]);
             assert!(!frames.is_within_message());
+            assert!(frames.bytes.capacity() <= ROOM.max(2 * size));
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_long_message_is_given_back() {
+        let mut frames = Frames::default();
+        for _ in 0..MOST_BYTES / 4096 {
+            frames.push(&[b'x'; 4096]);
+            assert!(frames.next().is_none());
+        }
+        frames.push(b"\n\n");
+        assert!(matches!(frames.next(), Some(Frame::Message(_))));
+        assert!(frames.bytes.capacity() <= ROOM);
     }
 
     #[test]

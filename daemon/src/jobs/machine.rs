@@ -143,6 +143,8 @@ impl Machine {
             // A look by itself changes nothing that is known: what was in sync, in trouble or left is so until it has found out.
             Input::Looking if self.fresh => self.running_with("comparing"),
             Input::Looking => {}
+            // A conflict is looked into by every look: that is no change of what is known to be left.
+            Input::FoundWork if self.state == State::Running && !self.fresh => {}
             Input::FoundWork => self.running_with("carrying out changes"),
             Input::Looked(left) => self.looked(left),
             Input::Ended(ending) => return self.ended(ending, now, dice),
@@ -408,6 +410,9 @@ mod tests {
         assert_eq!(text(0, 0), "synced");
         assert_eq!(text(1, 0), "1 conflict left");
         assert_eq!(text(2, 3), "3 problems and 2 conflicts left");
+        // No look says that over and over again.
+        let again = [Input::Looked(left(1, 0)), Input::Looking, Input::FoundWork];
+        assert_eq!(after(&again).0.state().1, "1 conflict left");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! `machine` says what a job's state becomes, `owner` is the one task that holds all jobs, `asks` what it is asked, `worker` one run
 //! of one of them, `slot` what is known of a job, `record` what is remembered, `request` what a job is as it is asked for, `journal`
-//! what is logged.
+//! what is logged, `foreground` one job without a daemon.
 
 mod asks;
+mod foreground;
 mod journal;
 mod machine;
 mod owner;
@@ -27,6 +28,7 @@ use crate::folder;
 use owner::Owner;
 use record::Record;
 
+pub use foreground::attend;
 pub use record::RecordError;
 pub use request::{Options, StartRequest, StorageRequest};
 

@@ -13,6 +13,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wl_control::{Class, Event, EventKind, Frame, Frames, MOST_BYTES, Message, Refusal, framed};
 
 use super::commands::Commands;
@@ -85,6 +86,8 @@ pub(super) struct Connections {
     open: VecDeque<Open>,
     /// The last one could not be accepted, and that is logged.
     failing: bool,
+    /// All work has come to rest: nothing is left to tell.
+    ending: CancellationToken,
 }
 
 struct Open {
@@ -99,6 +102,7 @@ impl Connections {
             tasks: JoinSet::new(),
             open: VecDeque::new(),
             failing: false,
+            ending: CancellationToken::new(),
         }
     }
 
@@ -128,6 +132,7 @@ impl Connections {
             stream,
             Arc::clone(&self.commands),
             Arc::clone(&heard),
+            self.ending.clone(),
         ));
         self.open.push_back(Open { handle, heard });
     }
@@ -142,8 +147,10 @@ impl Connections {
         }
     }
 
-    /// Ends all, after a moment for what is on its way.
+    /// Ends all, after a moment for what is on its way. Until then they stay open: that one is closed tells its client that the
+    /// daemon has come to rest.
     pub(super) async fn end(mut self) {
+        self.ending.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         // Who does not read in time has read nothing for longer than that.
         let _ = tokio::time::timeout(FAREWELL, all).await;
@@ -155,7 +162,12 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(stream: UnixStream, commands: Arc<Commands>, heard: Arc<Mutex<Instant>>) {
+async fn serve(
+    stream: UnixStream,
+    commands: Arc<Commands>,
+    heard: Arc<Mutex<Instant>>,
+    ending: CancellationToken,
+) {
     let live = commands.hub.listen();
     let wishes = Arc::new(Mutex::new(Wishes::default()));
     let (reader, writer) = stream.into_split();
@@ -163,6 +175,7 @@ async fn serve(stream: UnixStream, commands: Arc<Commands>, heard: Arc<Mutex<Ins
     let mut speaking = pin!(speak(writer, outgoing, live, Arc::clone(&wishes)));
     tokio::select! {
         () = hear(reader, &commands, out, &wishes, &heard) => {}
+        () = ending.cancelled() => {}
         // There is nobody to speak to.
         _ = &mut speaking => return,
     }
@@ -192,12 +205,9 @@ async fn hear(
                 return;
             }
         }
-        tokio::select! {
-            read = reader.read(&mut bytes) => match read {
-                Ok(0) | Err(_) => return,
-                Ok(count) => frames.push(&bytes[..count]),
-            },
-            () = commands.shutdown.cancelled() => return,
+        match reader.read(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => frames.push(&bytes[..count]),
         }
     }
 }

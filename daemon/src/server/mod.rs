@@ -160,6 +160,7 @@ impl Daemon {
         self.jobs.close().await;
         info!("the daemon has ended");
         self.socket.remove();
+        drop(self.socket);
         // Before clients hear of the end: whoever does can start the next daemon.
         drop(self.lock);
         // Answers that are on their way get out, to those who read them.

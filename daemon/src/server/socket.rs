@@ -15,7 +15,15 @@ const LONGEST_PATH: usize = 107;
 
 /// The lock of a base directory: whoever holds it is the daemon.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code, reason = "held, never read")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would not do: a child that is being started at this moment still holds the same open file. If it fails, the end of
+        // the process does it.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     /// Takes it, without waiting.
@@ -84,7 +92,9 @@ impl Socket {
             source,
         };
         let nursery = tempfile::Builder::new()
-            .prefix(".wl-")
+            // No longer than the socket's own name: what fits at the end fits here.
+            .prefix(".")
+            .rand_bytes(3)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(folder)
             .map_err(failed)?;
@@ -176,8 +186,11 @@ mod tests {
             error.contains(&format!("process {}", std::process::id())),
             "{error}"
         );
+        // As a child that was not yet told to close it.
+        let inherited = lock.0.try_clone().unwrap();
         drop(lock);
         Lock::take(dir.path()).unwrap();
+        drop(inherited);
     }
 
     #[tokio::test]
