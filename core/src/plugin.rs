@@ -26,6 +26,8 @@ pub use select::SelectError;
 pub struct ConnectContext {
     /// Whether the run may write to the storage. Only then it is tried out what the server does with conditions.
     pub writes: bool,
+    /// Whether a root that is missing is made at once, where nothing is lost by that: a target's is, a source's may be mistyped.
+    pub makes_root: bool,
     /// The folder in which facts about servers are kept between runs; `None`: nothing is kept.
     pub state_dir: Option<PathBuf>,
     /// Limits that the user set.

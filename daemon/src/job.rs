@@ -304,8 +304,10 @@ pub async fn trash_restore(
 /// What the sides are connected for. A dry run writes nothing, not even to find out what a server does.
 fn connect_contexts(spec: &JobSpec) -> Sides<ConnectContext> {
     let two_way = spec.options.direction == Direction::TwoWay;
+    let writes = |side| !spec.options.dry_run && (two_way || side == Side::Target);
     Sides::from_fn(|side| ConnectContext {
-        writes: !spec.options.dry_run && (two_way || side == Side::Target),
+        writes: writes(side),
+        makes_root: writes(side) && (side == Side::Target || spec.options.allow_empty),
         state_dir: Some(folder::state_path(&spec.base_dir)),
         limits: spec.limits,
     })

@@ -69,6 +69,7 @@ fn the_list_says_what_the_server_of_a_storage_was_found_to_do() {
     let found = |replace: bool, probed: u64| {
         json!({
             "create": true, "replace": replace, "remove": true, "copy": true, "copy_in": true, "large": true,
+            "verifies": false, "order": "bytes",
             "probed": probed,
         })
     };

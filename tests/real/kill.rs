@@ -175,13 +175,14 @@ impl Game {
         let out = child.wait_with_output().unwrap();
         if out.status.signal() == Some(9) {
             self.score.kills += 1;
-            self.span += self.span / 40;
+            // Fast up and fast down: how long a run takes depends on what else the machine does.
+            self.span += self.span / 10;
             self.score.staged +=
                 u32::from(!(trees::is_tidy(&self.pair.a) && trees::is_tidy(&self.pair.b)));
             return None;
         }
         self.score.finished += 1;
-        self.span = (self.span - self.span / 10).max(4000);
+        self.span = (self.span - self.span / 4).max(4000);
         Some(crate::pair::ended(out))
     }
 

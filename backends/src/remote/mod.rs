@@ -89,7 +89,7 @@ impl RemoteBackend {
     ) -> Result<Self> {
         let (location, identity) = (store.location().into(), store.identity().into());
         let wire = Wire::new(store, context.limits);
-        if context.writes && wire.facts().writable {
+        if context.makes_root && wire.facts().writable {
             let root = SyncPath::root();
             let make = || wire.store().make_root();
             wire.again("make folder", &root, make).await?;

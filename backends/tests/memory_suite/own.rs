@@ -49,7 +49,7 @@ async fn stores_of_one_name_are_one_store() {
     let other = MemoryBackend::open("own-shared", MemorySettings::default().links(false));
     assert_eq!(
         other.unwrap_err().to_string(),
-        "connect in memory:own-shared: a store of this name is there with other settings; give it another name"
+        "connecting to memory:own-shared: a store of this name is there with other settings; give it another name"
     );
 }
 

@@ -206,6 +206,13 @@ async fn a_root_that_is_made_is_tried_out() {
     let backend = connect(&store, &context(None, false)).await;
     assert_eq!(backend.0.conditions, NONE);
     assert_eq!(store.world().nodes().count(), 0, "who reads makes nothing");
-    let backend = connect(&store, &context(None, true)).await;
+    let source = connect(&store, &context(None, true)).await;
+    assert_eq!(source.0.conditions, NONE);
+    assert_eq!(store.world().nodes().count(), 0, "it may be mistyped");
+    let target = ConnectContext {
+        makes_root: true,
+        ..context(None, true)
+    };
+    let backend = connect(&store, &target).await;
     assert_eq!(backend.0.conditions, ALL);
 }

@@ -166,14 +166,21 @@ async fn a_root_that_is_missing_is_made_and_tried_out() {
     let server = WebDavServer::start().await;
     let writes = ConnectContext {
         writes: true,
+        makes_root: true,
         ..ConnectContext::default()
     };
     let connect = async |root: &str, context: &ConnectContext| {
         let url = format!("{}{root}", server.url());
         RemoteBackend::connect("webdav", store(&url), context).await
     };
-    let reader = connect("new", &ConnectContext::default()).await.unwrap();
-    assert_eq!(reader.capabilities().cas, CasGrade::Checked);
+    let source = ConnectContext {
+        makes_root: false,
+        ..writes.clone()
+    };
+    for context in [&source, &ConnectContext::default()] {
+        let careful = connect("new", context).await.unwrap();
+        assert_eq!(careful.capabilities().cas, CasGrade::Checked);
+    }
     assert!(server.editor().paths("").iter().all(|path| path == "/"));
     let writer = connect("new", &writes).await.unwrap();
     assert_eq!(writer.capabilities().cas, CasGrade::Atomic);
