@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::ContentHash;
 use wl_core::storage::{ErrorKind, StorageError};
 use wl_core::testing::{Call, Observer, Operation, observe};
 
 use super::*;
+use crate::plugins::memory::{MemoryBackend, MemorySettings};
 
 const MIB: usize = 1024 * 1024;
 
