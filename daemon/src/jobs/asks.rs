@@ -48,7 +48,11 @@ impl Owner {
             }
             Ask::Pause(id, reply) => {
                 let answer = self.rest(&id, true).await;
-                reply_with(reply, answer);
+                match self.slots.get_mut(&id) {
+                    // Told when nothing is being done any more.
+                    Some(slot) if answer.is_ok() && slot.run != 0 => slot.rests.push(reply),
+                    _ => reply_with(reply, answer),
+                }
             }
             Ask::Resume(id, reply) => {
                 let answer = self.rest(&id, false).await;
@@ -160,6 +164,7 @@ impl Owner {
         for waiting in slot.resolves.drain(..) {
             reply_with(waiting.reply, Err(unknown(id)));
         }
+        slot.tell_rests();
         for reply in slot.stops.drain(..) {
             let answer = match &saved {
                 Ok(()) => Ok(json!(format!("job `{id}` was stopped"))),

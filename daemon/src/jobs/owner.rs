@@ -197,6 +197,7 @@ impl Owner {
         slot.run = 0;
         slot.looking = false;
         slot.found.health = None;
+        slot.tell_rests();
         let resolving = slot.resolving.take();
         let was_resolve = resolving.is_some();
         let stopping = slot.stopping;

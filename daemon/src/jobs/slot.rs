@@ -35,6 +35,8 @@ pub(super) struct Slot {
     /// Who waits for it to have stopped and be forgotten.
     pub(super) stops: Vec<oneshot::Sender<Result<Value, Refusal>>>,
     pub(super) stopping: bool,
+    /// Who waits for it to have come to rest.
+    pub(super) rests: Vec<oneshot::Sender<Result<Value, Refusal>>>,
     /// It is to run again once the conflicts are ended.
     pub(super) relaunch: bool,
     /// Conflicts to end, one after another, before the job runs again.
@@ -152,12 +154,22 @@ impl Slot {
             next_try: None,
             stops: Vec::new(),
             stopping: false,
+            rests: Vec::new(),
             relaunch: false,
             resolves: VecDeque::new(),
             resolving: None,
             found: Found::default(),
             rate: Rate::default(),
             told_progress: None,
+        }
+    }
+
+    /// Nothing is being done any more.
+    pub(super) fn tell_rests(&mut self) {
+        let id = &self.request.job_id;
+        for reply in self.rests.drain(..) {
+            // Whoever asked may be gone.
+            let _ = reply.send(Ok(json!(format!("job `{id}` was paused"))));
         }
     }
 
