@@ -106,102 +106,102 @@ fn an_empty_source_that_exists_is_no_mistake() {
     assert!(bucket.get(BUCKET, "meant/f").is_some());
 }
 
-#[test]
-fn wrong_credentials_are_one_class_and_one_code_everywhere() {
+/// Runs a line that is refused for its credentials: one class and one code, whatever the type.
+fn refused_for_credentials(home: &Home, line: &str, variables: &[(&str, &str)], words: &str) {
+    let done = home.run_with(&format!("--output json {line}"), variables);
+    let report: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    check(&report);
+    assert_eq!(
+        report["error"]["class"], "credentials",
+        "{line}: {report:#}"
+    );
+    assert_eq!(done.code, 1, "{line}: {done:?}");
+    let desc = report["error"]["desc"].as_str().unwrap();
+    assert!(desc.contains(words), "{line}: {desc}");
+    assert!(
+        !desc.contains("quite-wrong") && !desc.contains(".wl"),
+        "{line}: {desc}"
+    );
+}
+
+/// A home with something to send.
+fn sender() -> Home {
     let home = Home::new();
     trees::write(&home.path("a"), "f", "1");
+    home
+}
+
+#[test]
+fn wrong_credentials_of_s3_are_class_credentials() {
+    let home = sender();
+    let open = home.path("open.json");
+    fs::write(&open, "{}").unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let secret = &[("AWS_SECRET_ACCESS_KEY", "quite-wrong")][..];
+    let none = &[("AWS_SECRET_ACCESS_KEY", ""), ("AWS_ACCESS_KEY_ID", "")][..];
+    let endpoint = home.server.endpoint();
+    let file = |name: &str| format!(" --target-option credentials_file={name}");
+    for (options, variables, words) in [
+        (String::new(), secret, "secret key"),
+        (String::new(), none, "AWS_ACCESS_KEY_ID"),
+        (" --target-option profile=none".to_owned(), &[], "profile"),
+        (file("/none"), none, "/none"),
+        (file(open.to_str().unwrap()), none, "chmod 600"),
+    ] {
+        let line = format!("sync a s3://bucket/p --target-option endpoint_url={endpoint}{options}");
+        refused_for_credentials(&home, &line, variables, words);
+    }
+}
+
+#[test]
+fn wrong_credentials_of_webdav_are_class_credentials() {
+    let home = sender();
     let dav = WebDavServer::builder()
         .basic_auth("ann", "right")
         .start_blocking();
+    let wrong = r#"{"login": "ann", "password": "quite-wrong"}"#;
+    let wrong = home.private("wrong.json", wrong);
+    let url = dav.url().replace("http://", "webdav://");
+    for (options, words) in [
+        (String::new(), "credentials"),
+        (
+            format!(" --target-option credentials_file={wrong}"),
+            "credentials",
+        ),
+        (
+            " --target-option credentials_file=/none".to_owned(),
+            "/none",
+        ),
+    ] {
+        refused_for_credentials(&home, &format!("sync a {url}{options}"), &[], words);
+    }
+}
+
+#[test]
+fn wrong_keys_of_ssh_are_class_credentials() {
+    let home = sender();
     let there = home.world.folder("b");
     let ssh = SftpServer::start(&there).unwrap();
     let config = fs::read_to_string(ssh.ssh_config()).unwrap();
-    let unknown = home.private(
-        "unknown-host",
-        &swapped(&config, "UserKnownHostsFile", "/dev/null"),
-    );
-    let nobody = home.private("no-key", &swapped(&config, "IdentityFile", "/dev/null"));
-    let wrong = home.private(
-        "wrong.json",
-        r#"{"login": "ann", "password": "quite-wrong"}"#,
-    );
     let at = format!(
         "sftp://{}@127.0.0.1:{}{}",
         ssh.user(),
         ssh.port(),
         there.display()
     );
-    let (endpoint, url) = (home.server.endpoint(), dav.url());
-    let s3 = format!("sync a s3://bucket/p --target-option endpoint_url={endpoint}");
-    let open = home.path("open.json");
-    fs::write(&open, "{}").unwrap();
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-    let secret = &[("AWS_SECRET_ACCESS_KEY", "quite-wrong")][..];
-    let none = &[("AWS_SECRET_ACCESS_KEY", ""), ("AWS_ACCESS_KEY_ID", "")][..];
-    for (case, line, variables, words) in [
-        ("s3, wrong key", s3.clone(), secret, "secret key"),
-        ("s3, no key", s3.clone(), none, "AWS_ACCESS_KEY_ID"),
-        (
-            "s3, no profile",
-            format!("{s3} --target-option profile=none"),
-            &[],
-            "profile",
-        ),
-        (
-            "s3, no file",
-            format!("{s3} --target-option credentials_file=/none"),
-            none,
-            "/none",
-        ),
-        (
-            "s3, open file",
-            format!("{s3} --target-option credentials_file={}", open.display()),
-            none,
-            "chmod 600",
-        ),
-        ("webdav, none", format!("sync a {url}"), &[], "credentials"),
-        (
-            "webdav, wrong",
-            format!("sync a {url} --target-option credentials_file={wrong}"),
-            &[],
-            "credentials",
-        ),
-        (
-            "webdav, no file",
-            format!("sync a {url} --target-option credentials_file=/none"),
-            &[],
-            "/none",
-        ),
-        (
-            "ssh, host key",
-            format!("sync a {at} --target-option ssh_config={unknown}"),
-            &[],
-            "host key",
-        ),
-        (
-            "ssh, no key",
-            format!("sync a {at} --target-option ssh_config={nobody}"),
-            &[],
-            "ssh-add",
-        ),
+    for (option, words) in [
+        ("UserKnownHostsFile", "host key"),
+        ("IdentityFile", "ssh-add"),
     ] {
-        let line = line.replace("sync a http://", "sync a webdav://");
-        let done = home.run_with(&format!("--output json {line}"), variables);
-        let report: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
-        check(&report);
-        assert_eq!(
-            report["error"]["class"], "credentials",
-            "{case}: {report:#}"
-        );
-        assert_eq!(done.code, 1, "{case}: {done:?}");
-        let desc = report["error"]["desc"].as_str().unwrap();
-        assert!(desc.contains(words), "{case}: {desc}");
-        assert!(
-            !desc.contains("quite-wrong") && !desc.contains(".wl"),
-            "{case}: {desc}"
-        );
+        let config = home.private("config", &swapped(&config, option, "/dev/null"));
+        let line = format!("sync a {at} --target-option ssh_config={config}");
+        refused_for_credentials(&home, &line, &[], words);
     }
-    // What cannot be understood is wrong usage, whatever the type.
+}
+
+#[test]
+fn what_cannot_be_understood_is_wrong_usage_whatever_the_type() {
+    let home = sender();
     for line in [
         "sync a s3://bucket/p --target-option endpoint_url=ftp://h",
         "sync a s3://bucket/../p",
