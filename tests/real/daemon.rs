@@ -24,6 +24,9 @@ use crate::trees;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The job that has a large file.
 const LARGE: usize = 0;
+/// Names at a root, and in how many bursts a round's edits of them may come.
+const NAMES: u64 = 40;
+const BURSTS: u64 = 5;
 const LARGE_BYTES: usize = 24 * 1024 * 1024;
 
 /// The daemon's process.
@@ -173,6 +176,8 @@ struct Game {
     dir: TempDir,
     random: Random,
     versions: u64,
+    /// The names of each burst of edits to come, one side after the other.
+    bursts: Vec<Vec<u64>>,
     pairs: Vec<Pair>,
     score: Score,
 }
@@ -198,6 +203,7 @@ impl Game {
             dir,
             random: Random::new(seed),
             versions: 0,
+            bursts: Vec::new(),
             score: Score::default(),
         }
     }
@@ -218,25 +224,23 @@ impl Game {
         line.repeat(times) + "end"
     }
 
-    /// Another tree, a few edits away. With an `owner` only what belongs to that side is edited.
-    fn edited(&mut self, pair: usize, side: usize, owners: Option<u64>) -> Tree {
+    /// Another tree of a side, a few edits of these names away.
+    fn edited(&mut self, pair: usize, side: usize, names: &[u64]) -> Tree {
         let mut tree = self.pairs[pair].hands[side].clone();
-        let mut edits = [1, 4, 15][self.random.below(3) as usize];
-        while edits > 0 {
-            let top = self.random.below(10);
-            let path = self.path(top);
+        if names.is_empty() {
+            return tree;
+        }
+        for _ in 0..[1, 4, 15][self.random.below(3) as usize] {
+            let name = names[self.random.below(names.len() as u64) as usize];
+            let path = self.path(name);
             let path: Vec<&str> = path.split('/').collect();
-            if owners.is_some_and(|owners| (owners >> top & 1) as usize != side) {
-                continue;
-            }
-            edits -= 1;
             match self.random.below(10) {
                 0 | 1 => drop(take(&mut tree, &path)),
                 2 => drop(take(&mut tree, &path[..1])),
                 3 => put(&mut tree, &path, Node::Folder(Tree::new())),
                 4 => put(&mut tree, &path, Node::Link(format!("to{}", self.versions))),
                 5 => {
-                    // Moved within what the same side owns.
+                    // A move within the name.
                     if let Some(node) = take(&mut tree, &path) {
                         put(&mut tree, &[path[0], "moved"], node);
                     }
@@ -292,19 +296,32 @@ impl Game {
 
     /// Both sides are edited while nobody looks, conflicts and all.
     fn edit_at_rest(&mut self) {
+        let names: Vec<u64> = (0..NAMES / 3).collect();
         for pair in 0..self.pairs.len() {
             for side in 0..2 {
-                let wanted = self.edited(pair, side, None);
+                let wanted = self.edited(pair, side, &names);
                 self.pairs[pair].edit(side, wanted);
             }
         }
     }
 
-    /// Both sides are edited while the jobs run: each side what belongs to it, so that it does not matter what was synced meanwhile.
-    fn edit_at_work(&mut self, owners: u64) {
-        for pair in 0..self.pairs.len() {
-            for side in 0..2 {
-                let wanted = self.edited(pair, side, Some(owners));
+    /// Who edits what in the next bursts: every name is edited by one side in one burst, so it does not matter for the outcome
+    /// what was synced meanwhile. (Who edits again what a killed run has published and not recorded makes a conflict; that is
+    /// as it should be.)
+    fn deal(&mut self) {
+        let mut hands = vec![Vec::new(); 2 * BURSTS as usize];
+        for name in 0..NAMES {
+            hands[self.random.below(2 * BURSTS) as usize].push(name);
+        }
+        self.bursts = hands;
+    }
+
+    /// Both sides are edited while the jobs run.
+    fn edit_at_work(&mut self) {
+        for side in 0..2 {
+            let names = self.bursts.pop().unwrap_or_default();
+            for pair in 0..self.pairs.len() {
+                let wanted = self.edited(pair, side, &names);
                 self.pairs[pair].edit(side, wanted);
             }
         }
@@ -320,17 +337,17 @@ impl Game {
                 self.kill(started).await;
             }
         } else {
-            let owners = self.random.below(1 << 10);
+            self.deal();
             for _ in 0..kills {
-                self.edit_at_work(owners);
+                self.edit_at_work();
                 self.kill(daemon).await;
                 // Now and then nobody looks meanwhile.
                 if self.random.below(2) == 0 {
-                    self.edit_at_work(owners);
+                    self.edit_at_work();
                 }
                 daemon = Running::start(&self.base());
                 if self.random.below(2) == 0 {
-                    self.edit_at_work(owners);
+                    self.edit_at_work();
                 }
             }
             daemon.kill();
