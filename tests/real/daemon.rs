@@ -403,7 +403,7 @@ impl Game {
     fn is_tidy(&self) {
         let state = fs::read_dir(self.base().join("state")).unwrap();
         let names: Vec<_> = state.map(|entry| entry.unwrap().file_name()).collect();
-        let known = ["json", "db", "lock", "db-wal", "db-shm"];
+        let known = ["json", "new", "db", "lock", "db-wal", "db-shm"];
         for name in &names {
             let end = Path::new(name).extension().and_then(|end| end.to_str());
             assert!(end.is_some_and(|end| known.contains(&end)), "{names:?}");
@@ -449,8 +449,8 @@ async fn play(seed: u64, rounds: u64, jobs: usize) -> Score {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_is_killed_at_any_moment_and_its_jobs_come_through() {
-    let score = play(1, 6, 3).await;
-    assert!(score.kills >= 6);
+    let score = play(1, 4, 2).await;
+    assert!(score.kills >= 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,13 +45,11 @@ async fn an_emptied_root_pauses_its_job_and_is_never_called_synced() {
         let connects = world.target.connects();
         assert_eq!(world.status("j").await.failures, round);
         while world.target.connects() == connects {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         delays.push(began.elapsed());
         // Until that try has ended too.
-        while world.status("j").await.failures == round {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert!(
         delays.is_sorted() && delays[5] > 10 * delays[0],
@@ -77,7 +75,7 @@ async fn a_failing_storage_is_tried_again_ever_later() {
     for _ in 0..6 {
         let connects = world.target.connects();
         while world.target.connects() == connects {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         delays.push(last.elapsed());
         last = Instant::now();
@@ -109,7 +107,7 @@ async fn a_panic_ends_one_job_alone() {
         assert!(status.next_try.is_some());
         // Six times within ten minutes is too often.
         while world.status("bad").await.panics < 6 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         let status = world.status("bad").await;
         assert!(status.state.1.contains("left alone"), "{:?}", status.state);

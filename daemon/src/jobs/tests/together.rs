@@ -55,7 +55,7 @@ async fn a_slow_target_never_holds_back_the_other() {
         world
             .source
             .memory
-            .write_file("large", vec![7; 20 << 20])
+            .write_file("large", vec![7; 9 << 20])
             .unwrap();
         world
             .jobs
@@ -73,7 +73,7 @@ async fn a_slow_target_never_holds_back_the_other() {
         while world.status("slow").await.state.0 != State::Synced {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert_eq!(slow.memory.read_file("large").unwrap().len(), 20 << 20);
+        assert_eq!(slow.memory.read_file("large").unwrap().len(), 9 << 20);
     }
 }
 
