@@ -1,4 +1,5 @@
 //! The daemon over its socket, in the test's own process.
 
+mod interrupted;
 mod jobs;
 mod world;

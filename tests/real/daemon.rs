@@ -1,7 +1,7 @@
 //! The running daemon is killed at any moment, again and again, while its jobs run and both sides are edited. When it was started for
 //! the last time, all sides come to what the oracle says, and nobody has to say a word.
 //!
-//! `WL_ROUNDS=100 cargo test --release -p wl --test real -- --ignored hundred` is the long one.
+//! `WL_ROUNDS=100 cargo test -p wl --test real -- --ignored --nocapture soak_daemon` is the long one.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use wl_daemon::model::Direction;
 use wl_test_trees::oracle::{Expected, expect};
 use wl_test_trees::{Hand, Node, Tree, edit, put, take};
 
-use crate::kill::Random;
+use crate::kill::{Random, soak_end};
 use crate::trees;
 
 /// Far more than anything here takes.
@@ -453,16 +453,25 @@ async fn the_daemon_is_killed_at_any_moment_and_its_jobs_come_through() {
     assert!(score.kills >= 4);
 }
 
+/// `WL_ROUNDS` says how many rounds; without it `WL_SOAK_MINUTES` how long they go on.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "long: WL_ROUNDS says how many rounds, 100 without it"]
-async fn the_daemon_is_killed_in_a_hundred_rounds() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let rounds = number("WL_ROUNDS").unwrap_or(100);
-    let score = play(number("WL_SEED").unwrap_or(2), rounds, 4).await;
-    assert!(
-        rounds < 20 || (score.staged > 0 && score.halfway > 0 && score.conflicts > 0),
-        "all kills came too early or too late: {score:?}"
-    );
+#[ignore = "long: WL_ROUNDS or WL_SOAK_MINUTES says how long"]
+async fn soak_daemon_kills() {
+    let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let first = number("WL_SEED").unwrap_or(since.as_secs());
+    let (rounds, end) = (number("WL_ROUNDS"), soak_end());
+    for seed in first.. {
+        let score = play(seed, rounds.unwrap_or(20), 4).await;
+        assert!(
+            rounds.is_some_and(|rounds| rounds < 20)
+                || (score.staged > 0 && score.halfway > 0 && score.conflicts > 0),
+            "all kills came too early or too late: {score:?}"
+        );
+        if rounds.is_some() || std::time::Instant::now() > end {
+            return;
+        }
+    }
 }
 
 /// A job that was acknowledged is there after any crash.
