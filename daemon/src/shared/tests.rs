@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use wl_backends::memory::{MemoryBackend, MemorySettings};
+use crate::plugins::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::ContentHash;
 use wl_core::storage::{ErrorKind, StorageError};
 use wl_core::testing::{Call, Observer, Operation, observe};

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use crate::plugins::memory::{MemoryBackend, MemorySettings};
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{
