@@ -173,6 +173,8 @@ async fn follow(job: &SyncJob, name: &str, last: &Mutex<Findings>) -> Result<(),
     while !job.cancel.is_cancelled() {
         job.progress.restart();
         job.news.tell(News::Looking).await;
+        watchers.source.looking();
+        watchers.target.looking();
         let report = run_once(job.clone(), name, last).await;
         if job.cancel.is_cancelled() {
             break;

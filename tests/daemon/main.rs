@@ -1,10 +1,11 @@
 //! The daemon over its socket, in the test's own process.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod arguments;
 mod crowd;
 mod ends;
 mod events;
+mod interrupted;
 mod jobs;
 mod metrics;
 mod protocol;

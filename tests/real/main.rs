@@ -12,6 +12,7 @@
 
 mod big;
 mod busy;
+mod daemon;
 mod full;
 mod histories;
 mod hostile;

@@ -124,6 +124,22 @@ async fn what_changes_later_arrives_at_the_next_look() {
     assert!(news.recv().await.is_none(), "nothing is told after the end");
 }
 
+/// One look is for both sides, however their polls came to lie.
+#[tokio::test(start_paused = true)]
+async fn two_sides_that_poll_are_looked_at_once_an_interval() {
+    let world = World::new();
+    let (job, mut news) = told(&world);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    looked(&mut news).await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..10 {
+        looked(&mut news).await;
+    }
+    assert!(began.elapsed() >= Duration::from_secs(600));
+    syncer.stop_sync().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_look_that_fails_as_a_whole_ends_the_run_and_says_why() {
     let world = World::new();

@@ -39,6 +39,10 @@ impl StorageWatcher for PollWatcher {
         })
     }
 
+    fn looking(&mut self) {
+        self.due = Instant::now() + self.interval;
+    }
+
     fn health(&self) -> WatchHealth {
         WatchHealth {
             mode: format!("poll every {} s", self.interval.as_secs_f64()),

@@ -39,6 +39,8 @@ pub struct WatchHealth {
 pub trait StorageWatcher: Send {
     /// The next observation. Changes made after the watcher was handed out are covered by some observation.
     async fn next(&mut self) -> Result<Observation>;
+    /// A look at everything begins now, on both sides, whoever asked for it: one that asks every so often counts from here.
+    fn looking(&mut self) {}
     /// How it watches at this moment.
     fn health(&self) -> WatchHealth;
 }

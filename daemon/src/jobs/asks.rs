@@ -124,6 +124,7 @@ impl Owner {
         }
         slot.stopping = true;
         slot.stops.push(reply);
+        slot.no_timer();
         halt(slot);
         if slot.run == 0 {
             self.forget(id).await;

@@ -12,6 +12,8 @@ mod owner;
 mod record;
 mod request;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};

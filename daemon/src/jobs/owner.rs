@@ -140,6 +140,10 @@ impl Owner {
             slot.relaunch = true;
             return;
         }
+        if self.closing.is_some() {
+            // What is begun now would never be told to end. The job stays recorded.
+            return;
+        }
         self.runs += 1;
         slot.run = self.runs;
         slot.cancel = CancellationToken::new();
@@ -184,7 +188,10 @@ impl Owner {
             Told::Looked(report) => {
                 slot.looking = false;
                 let left = self.take(&id, &report);
-                self.input(&id, Input::Looked(left));
+                // A look that was cut short says nothing of what is left; why it was is told next.
+                if report.error.is_none() {
+                    self.input(&id, Input::Looked(left));
+                }
             }
             Told::Ended(ending, report) => self.ended(&id, ending, report).await,
         }
@@ -269,10 +276,7 @@ impl Owner {
         if slot.stopping {
             return;
         }
-        if let Some(timer) = slot.timer.take() {
-            timer.abort();
-            slot.next_try = None;
-        }
+        slot.no_timer();
         let before = slot.state();
         let failed = match &input {
             Input::Ended(Ending::Failed(class, why)) => Some(json!({
@@ -327,9 +331,7 @@ impl Owner {
     pub(super) fn close(&mut self, closed: oneshot::Sender<()>) {
         self.closing.get_or_insert(closed);
         for slot in self.slots.values_mut() {
-            if let Some(timer) = slot.timer.take() {
-                timer.abort();
-            }
+            slot.no_timer();
             halt(slot);
         }
     }

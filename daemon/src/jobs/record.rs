@@ -5,12 +5,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
+use tempfile::Builder;
 
 use super::StartRequest;
 
 /// The version of the file's form. A higher one is not touched.
 const VERSION: u32 = 1;
+
+/// The name under which the file is written before it takes the old one's place.
+const NEW: &str = "jobs.json.new";
 
 /// A job that survives the daemon.
 #[derive(Clone, Serialize, Deserialize)]
@@ -98,7 +101,12 @@ impl Record {
     fn write(&self, jobs: Vec<Recorded>) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(folder)?;
-        let mut file = NamedTempFile::new_in(folder)?;
+        // Always the same name, so that a daemon that was killed here leaves no more than the next one takes away.
+        let _ = fs::remove_file(folder.join(NEW));
+        let mut file = Builder::new()
+            .prefix(NEW)
+            .rand_bytes(0)
+            .tempfile_in(folder)?;
         let version = VERSION;
         serde_json::to_writer_pretty(&mut file, &Contents { version, jobs })?;
         file.flush()?;
@@ -146,6 +154,18 @@ mod tests {
         let ids: Vec<_> = jobs.iter().map(|job| &*job.start.job_id).collect();
         assert_eq!(ids, ["a", "b"]);
         assert_eq!(jobs[0].start.target.params["odd"], json!([1]));
+        let mode = fs::metadata(&record.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_a_killed_daemon_left_half_written_is_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::new(dir.path());
+        fs::write(dir.path().join(NEW), "half").unwrap();
+        record.save(vec![job("a")]).unwrap();
+        assert_eq!(record.load().unwrap().0.len(), 1);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         let mode = fs::metadata(&record.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -173,6 +173,14 @@ impl Slot {
         }
     }
 
+    /// Forgets that it was to be tried again.
+    pub(super) fn no_timer(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            timer.abort();
+            self.next_try = None;
+        }
+    }
+
     /// Number and text of its state, as on the wire.
     pub(super) fn state(&self) -> Value {
         let (state, text) = self.machine.state();

@@ -1,0 +1,220 @@
+//! Jobs are stopped, paused and ended at every point, within a second, and begin again at once.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use wl_control::State;
+use wl_core::model::SyncPath;
+use wl_core::sync::Keep;
+
+use super::World;
+use super::storage::{Harm, Hold};
+
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// Stops the job, and starts it again at once: nothing of the first holds up the second.
+async fn stops_and_starts(mut world: World, when: &str) {
+    let began = Instant::now();
+    world.jobs.stop("j").await.unwrap();
+    assert!(began.elapsed() <= A_SECOND, "{when}: {:?}", began.elapsed());
+    assert_eq!(world.jobs.job_state("j").await.unwrap(), Value::Null);
+    let again = world.jobs.stop("j").await.unwrap_err();
+    assert_eq!(again.class, "unknown-job", "{when}");
+    for place in [&world.source, &world.target] {
+        place.hold(Hold::Nowhere);
+        place.harm(None);
+        place.memory.set_available(true);
+    }
+    world.events = world.hub.listen();
+    world.source.memory.write_file("new", "2").unwrap();
+    world.start("j").await;
+    let passed = world.comes_to("j", State::Synced).await;
+    let trouble = |(state, _): &(State, String)| [State::Paused, State::Error].contains(state);
+    assert!(!passed.iter().any(trouble), "{when}: {passed:?}");
+    assert!(world.target.memory.read_file("new").is_some(), "{when}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_stopped_wherever_it_is() {
+    for hold in [Hold::Connect, Hold::List, Hold::Begin] {
+        let world = World::new();
+        world.target.hold(hold);
+        world.start("j").await;
+        world.target.is_held().await;
+        stops_and_starts(world, &format!("{hold:?}")).await;
+    }
+    stops_and_starts(World::synced().await, "between looks").await;
+
+    let mut world = World::synced().await;
+    world.target.memory.set_available(false);
+    world.comes_to("j", State::Paused).await;
+    stops_and_starts(world, "waiting for a storage").await;
+
+    let mut world = World::synced().await;
+    world
+        .target
+        .harm(Some(Harm::Fails(wl_core::testing::Operation::Begin)));
+    world.comes_to("j", State::Error).await;
+    stops_and_starts(world, "waiting after a failure").await;
+
+    let world = World::synced().await;
+    world.jobs.pause("j").await.unwrap();
+    stops_and_starts(world, "paused").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_one_shot_is_stopped_too() {
+    for hold in [Hold::Connect, Hold::List, Hold::Begin] {
+        let world = World::new();
+        world.source.hold(hold);
+        let mut request = world.request("j");
+        request.continuous = false;
+        world.jobs.start(request).await.unwrap();
+        if hold == Hold::Begin {
+            // The source of two ways is written to as well.
+            world.source.is_held().await;
+        }
+        world.source.is_held().await;
+        stops_and_starts(world, &format!("one-shot, {hold:?}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_resolve_is_told_when_the_job_is_stopped() {
+    let mut world = World::synced().await;
+    conflict(&mut world).await;
+    world.target.hold(Hold::List);
+    let jobs = world.jobs.clone();
+    let first = tokio::spawn(async move { jobs.resolve("j", paths(), Keep::Source).await });
+    world.target.is_held().await;
+    let jobs = world.jobs.clone();
+    let second = tokio::spawn(async move { jobs.resolve("j", paths(), Keep::Source).await });
+    tokio::task::yield_now().await;
+    stops_and_starts_in_conflict(world).await;
+    for waiting in [first, second] {
+        assert!(waiting.await.unwrap().is_err());
+    }
+}
+
+async fn stops_and_starts_in_conflict(world: World) {
+    let began = Instant::now();
+    world.jobs.stop("j").await.unwrap();
+    assert!(began.elapsed() <= A_SECOND);
+    world.target.hold(Hold::Nowhere);
+    world.start("j").await;
+    // Nobody ended the conflict.
+    while world.status("j").await.conflict_count != 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn paths() -> Vec<SyncPath> {
+    vec![SyncPath::new("a").unwrap()]
+}
+
+/// Both sides change the same file.
+async fn conflict(world: &mut World) {
+    let looks = world.status("j").await.done.looks;
+    for (place, side) in [(&world.source, "source"), (&world.target, "target")] {
+        let content = format!("{side} {looks}");
+        place.memory.write_file("a", content).unwrap();
+    }
+    loop {
+        let (state, text) = world.next_state("j").await;
+        assert_eq!(state, State::Running);
+        if text == "1 conflict left" {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn conflicts_are_ended_between_two_looks_and_while_paused() {
+    let mut world = World::synced().await;
+    conflict(&mut world).await;
+    let report = world
+        .jobs
+        .resolve("j", paths(), Keep::Target)
+        .await
+        .unwrap();
+    assert_eq!(report["result"], "synced", "{report:#}");
+    let kept = world.source.memory.read_file("a").unwrap();
+    assert!(kept.starts_with(b"target"));
+    world.comes_to("j", State::Synced).await;
+
+    conflict(&mut world).await;
+    world.jobs.pause("j").await.unwrap();
+    let report = world
+        .jobs
+        .resolve("j", paths(), Keep::Source)
+        .await
+        .unwrap();
+    assert_eq!(report["result"], "synced", "{report:#}");
+    assert_eq!(world.status("j").await.state.0, State::Paused);
+    world.jobs.resume("j").await.unwrap();
+    world.comes_to("j", State::Synced).await;
+    let kept = world.target.memory.read_file("a").unwrap();
+    assert!(kept.starts_with(b"source"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn started_and_stopped_in_quick_succession() {
+    let mut world = World::new();
+    for round in 0..30 {
+        world.start("j").await;
+        for _ in 0..round % 7 {
+            tokio::task::yield_now().await;
+        }
+        world.jobs.stop("j").await.unwrap();
+    }
+    world.events = world.hub.listen();
+    world.source.memory.write_file("a", "1").unwrap();
+    world.start("j").await;
+    world.comes_to("j", State::Synced).await;
+    // Nothing of the earlier ones goes on.
+    let before = world.target.connects();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.target.connects(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_outlasts_the_daemon() {
+    let mut world = World::synced().await;
+    world.jobs.pause("j").await.unwrap();
+    world.restart().await;
+    world.source.memory.write_file("b", "2").unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.status("j").await.state.0, State::Paused);
+    assert!(world.target.memory.read_file("b").is_none());
+    world.jobs.resume("j").await.unwrap();
+    world.comes_to("j", State::Synced).await;
+    world.restart().await;
+    world.comes_to("j", State::Synced).await;
+}
+
+/// Whoever asks for something while the daemon ends does not keep it from ending.
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_nobody() {
+    let mut world = World::synced().await;
+    world.jobs.pause("j").await.unwrap();
+    conflictless_second(&mut world).await;
+    let began = Instant::now();
+    let (jobs, closing) = (world.jobs.clone(), world.jobs.clone());
+    let close = tokio::spawn(async move { closing.close().await });
+    tokio::task::yield_now().await;
+    // It is asked before the held one has come to its end.
+    let _ = jobs.resume("j").await;
+    let late = tokio::time::timeout(10 * A_SECOND, close).await;
+    late.expect("it never ends").unwrap();
+    assert!(began.elapsed() <= A_SECOND, "{:?}", began.elapsed());
+}
+
+/// Another job, which is held up.
+async fn conflictless_second(world: &mut World) {
+    let (one, other) = (super::Place::new(), super::Place::new());
+    one.hold(Hold::List);
+    let request = super::between("k", &one, &other);
+    world.jobs.start(request).await.unwrap();
+    one.is_held().await;
+}

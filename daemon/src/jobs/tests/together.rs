@@ -1,0 +1,112 @@
+//! Jobs that share storages.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wl_control::State;
+use wl_core::testing::Operation;
+
+use super::storage::{Hold, Place};
+use super::{World, between, request};
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_is_never_worked_on_twice() {
+    let world = World::synced().await;
+    for other in [
+        world.request("k"),
+        between("k", &world.target, &world.source),
+    ] {
+        let refusal = world.jobs.start(other).await.unwrap_err();
+        assert_eq!(refusal.class, "job-exists");
+        assert!(refusal.desc.contains("`j`"), "{}", refusal.desc);
+    }
+}
+
+/// By another name it is only known as the same once it is reached.
+#[tokio::test(start_paused = true)]
+async fn a_pair_under_other_names_waits_for_its_turn() {
+    let mut world = World::new();
+    world.target.hold(Hold::List);
+    world.source.memory.write_file("a", "1").unwrap();
+    world.start("j").await;
+    world.target.is_held().await;
+    let (source, target) = (&world.source.name, &world.target.name);
+    let other = request(
+        "k",
+        json!({"name": target, "also": "x"}),
+        json!({"name": source}),
+    );
+    world.jobs.start(other).await.unwrap();
+    let passed = world.comes_to("k", State::Paused).await;
+    let text = &passed[passed.len() - 1].1;
+    assert!(text.contains("another run"), "{text}");
+    world.target.hold(Hold::Nowhere);
+    world.comes_to("k", State::Synced).await;
+    assert_eq!(world.status("j").await.state.0, State::Synced);
+    assert!(world.target.memory.read_file("a").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_target_never_holds_back_the_other() {
+    for hold in [Hold::Connect, Hold::List, Hold::Begin] {
+        let mut world = World::new();
+        let slow = Place::new();
+        slow.hold(hold);
+        world
+            .source
+            .memory
+            .write_file("large", vec![7; 9 << 20])
+            .unwrap();
+        world
+            .jobs
+            .start(between("slow", &world.source, &slow))
+            .await
+            .unwrap();
+        slow.is_held().await;
+        world.start("j").await;
+        world.comes_to("j", State::Synced).await;
+        world.source.memory.write_file("b", "2").unwrap();
+        world.comes_to("j", State::Running).await;
+        world.comes_to("j", State::Synced).await;
+        assert!(world.target.memory.read_file("b").is_some());
+        slow.hold(Hold::Nowhere);
+        while world.status("slow").await.state.0 != State::Synced {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(slow.memory.read_file("large").unwrap().len(), 9 << 20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_two_targets_are_ready_for_is_read_once() {
+    let mut world = World::new();
+    let other = Place::new();
+    for file in 0..50 {
+        world
+            .source
+            .memory
+            .write_file(&format!("f{file}"), format!("{file}"))
+            .unwrap();
+    }
+    world.source.memory.pass_time(Duration::from_secs(60));
+    world.source.hold(Hold::List);
+    world.start("j").await;
+    world.source.is_held().await;
+    world
+        .jobs
+        .start(between("k", &world.source, &other))
+        .await
+        .unwrap();
+    while world.source.connects() < 2 {
+        tokio::task::yield_now().await;
+    }
+    world.source.hold(Hold::Nowhere);
+    for id in ["j", "k"] {
+        while world.status(id).await.state.0 != State::Synced {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert!(other.memory.read_file("f49").is_some());
+    assert_eq!(world.source.calls(Operation::ReadSmall), 50);
+    world.comes_to("k", State::Synced).await;
+}
