@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,9 @@ pub struct PreparedJob {
     created: Option<CreatedFolder>,
 }
 
+/// How long connecting may take, with all that is tried out of a server that is new.
+const CONNECTING: Duration = Duration::from_secs(90);
+
 /// What ties a run to whoever started it.
 #[derive(Clone, Debug, Default)]
 pub struct Ties {
@@ -48,20 +51,21 @@ pub struct Ties {
 /// specification asks to make.
 pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncError> {
     if ties.cancel.is_cancelled() {
-        return Err(SyncError::new(
-            SyncErrorClass::Cancelled,
-            "the run was told to stop before it began; run again to carry on",
-        ));
+        return Err(stopped());
     }
     let registry = registry().map_err(usage)?;
     check_writable(spec)?;
     let contexts = connect_contexts(spec);
-    let source = connect(&registry, &spec.storages.source, &contexts.source).await?;
-    let created = make_target(&spec.storages.target)?;
-    let target = connect(&registry, &spec.storages.target, &contexts.target).await?;
-    let syncer = choose_syncer(&registry, spec)?;
-    check_not_base(&spec.base_dir, &spec.storages)?;
+    // Before a storage remembers something in it: it is private from the first moment.
     let state_dir = folder::state_dir(&spec.base_dir)?;
+    let storages = &spec.storages;
+    let source = connect(&registry, &storages.source, &contexts.source);
+    let source = unless_stopped(&ties.cancel, spec, Side::Source, source).await?;
+    let created = make_target(&storages.target)?;
+    let target = connect(&registry, &storages.target, &contexts.target);
+    let target = unless_stopped(&ties.cancel, spec, Side::Target, target).await?;
+    let syncer = choose_syncer(&registry, spec)?;
+    check_not_base(&spec.base_dir, storages)?;
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
     let job = SyncJob {
@@ -313,6 +317,32 @@ fn connect_contexts(spec: &JobSpec) -> Sides<ConnectContext> {
     })
 }
 
+fn stopped() -> SyncError {
+    SyncError::new(
+        SyncErrorClass::Cancelled,
+        "the run was told to stop before it began; run again to carry on",
+    )
+}
+
+/// Whoever waits for a server that does not answer can give up at once, and does so after [`CONNECTING`].
+async fn unless_stopped<T>(
+    cancel: &CancellationToken,
+    spec: &JobSpec,
+    side: Side,
+    connecting: impl Future<Output = Result<T, SyncError>>,
+) -> Result<T, SyncError> {
+    tokio::select! {
+        () = cancel.cancelled() => Err(stopped()),
+        connected = tokio::time::timeout(CONNECTING, connecting) => connected.unwrap_or_else(|_| {
+            let (seconds, name) = (CONNECTING.as_secs(), &spec.storages[side].type_name);
+            Err(SyncError::new(
+                SyncErrorClass::RootUnavailable,
+                format!("connecting to the {side} ({name}) took more than {seconds} s; check its address, the network, and that the server runs"),
+            ))
+        }),
+    }
+}
+
 async fn connect(
     registry: &Registry,
     spec: &StorageSpec,
@@ -413,6 +443,20 @@ mod tests {
         let report = refused(Sides::default(), &error);
         assert_eq!(report.judge(), Outcome::Failed);
         assert_eq!(report.error.unwrap().class, "root-emptied");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_server_can_give_up_and_does_in_the_end() {
+        let spec = spec(Direction::TwoWay);
+        let never = std::future::pending::<Result<(), SyncError>>;
+        let cancel = CancellationToken::new();
+        let error = unless_stopped(&cancel, &spec, Side::Target, never()).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.class, SyncErrorClass::RootUnavailable);
+        assert!(error.desc.contains("target (local)"), "{error}");
+        cancel.cancel();
+        let error = unless_stopped(&cancel, &spec, Side::Source, never()).await;
+        assert_eq!(error.unwrap_err().class, SyncErrorClass::Cancelled);
     }
 
     #[tokio::test]

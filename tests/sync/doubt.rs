@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wl_backends::memory::{MemoryBackend, MemorySettings};
-use wl_core::model::{Direction, Outcome, RunReport, Side, SyncPath};
+use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::Filter;
 
 use crate::world::World;
@@ -304,4 +304,34 @@ async fn a_dry_run_makes_a_folder_again_once_however_much_survives_in_it() {
     assert_eq!(report.result, Outcome::Synced, "{report:?}");
     assert_eq!(report.changes.source.created, 5, "{report:?}");
     assert_eq!(rehearsed.changes, report.changes);
+}
+
+/// A storage without empty folders holds folders that nobody recorded; a removal of one is a removal all the same.
+#[tokio::test]
+async fn a_removed_folder_does_not_come_back_from_a_storage_without_folders() {
+    for direction in [Direction::TwoWay, Direction::OneWay, Direction::Mirror] {
+        let mut world = World::new();
+        let without = MemorySettings::default().empty_folders(false);
+        world.storages.target = MemoryBackend::private(without);
+        world.storages.source.write_file("a/n/m/f", "1").unwrap();
+        world.storages.source.write_file("a/keep", "1").unwrap();
+        world.sync(direction).await;
+        assert!(world.storages.source.remove("a/n").unwrap());
+        let report = world.sync(direction).await;
+        assert_eq!(report.changes.source.total(), 0, "{direction:?}");
+        assert!(report.drift.is_empty(), "{direction:?}: {:?}", report.drift);
+        assert_eq!(world.storages.target.read_file("a/n/m/f"), None);
+        let paths: Vec<_> = world.storages.source.snapshot().into_keys().collect();
+        assert_eq!(paths, ["a/", "a/keep"], "{direction:?}");
+        let quiet = world.sync(direction).await;
+        assert_eq!(quiet.changes, Sides::default(), "{direction:?}");
+        // What was made in it meanwhile keeps it.
+        world.storages.source.write_file("b/f", "1").unwrap();
+        world.sync(direction).await;
+        world.storages.source.remove("b").unwrap();
+        world.storages.target.write_file("b/new", "2").unwrap();
+        world.sync(direction).await;
+        let there = world.storages.target.read_file("b/new").is_some();
+        assert_eq!(there, direction != Direction::Mirror, "{direction:?}");
+    }
 }

@@ -32,6 +32,12 @@ struct Credentials {
     password: String,
 }
 
+/// Several libraries are linked that could do TLS, and the FTP service asks the process which one to take. That somebody has chosen
+/// already is fine.
+fn choose_tls() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 fn reached(given: Params) -> Result<Reached> {
     let wrong = |why: &str| {
         config(format!(
@@ -41,6 +47,9 @@ fn reached(given: Params) -> Result<Reached> {
     let url = Url::parse(&given.url).map_err(|error| wrong(&error.to_string()))?;
     if !matches!(url.scheme(), "ftp" | "ftps") {
         return Err(wrong("it does not begin with ftp:// or ftps://"));
+    }
+    if url.scheme() == "ftps" {
+        choose_tls();
     }
     if url.password().is_some() {
         return Err(wrong(
@@ -85,4 +94,20 @@ fn unescaped(text: &str) -> Option<String> {
         rest = if byte.is_some() { more.get(2..)? } else { more };
     }
     String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_chosen_before_a_server_is_reached() {
+        let given = Params {
+            url: "ftps://127.0.0.1:1/x".to_owned(),
+            credentials: None,
+            credentials_file: None,
+        };
+        reached(given).unwrap();
+        assert!(rustls::crypto::CryptoProvider::get_default().is_some());
+    }
 }

@@ -141,6 +141,12 @@ impl Settings {
                 "`anonymous` and credentials are both given; give one of them",
             ));
         }
+        if given.profile.is_some() && around.variable("AWS_ACCESS_KEY_ID").is_some() {
+            // Whichever was taken, it could be the wrong account.
+            return Err(config(
+                "`profile` is given, and the environment has AWS_ACCESS_KEY_ID, which goes before every profile; unset one of the two",
+            ));
+        }
         let profile = given.profile.or_else(|| around.variable("AWS_PROFILE"));
         let stored = profile::read(profile.as_deref(), around)?;
         let endpoint = given

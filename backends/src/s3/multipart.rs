@@ -167,12 +167,12 @@ impl MultipartUpload {
         self.number += 1;
         let (number, content) = (self.number, content.freeze());
         let size = content.len() as u64;
-        if let Some(there) = self.there.remove(&number)
-            && there.size == size
-            && there.tag.trim_matches('"') == hex(&Md5::digest(&content))
-        {
-            self.done.insert(number, there);
-            return Ok(());
+        if let Some(there) = self.there.remove(&number) {
+            if there.size == size && there.tag.trim_matches('"') == hex(&Md5::digest(&content)) {
+                self.done.insert(number, there);
+                return Ok(());
+            }
+            return self.give_up_resuming().await;
         }
         let (client, key, upload) = (self.client.clone(), self.key.clone(), self.upload.clone());
         self.sending.spawn(async move {
@@ -184,6 +184,15 @@ impl MultipartUpload {
             self.take(sent)?;
         }
         Ok(())
+    }
+
+    /// The upload that was carried on holds another content: it was changed since, and its time and size say nothing of it. Not every
+    /// server takes another content for a part that it has, so that the next attempt begins a new upload.
+    async fn give_up_resuming(&self) -> Outcome<()> {
+        self.client.drop_note(&self.key).await?;
+        self.client.abort(&self.key, &self.upload).await?;
+        let reason = "it changed since a run that was cut off began to send it; it is sent anew";
+        Err(refused(ErrorKind::Busy, reason))
     }
 
     fn take(&mut self, sent: Result<Outcome<(u32, Part)>, tokio::task::JoinError>) -> Outcome<()> {

@@ -61,6 +61,16 @@ fn folder(text: &str) -> CliResult<StorageSpec> {
             "a storage is a path or a URL, not an empty text".to_owned(),
         ));
     }
+    if let Some((name, _)) = text.split_once(':')
+        && !name.is_empty()
+        && !name.contains('/')
+        && !Path::new(text).exists()
+    {
+        return Err(CliError::Usage(format!(
+            "`{name}:` looks like a remote of another tool, and no folder of that name is here; give a URL (s3://bucket/prefix, sftp://user@host/path, ...), \
+             take a remote of rclone over with `wl storage create --from-rclone`, or put ./ in front if a new folder is meant"
+        )));
+    }
     let path = std::path::absolute(Path::new(text))
         .map_err(|error| CliError::Usage(format!("{text}: {error}; correct the path")))?;
     Ok(StorageSpec::local(path_text(&path)?))

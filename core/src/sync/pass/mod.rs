@@ -365,7 +365,7 @@ impl Pass {
     }
 
     /// A storage without empty folders gets a folder with what is put into it, and the baseline may have no row for it then: what was agreed on
-    /// inside says that the folder was. It matters where one side has something else in its place.
+    /// inside says that the folder was. It matters where one side has something else in its place, or removed it.
     fn imply_agreed_folder(&self, node: &mut Node) -> Result<(), SyncError> {
         let capable = |side: &Side| {
             let storage = &self.context.job.storages[*side];
@@ -378,7 +378,9 @@ impl Pass {
             let other = &node.found[side.other()];
             let replaced = other.meta().is_some_and(|meta| meta.kind != Kind::Folder)
                 || self.frames.group_of(&node.path).is_some();
-            node.found[side].is_folder() && !other.is_folder() && replaced
+            // Where folders can be empty, one that is not there was removed.
+            let removed = matches!(other, Found::Absent) && capable(&side.other());
+            node.found[side].is_folder() && !other.is_folder() && (replaced || removed)
         });
         let Some((side, meta)) = holder.and_then(|side| Some((side, node.found[side].meta()?)))
         else {
