@@ -58,7 +58,7 @@ async fn down(
     let (mut frames, mut bytes) = (Frames::of_at_most(1 << 26), vec![0; 8192]);
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         frames.push(&bytes[..count]);
-        while let Some(frame) = frames.next() {
+        for frame in frames.by_ref() {
             let Frame::Message(message) = frame else {
                 panic!("a message of more than 64 MiB");
             };
