@@ -1,7 +1,8 @@
 //! The daemon as a person uses it: commands start it, jobs run in it, it outlives commands and ends when it is told to.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::Value;
@@ -213,6 +214,30 @@ fn a_one_shot_can_be_left_to_the_daemon() {
     home.ok("stop");
     home.ok("start");
     assert!(place.job().is_null());
+}
+
+/// Answers the first request on a socket as a daemon of another version does.
+fn stranger(listener: UnixListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    // The request is small enough to come as one piece; what it is does not matter.
+    let _ = stream.read(&mut [0; 4096]).unwrap();
+    let answer = r#"{"result": {"version": "99.0.0", "protocol": 1, "pid": 7}, "id": 1}"#;
+    stream
+        .write_all(format!("{answer}\n\n").as_bytes())
+        .unwrap();
+}
+
+#[test]
+fn a_daemon_of_another_version_is_not_spoken_to() {
+    let home = Home::new();
+    let listener = UnixListener::bind(home.path("other.sock")).unwrap();
+    let daemon = std::thread::spawn(move || stranger(listener));
+    let done = home.run("-s other.sock status");
+    daemon.join().unwrap();
+    assert_eq!(done.code, 1, "{done:?}");
+    for words in ["process 7", "is wl 99.0.0", "restart it"] {
+        assert!(done.stderr.contains(words), "{done:?}");
+    }
 }
 
 #[test]
