@@ -56,6 +56,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     let registry = registry().map_err(usage)?;
     check_writable(spec)?;
     let contexts = connect_contexts(spec);
+    check_not_base(&spec.base_dir, &spec.storages)?;
     // Before a storage remembers something in it: it is private from the first moment.
     let state_dir = folder::state_dir(&spec.base_dir)?;
     let storages = &spec.storages;
@@ -65,6 +66,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     let target = connect(&registry, &storages.target, &contexts.target);
     let target = unless_stopped(&ties.cancel, spec, Side::Target, target).await?;
     let syncer = choose_syncer(&registry, spec)?;
+    // A target that was made just now may be the base directory too.
     check_not_base(&spec.base_dir, storages)?;
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);

@@ -144,7 +144,7 @@ fn wrong_credentials_of_s3_are_class_credentials() {
     for (options, variables, words) in [
         (String::new(), secret, "secret key"),
         (String::new(), none, "AWS_ACCESS_KEY_ID"),
-        (" --target-option profile=none".to_owned(), &[], "profile"),
+        (" --target-option profile=none".to_owned(), none, "profile"),
         (file("/none"), none, "/none"),
         (file(open.to_str().unwrap()), none, "chmod 600"),
     ] {
@@ -206,6 +206,8 @@ fn what_cannot_be_understood_is_wrong_usage_whatever_the_type() {
         "sync a s3://bucket/p --target-option endpoint_url=ftp://h",
         "sync a s3://bucket/../p",
         "sync a s3://bucket/p --target-option region",
+        // The environment has a key, and would win.
+        "sync a s3://bucket/p --target-option profile=default",
         "sync a webdav://h/?x=1",
         "sync a webdav://ann:pass@h/",
         "sync a sftp://",

@@ -191,8 +191,11 @@ mod tests {
         assert_eq!(local.type_name, wl_daemon::LOCAL);
         let here = std::env::current_dir().unwrap().join("s3:/b");
         assert_eq!(local.params["location"], here.to_str().unwrap());
+        // What other tools would take for a remote makes no folder of that name.
         for remote in ["user@host:path", "host:/path", "s3:b"] {
-            let local = storage(remote, "--source-option", &[]).unwrap();
+            let error = storage(remote, "--source-option", &[]).unwrap_err();
+            assert!(error.to_string().contains("put ./ in front"), "{error}");
+            let local = storage(&format!("./{remote}"), "--source-option", &[]).unwrap();
             assert_eq!(local.type_name, wl_daemon::LOCAL, "{remote}");
         }
         let option = Word("location=/x".to_owned());
