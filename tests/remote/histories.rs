@@ -77,7 +77,11 @@ fn apply(tree: &mut Tree, edit: &Edit, full: bool) {
         Edit::Link if full => toggle(tree, LINK, Node::Link("a".into())),
         Edit::Hollow | Edit::Link => {}
     }
-    // What is out of the way stays, other folders do not stay empty: S3 has none.
+    tidy(tree);
+}
+
+/// What is out of the way stays, other folders do not stay empty: S3 has none.
+fn tidy(tree: &mut Tree) {
     let kept = [HOLLOW, LINK].map(|name| (name, tree.get(name).cloned()));
     *tree = pruned(tree);
     for (name, node) in kept {
@@ -111,6 +115,12 @@ fn play(pair: &Pair, direction: Direction, history: Vec<Step>) {
                 place.edit_to(&tree);
             }
             Step::Forget => {
+                // Without a baseline an empty folder that S3 could not agree on is a type of its own.
+                for place in [&pair.source, &pair.target] {
+                    let mut tree = place.read();
+                    tidy(&mut tree);
+                    place.edit_to(&tree);
+                }
                 pair.world.forget();
                 base = Tree::new();
             }
