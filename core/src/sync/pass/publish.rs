@@ -16,7 +16,7 @@ use crate::sync::SyncError;
 const BATCH_ITEMS: usize = 2048;
 const BATCH_BYTES: u64 = 256 << 20;
 /// Where staged content waits in memory.
-const BATCH_BYTES_IN_MEMORY: u64 = 12 << 20;
+const BATCH_BYTES_IN_MEMORY: u64 = 8 << 20;
 
 /// A folder to make on `to`.
 #[derive(Debug)]
