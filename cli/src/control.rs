@@ -35,9 +35,23 @@ pub async fn connect(context: &Context<'_>) -> CliResult<Option<Client>> {
     }
 }
 
+/// The daemon, if there is one; an error if one runs that listens elsewhere, and so cannot be spoken to.
+pub async fn connect_or_tell(context: &Context<'_>) -> CliResult<Option<Client>> {
+    let client = connect(context).await?;
+    if client.is_none()
+        && let Some(process) = wl_daemon::running_process(&context.base_dir()?)
+    {
+        return Err(CliError::NoDaemon(format!(
+            "a daemon runs (process {process}) and does not listen on {}; give the --socket-path that it was started with, or end it with `kill {process}`, which is safe",
+            context.socket()?.display()
+        )));
+    }
+    Ok(client)
+}
+
 /// The daemon, which must be there.
 pub async fn running(context: &Context<'_>) -> CliResult<Client> {
-    connect(context).await?.ok_or_else(|| {
+    connect_or_tell(context).await?.ok_or_else(|| {
         CliError::NoDaemon(format!(
             "no daemon runs for {}, so nothing is kept in sync; start it with `{}start`",
             context.base_dir().map_or_else(

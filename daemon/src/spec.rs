@@ -12,6 +12,9 @@ use wl_core::sync::SyncOptions;
 
 use crate::types::is_read_only;
 
+/// Nobody waits longer for a look: a year. Clocks cannot count all that a number can say.
+const LONGEST_POLL: u64 = 365 * 24 * 3600;
+
 /// The type name of folders on this machine: the one type that a plain path on the command line stands for.
 pub const LOCAL: &str = "local";
 
@@ -71,7 +74,7 @@ impl StorageSpec {
     /// How often it must be polled, if its parameters say so.
     pub(crate) fn poll(&self) -> Option<Duration> {
         self.watcher_interval
-            .map(|seconds| Duration::from_secs(seconds.max(1)))
+            .map(|seconds| Duration::from_secs(seconds.clamp(1, LONGEST_POLL)))
     }
 
     /// The folder of a local storage.

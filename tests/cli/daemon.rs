@@ -146,6 +146,9 @@ fn jobs_go_on_when_the_daemon_is_started_again_and_rest_when_they_are_paused() {
     home.ok("container sync box");
     Events::of(&place).state(SYNCED);
     home.ok("stop");
+    let status = home.run("status");
+    assert_eq!(status.code, 1, "a job waits for the daemon: {status:?}");
+    assert!(status.stdout.contains("1 job is waiting"), "{status:?}");
     place.write("a/x", "1");
     let started = home.ok("start");
     assert!(started.stderr.contains("Started the daemon"), "{started:?}");
@@ -267,9 +270,14 @@ fn a_second_daemon_and_wrong_places_are_told() {
     home.ok("-b other -s here.sock start");
     assert!(home.path("here.sock").exists());
     assert_eq!(
-        home.run("-b other status").stdout,
+        home.run("-b elsewhere status").stdout,
         "No daemon runs, so nothing is kept in sync\n"
     );
+    for line in ["-b other status", "-b other stop"] {
+        let done = home.run(line);
+        assert_eq!(done.code, 1, "{line}: {done:?}");
+        assert!(done.stderr.contains("does not listen on"), "{done:?}");
+    }
     home.ok("-b other -s here.sock stop");
     assert!(!home.path("here.sock").exists());
 }

@@ -82,3 +82,46 @@ async fn continuous_jobs_survive_the_daemon_and_paused_ones_stay_paused() {
         .unwrap();
     state(&mut client, "j", State::Synced).await;
 }
+
+#[tokio::test]
+async fn what_is_meant_for_one_run_is_not_kept_for_ever() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    for (option, continuous) in [
+        ("allow-empty", true),
+        ("accept-new-filesystem", true),
+        ("dry-run", true),
+        ("dry-run", false),
+    ] {
+        let mut job = world.job("j", continuous);
+        job["options"] = json!({ option: true });
+        let refusal = refused(client.ask("start", job).await);
+        assert_eq!(refusal.class, "usage", "{option}: {refusal}");
+    }
+    assert_eq!(client.ask("jobs", json!({})).await.unwrap(), json!({}));
+}
+
+#[tokio::test]
+async fn an_interval_that_no_clock_can_count_is_no_panic() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let mut job = world.job("j", true);
+    job["source"]["watcher-interval"] = u64::MAX.into();
+    client.ask("start", job).await.unwrap();
+    state(&mut client, "j", State::Synced).await;
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_says_when_its_conflicts_are_ended() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    world.write("source/c", "1");
+    world.write("target/c", "two");
+    client.ask("start", world.job("once", false)).await.unwrap();
+    state(&mut client, "once", State::Stopped).await;
+    let args = json!({ "job-id": "once", "paths": ["c"], "keep": "target" });
+    client.ask("resolve", args).await.unwrap();
+    let status = client.ask("status", json!({})).await.unwrap();
+    assert_eq!(status[0]["state"], json!([1, "conflicts ended"]));
+    assert_eq!(status[0]["conflict-count"], 0);
+}

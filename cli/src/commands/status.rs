@@ -50,12 +50,24 @@ impl Status {
     }
 
     async fn show(&self, context: &Context<'_>) -> CliResult {
-        let Some(mut client) = control::connect(context).await? else {
-            let none = json!({ "daemon": Value::Null, "jobs": [] });
-            context.output.print(&none, || {
-                "No daemon runs, so nothing is kept in sync\n".to_owned()
+        let Some(mut client) = control::connect_or_tell(context).await? else {
+            let recorded = wl_daemon::jobs::recorded(&context.base_dir()?);
+            let none = json!({ "daemon": Value::Null, "jobs": [], "recorded": recorded });
+            context.output.print(&none, || match recorded {
+                0 => "No daemon runs, so nothing is kept in sync\n".to_owned(),
+                jobs => format!(
+                    "No daemon runs, so nothing is kept in sync; {} waiting for it: `{}start`\n",
+                    match jobs {
+                        1 => "1 job is".to_owned(),
+                        jobs => format!("{jobs} jobs are"),
+                    },
+                    context.wl()
+                ),
             })?;
-            return Ok(Exit::Done);
+            return Ok(match recorded {
+                0 => Exit::Done,
+                _ => Exit::Failed,
+            });
         };
         let jobs = self.jobs(&mut client).await?;
         let daemon = client.ask("version", json!({})).await?;

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use wl_control::{Class, EventKind, JobStatus, Refusal, State};
+use wl_core::sync::SyncErrorClass;
 
-use super::machine::Input;
+use super::machine::{Ending, Input};
 use super::owner::{Owner, halt, reply_with};
 use super::slot::{Resolve, Slot};
 use super::worker::Work;
@@ -159,7 +160,17 @@ impl Owner {
         let Some(mut slot) = self.slots.remove(id) else {
             return;
         };
-        let saved = self.save().await;
+        if let Err(refusal) = self.save().await {
+            // It would come back with the next daemon: it is not stopped.
+            for reply in slot.stops.drain(..) {
+                reply_with(reply, Err(refusal.clone()));
+            }
+            slot.stopping = false;
+            self.slots.insert(id.to_owned(), slot);
+            let why = format!("it could not be stopped: {refusal}");
+            let ending = Ending::Failed(SyncErrorClass::State, why);
+            return self.input(id, Input::Ended(ending));
+        }
         let stopped = json!([State::Stopped, "stopped"]);
         self.publish(EventKind::State, id, "state", stopped);
         for waiting in slot.resolves.drain(..) {
@@ -167,11 +178,7 @@ impl Owner {
         }
         slot.tell_rests();
         for reply in slot.stops.drain(..) {
-            let answer = match &saved {
-                Ok(()) => Ok(json!(format!("job `{id}` was stopped"))),
-                Err(refusal) => Err(refusal.clone()),
-            };
-            reply_with(reply, answer);
+            reply_with(reply, Ok(json!(format!("job `{id}` was stopped"))));
         }
     }
 
@@ -191,13 +198,22 @@ impl Owner {
             Input::ResumeAsked
         };
         self.input(id, input);
-        self.save().await?;
+        if let Err(refusal) = self.save().await {
+            // What is not remembered is not done.
+            let back = if rest {
+                Input::ResumeAsked
+            } else {
+                Input::PauseAsked
+            };
+            self.input(id, back);
+            return Err(refusal);
+        }
         let done = if rest { "paused" } else { "resumed" };
         Ok(json!(format!("job `{id}` was {done}")))
     }
 
     fn conflicts(&self, id: &str, start_after: Option<&str>) -> Result<Value, Refusal> {
-        const PAGE: usize = 1000;
+        const PAGE: usize = 200;
         let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
         let all = slot.found.conflicts.values();
         let behind = all.filter(|it| start_after.is_none_or(|after| &*it.path > after));

@@ -41,6 +41,8 @@ pub(super) enum Input {
 pub(super) struct Left {
     pub(super) conflicts: u64,
     pub(super) problems: u64,
+    /// Paths that the target changed itself, and that a one-way job leaves alone.
+    pub(super) drift: u64,
 }
 
 /// How a run ended.
@@ -168,6 +170,17 @@ impl Machine {
         Action::Nothing
     }
 
+    /// Conflicts of a job that has ended were ended, and so many are left.
+    pub(super) fn resolved(&mut self, conflicts: u64) {
+        if !self.continuous && self.state == State::Stopped {
+            let left = Left {
+                conflicts,
+                ..Left::default()
+            };
+            self.text = left.text().unwrap_or("conflicts ended".to_owned());
+        }
+    }
+
     fn become_(&mut self, state: State, text: impl Into<String>) {
         self.state = state;
         self.text = text.into();
@@ -187,7 +200,7 @@ impl Machine {
         self.failures = 0;
         self.fresh = false;
         match left.text() {
-            None => self.become_(State::Synced, "synced"),
+            None => self.become_(State::Synced, left.synced()),
             Some(text) => self.become_(State::Running, text),
         }
     }
@@ -208,7 +221,7 @@ impl Machine {
             Ending::Done(left) => {
                 self.become_(
                     left.final_state(),
-                    left.text().unwrap_or("synced".to_owned()),
+                    left.text().unwrap_or_else(|| left.synced()),
                 );
                 Action::Nothing
             }
@@ -301,6 +314,15 @@ impl Left {
         (!left.is_empty()).then(|| left.join(" and ") + " left")
     }
 
+    /// What is said of a look that left nothing to do.
+    fn synced(self) -> String {
+        match self.drift {
+            0 => "synced".to_owned(),
+            1 => "synced, but for 1 path that the target changed itself".to_owned(),
+            drift => format!("synced, but for {drift} paths that the target changed itself"),
+        }
+    }
+
     /// How a one-shot run that left this ends: problems win over conflicts.
     fn final_state(self) -> State {
         match (self.problems, self.conflicts) {
@@ -337,6 +359,7 @@ mod tests {
         Left {
             conflicts,
             problems,
+            drift: 0,
         }
     }
 
@@ -408,6 +431,17 @@ mod tests {
             machine.state().1.to_owned()
         };
         assert_eq!(text(0, 0), "synced");
+        let drift = Left {
+            drift: 2,
+            ..Left::default()
+        };
+        let (machine, _) = after(&[Input::Looked(drift)]);
+        assert_eq!(machine.state().0, State::Synced);
+        assert!(
+            machine.state().1.contains("2 paths"),
+            "{:?}",
+            machine.state()
+        );
         assert_eq!(text(1, 0), "1 conflict left");
         assert_eq!(text(2, 3), "3 problems and 2 conflicts left");
         // No look says that over and over again.

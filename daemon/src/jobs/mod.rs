@@ -55,6 +55,14 @@ enum Ask {
     Close(oneshot::Sender<()>),
 }
 
+/// How many jobs are recorded below a base directory, for whoever asks while no daemon runs.
+pub fn recorded(base_dir: &Path) -> usize {
+    let path = folder::state_path(base_dir).join("jobs.json");
+    let text = std::fs::read(path).unwrap_or_default();
+    let record: Value = serde_json::from_slice(&text).unwrap_or_default();
+    record["jobs"].as_array().map_or(0, Vec::len)
+}
+
 /// All jobs of a daemon. Clones are the same jobs; when the last one is dropped all runs are stopped.
 #[derive(Clone, Debug)]
 pub(crate) struct Jobs {

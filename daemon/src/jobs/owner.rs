@@ -209,7 +209,14 @@ impl Owner {
         let was_resolve = resolving.is_some();
         let stopping = slot.stopping;
         match (resolving, &report) {
-            (Some(reply), report) => reply_with(reply, resolved(&ending, report.as_deref())),
+            (Some(reply), report) => {
+                if let Some(report) = report {
+                    slot.found.take_conflicts(report);
+                    let left = report.conflicts.len() as u64;
+                    slot.machine.resolved(left);
+                }
+                reply_with(reply, resolved(&ending, report.as_deref()));
+            }
             (None, Some(report)) => {
                 self.take(id, report);
             }
@@ -244,7 +251,8 @@ impl Owner {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
-        let relaunch = std::mem::take(&mut slot.relaunch);
+        // Who was told to rest in between rests.
+        let relaunch = std::mem::take(&mut slot.relaunch) && !slot.machine.is_resting();
         if relaunch || (slot.machine.is_running() && !slot.machine.is_halting()) {
             self.launch(id, Work::Run);
         } else if slot.machine.is_running() {

@@ -146,22 +146,35 @@ impl StartRequest {
     pub fn spec(&self, base_dir: &Path) -> Result<JobSpec, Refusal> {
         let spec = self.unchecked_spec(base_dir)?;
         check(&spec.storages).map_err(usage)?;
+        self.check_once()?;
         crate::job::check_writable(&spec).map_err(usage)?;
         Ok(spec)
+    }
+
+    /// What is meant for one run is not kept for all that follow, and a dry run is for whoever reads its report.
+    fn check_once(&self) -> Result<(), Refusal> {
+        let asked = &self.options;
+        if asked.dry_run {
+            return Err(usage(
+                "a dry run is of use to whoever waits for its report; run it without the daemon (`--one-shot` without `--no-wait`)",
+            ));
+        }
+        if self.continuous && (asked.allow_empty || asked.accept_new_filesystem) {
+            return Err(usage(
+                "`allow-empty` and `accept-new-filesystem` accept what is there now, and would accept every later accident too; give them to one run \
+                 (`--one-shot`), the continuous job then goes on by itself",
+            ));
+        }
+        Ok(())
     }
 
     /// The job. What is wrong with its storages is found out when it runs.
     pub(super) fn unchecked_spec(&self, base_dir: &Path) -> Result<JobSpec, Refusal> {
         let asked = &self.options;
-        if asked.dry_run && self.continuous {
-            return Err(usage(
-                "`dry-run` is for jobs that run once; set `continuous` to false",
-            ));
-        }
         let mut options = SyncOptions::new(self.direction());
         options.dry_run = asked.dry_run;
-        options.allow_empty = asked.allow_empty;
-        options.accept_new_filesystem = asked.accept_new_filesystem;
+        options.allow_empty = asked.allow_empty && !self.continuous;
+        options.accept_new_filesystem = asked.accept_new_filesystem && !self.continuous;
         options.checksum = asked.checksum;
         options.durability = asked.durability.unwrap_or(options.durability);
         options.require_cas = asked.require_cas.unwrap_or(options.require_cas);

@@ -84,21 +84,33 @@ impl Found {
         self.totals.bytes_read += report.bytes.read;
         self.totals.bytes_written += report.bytes.written;
         self.last_look = Some(now());
-        if report.conflicts.is_empty() && report.problems.is_empty() && report.error.is_none() {
+        let nothing_left = report.conflicts.is_empty() && report.problems.is_empty();
+        if nothing_left && report.drift.is_empty() && report.error.is_none() {
             self.last_agreement = self.last_look;
         }
-        let was = std::mem::take(&mut self.conflicts);
-        let mut fresh = Fresh::default();
-        for conflict in &report.conflicts {
-            let key = format!("{}\0{}", conflict.path, conflict.reason);
-            if !was.contains_key(&key) {
-                fresh.conflicts.push(conflict.clone());
-            }
-            self.conflicts.insert(key, conflict.clone());
-        }
+        let mut fresh = Fresh {
+            conflicts: self.take_conflicts(report),
+            ..Fresh::default()
+        };
         let known = std::mem::replace(&mut self.problems, report.problems.clone());
         let new = report.problems.iter().filter(|it| !known.contains(it));
         fresh.problems = new.cloned().collect();
+        fresh
+    }
+}
+
+impl Found {
+    /// Takes in which conflicts a report found open. Returns those that were not.
+    pub(super) fn take_conflicts(&mut self, report: &RunReport) -> Vec<Conflict> {
+        let was = std::mem::take(&mut self.conflicts);
+        let mut fresh = Vec::new();
+        for conflict in &report.conflicts {
+            let key = format!("{}\0{}", conflict.path, conflict.reason);
+            if !was.contains_key(&key) {
+                fresh.push(conflict.clone());
+            }
+            self.conflicts.insert(key, conflict.clone());
+        }
         fresh
     }
 }

@@ -175,6 +175,7 @@ pub(super) fn left(report: &RunReport) -> Left {
     Left {
         conflicts: report.conflicts.len() as u64,
         problems: report.problems.len() as u64,
+        drift: report.drift.len() as u64,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::events::{self, Published, Replay};
 /// Connections at one time. Beyond that the one that has been silent the longest is closed.
 const MOST_CONNECTIONS: usize = 512;
 /// Answers that wait to be read by a client; then its next requests wait.
-const QUEUE: usize = 16;
+const QUEUE: usize = 2;
 /// How long answers have to get out when the daemon ends.
 const FAREWELL: Duration = Duration::from_millis(200);
 

@@ -21,6 +21,7 @@ use crate::jobs::{Jobs, RecordError, TakenUp};
 use crate::metrics::{Counts, Metrics, Sources};
 use commands::Commands;
 use connection::Connections;
+pub use socket::running_process;
 use socket::{Lock, Socket};
 
 /// The socket's place below the base directory.

@@ -43,7 +43,16 @@ impl Lock {
             .write(true)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
+        let mut taken = file.try_lock();
+        for _ in 0..5 {
+            // A command that looks whether a daemon runs holds it for a moment.
+            if !matches!(taken, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            taken = file.try_lock();
+        }
+        match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
@@ -63,6 +72,18 @@ impl Lock {
             .map_err(failed)?;
         Ok(Self(file))
     }
+}
+
+/// The process that holds the lock of a base directory: a daemon, wherever it listens.
+pub fn running_process(base_dir: &Path) -> Option<String> {
+    let mut file = File::open(base_dir.join("run/daemon.lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {}
+        _ => return None,
+    }
+    let mut pid = String::new();
+    file.read_to_string(&mut pid).ok()?;
+    Some(pid.trim().to_owned())
 }
 
 /// The socket that the daemon listens on.

@@ -72,7 +72,7 @@ impl Start {
 
 impl Stop {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
-        let client = control::connect(context).await?;
+        let client = control::connect_or_tell(context).await?;
         let runs = client.is_some();
         if let Some(mut client) = client {
             client.ask("shutdown", json!({})).await?;
