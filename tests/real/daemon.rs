@@ -78,7 +78,7 @@ pub fn job(id: &str, source: &Path, target: &Path) -> Value {
     json!({
         "container-name": "box", "job-id": id, "continuous": true, "unidirectional": false,
         "source": local(source), "target": local(target),
-        "options": { "max-delete": "100%", "allow-empty": true },
+        "options": { "max-delete": "100%" },
     })
 }
 
@@ -157,7 +157,9 @@ impl Pair {
     }
 
     /// Makes a side hold what is wanted, behind wl's back.
-    fn edit(&mut self, side: usize, wanted: Tree) {
+    fn edit(&mut self, side: usize, mut wanted: Tree) {
+        // A side that is emptied would pause its job.
+        wanted.insert("always".to_owned(), Node::File("there".to_owned()));
         edit(&Folder(&self.roots[side]), &self.hands[side], &wanted);
         self.hands[side] = wanted;
     }
