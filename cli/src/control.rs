@@ -168,7 +168,7 @@ pub async fn check_unused(
     container: &str,
     backend_id: Option<&str>,
 ) -> CliResult<()> {
-    let Some(mut client) = connect(context).await? else {
+    let Some(mut client) = connect_or_tell(context).await? else {
         return Ok(());
     };
     let jobs = jobs_of(&mut client, container).await?;

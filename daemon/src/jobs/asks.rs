@@ -197,15 +197,18 @@ impl Owner {
         } else {
             Input::ResumeAsked
         };
+        let rested = slot.machine.is_resting();
         self.input(id, input);
         if let Err(refusal) = self.save().await {
-            // What is not remembered is not done.
-            let back = if rest {
-                Input::ResumeAsked
-            } else {
-                Input::PauseAsked
-            };
-            self.input(id, back);
+            // What is not remembered is not done; what was so before stays.
+            if rested != rest {
+                let back = if rest {
+                    Input::ResumeAsked
+                } else {
+                    Input::PauseAsked
+                };
+                self.input(id, back);
+            }
             return Err(refusal);
         }
         let done = if rest { "paused" } else { "resumed" };

@@ -65,8 +65,6 @@ pub struct StorageRequest {
 pub struct Options {
     /// The target is made equal to the source.
     pub mirror: bool,
-    /// Only say what would be done.
-    pub dry_run: bool,
     /// How much is made durable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
@@ -94,11 +92,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// What these options of a run and limits are in a request.
+    /// What these options of a run and limits are in a request. A dry run is none: it is for whoever waits for its report.
     pub fn of(options: &SyncOptions, limits: Limits) -> Self {
         Self {
             mirror: options.direction == Direction::Mirror,
-            dry_run: options.dry_run,
             durability: Some(options.durability),
             max_delete: Some(options.max_delete.to_string()),
             allow_empty: options.allow_empty,
@@ -151,14 +148,9 @@ impl StartRequest {
         Ok(spec)
     }
 
-    /// What is meant for one run is not kept for all that follow, and a dry run is for whoever reads its report.
+    /// What is meant for one run is not kept for all that follow.
     fn check_once(&self) -> Result<(), Refusal> {
         let asked = &self.options;
-        if asked.dry_run {
-            return Err(usage(
-                "a dry run is of use to whoever waits for its report; run it without the daemon (`--one-shot` without `--no-wait`)",
-            ));
-        }
         if self.continuous && (asked.allow_empty || asked.accept_new_filesystem) {
             return Err(usage(
                 "`allow-empty` and `accept-new-filesystem` accept what is there now, and would accept every later accident too; give them to one run \
@@ -172,7 +164,6 @@ impl StartRequest {
     pub(super) fn unchecked_spec(&self, base_dir: &Path) -> Result<JobSpec, Refusal> {
         let asked = &self.options;
         let mut options = SyncOptions::new(self.direction());
-        options.dry_run = asked.dry_run;
         options.allow_empty = asked.allow_empty && !self.continuous;
         options.accept_new_filesystem = asked.accept_new_filesystem && !self.continuous;
         options.checksum = asked.checksum;

@@ -62,9 +62,9 @@ impl Sync {
     fn jobs(&self, context: &Context<'_>) -> CliResult<Vec<Job>> {
         let source = self.source_storage.as_deref();
         let options = self.run.options();
-        if options.dry_run && !self.one_shot {
+        if options.dry_run && (!self.one_shot || self.no_wait) {
             return Err(CliError::Usage(
-                "--dry-run looks once; add --one-shot".to_owned(),
+                "--dry-run looks once and prints what it finds; run it with --one-shot and without --no-wait".to_owned(),
             ));
         }
         let mut jobs = pairs::jobs(context, &self.name, source, &self.target_storage, &options)?;
