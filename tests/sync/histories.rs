@@ -12,7 +12,7 @@ use crate::world::{World, edit_to, read};
 const NAMES: [&str; 6] = ["a", "a-", "a b", "é", "-n\n", "z.txt"];
 
 #[derive(Clone, Debug)]
-enum Edit {
+pub enum Edit {
     Write(Vec<usize>, String),
     Link(Vec<usize>, String),
     Folder(Vec<usize>),
@@ -21,7 +21,7 @@ enum Edit {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Edit(bool, Edit),
     Sync,
     /// The baseline is lost.
@@ -44,7 +44,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-fn history() -> impl Strategy<Value = Vec<Step>> {
+pub fn history() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (any::<bool>(), edit()).prop_map(|(source, edit)| Step::Edit(source, edit)),
         2 => Just(Step::Sync),
@@ -57,7 +57,7 @@ fn names(path: &[usize]) -> Vec<&'static str> {
     path.iter().map(|&name| NAMES[name]).collect()
 }
 
-fn apply(tree: &mut Tree, edit: &Edit) {
+pub fn apply(tree: &mut Tree, edit: &Edit) {
     let mut put = |path: &[usize], node| put(tree, &names(path), node);
     match edit {
         Edit::Write(path, content) => put(path, Node::File(content.clone())),
@@ -157,7 +157,7 @@ fn without_touches(history: Vec<Step>) -> Vec<Step> {
     steps.collect()
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
         failure_persistence: None,

@@ -12,6 +12,7 @@ mod histories;
 mod modes;
 mod moves;
 mod outage;
+mod places;
 mod proof;
 mod resolve;
 mod stale;

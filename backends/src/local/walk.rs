@@ -67,8 +67,8 @@ impl Listing for Walking {
 
 /// Starts to list.
 pub(super) fn list(root: Root, request: ListRequest) -> Result<Box<dyn Listing>> {
-    if let Scope::Subtrees(paths) = &request.scope {
-        for path in paths.iter().filter(|path| path.is_reserved()) {
+    for path in request.scope.named() {
+        if path.is_reserved() {
             root.usable("list", path)?;
         }
     }
@@ -149,6 +149,13 @@ impl<'a> Walk<'a> {
                 }
                 Ok(())
             }
+            Scope::Paths(paths) => {
+                let seen = sys::now();
+                for (path, found) in self.look_at(paths)? {
+                    self.look_alone(path, found, seen)?;
+                }
+                Ok(())
+            }
             _ => {
                 let opened = open_folder(self.root.fd.as_fd(), "", dir::READ)
                     .and_then(|fd| Ok((sys::stat_fd(&fd)?, fd)));
@@ -164,9 +171,11 @@ impl<'a> Walk<'a> {
     /// What is at each path of a scope, in the order of keys.
     fn look_at(&self, paths: &[SyncPath]) -> Step<Vec<(SyncPath, Found)>> {
         let mut found = Vec::with_capacity(paths.len());
+        // Many are in the same folder: it is opened once for those that follow each other.
+        let mut folder = None;
         for path in paths {
             self.go_on()?;
-            found.push((path.clone(), self.look_at_one(path)));
+            found.push((path.clone(), self.look_at_one(path, &mut folder)));
         }
         found.sort_by_cached_key(|(path, found)| Key {
             path: path.clone(),
@@ -175,18 +184,26 @@ impl<'a> Walk<'a> {
         Ok(found)
     }
 
-    fn look_at_one(&self, path: &SyncPath) -> Found {
+    fn look_at_one(&self, path: &SyncPath, folder: &mut Option<(SyncPath, OwnedFd)>) -> Found {
         let filter = &self.request.filter;
         if path.ancestors().any(|above| filter.excludes(&above, true)) {
             return Found::Excluded { folder: false };
         }
         let parent = path.parent().unwrap_or_else(SyncPath::root);
-        let looked = open_folder(self.root.fd.as_fd(), parent.as_str(), dir::PATH)
-            .and_then(|folder| Ok((sys::stat_at(folder.as_fd(), path.name())?, folder)));
-        let (stat, folder) = match looked {
+        if folder.as_ref().is_none_or(|(open, _)| *open != parent) {
+            match open_folder(self.root.fd.as_fd(), parent.as_str(), dir::PATH) {
+                Ok(fd) => *folder = Some((parent, fd)),
+                Err(errno) if is_missing(errno) => return Found::Absent,
+                Err(errno) => return Found::Unknown(errno),
+            }
+        }
+        let Some((_, folder)) = folder else {
+            return Found::Absent;
+        };
+        let stat = match sys::stat_at(folder.as_fd(), path.name()) {
+            Ok(stat) => stat,
             Err(errno) if is_missing(errno) => return Found::Absent,
             Err(errno) => return Found::Unknown(errno),
-            Ok(looked) => looked,
         };
         let is_folder = stat.kind() == Some(Kind::Folder);
         if filter.excludes(path, is_folder) {
@@ -247,6 +264,28 @@ impl<'a> Walk<'a> {
         self.row(Row::Present(Entry { path, meta }))
     }
 
+    /// The row of an entry by itself.
+    fn look_alone(&mut self, path: SyncPath, found: Found, seen: Timestamp) -> Step {
+        match found {
+            Found::Entry(stat) if stat.kind() == Some(Kind::Folder) => {
+                let elsewhere = stat.dev != self.root.facts.dev;
+                let fd = elsewhere.then(|| self.open(&path, true)).transpose();
+                let token = self.folder_token(&stat, fd.ok().flatten().as_ref());
+                self.folder_row(path, &stat, token)
+            }
+            found => self.visit(path, found, seen, true),
+        }
+    }
+
+    /// What names the file system of a folder; empty where it is that of the root.
+    fn folder_token(&self, stat: &Stat, fd: Option<&OwnedFd>) -> Token {
+        if stat.dev == self.root.facts.dev {
+            return Token::new("");
+        }
+        let told = fd.and_then(|fd| file_system(fd, stat.dev).ok());
+        Token::new(told.unwrap_or_else(|| format!("dev-{:x}", stat.dev)))
+    }
+
     fn folder(&mut self, path: SyncPath, stat: Stat, named: bool) -> Step {
         self.go_on()?;
         if let Some(after) = &self.request.start_after
@@ -261,21 +300,12 @@ impl<'a> Walk<'a> {
         match opened {
             Err(Errno::NOENT) if !named => Ok(()),
             Err(errno) => {
-                let token = match stat.dev == self.root.facts.dev {
-                    true => Token::new(""),
-                    false => Token::new(format!("dev-{:x}", stat.dev)),
-                };
+                let token = self.folder_token(&stat, None);
                 self.folder_row(path.clone(), &stat, token)?;
                 self.unknown(path, true, errno)
             }
             Ok((stat, fd)) => {
-                let token = match stat.dev == self.root.facts.dev {
-                    true => Token::new(""),
-                    false => Token::new(
-                        file_system(&fd, stat.dev)
-                            .unwrap_or_else(|_| format!("dev-{:x}", stat.dev)),
-                    ),
-                };
+                let token = self.folder_token(&stat, Some(&fd));
                 self.folder_row(path.clone(), &stat, token)?;
                 self.enter(path, stat, fd)
             }

@@ -23,10 +23,8 @@ pub(super) struct MemoryListing {
 impl MemoryListing {
     pub fn start(store: &Arc<Store>, request: &ListRequest) -> Result<Self> {
         check_cancel("list", &request.cancel).map_err(|error| error.on(&store.location))?;
-        if let Scope::Subtrees(paths) = &request.scope {
-            for path in paths {
-                store.at("list", path, |_| Ok(()))?;
-            }
+        for path in request.scope.named() {
+            store.at("list", path, |_| Ok(()))?;
         }
         let rows = store.with("list", |state| Ok(rows(state, request)))?;
         Ok(Self {
@@ -72,6 +70,11 @@ fn rows(state: &State, request: &ListRequest) -> Vec<Row> {
             starts.sort();
             starts.iter().for_each(|key| walk.subtree(key));
         }
+        Scope::Paths(paths) => {
+            let mut keys: Vec<_> = paths.iter().map(|path| walk.start_of(path)).collect();
+            keys.sort();
+            keys.iter().for_each(|key| walk.alone(key));
+        }
     }
     let mut rows = walk.rows;
     if let Some(after) = &request.start_after {
@@ -104,18 +107,42 @@ impl Walk<'_> {
     }
 
     fn subtree(&mut self, start: &Key) {
-        let hidden = start
-            .path
-            .ancestors()
-            .any(|folder| self.request.filter.excludes(&folder, true));
+        let hidden = self.is_hidden(start);
         if start.path.is_root() || (start.folder && !hidden) {
             self.below(&start.path);
-        } else if hidden {
-            self.rows.push(Row::Excluded(start.clone()));
-        } else if let Some(node) = self.state.nodes.get(start) {
-            self.entry(start, node);
         } else {
-            self.rows.push(Row::Absent(start.path.clone()));
+            self.row(start, hidden);
+        }
+    }
+
+    /// What is at `key` itself.
+    fn alone(&mut self, key: &Key) {
+        match self.state.nodes.get(key) {
+            Some(node) if key.folder && !self.is_hidden(key) && !self.excludes(key) => {
+                self.rows.push(Row::Present(Entry {
+                    path: key.path.clone(),
+                    meta: self.state.meta(node),
+                }));
+            }
+            _ => self.row(key, self.is_hidden(key)),
+        }
+    }
+
+    /// Whether a folder above is left out.
+    fn is_hidden(&self, key: &Key) -> bool {
+        let filter = &self.request.filter;
+        key.path
+            .ancestors()
+            .any(|folder| filter.excludes(&folder, true))
+    }
+
+    fn row(&mut self, key: &Key, hidden: bool) {
+        if hidden {
+            self.rows.push(Row::Excluded(key.clone()));
+        } else if let Some(node) = self.state.nodes.get(key) {
+            self.entry(key, node);
+        } else {
+            self.rows.push(Row::Absent(key.path.clone()));
         }
     }
 

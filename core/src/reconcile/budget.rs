@@ -4,7 +4,7 @@ use crate::model::Side;
 use crate::sync::DeleteBudget;
 
 /// A percentage is not looked at up to this many lost contents: small trees would trip over it all the time.
-const SMALL_LOSS: u64 = 20;
+pub(crate) const SMALL_LOSS: u64 = 20;
 
 /// What a plan would lose on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

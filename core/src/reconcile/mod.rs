@@ -10,6 +10,7 @@ mod modes;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use budget::SMALL_LOSS;
 pub use budget::{BudgetVerdict, Losses, judge_losses};
 pub use decide::{Conflicting, Verdict, reconcile};
 pub use look::{Base, Content, Item, Look, Policy};

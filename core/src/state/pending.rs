@@ -367,6 +367,15 @@ impl PairState {
         Ok(())
     }
 
+    /// Whether an entry of the root itself is to be removed.
+    pub fn removes_at_top(&self) -> Result<bool, StateError> {
+        Ok(self.db().query_row(
+            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2) AND done = 0 AND instr(rtrim(key, '/'), '/') = 0)",
+            params![REMOVE_FILE, REMOVE_FOLDER],
+            |row| row.get(0),
+        )?)
+    }
+
     /// How many distinct contents the pending removals on `side` would make exist nowhere: content that no other row of the
     /// baseline holds and no pending creation brings back.
     pub fn lost_contents(&self, side: Side) -> Result<u64, StateError> {

@@ -240,6 +240,20 @@ impl PairState {
         )
     }
 
+    /// The rows of entries of this kind that had this id on `side`.
+    pub fn rows_with_id(
+        &self,
+        side: Side,
+        id: FileId,
+        kind: Kind,
+    ) -> Result<Vec<BaselineRow>, StateError> {
+        let column = self.column(side);
+        self.select(
+            &format!("WHERE {column}_file_id = ?1 AND kind = ?2 LIMIT 4"),
+            &[&id.0.cast_signed(), &kind_number(kind)],
+        )
+    }
+
     /// Whether the baseline holds no row.
     pub fn is_empty(&self) -> Result<bool, StateError> {
         Ok(!self

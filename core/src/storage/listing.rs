@@ -17,6 +17,18 @@ pub enum Scope {
     Everything,
     /// The paths named and all below them, sorted, none within another. A path where nothing is gives [`Row::Absent`].
     Subtrees(Vec<SyncPath>),
+    /// The paths named and nothing below them, sorted; some may lie within others. A path where nothing is gives [`Row::Absent`].
+    Paths(Vec<SyncPath>),
+}
+
+impl Scope {
+    /// The paths that it names.
+    pub fn named(&self) -> &[SyncPath] {
+        match self {
+            Self::Everything => &[],
+            Self::Subtrees(paths) | Self::Paths(paths) => paths,
+        }
+    }
 }
 
 /// Says what is left out of a listing. What is excluded is neither read nor listed nor removed.
@@ -68,7 +80,7 @@ impl ListRequest {
 pub enum Row {
     /// An entry is there.
     Present(Entry),
-    /// Nothing is at this path of a [`Scope::Subtrees`].
+    /// Nothing is at this path of a scope.
     Absent(SyncPath),
     /// It could not be found out what is at this path, or (`subtree`) below it. Never a reason to remove anything. For a
     /// subtree the folder itself comes before, as [`Row::Present`]. Its place is that of a file at `path`, or for a

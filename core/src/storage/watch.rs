@@ -47,6 +47,11 @@ impl Parts {
         self.subtrees.insert(path);
     }
 
+    /// Whether `path` is one of the places or lies within one of the subtrees.
+    pub fn holds(&self, path: &SyncPath) -> bool {
+        self.paths.contains(path) || self.is_within_subtree(path)
+    }
+
     fn is_within_subtree(&self, path: &SyncPath) -> bool {
         !self.subtrees.is_empty()
             && (self.subtrees.contains(path)
@@ -131,6 +136,14 @@ impl Area {
                     .for_each(|path| self.add_subtree(path));
                 parts.paths.into_iter().for_each(|path| self.add_path(path));
             }
+        }
+    }
+
+    /// Whether `path` is in it.
+    pub fn holds(&self, path: &SyncPath) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Parts(parts) => parts.holds(path),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod error;
 mod guard;
+mod looks;
 mod news;
 mod options;
 pub(crate) mod pass;
@@ -11,8 +12,9 @@ mod run;
 mod syncer;
 
 pub use error::{SyncError, SyncErrorClass};
+pub use looks::{Looked, Looks};
 pub use news::{News, NewsSender};
-pub use options::{DeleteBudget, Keep, SyncJob, SyncOptions};
+pub use options::{DeleteBudget, Keep, RESCAN_INTERVAL, SyncJob, SyncOptions};
 pub use pass::{Explanation, Seen, explain};
 pub use progress::{Phase, Progress, ProgressView};
 pub use run::{one_shot, stored_conflicts};

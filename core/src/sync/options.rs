@@ -13,6 +13,9 @@ use super::{NewsSender, Progress};
 use crate::model::{Direction, Sides, SyncPath};
 use crate::storage::{CasGrade, Durability, Filter, NoFilter, StorageBackend, TrashKeep};
 
+/// How often a continuous run looks at everything, unless it is told otherwise.
+pub const RESCAN_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// How much content a run may make exist nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteBudget {
@@ -90,6 +93,8 @@ pub struct SyncOptions {
     pub trash_keep: TrashKeep,
     /// What is left out.
     pub filter: Arc<dyn Filter>,
+    /// A continuous run looks at everything at least this often, whatever its watchers say.
+    pub rescan: Duration,
     /// Conflicts to end, and how. If not empty the run looks only at these paths.
     pub resolve: Vec<(SyncPath, Keep)>,
 }
@@ -108,6 +113,7 @@ impl SyncOptions {
             checksum: false,
             trash_keep: TrashKeep::default(),
             filter: Arc::new(NoFilter),
+            rescan: RESCAN_INTERVAL,
             resolve: Vec::new(),
         }
     }

@@ -1,21 +1,21 @@
 //! A run from lock to report: one pass, and further ones while paths moved on under the first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::guard::{
     check_pair, check_roots, check_source, root_changed, root_markers, written_sides,
 };
-use super::pass::{self, Context, Findings, Tally};
+use super::pass::{self, Context, Findings, Look, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Outcome, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::PairState;
-use crate::storage::{SessionOptions, TrashState, WriteSession};
+use crate::storage::{Area, SessionOptions, TrashState, WriteSession};
 
-/// Passes that a one-shot run makes at the most while paths change under it.
-const MOST_PASSES: u32 = 3;
+/// Passes that a look makes at the most while paths change under it.
+pub(super) const MOST_PASSES: u32 = 3;
 
 /// Runs `job` once on behalf of the syncer named `syncer`.
 ///
@@ -23,39 +23,37 @@ const MOST_PASSES: u32 = 3;
 /// done until then.
 pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
     let started = Instant::now();
-    check_pair(&job)?;
-    let markers = root_markers(&job).await?;
-    let state = PairState::open(&job.state_dir, identities(&job))?;
-    check_roots(&job, &state, &markers)?;
-    if state.is_empty()? {
+    let opened = Opened::open(&job).await?;
+    if opened.is_new()? {
         check_source(&job).await?;
     }
-    let notices = state
-        .set_aside()
-        .map(damaged_baseline)
-        .into_iter()
-        .collect();
-    let state = Arc::new(Mutex::new(state));
-    let sessions = sessions(&job).await?;
-    {
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if job.options.dry_run {
-            state.begin_rehearsal()?;
-        } else {
-            for side in Side::BOTH {
-                state.set_root_marker(side, &markers[side])?;
-            }
-        }
-    }
-    let run = Run {
-        job,
-        sessions,
-        state,
-        total: Tally::default(),
-        notices,
-        markers,
-    };
+    let mut run = Run::new(job, opened);
+    run.begin().await?;
     Ok(run.carry_out(syncer, started).await)
+}
+
+/// A pair whose lock is held, with the storages that belong to it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    state: PairState,
+    /// What is behind the roots.
+    markers: Sides<String>,
+}
+
+impl Opened {
+    /// Takes the lock, and refuses what must not be worked on.
+    pub(super) async fn open(job: &SyncJob) -> Result<Self, SyncError> {
+        check_pair(job)?;
+        let markers = root_markers(job).await?;
+        let state = PairState::open(&job.state_dir, identities(job))?;
+        check_roots(job, &state, &markers)?;
+        Ok(Self { state, markers })
+    }
+
+    /// Whether nothing is known of the pair yet.
+    pub(super) fn is_new(&self) -> Result<bool, SyncError> {
+        Ok(self.state.is_empty()?)
+    }
 }
 
 /// The conflicts that the last pass over the pair left open.
@@ -104,9 +102,12 @@ async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>,
     Ok(sessions)
 }
 
-struct Run {
+/// A run over a pair.
+#[derive(Debug)]
+pub(super) struct Run {
     job: SyncJob,
     sessions: Sides<Option<Arc<dyn WriteSession>>>,
+    begun: bool,
     state: Arc<Mutex<PairState>>,
     total: Tally,
     notices: Vec<String>,
@@ -114,21 +115,80 @@ struct Run {
     markers: Sides<String>,
 }
 
+/// The conflicts that the last run left open.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    /// Those outside an area.
+    pub(super) outside: Vec<Conflict>,
+    /// Whether there are some inside.
+    pub(super) some_inside: bool,
+}
+
 impl Run {
+    pub(super) fn new(job: SyncJob, opened: Opened) -> Self {
+        let Opened { state, markers } = opened;
+        let notices = state
+            .set_aside()
+            .map(damaged_baseline)
+            .into_iter()
+            .collect();
+        Self {
+            job,
+            sessions: Sides::default(),
+            begun: false,
+            state: Arc::new(Mutex::new(state)),
+            total: Tally::default(),
+            notices,
+            markers,
+        }
+    }
+
+    /// Begins to write, if that is not so yet.
+    pub(super) async fn begin(&mut self) -> Result<(), SyncError> {
+        if self.begun {
+            return Ok(());
+        }
+        self.sessions = sessions(&self.job).await?;
+        self.begun = true;
+        let state = self.state();
+        if self.job.options.dry_run {
+            state.begin_rehearsal()?;
+        } else {
+            for side in Side::BOTH {
+                state.set_root_marker(side, &self.markers[side])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, PairState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a pass shares.
+    pub(super) fn context(&self) -> Result<Context, SyncError> {
+        Context::new(
+            self.job.clone(),
+            self.sessions.clone(),
+            Arc::clone(&self.state),
+        )
+    }
+
     async fn carry_out(mut self, syncer: &str, started: Instant) -> RunReport {
         let mut error = self.passes().await.err();
         if let Err(failed) = self.end().await {
             error = error.or(Some(failed));
         }
         self.job.progress.enter(Phase::Done);
-        self.report(syncer, started, error)
+        let found = self.take_found();
+        self.report(found, syncer, started, error)
     }
 
     async fn passes(&mut self) -> Result<(), SyncError> {
         let wishes = self.job.options.resolve.iter();
         let wishes: Vec<SyncPath> = wishes.map(|(path, _)| path.clone()).collect();
         if wishes.is_empty() {
-            return self.look(None).await;
+            return self.look(|| Look::Everything).await;
         }
         self.end_conflicts(wishes).await
     }
@@ -139,7 +199,7 @@ impl Run {
         found.conflicts = self.other_conflicts(&wishes)?;
         let mut paths = wishes;
         while let Some(path) = paths.pop() {
-            let result = self.look(Some(path)).await;
+            let result = self.look(|| Look::Wish(path.clone())).await;
             let mut here = std::mem::take(&mut self.total.found);
             if !self.job.options.dry_run {
                 paths.append(&mut here.beside);
@@ -156,7 +216,7 @@ impl Run {
 
     /// The conflicts that the last run left open elsewhere. Those about the trash are found again at the end.
     fn other_conflicts(&self, wishes: &[SyncPath]) -> Result<Vec<Conflict>, SyncError> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         let mut conflicts = state.conflicts()?;
         conflicts.retain(|conflict| {
             let at_a_wish = SyncPath::new(&*conflict.path).is_ok_and(|path| {
@@ -164,17 +224,16 @@ impl Run {
                     .iter()
                     .any(|wish| path == *wish || path.is_within(wish))
             });
-            let about_trash = conflict.source.is_none() && conflict.target.is_none();
-            !at_a_wish && !about_trash
+            !at_a_wish && !is_about_trash(conflict)
         });
         Ok(conflicts)
     }
 
-    /// Passes over everything, or over one path and what is below it, until nothing moves on under them.
-    async fn look(&mut self, scope: Option<SyncPath>) -> Result<(), SyncError> {
+    /// Passes until nothing moves on under them.
+    async fn look(&mut self, look: impl Fn() -> Look) -> Result<(), SyncError> {
         let mut beside = Vec::new();
         for _ in 0..MOST_PASSES {
-            self.pass(scope.clone()).await?;
+            self.pass(look()).await?;
             beside.append(&mut self.total.found.beside);
             if self.job.options.dry_run || !self.total.found.is_unfinished() {
                 break;
@@ -185,14 +244,10 @@ impl Run {
     }
 
     /// One pass; what it found replaces what the one before found, what it did is added.
-    async fn pass(&mut self, scope: Option<SyncPath>) -> Result<(), SyncError> {
+    pub(super) async fn pass(&mut self, look: Look) -> Result<(), SyncError> {
         self.check_roots_again().await?;
-        let context = Arc::new(Context::new(
-            self.job.clone(),
-            self.sessions.clone(),
-            Arc::clone(&self.state),
-        )?);
-        let result = pass::run(Arc::clone(&context), scope).await;
+        let context = Arc::new(self.context()?);
+        let result = pass::run(Arc::clone(&context), look).await;
         let tally = context.take_tally();
         for side in Side::BOTH {
             let (sum, new) = (&mut self.total.changes[side], &tally.changes[side]);
@@ -208,7 +263,7 @@ impl Run {
     }
 
     /// A root can be unmounted between two passes.
-    async fn check_roots_again(&self) -> Result<(), SyncError> {
+    pub(super) async fn check_roots_again(&self) -> Result<(), SyncError> {
         let now = root_markers(&self.job).await?;
         for side in Side::BOTH {
             if now[side] != self.markers[side] {
@@ -216,6 +271,55 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// What the last pass found.
+    pub(super) fn take_found(&mut self) -> Findings {
+        std::mem::take(&mut self.total.found)
+    }
+
+    /// The conflicts that are known, but for those in `area`. Those about the trash are outside of any.
+    pub(super) fn conflicts_outside(&self, area: &Area) -> Result<Elsewhere, SyncError> {
+        let conflicts = self.state().conflicts()?;
+        let all = conflicts.len();
+        let mut outside = conflicts;
+        outside.retain(|conflict| {
+            is_about_trash(conflict)
+                || SyncPath::new(&*conflict.path).map_or(true, |path| !area.holds(&path))
+        });
+        Ok(Elsewhere {
+            some_inside: outside.len() < all,
+            outside,
+        })
+    }
+
+    /// Records what is open after a look at some places; the run goes on.
+    pub(super) async fn settle(&mut self, found: &mut Findings) -> Result<(), SyncError> {
+        let mut stranded = false;
+        for session in Side::BOTH
+            .iter()
+            .filter_map(|&side| self.sessions[side].as_ref())
+        {
+            stranded |= !session.stranded().await.is_empty();
+        }
+        if stranded {
+            found.conflicts.retain(|conflict| !is_about_trash(conflict));
+            found.conflicts.extend(self.rescued().await?);
+        }
+        found.conflicts.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut state = self.state();
+        if state.conflicts()? != found.conflicts {
+            state.store_conflicts(&found.conflicts)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what was begun.
+    pub(super) async fn close(&mut self) -> Result<(), SyncError> {
+        self.begun = false;
+        let ended = self.end_sessions().await;
+        self.sessions = Sides::default();
+        ended
     }
 
     async fn end(&mut self) -> Result<(), SyncError> {
@@ -226,7 +330,7 @@ impl Run {
             .found
             .conflicts
             .sort_by(|a, b| a.path.cmp(&b.path));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if self.job.options.dry_run {
             state.end_rehearsal()?;
         } else {
@@ -281,12 +385,15 @@ impl Run {
         Ok(conflicts)
     }
 
-    fn report(self, syncer: &str, started: Instant, error: Option<SyncError>) -> RunReport {
-        let Tally {
-            changes,
-            bytes,
-            found,
-        } = self.total;
+    /// The report of what was done since the last one.
+    pub(super) fn report(
+        &mut self,
+        found: Findings,
+        syncer: &str,
+        started: Instant,
+        error: Option<SyncError>,
+    ) -> RunReport {
+        let Tally { changes, bytes, .. } = std::mem::take(&mut self.total);
         let mut report = RunReport {
             result: Outcome::Failed,
             syncer: syncer.to_owned(),
@@ -299,7 +406,7 @@ impl Run {
             skipped: found.skipped,
             bytes,
             seconds: started.elapsed().as_secs_f64(),
-            notices: self.notices,
+            notices: std::mem::take(&mut self.notices),
             error: error.map(|error| RunError {
                 class: error.class.name(),
                 desc: error.desc,
@@ -308,6 +415,11 @@ impl Run {
         report.result = report.judge();
         report
     }
+}
+
+/// A version in the trash that nobody agreed to give up: neither side holds it.
+fn is_about_trash(conflict: &Conflict) -> bool {
+    conflict.source.is_none() && conflict.target.is_none()
 }
 
 fn describe(job: &SyncJob, side: Side) -> serde_json::Value {

@@ -30,38 +30,27 @@ enum Part {
 pub(super) async fn subtrees(walk: &mut Walk, paths: Vec<SyncPath>) -> Step {
     let mut parts = Vec::with_capacity(paths.len());
     for (path, seen) in walk.look_at(paths).await? {
-        let folder = match &seen {
-            Seen::There(meta) => meta.kind == Kind::Folder,
-            Seen::Excluded { folder } => *folder,
-            Seen::Absent | Seen::Unknown(_) => false,
-        };
+        let key = seen.key(&path);
         // A file can have a folder of its name beside it; that must be seen too.
         if let Seen::There(_) = &seen {
             parts.push((
                 Key::folder(path.clone()),
                 1,
-                Part::Below { implied: !folder },
+                Part::Below {
+                    implied: !key.folder,
+                },
             ));
         }
-        parts.push((Key { path, folder }, 0, Part::Row(seen)));
+        parts.push((key, 0, Part::Row(seen)));
     }
     parts.sort_by(|(a, a_rank, _), (b, b_rank, _)| a.cmp(b).then(a_rank.cmp(b_rank)));
     for (key, _, part) in parts {
         match part {
-            Part::Row(seen) => one(walk, key, seen).await?,
+            Part::Row(seen) => walk.seen(key, seen).await?,
             Part::Below { implied } => below(walk, key.path, implied).await?,
         }
     }
     Ok(())
-}
-
-async fn one(walk: &mut Walk, key: Key, seen: Seen) -> Step {
-    match seen {
-        Seen::Absent => walk.row(Row::Absent(key.path)).await,
-        Seen::Excluded { .. } => walk.row(Row::Excluded(key)).await,
-        Seen::Unknown(error) => walk.unknown(key.path, false, error).await,
-        Seen::There(meta) => walk.present(key.path, meta).await,
-    }
 }
 
 async fn below(walk: &mut Walk, path: SyncPath, implied: bool) -> Step {

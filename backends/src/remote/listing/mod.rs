@@ -74,8 +74,8 @@ fn told_to_stop(location: &str) -> StorageError {
 
 /// Starts to list.
 pub(super) fn list(remote: &Arc<Remote>, request: ListRequest) -> Result<Box<dyn Listing>> {
-    if let Scope::Subtrees(paths) = &request.scope {
-        for path in paths.iter().filter(|path| names::is_reserved(remote, path)) {
+    for path in request.scope.named() {
+        if names::is_reserved(remote, path) {
             names::usable(remote, "list", path)?;
         }
     }
@@ -124,6 +124,20 @@ enum Seen {
     Excluded { folder: bool },
     Unknown(StorageError),
     There(Meta),
+}
+
+impl Seen {
+    /// The place of its row in the order.
+    fn key(&self, path: &SyncPath) -> Key {
+        Key {
+            path: path.clone(),
+            folder: match self {
+                Seen::There(meta) => meta.kind == Kind::Folder,
+                Seen::Excluded { folder } => *folder,
+                Seen::Absent | Seen::Unknown(_) => false,
+            },
+        }
+    }
 }
 
 /// A running walk: what it needs to know, and the rows that are not yet handed over.
@@ -176,7 +190,12 @@ impl Walk {
     }
 
     async fn run(mut self) -> Step {
-        let scope = match &self.request.scope {
+        let request = Arc::clone(&self.request);
+        let scope = match &request.scope {
+            Scope::Paths(paths) => {
+                self.alone(paths.clone()).await?;
+                return self.send().await;
+            }
             Scope::Subtrees(paths) if !paths.iter().any(SyncPath::is_root) => Some(paths.clone()),
             _ => None,
         };
@@ -201,6 +220,26 @@ impl Walk {
         let seen: Vec<_> = seen.await;
         self.go_on()?;
         Ok(seen)
+    }
+
+    /// The rows of these paths and of nothing below them.
+    async fn alone(&mut self, paths: Vec<SyncPath>) -> Step {
+        let mut seen: Vec<_> = self.look_at(paths).await?;
+        seen.sort_by_cached_key(|(path, seen)| seen.key(path));
+        for (path, seen) in seen {
+            let key = seen.key(&path);
+            self.seen(key, seen).await?;
+        }
+        Ok(())
+    }
+
+    async fn seen(&mut self, key: Key, seen: Seen) -> Step {
+        match seen {
+            Seen::Absent => self.row(Row::Absent(key.path)).await,
+            Seen::Excluded { .. } => self.row(Row::Excluded(key)).await,
+            Seen::Unknown(error) => self.unknown(key.path, false, error).await,
+            Seen::There(meta) => self.present(key.path, meta).await,
+        }
     }
 
     async fn look_at_one(&self, path: &SyncPath) -> Seen {

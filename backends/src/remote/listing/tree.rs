@@ -45,25 +45,18 @@ pub(super) async fn everything(walk: &mut Walk) -> Step {
 /// Lists these paths and what is below them.
 pub(super) async fn subtrees(walk: &mut Walk, paths: Vec<SyncPath>) -> Step {
     let mut seen = walk.look_at(paths).await?;
-    seen.sort_by_cached_key(|(path, seen)| Key {
-        path: path.clone(),
-        folder: match seen {
-            Seen::There(meta) => meta.kind == Kind::Folder,
-            Seen::Excluded { folder } => *folder,
-            Seen::Absent | Seen::Unknown(_) => false,
-        },
-    });
+    seen.sort_by_cached_key(|(path, seen)| seen.key(path));
     for (path, seen) in seen {
         match seen {
-            Seen::Absent => walk.row(Row::Absent(path)).await?,
-            Seen::Excluded { folder } => walk.row(Row::Excluded(Key { path, folder })).await?,
-            Seen::Unknown(error) => walk.unknown(path, false, error).await?,
             Seen::There(meta) if meta.kind == Kind::Folder => {
                 let mut tree = Tree::new(walk);
                 tree.folder(path, meta, true).await?;
                 tree.descend().await?;
             }
-            Seen::There(meta) => walk.present(path, meta).await?,
+            seen => {
+                let key = seen.key(&path);
+                walk.seen(key, seen).await?;
+            }
         }
     }
     Ok(())

@@ -6,11 +6,15 @@ use super::item::Item;
 use super::node::{Found, Node};
 use super::publish::{NewFolder, commit, finish_folder, flush};
 use crate::model::{Key, Kind, Side, Sides};
-use crate::reconcile::{BudgetVerdict, Losses, ModePlan, Policy, Verdict, judge_losses};
+use crate::reconcile::{
+    BudgetVerdict, Losses, ModePlan, Policy, SMALL_LOSS, Verdict, judge_losses,
+};
 use crate::state::{
     BaselineRow, GroupEnd, Pending, PendingAction, PendingStage, RowChange, SideRecord,
 };
-use crate::storage::{Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult};
+use crate::storage::{
+    Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult, Scope,
+};
 use crate::sync::progress::Phase;
 use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 
@@ -50,6 +54,7 @@ impl Pass {
         }
         self.prove_absences().await?;
         self.create_or_move().await?;
+        self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
         self.remove_files().await?;
         self.remove_folders().await?;
@@ -232,6 +237,21 @@ impl Pass {
         self.pipeline.publish_if_full().await
     }
 
+    /// A pass over some places sees a root that is being emptied from below: something at the top went, and nothing is left.
+    async fn refuse_emptied_meanwhile(&self) -> Result<(), SyncError> {
+        if !self.partial || !self.context.state().removes_at_top()? {
+            return Ok(());
+        }
+        let mut listings = super::list(&self.context, Scope::Everything).await?;
+        let Sides { source, target } = &mut listings;
+        let (source, target) = tokio::join!(source.next(), target.next());
+        super::refuse_emptied(
+            &self.context,
+            Sides::new(source?.is_none(), target?.is_none()),
+        )?;
+        Ok(())
+    }
+
     /// Whether the removals may be carried out; if not they are dropped.
     fn judge_budget(&self) -> Result<Option<SyncError>, SyncError> {
         let state = self.context.state();
@@ -245,11 +265,13 @@ impl Pass {
                 continue;
             }
             let lost = state.lost_contents(side)?;
-            let losses = Losses {
-                side,
-                lost,
-                files: self.baseline_files,
+            let files = match self.baseline_files {
+                Some(files) => files,
+                // So little is never too much, of how many whatever.
+                None if share && lost <= SMALL_LOSS => 0,
+                None => state.count_files()?,
             };
+            let losses = Losses { side, lost, files };
             if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
                 continue;
             }
@@ -261,7 +283,7 @@ impl Pass {
                     "{lost} different contents would be lost on the {side} {}, of {} files: no removal was carried out; \
                      if that is meant, run again with a higher --max-delete",
                     self.context.job.storages[side].location(),
-                    self.baseline_files
+                    files
                 ),
             )));
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::ground::Stretch;
 use super::node::{Found, Node};
 use crate::model::{Key, Side, Sides, SyncPath};
 use crate::state::BaselineRow;
@@ -123,28 +124,31 @@ impl Cursor {
 /// The baseline's rows, read in key ranges.
 struct BaselineCursor {
     context: Arc<Context>,
-    /// Ranges still to read: from (inclusive) and to (exclusive; `None`: the end).
-    ranges: VecDeque<(String, Option<String>)>,
+    /// Still to read.
+    stretches: VecDeque<Stretch>,
     rows: VecDeque<BaselineRow>,
 }
 
 impl BaselineCursor {
     fn fill(&mut self) -> Result<(), SyncError> {
         while self.rows.is_empty() {
-            let Some((from, to)) = self.ranges.front_mut() else {
-                return Ok(());
+            let (from, to) = match self.stretches.pop_front() {
+                None => return Ok(()),
+                Some(Stretch::Row(row)) => {
+                    self.rows.push_back(*row);
+                    return Ok(());
+                }
+                Some(Stretch::Range(from, to)) => (from, to),
             };
             let rows = self
                 .context
                 .state()
-                .rows_in(from, to.as_deref(), BASELINE_ROWS)?;
-            match rows.last() {
-                Some(last) if rows.len() == BASELINE_ROWS as usize => {
-                    *from = format!("{}\0", last.key().to_text());
-                }
-                _ => {
-                    self.ranges.pop_front();
-                }
+                .rows_in(&from, to.as_deref(), BASELINE_ROWS)?;
+            if let Some(last) = rows.last()
+                && rows.len() == BASELINE_ROWS as usize
+            {
+                let from = format!("{}\0", last.key().to_text());
+                self.stretches.push_front(Stretch::Range(from, to));
             }
             self.rows = rows.into();
         }
@@ -167,18 +171,8 @@ impl Merge {
     pub(super) fn new(
         context: Arc<Context>,
         listings: Sides<Box<dyn Listing>>,
-        subtree: Option<&SyncPath>,
+        baseline: Vec<Stretch>,
     ) -> Self {
-        let ranges = match subtree {
-            None => VecDeque::from([(String::new(), None)]),
-            Some(path) => {
-                let path = path.as_str();
-                VecDeque::from([
-                    (path.to_owned(), Some(format!("{path}\0"))),
-                    (format!("{path}/"), Some(format!("{path}0"))),
-                ])
-            }
-        };
         let Sides { source, target } = listings;
         let cursor = |side, listing| Cursor {
             side,
@@ -193,7 +187,7 @@ impl Merge {
             cursors: Sides::new(cursor(Side::Source, source), cursor(Side::Target, target)),
             baseline: BaselineCursor {
                 context,
-                ranges,
+                stretches: baseline.into(),
                 rows: VecDeque::new(),
             },
             waiting: Vec::new(),

@@ -9,6 +9,7 @@ mod copy;
 mod explain;
 mod finish;
 mod frames;
+mod ground;
 mod hold;
 mod item;
 mod merge;
@@ -26,9 +27,11 @@ use std::sync::Arc;
 
 pub(super) use context::Context;
 pub use explain::{Explanation, Seen, explain};
+pub(super) use ground::{Ground, survey};
 pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};
+use ground::Stretch;
 use item::Item;
 use merge::{Merge, Remark};
 use node::{Found, Node};
@@ -38,30 +41,54 @@ use super::progress::Phase;
 use super::{SyncError, SyncErrorClass};
 use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
-use crate::state::{BaselineRow, GroupEnd, SideRecord};
-use crate::storage::{ListRequest, Listing, Scope, StorageError};
+use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
+use crate::storage::{Listing, Scope, StorageError};
 
-/// Looks at everything, or at one path and what is below it, and does what is to be done.
-pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Result<(), SyncError> {
+/// Where a pass looks.
+#[derive(Debug)]
+pub(in crate::sync) enum Look {
+    /// Everywhere.
+    Everything,
+    /// At one path and what is below it: for the conflict there, and for nothing else.
+    Wish(SyncPath),
+    /// At the places of a survey.
+    Ground(Ground),
+}
+
+/// Looks, and does what is to be done.
+pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncError> {
     context.state().clear_pending()?;
-    let baseline_files = context.state().count_files()?;
-    let listings = list(&context, scope.as_ref()).await?;
-    let mut merge = Merge::new(Arc::clone(&context), listings, scope.as_ref());
-    let emptied = if scope.is_none() {
-        refuse_emptied(&context, &mut merge).await?
-    } else {
-        None
-    };
     let mut pass = Pass {
         pipeline: Pipeline::new(Arc::clone(&context)),
-        context,
         frames: Frames::default(),
         cut_short: false,
-        scope,
-        emptied,
-        baseline_files,
+        wish: None,
+        partial: false,
+        emptied: None,
+        baseline_files: None,
         brought_back: HashSet::new(),
+        context: Arc::clone(&context),
     };
+    let (listings, baseline) = match look {
+        Look::Everything => {
+            pass.baseline_files = Some(context.state().count_files()?);
+            (list(&context, Scope::Everything).await?, Stretch::all())
+        }
+        Look::Wish(path) => {
+            let scope = Scope::Subtrees(vec![path.clone()]);
+            let baseline = Stretch::subtree(&path).into();
+            pass.wish = Some(path);
+            (list(&context, scope).await?, baseline)
+        }
+        Look::Ground(mut ground) => {
+            pass.partial = true;
+            (ground.list(&context).await?, ground.take_baseline())
+        }
+    };
+    let mut merge = Merge::new(Arc::clone(&context), listings, baseline);
+    if pass.wish.is_none() && !pass.partial {
+        pass.emptied = refuse_emptied(&context, merge.lists_nothing().await)?;
+    }
     let mut result = pass.compare(&mut merge).await;
     if result.is_ok() {
         result = pass.finish().await;
@@ -76,20 +103,8 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
     }
 }
 
-async fn list(
-    context: &Context,
-    scope: Option<&SyncPath>,
-) -> Result<Sides<Box<dyn Listing>>, SyncError> {
-    let request = ListRequest {
-        scope: match scope {
-            None => Scope::Everything,
-            Some(path) => Scope::Subtrees(vec![path.clone()]),
-        },
-        filter: Arc::clone(&context.job.options.filter),
-        start_after: None,
-        spill_dir: context.job.state_dir.clone(),
-        cancel: context.job.cancel.clone(),
-    };
+async fn list(context: &Context, scope: Scope) -> Result<Sides<Box<dyn Listing>>, SyncError> {
+    let request = ground::request(context, scope);
     let storages = &context.job.storages;
     let (source, target) = tokio::join!(
         storages.source.list(request.clone()),
@@ -99,8 +114,7 @@ async fn list(
 }
 
 /// A root that held something and lists nothing is more likely an accident than a wish.
-async fn refuse_emptied(context: &Context, merge: &mut Merge) -> Result<Option<Side>, SyncError> {
-    let nothing = merge.lists_nothing().await;
+fn refuse_emptied(context: &Context, nothing: Sides<bool>) -> Result<Option<Side>, SyncError> {
     if nothing.source == nothing.target {
         return Ok(None);
     }
@@ -149,11 +163,13 @@ struct Pass {
     /// A listing ended in an error: nothing is removed in this pass.
     cut_short: bool,
     /// The only path that is looked at: for the conflict there, and for nothing else.
-    scope: Option<SyncPath>,
+    wish: Option<SyncPath>,
+    /// Only some places are looked at.
+    partial: bool,
     /// The side that lists nothing although the baseline held something, on purpose.
     emptied: Option<Side>,
-    /// Files in the baseline when the pass began.
-    baseline_files: u64,
+    /// Files in the baseline when the pass began, if they were counted.
+    baseline_files: Option<u64>,
     /// Folders that were made again because something in them survives: once, however much survives.
     brought_back: HashSet<(SyncPath, Side)>,
 }
@@ -273,7 +289,7 @@ impl Pass {
                 policy = settled;
                 verdict = node.decide(policy);
             }
-        } else if self.scope.as_ref() == Some(&node.path) && self.is_wished(&node.path) {
+        } else if self.wish.as_ref() == Some(&node.path) && self.is_wished(&node.path) {
             // Only a look at everything knows what the folders above mean for this path: they may be unknown, or in conflict.
             let mut frame = Frame::new(node.path);
             frame.closed = true;
@@ -292,6 +308,11 @@ impl Pass {
 
     fn open_untouched(&mut self, node: &Node) -> Result<(), SyncError> {
         if node.found.source.is_folder() {
+            if node.is_another_folder() {
+                // Remembered, so that a look at places only need not walk it again.
+                let row = node.agreed_row();
+                self.pipeline.batch.rows.extend(row.map(RowChange::Put));
+            }
             let mut frame = Frame::new(node.path.clone());
             frame.listed = Sides::new(true, true);
             self.frames.open(frame);

@@ -1,6 +1,8 @@
 //! One row a path: the baseline and both sides, joined.
 
-use crate::model::{Conflict, ConflictSide, ContentHash, Kind, Meta, Side, Sides, SyncPath};
+use crate::model::{
+    Conflict, ConflictSide, ContentHash, FileId, Kind, Meta, Side, Sides, SyncPath,
+};
 use crate::reconcile::{Base, Conflicting, Content, Item, Look, Policy, Verdict, reconcile};
 use crate::state::{BaselineRow, SideRecord};
 use crate::storage::{Expect, Expected};
@@ -69,6 +71,18 @@ impl Node {
                         && was.mode == meta.mode
                         && (base.kind != Kind::File || base.hash.is_some())
                         && (base.kind != Kind::Link || base.link == meta.link)
+                })
+            })
+    }
+
+    /// Whether on a side another folder took the place of the one that was agreed on, with the same name.
+    pub(super) fn is_another_folder(&self) -> bool {
+        let Some(base) = &self.base else { return false };
+        base.kind == Kind::Folder
+            && Side::BOTH.iter().any(|&side| {
+                let now = self.found[side].meta();
+                now.is_some_and(|now| {
+                    now.kind == Kind::Folder && is_other(base.sides[side].file_id, now.file_id)
                 })
             })
     }
@@ -221,4 +235,9 @@ impl Node {
             mtime: meta.mtime.map(|time| time.secs),
         })
     }
+}
+
+/// Whether two ids are known to be of two things.
+fn is_other(before: Option<FileId>, now: Option<FileId>) -> bool {
+    matches!((before, now), (Some(before), Some(now)) if before != now)
 }

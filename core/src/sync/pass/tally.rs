@@ -1,7 +1,7 @@
 //! What a pass has done and found, for the report.
 
 use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Sides, SyncPath};
-use crate::storage::StorageError;
+use crate::storage::{Area, StorageError};
 
 /// A list longer than this is cut, with a last entry that says so: memory does not grow with the number of failures.
 const MOST_LISTED: usize = 10_000;
@@ -73,6 +73,15 @@ impl Findings {
         self.beside.extend(other.beside);
         self.problems_cut += other.problems_cut;
         self.unfinished_cut += other.unfinished_cut;
+    }
+
+    /// Forgets what was found in `area`: it is looked at again.
+    pub(in crate::sync) fn forget(&mut self, area: &Area) {
+        let outside = |path: &str| SyncPath::new(path).map_or(true, |path| !area.holds(&path));
+        self.conflicts.retain(|conflict| outside(&conflict.path));
+        self.problems.retain(|problem| outside(&problem.path));
+        self.drift.retain(|drift| outside(&drift.path));
+        self.unfinished.retain(|problem| outside(&problem.path));
     }
 
     /// Whether another pass is called for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Harness;
 use super::kit::{Kit, everything, path, refused, subtrees};
 use crate::model::{Key, SyncPath};
-use crate::storage::{ErrorKind, Filter, ListRequest};
+use crate::storage::{ErrorKind, Filter, ListRequest, Row, Scope};
 use crate::tree;
 
 /// Names that a listing by path instead of by key gets wrong.
@@ -71,7 +71,7 @@ pub async fn a_scope_lists_only_itself(harness: &dyn Harness) {
     assert_eq!(both, ["a-b", "a/", "a/b/", "a/b/c", "a/b0", "a0"]);
     assert_eq!(kit.keys(subtrees(&[])).await, [""; 0]);
     let whole = ListRequest {
-        scope: crate::storage::Scope::Subtrees(vec![SyncPath::root()]),
+        scope: Scope::Subtrees(vec![SyncPath::root()]),
         ..everything()
     };
     assert_eq!(kit.keys(whole).await, kit.keys(everything()).await);
@@ -88,6 +88,37 @@ pub async fn an_absent_scope_is_told(harness: &dyn Harness) {
     assert_eq!(kit.keys(subtrees(&["f/below"])).await, ["?f/below"]);
     let mixed = kit.keys(subtrees(&["c", "d", "e", "f"])).await;
     assert_eq!(mixed, ["?c", "d/", "d/x", "?e", "f"]);
+}
+
+/// Paths are looked at by themselves: in order, with what the whole listing tells of them, and without what is below them.
+pub async fn paths_are_looked_at_alone(harness: &dyn Harness) {
+    let kit = Kit::new(harness);
+    for name in ["a/b/c", "a/x", "a-b", "f", "other"] {
+        kit.editor.write(name, name.as_bytes()).await;
+    }
+    let named = [
+        "a", "a-b", "a/b", "a/b/c", "a/gone", "f", "f/below", "gone/x",
+    ];
+    let request = ListRequest {
+        scope: Scope::Paths(named.iter().map(|text| path(text)).collect()),
+        ..everything()
+    };
+    let expected = [
+        "a-b", "a/", "a/b/", "a/b/c", "?a/gone", "f", "?f/below", "?gone/x",
+    ];
+    assert_eq!(kit.keys(request.clone()).await, expected);
+    let entries = |rows: Vec<Row>| -> Vec<_> {
+        let there = rows.into_iter().filter_map(|row| match row {
+            Row::Present(entry) => Some((entry.key(), entry.meta.kind, entry.meta.token)),
+            _ => None,
+        });
+        there.collect()
+    };
+    let alone = entries(kit.rows(request).await.expect("paths are listed"));
+    let all = entries(kit.rows(everything()).await.expect("everything is listed"));
+    for entry in alone {
+        assert!(all.contains(&entry), "{entry:?} is not in {all:?}");
+    }
 }
 
 /// Rows up to and including `start_after` are not given, whether it is there or not.

@@ -155,6 +155,7 @@ macro_rules! conformance_tests {
         a_long_listing_comes_in_batches
         a_scope_lists_only_itself
         an_absent_scope_is_told
+        paths_are_looked_at_alone
         a_listing_starts_after_a_row
         what_is_excluded_keeps_its_place
         a_scope_below_an_excluded_folder_is_no_absence

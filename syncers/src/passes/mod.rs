@@ -1,5 +1,8 @@
 //! What syncers on the shared pass have in common: run once, or again and again until stopped.
 
+mod agenda;
+mod follow;
+
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,8 +10,7 @@ use async_trait::async_trait;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug};
-use wl_core::model::{Conflict, Problem, RunReport, Side, Sides};
-use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher, WatchRequest};
+use wl_core::model::{Conflict, Problem, RunReport};
 use wl_core::sync::{News, SyncError, SyncErrorClass, SyncJob, Syncer, SyncerType, one_shot};
 
 /// What tells a syncer on the shared pass from another.
@@ -146,7 +148,7 @@ async fn supervise(job: SyncJob, name: &'static str, last: Arc<Mutex<Findings>>)
     // A set: whoever drops this drops what it supervises.
     let mut task = JoinSet::new();
     let findings = Arc::clone(&last);
-    task.spawn(async move { follow(&job, name, &findings).await }.in_current_span());
+    task.spawn(async move { follow::follow(&job, name, &findings).await }.in_current_span());
     match task.join_next().await {
         None | Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => {
@@ -161,53 +163,6 @@ async fn supervise(job: SyncJob, name: &'static str, last: Arc<Mutex<Findings>>)
     }
 }
 
-/// Looks again and again, whenever a watcher says so, until the job is stopped (`Ok`) or a look fails as a whole.
-async fn follow(job: &SyncJob, name: &str, last: &Mutex<Findings>) -> Result<(), SyncError> {
-    // Watched first, then looked at: what changes in between is seen by the one or the other.
-    let mut watchers = Sides::new(
-        watch(job, Side::Source).await?,
-        watch(job, Side::Target).await?,
-    );
-    let health = watchers.as_ref().map(|watcher| watcher.health());
-    job.news.tell(News::Watching(health)).await;
-    while !job.cancel.is_cancelled() {
-        job.progress.restart();
-        job.news.tell(News::Looking).await;
-        watchers.source.looking();
-        watchers.target.looking();
-        let report = run_once(job.clone(), name, last).await;
-        if job.cancel.is_cancelled() {
-            break;
-        }
-        let report = report?;
-        let error = report.error.clone();
-        job.news.tell(News::Looked(Box::new(report))).await;
-        if let Some(error) = error {
-            return Err(error.into());
-        }
-        tokio::select! {
-            () = job.cancel.cancelled() => break,
-            seen = watchers.source.next() => seen?,
-            seen = watchers.target.next() => seen?,
-        };
-    }
-    Ok(())
-}
-
-/// A watcher on a side: polling, if the job or the storage says so.
-async fn watch(job: &SyncJob, side: Side) -> Result<Box<dyn StorageWatcher>, SyncError> {
-    if let Some(interval) = job.poll[side] {
-        return Ok(Box::new(PollWatcher::new(interval)));
-    }
-    let request = WatchRequest {
-        filter: Arc::clone(&job.options.filter),
-    };
-    Ok(match job.storages[side].watcher(request).await? {
-        Some(watcher) => watcher,
-        None => Box::new(PollWatcher::new(POLL_INTERVAL)),
-    })
-}
-
 /// Runs once and notes what was found.
 async fn run_once(
     job: SyncJob,
@@ -215,8 +170,14 @@ async fn run_once(
     last: &Mutex<Findings>,
 ) -> Result<RunReport, SyncError> {
     let result = one_shot(job, name).await;
+    note(last, &result);
+    result
+}
+
+/// Notes what was found.
+fn note(last: &Mutex<Findings>, result: &Result<RunReport, SyncError>) {
     let mut last = lock(last);
-    match &result {
+    match result {
         Ok(report) => {
             log_pass(report);
             last.problems.clone_from(&report.problems);
@@ -226,7 +187,6 @@ async fn run_once(
         }
         Err(error) => last.problems = vec![whole_run(&error.desc)],
     }
-    result
 }
 
 /// Counts only: what is in the lists is told by whoever knows what of it is new.

@@ -1,0 +1,424 @@
+//! Where a pass looks that does not look everywhere: at the places that were named, with the folders above them.
+//!
+//! Whoever named them knows nothing of what is there. Each is looked at by itself first, on both sides and in the baseline: a folder that is not
+//! on both sides is walked whole, and so is one above a place that is no agreed folder any more. What came new is followed to where it
+//! was before, so that a move is seen whole. Where nothing differs there is nothing to do: an echo of our own write ends here.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::context::Context;
+use super::node::{Found, Node};
+use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
+use crate::state::BaselineRow;
+use crate::storage::{Area, ListRequest, Listing, Parts, Result, Row, Scope};
+use crate::sync::SyncError;
+
+/// A stretch of the baseline, in the order of keys.
+#[derive(Debug)]
+pub(super) enum Stretch {
+    /// A row that was read already.
+    Row(Box<BaselineRow>),
+    /// The rows with keys, as text, from the first on and before the second (`None`: to the end).
+    Range(String, Option<String>),
+}
+
+impl Stretch {
+    /// All rows.
+    pub(super) fn all() -> Vec<Self> {
+        vec![Self::Range(String::new(), None)]
+    }
+
+    /// What is at `path` or below it.
+    pub(super) fn subtree(path: &SyncPath) -> [Self; 2] {
+        let path = path.as_str();
+        [
+            Self::Range(path.to_owned(), Some(format!("{path}\0"))),
+            Self::Range(format!("{path}/"), Some(format!("{path}0"))),
+        ]
+    }
+
+    fn start(&self) -> String {
+        match self {
+            Self::Row(row) => row.key().to_text(),
+            Self::Range(from, _) => from.clone(),
+        }
+    }
+}
+
+/// What a pass has to go through.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Ground {
+    /// Single paths, looked at already; in order.
+    rows: Sides<VecDeque<Row>>,
+    /// To be walked.
+    subtrees: Vec<SyncPath>,
+    baseline: Vec<Stretch>,
+    /// All that is decided by going through it.
+    covers: Area,
+    /// Something was found that is not as it was agreed on.
+    stirred: bool,
+}
+
+/// What was seen at a path.
+#[derive(Debug, Default)]
+struct Place {
+    rows: Sides<Option<Row>>,
+    /// It was named itself; if not it is a folder above one that was.
+    named: bool,
+}
+
+impl Place {
+    fn meta(&self, side: Side) -> Option<&Meta> {
+        match &self.rows[side] {
+            Some(Row::Present(entry)) => Some(&entry.meta),
+            _ => None,
+        }
+    }
+
+    fn is_folder(&self, side: Side) -> bool {
+        self.meta(side)
+            .is_some_and(|meta| meta.kind == Kind::Folder)
+    }
+
+    fn is_excluded(&self) -> bool {
+        Side::BOTH
+            .iter()
+            .any(|&side| matches!(self.rows[side], Some(Row::Excluded(_))))
+    }
+
+    /// What both sides and the baseline hold, where that was found out.
+    fn node(&self, path: &SyncPath, base: Option<&BaselineRow>, checksum: bool) -> Option<Node> {
+        let mut node = Node::new(path.clone(), checksum);
+        node.base = base.cloned();
+        for side in Side::BOTH {
+            node.found[side] = match &self.rows[side] {
+                Some(Row::Present(entry)) => Found::There(entry.meta.clone()),
+                Some(Row::Absent(_)) | None => Found::Absent,
+                _ => return None,
+            };
+        }
+        Some(node)
+    }
+}
+
+/// Whether both sides and the baseline hold the same, or nobody holds anything.
+fn is_quiet(node: &Node) -> bool {
+    let nothing = Side::BOTH
+        .iter()
+        .all(|&side| matches!(node.found[side], Found::Absent));
+    node.is_untouched() || (nothing && node.base.is_none())
+}
+
+/// Looks at the places in `parts`.
+pub(in crate::sync) async fn survey(
+    context: &Context,
+    parts: &Parts,
+) -> std::result::Result<Ground, SyncError> {
+    let mut survey = Survey {
+        context,
+        places: BTreeMap::new(),
+        whole: Parts::default(),
+    };
+    let mut named = BTreeSet::new();
+    for path in parts.subtrees().iter().filter(|path| !path.is_reserved()) {
+        survey.whole.add_subtree(path.clone());
+    }
+    named.extend(
+        parts
+            .paths()
+            .iter()
+            .filter(|path| !path.is_reserved())
+            .cloned(),
+    );
+    let mut above: Vec<_> = parts
+        .subtrees()
+        .iter()
+        .flat_map(SyncPath::ancestors)
+        .collect();
+    while !named.is_empty() || !above.is_empty() {
+        let new = survey
+            .look(std::mem::take(&mut named), std::mem::take(&mut above))
+            .await?;
+        named = survey.earlier_places(&new)?;
+    }
+    survey.judge()
+}
+
+struct Survey<'a> {
+    context: &'a Context,
+    places: BTreeMap<SyncPath, Place>,
+    whole: Parts,
+}
+
+impl Survey<'_> {
+    /// Looks at these paths and at the folders above them, and returns those of `named` that were not known yet.
+    async fn look(
+        &mut self,
+        named: BTreeSet<SyncPath>,
+        above: Vec<SyncPath>,
+    ) -> std::result::Result<Vec<SyncPath>, SyncError> {
+        let mut ask = BTreeSet::new();
+        let mut new = Vec::new();
+        for path in above
+            .into_iter()
+            .chain(named.iter().flat_map(SyncPath::ancestors))
+        {
+            if let std::collections::btree_map::Entry::Vacant(place) = self.places.entry(path) {
+                ask.insert(place.key().clone());
+                place.insert(Place::default());
+            }
+        }
+        for path in named {
+            let place = self.places.entry(path.clone()).or_insert_with(|| {
+                ask.insert(path.clone());
+                Place::default()
+            });
+            if !std::mem::replace(&mut place.named, true) {
+                new.push(path);
+            }
+        }
+        let (source, target) =
+            tokio::join!(self.rows(Side::Source, &ask), self.rows(Side::Target, &ask));
+        for (side, rows) in [(Side::Source, source?), (Side::Target, target?)] {
+            for row in rows {
+                let path = row.key().path;
+                if let Some(place) = self.places.get_mut(&path) {
+                    place.rows[side] = Some(row);
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    async fn rows(&self, side: Side, ask: &BTreeSet<SyncPath>) -> Result<Vec<Row>> {
+        let storage = &self.context.job.storages[side];
+        let folders = storage.capabilities().empty_folders;
+        // Where folders are only implied nothing is learnt from looking at those above.
+        let paths = ask.iter().filter(|path| folders || self.is_named(path));
+        let paths: Vec<_> = paths.cloned().collect();
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut listing = storage
+            .list(request(self.context, Scope::Paths(paths)))
+            .await?;
+        let mut rows = Vec::new();
+        while let Some(batch) = listing.next().await? {
+            rows.extend(batch);
+        }
+        Ok(rows)
+    }
+
+    fn is_named(&self, path: &SyncPath) -> bool {
+        self.places.get(path).is_some_and(|place| place.named)
+    }
+
+    /// Where what is new at these paths was before.
+    fn earlier_places(
+        &self,
+        paths: &[SyncPath],
+    ) -> std::result::Result<BTreeSet<SyncPath>, SyncError> {
+        let mut earlier = BTreeSet::new();
+        if !self.context.has_baseline {
+            return Ok(earlier);
+        }
+        let state = self.context.state();
+        for path in paths {
+            let Some(place) = self.places.get(path) else {
+                continue;
+            };
+            for side in Side::BOTH {
+                let (Some(meta), None) = (place.meta(side), place.meta(side.other())) else {
+                    continue;
+                };
+                let Some(id) = meta.file_id else { continue };
+                for row in state.rows_with_id(side, id, meta.kind)? {
+                    if !self.is_named(&row.path) && row.path != *path {
+                        earlier.insert(row.path);
+                    }
+                }
+            }
+        }
+        Ok(earlier)
+    }
+
+    /// Which places are told by their rows, and which are walked.
+    fn judge(self) -> std::result::Result<Ground, SyncError> {
+        let Self {
+            context,
+            places,
+            mut whole,
+        } = self;
+        let mut ground = Ground::default();
+        let mut hidden: Option<SyncPath> = None;
+        let mut rows = Vec::new();
+        for (path, place) in places {
+            let below = |above: &SyncPath| path.is_within(above);
+            if whole.holds(&path) || hidden.as_ref().is_some_and(below) {
+                continue;
+            }
+            let base = context.state().row_at(&path)?;
+            let node = place.node(&path, base.as_ref(), context.job.options.checksum);
+            let replaced = node.as_ref().is_some_and(Node::is_another_folder);
+            if place.is_excluded() {
+                hidden = Some(path.clone());
+            } else if replaced || !is_plain(context, &place, base.as_ref()) {
+                whole.add_subtree(path);
+                continue;
+            }
+            if place.named {
+                ground.covers.add_path(path.clone());
+                let quiet = node.as_ref().is_some_and(is_quiet);
+                ground.stirred |= !quiet && !place.is_excluded();
+            }
+            rows.push((place, base));
+        }
+        for (place, base) in rows {
+            let Sides { source, target } = place.rows;
+            ground.rows.source.extend(source);
+            ground.rows.target.extend(target);
+            ground
+                .baseline
+                .extend(base.map(|row| Stretch::Row(Box::new(row))));
+        }
+        for side in Side::BOTH {
+            ground.rows[side].make_contiguous().sort_by_key(Row::key);
+        }
+        for path in whole.subtrees() {
+            ground.stirred = true;
+            ground.covers.add_subtree(path.clone());
+            ground.baseline.extend(Stretch::subtree(path));
+            ground.subtrees.push(path.clone());
+        }
+        ground.baseline.sort_by_cached_key(Stretch::start);
+        Ok(ground)
+    }
+}
+
+/// Whether what is at a place can be told without looking into it: it is no folder anywhere, or it is one that both sides agreed on.
+fn is_plain(context: &Context, place: &Place, base: Option<&BaselineRow>) -> bool {
+    let was_folder = base.is_some_and(|row| row.kind == Kind::Folder);
+    let folder = Sides::from_fn(|side| place.is_folder(side));
+    if !(folder.source || folder.target || was_folder) {
+        return place.named;
+    }
+    let keeps_folders =
+        Sides::from_fn(|side| context.job.storages[side].capabilities().empty_folders);
+    let as_agreed = |&side: &Side| {
+        folder[side] || (!keeps_folders[side] && place.rows[side].as_ref().is_none_or(is_absent))
+    };
+    (folder.source || folder.target)
+        && Side::BOTH.iter().all(as_agreed)
+        && (was_folder || (base.is_none() && !(keeps_folders.source && keeps_folders.target)))
+}
+
+fn is_absent(row: &Row) -> bool {
+    matches!(row, Row::Absent(_))
+}
+
+/// A request for what a pass looks at.
+pub(super) fn request(context: &Context, scope: Scope) -> ListRequest {
+    ListRequest {
+        scope,
+        filter: Arc::clone(&context.job.options.filter),
+        start_after: None,
+        spill_dir: context.job.state_dir.clone(),
+        cancel: context.job.cancel.clone(),
+    }
+}
+
+impl Ground {
+    /// Whether nothing differs from what was agreed on.
+    pub(in crate::sync) fn is_quiet(&self) -> bool {
+        !self.stirred
+    }
+
+    /// All that is decided by going through it.
+    pub(in crate::sync) fn covers(&self) -> &Area {
+        &self.covers
+    }
+
+    /// The stretches of the baseline that belong to it.
+    pub(super) fn take_baseline(&mut self) -> Vec<Stretch> {
+        std::mem::take(&mut self.baseline)
+    }
+
+    /// The rows of both sides: what was looked at, and what is walked now.
+    pub(super) async fn list(
+        &mut self,
+        context: &Context,
+    ) -> std::result::Result<Sides<Box<dyn Listing>>, SyncError> {
+        let rows = std::mem::take(&mut self.rows);
+        if self.subtrees.is_empty() {
+            let Sides { source, target } = rows;
+            return Ok(Sides::new(
+                Box::new(Joined {
+                    rows: source,
+                    walked: VecDeque::new(),
+                    walk: None,
+                }),
+                Box::new(Joined {
+                    rows: target,
+                    walked: VecDeque::new(),
+                    walk: None,
+                }),
+            ));
+        }
+        let request = request(context, Scope::Subtrees(self.subtrees.clone()));
+        let storages = &context.job.storages;
+        let (source, target) = tokio::join!(
+            storages.source.list(request.clone()),
+            storages.target.list(request)
+        );
+        let joined = |rows, walk| -> Box<dyn Listing> {
+            Box::new(Joined {
+                rows,
+                walked: VecDeque::new(),
+                walk: Some(walk),
+            })
+        };
+        Ok(Sides::new(
+            joined(rows.source, source?),
+            joined(rows.target, target?),
+        ))
+    }
+}
+
+/// Rows that are there already and those of a walk, in one order.
+struct Joined {
+    rows: VecDeque<Row>,
+    walked: VecDeque<Row>,
+    walk: Option<Box<dyn Listing>>,
+}
+
+#[async_trait]
+impl Listing for Joined {
+    async fn next(&mut self) -> Result<Option<Vec<Row>>> {
+        while self.walked.is_empty()
+            && let Some(walk) = &mut self.walk
+        {
+            match walk.next().await? {
+                Some(rows) => self.walked = rows.into(),
+                None => self.walk = None,
+            }
+        }
+        let last: Option<Key> = self.walked.back().map(Row::key);
+        let mut joined = Vec::new();
+        loop {
+            let ours = self.rows.front().map(Row::key);
+            let walked = self.walked.front().map(Row::key);
+            let next = match (ours, walked) {
+                (Some(ours), Some(walked)) if ours < walked => self.rows.pop_front(),
+                (_, Some(_)) => self.walked.pop_front(),
+                // What comes after the last row that was walked so far may come after the next, too.
+                (Some(_), None) if last.is_none() => self.rows.pop_front(),
+                (_, None) => break,
+            };
+            joined.extend(next);
+        }
+        Ok((!joined.is_empty()).then_some(joined))
+    }
+}

@@ -1,0 +1,176 @@
+//! Looks at places only: wherever watchers say that something may have changed, the outcome is that of a look at everything.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use wl_core::model::{Direction, Side, Sides, SyncPath};
+use wl_core::storage::Area;
+use wl_core::sync::Looks;
+use wl_core::testing::Strict;
+use wl_test_trees::oracle::expect;
+use wl_test_trees::{Node, Tree};
+
+use crate::histories::{Step, apply, config, history};
+use crate::world::{World, edit_to, read};
+
+/// The topmost paths that differ, as a watcher tells them: of a folder that came or went, only the folder.
+fn differing(path: &str, before: &Tree, after: &Tree, found: &mut BTreeSet<String>) {
+    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let path = match path {
+            "" => name.clone(),
+            above => format!("{above}/{name}"),
+        };
+        match (before.get(name), after.get(name)) {
+            (Some(Node::Folder(before)), Some(Node::Folder(after))) => {
+                differing(&path, before, after, found);
+            }
+            (before, after) if before != after => {
+                found.insert(path);
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Watched {
+    world: World,
+    direction: Direction,
+    looks: Looks,
+    base: Tree,
+    /// What is said to have changed and was not looked at yet.
+    area: Area,
+    conflicts: BTreeSet<String>,
+}
+
+fn looks(world: &World, direction: Direction) -> Looks {
+    let mut job = world.job(World::options(direction));
+    job.storages = Sides::from_fn(|side| Strict::over(std::sync::Arc::clone(&job.storages[side])));
+    Looks::new(job, "test")
+}
+
+impl Watched {
+    fn edit(&mut self, side: Side, after: &Tree, as_subtrees: bool) {
+        let before = read(&self.world.storages[side]);
+        let mut found = BTreeSet::new();
+        differing("", &before, after, &mut found);
+        edit_to(&self.world.storages[side], after);
+        for path in found {
+            let path = SyncPath::new(path).unwrap();
+            match as_subtrees {
+                true => self.area.add_subtree(path),
+                false => self.area.add_path(path),
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let sides = self.world.storages.as_ref().map(read);
+        let expected = expect(self.direction, &self.base, &sides.source, &sides.target);
+        let area = std::mem::take(&mut self.area);
+        let case = format!("{area:?}\nbase {:?}\n{sides:?}", self.base);
+        let looked = self.looks.look(area).await.unwrap();
+        if let Some(looked) = looked {
+            let report = looked.report;
+            assert!(report.problems.is_empty(), "{report:?}\n{case}");
+            assert_eq!(report.error, None, "{case}");
+            let conflicts = report.conflicts.into_iter();
+            self.conflicts = conflicts.map(|conflict| conflict.path).collect();
+        }
+        let now = self.world.storages.as_ref().map(read);
+        assert_eq!(now.source, expected.source, "source of\n{case}");
+        assert_eq!(now.target, expected.target, "target of\n{case}");
+        assert_eq!(self.conflicts, expected.conflicts, "conflicts of\n{case}");
+        // What was written by the look is told by the watchers, too.
+        let mut echo = BTreeSet::new();
+        differing("", &sides.source, &now.source, &mut echo);
+        differing("", &sides.target, &now.target, &mut echo);
+        for path in echo {
+            self.area.add_path(SyncPath::new(path).unwrap());
+        }
+        self.base = expected.base;
+    }
+
+    async fn everything(&mut self) {
+        self.area = Area::Everything;
+        self.look().await;
+    }
+}
+
+async fn play(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
+    let world = World::new();
+    let mut watched = Watched {
+        looks: looks(&world, direction),
+        world,
+        direction,
+        base: Tree::new(),
+        area: Area::default(),
+        conflicts: BTreeSet::new(),
+    };
+    // A neighbour that never changes: a look at places needs a baseline.
+    for side in Side::BOTH {
+        watched.world.storages[side]
+            .write_file("~", "neighbour")
+            .unwrap();
+    }
+    watched.everything().await;
+    for step in history.into_iter().chain([Step::Sync]) {
+        match step {
+            Step::Edit(source, edit) => {
+                let side = if source { Side::Source } else { Side::Target };
+                let mut tree = read(&watched.world.storages[side]);
+                apply(&mut tree, &edit);
+                watched.edit(side, &tree, as_subtrees);
+            }
+            Step::Forget => {
+                watched.looks.rest().await.unwrap();
+                watched.world.forget();
+                watched.base = Tree::new();
+                watched.everything().await;
+            }
+            Step::Sync => watched.look().await,
+        }
+    }
+    // Nothing was overlooked, and nothing is left to be done.
+    watched.look().await;
+    watched.looks.rest().await.unwrap();
+    let report = watched.world.sync(direction).await;
+    assert_eq!(report.changes, Sides::default(), "{report:?}");
+    let conflicts = report
+        .conflicts
+        .iter()
+        .map(|conflict| conflict.path.clone());
+    assert_eq!(conflicts.collect::<BTreeSet<_>>(), watched.conflicts);
+}
+
+fn run(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(play(direction, history, as_subtrees));
+}
+
+proptest! {
+    #![proptest_config(config(600))]
+
+    #[test]
+    fn two_way(history in history()) {
+        run(Direction::TwoWay, history, false);
+    }
+
+    #[test]
+    fn two_way_by_subtrees(history in history()) {
+        run(Direction::TwoWay, history, true);
+    }
+
+    #[test]
+    fn one_way(history in history()) {
+        run(Direction::OneWay, history, false);
+    }
+
+    #[test]
+    fn mirror(history in history()) {
+        run(Direction::Mirror, history, false);
+    }
+}
