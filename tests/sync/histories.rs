@@ -53,7 +53,7 @@ pub fn history() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..24)
 }
 
-fn names(path: &[usize]) -> Vec<&'static str> {
+pub fn names(path: &[usize]) -> Vec<&'static str> {
     path.iter().map(|&name| NAMES[name]).collect()
 }
 

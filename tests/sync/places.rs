@@ -10,7 +10,7 @@ use wl_core::testing::Strict;
 use wl_test_trees::oracle::expect;
 use wl_test_trees::{Node, Tree};
 
-use crate::histories::{Step, apply, config, history};
+use crate::histories::{Edit, Step, apply, config, history, names};
 use crate::world::{World, edit_to, read};
 
 /// The topmost paths that differ, as a watcher tells them: of a folder that came or went, only the folder.
@@ -62,6 +62,21 @@ impl Watched {
                 false => self.area.add_path(path),
             }
         }
+    }
+
+    /// A real rename, after which it is the same file or folder, if the edit can be one.
+    fn rename(&mut self, side: Side, edit: &Edit) -> bool {
+        let Edit::Move(from, to) = edit else {
+            return false;
+        };
+        let (from, to) = (names(from).join("/"), names(to).join("/"));
+        let renamed = self.world.storages[side].rename(&from, &to).unwrap();
+        if renamed {
+            for path in [from, to] {
+                self.area.add_path(SyncPath::new(path).unwrap());
+            }
+        }
+        renamed
     }
 
     async fn look(&mut self) {
@@ -118,6 +133,9 @@ async fn play(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
         match step {
             Step::Edit(source, edit) => {
                 let side = if source { Side::Source } else { Side::Target };
+                if watched.rename(side, &edit) {
+                    continue;
+                }
                 let mut tree = read(&watched.world.storages[side]);
                 apply(&mut tree, &edit);
                 watched.edit(side, &tree, as_subtrees);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use rustix::fs;
 use rustix::io::Errno;
-use wl_core::model::{Mode, SyncPath};
+use wl_core::model::{FileId, Mode, SyncPath};
 use wl_core::storage::{
     ContentWriter, Displaced, Durability, ErrorKind, Expect, Expected, Published, RemoveRequest,
     RenameRequest, ReplaceRequest, Result, SessionOptions, StageRequest, Staged, StorageError,
@@ -324,6 +324,14 @@ impl WriteSession for LocalSession {
         let count = requests.len();
         self.batch("rename", count, move |session| session.rename(&requests))
             .await
+    }
+
+    async fn rename_folder(&self, from: &SyncPath, id: FileId, to: &SyncPath) -> Result<()> {
+        let (from, to) = (from.clone(), to.clone());
+        self.run("rename", move |session| {
+            session.rename_folder(&from, id, &to)
+        })
+        .await?
     }
 
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {

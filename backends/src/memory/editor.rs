@@ -128,6 +128,35 @@ impl MemoryBackend {
         })
     }
 
+    /// Renames what is at `from`, with all that is in it: it stays the same entry. False if nothing is there, something is at `to`, or the
+    /// folder of `to` is missing.
+    pub fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        let to = SyncPath::new(to).map_err(|error| {
+            StorageError::new(ErrorKind::Unrepresentable, "edit", error.to_string())
+        })?;
+        self.edit(from, |state, from| {
+            let Some((key, _)) = state.find(from) else {
+                return Ok(false);
+            };
+            let folder = key.folder;
+            if to.is_within(from) || state.find(&to).is_some() {
+                return Ok(false);
+            }
+            let Ok(place) = state.place("edit", &to, false) else {
+                return Ok(false);
+            };
+            state.move_tree(from, &place);
+            if !folder {
+                // As on real file systems: what is in a folder does not know of its move.
+                let version = state.tick();
+                if let Some(node) = state.node_mut(&place) {
+                    node.version = version;
+                }
+            }
+            Ok(true)
+        })
+    }
+
     /// A file's content.
     pub fn read_file(&self, path: &str) -> Option<Bytes> {
         let found = self.edit(path, |state, path| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use wl_core::model::{ContentHash, Kind, Mode, SyncPath};
+use wl_core::model::{ContentHash, FileId, Kind, Mode, SyncPath};
 use wl_core::storage::{
     ContentWriter, CopyFrom, Displaced, ErrorKind, Expect, Expected, Payload, Published,
     ReadRequest, RemoveRequest, RenameRequest, ReplaceRequest, Result, SessionOptions,
@@ -222,6 +222,29 @@ impl Shared {
         })
     }
 
+    fn rename_folder(&self, from: &SyncPath, id: FileId, to: &SyncPath) -> Result<()> {
+        self.store.at("rename", to, |_| Ok(()))?;
+        self.at("rename", from, |state| {
+            if !state.keeps_folders() {
+                return Err(StorageError::new(
+                    ErrorKind::Unsupported,
+                    "rename",
+                    "folders are not renamed here; move what is in it",
+                ));
+            }
+            let there = state.find(from).filter(|(key, _)| key.folder);
+            if there.is_none_or(|(_, node)| node.id != id) {
+                return Err(changed("rename", "it is not the folder that was there"));
+            }
+            if to.is_within(from) || state.find(to).is_some() {
+                return Err(changed("rename", "something is at the new path"));
+            }
+            let to = state.place("rename", to, false)?;
+            state.move_tree(from, &to);
+            Ok(())
+        })
+    }
+
     fn rename(&self, request: &RenameRequest) -> Result<Published> {
         let RenameRequest { from, expected, to } = request;
         self.store.at("rename", to, |_| Ok(()))?;
@@ -348,6 +371,10 @@ impl WriteSession for MemorySession {
 
     async fn rename(&self, requests: Vec<RenameRequest>) -> Vec<Result<Published>> {
         requests.iter().map(|r| self.shared.rename(r)).collect()
+    }
+
+    async fn rename_folder(&self, from: &SyncPath, id: FileId, to: &SyncPath) -> Result<()> {
+        self.shared.rename_folder(from, id, to)
     }
 
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {

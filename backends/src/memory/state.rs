@@ -187,12 +187,31 @@ impl State {
         node
     }
 
+    /// Moves the folder `from` with all that is in it to `to`, where nothing is.
+    pub fn move_tree(&mut self, from: &SyncPath, to: &SyncPath) {
+        let inside = self.nodes.keys().filter(|key| key.path.is_within(from));
+        for key in inside.cloned().collect::<Vec<_>>() {
+            let Some(node) = self.nodes.remove(&key) else {
+                continue;
+            };
+            self.names.remove(&self.name(&key.path));
+            if let Some(path) = key.path.moved(from, to) {
+                self.insert(path, node);
+            }
+        }
+    }
+
     fn prune(&mut self, mut folder: Option<SyncPath>) {
         while let Some(path) = folder.filter(|path| !path.is_root() && self.is_empty(path)) {
             self.names.remove(&self.name(&path));
             self.nodes.remove(&Key::folder(path.clone()));
             folder = path.parent();
         }
+    }
+
+    /// Whether folders are there by themselves.
+    pub fn keeps_folders(&self) -> bool {
+        self.settings.empty_folders
     }
 
     /// Whether the folder `path` holds nothing.

@@ -465,6 +465,9 @@ impl WriteSession for BrokenSession {
     async fn flush(&self) -> Result<()> {
         self.inner.flush().await
     }
+    async fn rename_folder(&self, from: &SyncPath, id: FileId, to: &SyncPath) -> Result<()> {
+        self.inner.rename_folder(from, id, to).await
+    }
     async fn replace(&self, requests: Vec<ReplaceRequest>) -> Vec<Result<Published>> {
         let mut changed = Vec::new();
         for request in requests {

@@ -107,6 +107,15 @@ impl SyncPath {
                     || self.0.as_bytes()[ancestor.0.len()] == b'/'))
     }
 
+    /// Where this path is once `from`, which holds it or is it, has become `to`. `None` if it is not within `from`.
+    pub fn moved(&self, from: &Self, to: &Self) -> Option<Self> {
+        if from.is_root() || !self.is_within(from) {
+            return None;
+        }
+        let rest = &self.0[from.0.len()..];
+        Some(Self(format!("{}{rest}", to.0).into_boxed_str()))
+    }
+
     /// The folders above this path, topmost first, without the root and without the path itself.
     pub fn ancestors(&self) -> impl Iterator<Item = SyncPath> + '_ {
         self.0

@@ -219,6 +219,18 @@ pub trait WriteSession: Send + Sync + fmt::Debug {
     /// Renames files and links; a missing folder is `NoParent`, something at the new path `Changed`.
     async fn rename(&self, requests: Vec<RenameRequest>) -> Vec<Result<Published>>;
 
+    /// Renames a folder with all that is in it, as one step. `Changed` if the folder at `from` is not the one with this id (any more), or
+    /// anything is at `to`; `NoParent` if the folder of `to` is missing. A storage that cannot do this says `Unsupported`, and what is
+    /// in the folder is renamed or copied instead.
+    async fn rename_folder(&self, from: &SyncPath, _id: FileId, _to: &SyncPath) -> Result<()> {
+        Err(StorageError::new(
+            ErrorKind::Unsupported,
+            "rename",
+            "folders are not renamed here; move what is in it",
+        )
+        .at(from))
+    }
+
     /// Makes a folder; its parent must be there. Anything that is there already is `Changed`. It appears with `mode` and in any
     /// case with all rights for its owner, so that it can be filled; [`Published::mode`] tells.
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published>;

@@ -111,8 +111,12 @@ impl Looks {
     async fn at(&mut self, run: &mut Run, parts: &Parts) -> Result<Option<Looked>, SyncError> {
         let started = Instant::now();
         run.check_roots_again().await?;
-        let parts = self.standing.widen(parts);
-        let ground = survey(&run.context()?, &parts).await?;
+        let mut parts = self.standing.widen(parts);
+        let mut ground = survey(&run.context()?, &parts).await?;
+        // Another folder may be in the way of one until that was moved itself.
+        while run.follow_moves(ground.take_moves(), &mut parts).await? {
+            ground = survey(&run.context()?, &parts).await?;
+        }
         let mut covers = ground.covers().clone();
         let known = run.conflicts_outside(&covers)?;
         if ground.is_quiet() && !known.some_inside && !self.standing.concerns(&covers) {

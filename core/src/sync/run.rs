@@ -6,13 +6,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::guard::{
     check_pair, check_roots, check_source, root_changed, root_markers, written_sides,
 };
-use super::pass::{self, Context, Findings, Look, Tally};
+use super::pass::{self, Context, Findings, FolderMove, Look, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Outcome, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::PairState;
-use crate::storage::{Area, SessionOptions, TrashState, WriteSession};
+use crate::storage::{Area, Parts, SessionOptions, TrashState, WriteSession};
 
 /// Passes that a look makes at the most while paths change under it.
 pub(super) const MOST_PASSES: u32 = 3;
@@ -249,16 +249,7 @@ impl Run {
         let context = Arc::new(self.context()?);
         let result = pass::run(Arc::clone(&context), look).await;
         let tally = context.take_tally();
-        for side in Side::BOTH {
-            let (sum, new) = (&mut self.total.changes[side], &tally.changes[side]);
-            sum.created += new.created;
-            sum.updated += new.updated;
-            sum.removed += new.removed;
-            sum.renamed += new.renamed;
-        }
-        self.total.bytes.read += tally.bytes.read;
-        self.total.bytes.written += tally.bytes.written;
-        self.total.found = tally.found;
+        self.total.add(tally);
         result
     }
 
@@ -271,6 +262,30 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Carries out the renames of folders; whether one was done. The new folder is walked then: it may have changed since.
+    pub(super) async fn follow_moves(
+        &mut self,
+        moves: Vec<FolderMove>,
+        parts: &mut Parts,
+    ) -> Result<bool, SyncError> {
+        let mut done = false;
+        let written: Vec<_> = written_sides(&self.job).collect();
+        for moved in moves
+            .into_iter()
+            .filter(|moved| written.contains(&moved.on))
+        {
+            self.begin().await?;
+            let context = self.context()?;
+            if pass::follow_move(&context, &moved).await? {
+                parts.add_path(moved.from);
+                parts.add_subtree(moved.to);
+                self.total.add(context.take_tally());
+                done = true;
+            }
+        }
+        Ok(done)
     }
 
     /// What the last pass found.

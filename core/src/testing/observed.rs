@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ContentHash, Meta, Mode, SyncPath, Token};
+use crate::model::{ContentHash, FileId, Meta, Mode, SyncPath, Token};
 use crate::storage::*;
 
 /// What is asked of a storage. One value for each method of the contract.
@@ -492,6 +492,19 @@ impl WriteSession for ObservedSession {
             |requests| self.inner.rename(requests),
         )
         .await
+    }
+
+    async fn rename_folder(&self, from: &SyncPath, id: FileId, to: &SyncPath) -> Result<()> {
+        let work = self.inner.rename_folder(from, id, to);
+        let eye = &self.eye;
+        let _inside = eye
+            .observer
+            .enter(eye.session, Operation::Rename, &[from, to]);
+        let eye = Eye {
+            observer: Arc::new(WithoutEnter(Arc::clone(&eye.observer))),
+            session: eye.session,
+        };
+        eye.one(Operation::Rename, Some(from), work).await
     }
 
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {

@@ -8,6 +8,7 @@
 mod outcome;
 mod remove;
 mod rename;
+mod rename_folder;
 mod replace;
 
 use std::os::fd::{AsFd, OwnedFd};

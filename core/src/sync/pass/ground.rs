@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::context::Context;
+use super::moves::FolderMove;
 use super::node::{Found, Node};
 use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
 use crate::state::BaselineRow;
@@ -40,6 +41,14 @@ impl Stretch {
         ]
     }
 
+    /// The keys that it reaches from and to, if it is still to be read.
+    pub(super) fn range(self) -> Option<(String, Option<String>)> {
+        match self {
+            Self::Range(from, to) => Some((from, to)),
+            Self::Row(_) => None,
+        }
+    }
+
     fn start(&self) -> String {
         match self {
             Self::Row(row) => row.key().to_text(),
@@ -60,6 +69,8 @@ pub(in crate::sync) struct Ground {
     covers: Area,
     /// Something was found that is not as it was agreed on.
     stirred: bool,
+    /// Folders that one side seems to have renamed.
+    moves: Vec<FolderMove>,
 }
 
 /// What was seen at a path.
@@ -121,6 +132,7 @@ pub(in crate::sync) async fn survey(
         context,
         places: BTreeMap::new(),
         whole: Parts::default(),
+        moves: Vec::new(),
     };
     let mut named = BTreeSet::new();
     for path in parts.subtrees().iter().filter(|path| !path.is_reserved()) {
@@ -151,6 +163,7 @@ struct Survey<'a> {
     context: &'a Context,
     places: BTreeMap<SyncPath, Place>,
     whole: Parts,
+    moves: Vec<FolderMove>,
 }
 
 impl Survey<'_> {
@@ -218,10 +231,11 @@ impl Survey<'_> {
 
     /// Where what is new at these paths was before.
     fn earlier_places(
-        &self,
+        &mut self,
         paths: &[SyncPath],
     ) -> std::result::Result<BTreeSet<SyncPath>, SyncError> {
         let mut earlier = BTreeSet::new();
+        let mut moves = Vec::new();
         if !self.context.has_baseline {
             return Ok(earlier);
         }
@@ -236,12 +250,23 @@ impl Survey<'_> {
                 };
                 let Some(id) = meta.file_id else { continue };
                 for row in state.rows_with_id(side, id, meta.kind)? {
+                    let other = side.other();
+                    if let (Kind::Folder, Some(id)) = (meta.kind, row.sides[other].file_id) {
+                        moves.push(FolderMove {
+                            from: row.path.clone(),
+                            to: path.clone(),
+                            on: other,
+                            id,
+                        });
+                    }
                     if !self.is_named(&row.path) && row.path != *path {
                         earlier.insert(row.path);
                     }
                 }
             }
         }
+        drop(state);
+        self.moves.append(&mut moves);
         Ok(earlier)
     }
 
@@ -251,8 +276,12 @@ impl Survey<'_> {
             context,
             places,
             mut whole,
+            moves,
         } = self;
-        let mut ground = Ground::default();
+        let mut ground = Ground {
+            moves,
+            ..Ground::default()
+        };
         let mut hidden: Option<SyncPath> = None;
         let mut rows = Vec::new();
         for (path, place) in places {
@@ -334,6 +363,11 @@ impl Ground {
     /// Whether nothing differs from what was agreed on.
     pub(in crate::sync) fn is_quiet(&self) -> bool {
         !self.stirred
+    }
+
+    /// Folders that one side seems to have renamed, outermost first.
+    pub(in crate::sync) fn take_moves(&mut self) -> Vec<FolderMove> {
+        std::mem::take(&mut self.moves)
     }
 
     /// All that is decided by going through it.

@@ -13,6 +13,7 @@ mod ground;
 mod hold;
 mod item;
 mod merge;
+mod moves;
 mod node;
 mod pipeline;
 mod proof;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 pub(super) use context::Context;
 pub use explain::{Explanation, Seen, explain};
 pub(super) use ground::{Ground, survey};
+pub(super) use moves::{FolderMove, follow as follow_move};
 pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};

@@ -63,15 +63,8 @@ impl Node {
         let Some(base) = &self.base else { return false };
         !self.checksum
             && Side::BOTH.iter().all(|&side| {
-                self.found[side].meta().is_some_and(|meta| {
-                    let was = &base.sides[side];
-                    meta.kind == base.kind
-                        && was.token == meta.token
-                        && was.settled
-                        && was.mode == meta.mode
-                        && (base.kind != Kind::File || base.hash.is_some())
-                        && (base.kind != Kind::Link || base.link == meta.link)
-                })
+                let meta = self.found[side].meta();
+                meta.is_some_and(|meta| base.is_on(side, meta))
             })
     }
 
@@ -240,4 +233,17 @@ impl Node {
 /// Whether two ids are known to be of two things.
 fn is_other(before: Option<FileId>, now: Option<FileId>) -> bool {
     matches!((before, now), (Some(before), Some(now)) if before != now)
+}
+
+impl BaselineRow {
+    /// Whether what `side` holds is known to be what was agreed on, without reading.
+    pub(super) fn is_on(&self, side: Side, meta: &Meta) -> bool {
+        let was = &self.sides[side];
+        meta.kind == self.kind
+            && was.token == meta.token
+            && was.settled
+            && was.mode == meta.mode
+            && (self.kind != Kind::File || self.hash.is_some())
+            && (self.kind != Kind::Link || self.link == meta.link)
+    }
 }

@@ -1,6 +1,6 @@
 //! What a pass has done and found, for the report.
 
-use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Sides, SyncPath};
+use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Side, Sides, SyncPath};
 use crate::storage::{Area, StorageError};
 
 /// A list longer than this is cut, with a last entry that says so: memory does not grow with the number of failures.
@@ -30,6 +30,20 @@ pub(in crate::sync) struct Findings {
 }
 
 impl Tally {
+    /// What was done is added; what was found takes the place of what was found before.
+    pub(in crate::sync) fn add(&mut self, other: Self) {
+        for side in Side::BOTH {
+            let (sum, new) = (&mut self.changes[side], &other.changes[side]);
+            sum.created += new.created;
+            sum.updated += new.updated;
+            sum.removed += new.removed;
+            sum.renamed += new.renamed;
+        }
+        self.bytes.read += other.bytes.read;
+        self.bytes.written += other.bytes.written;
+        self.found = other.found;
+    }
+
     pub(super) fn problem(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
         self.add_problem(problem(path, error, storage));
     }
