@@ -1,8 +1,13 @@
 //! Moves: found by content, done as renames, and never more than a removal and a creation.
 
-use wl_core::model::{Direction, Outcome};
+use std::sync::{Arc, Mutex};
 
-use crate::world::World;
+use wl_core::model::{Direction, Outcome, Sides, SyncPath};
+use wl_core::storage::Area;
+use wl_core::sync::Looks;
+use wl_core::testing::{Call, Observer, Operation, observe};
+
+use crate::world::{World, read};
 
 async fn agreed(files: &[(&str, &str)]) -> World {
     let world = World::new();
@@ -162,4 +167,126 @@ async fn another_file_system_behind_a_root_stops_the_run() {
     assert_eq!(error.class.name(), "root-changed", "{error}");
     options.accept_new_filesystem = true;
     assert_eq!(world.run(options).await.unwrap().result, Outcome::Synced);
+}
+
+/// What a storage was asked to do.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Vec<Operation>>);
+
+impl Observer for Asked {
+    fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
+        self.0.lock().unwrap().push(call.operation);
+        Ok(())
+    }
+}
+
+impl Asked {
+    fn count(&self, operation: Operation) -> usize {
+        let asked = self.0.lock().unwrap();
+        asked.iter().filter(|one| **one == operation).count()
+    }
+}
+
+/// A pair that agrees on a folder of files, and looks at it.
+async fn looking() -> (World, Looks, Arc<Asked>) {
+    let world = World::new();
+    for number in 0..2000 {
+        let path = format!("album/{}/{number}", number % 7);
+        world
+            .storages
+            .source
+            .write_file(&path, number.to_string())
+            .unwrap();
+    }
+    let asked = Arc::new(Asked::default());
+    let mut job = world.job(World::options(Direction::TwoWay));
+    job.storages = job
+        .storages
+        .map(|storage| observe(storage, Arc::clone(&asked) as _));
+    let mut looks = Looks::new(job, "test");
+    let looked = looks.look(Area::Everything).await.unwrap().unwrap();
+    assert_eq!(looked.report.result, Outcome::Synced);
+    asked.0.lock().unwrap().clear();
+    (world, looks, asked)
+}
+
+fn area(paths: &[&str]) -> Area {
+    let mut area = Area::default();
+    for path in paths {
+        area.add_path(SyncPath::new(*path).unwrap());
+    }
+    area
+}
+
+#[tokio::test]
+async fn a_renamed_folder_is_one_rename_however_much_is_in_it() {
+    let (world, mut looks, asked) = looking().await;
+    assert!(world.storages.source.rename("album", "holiday").unwrap());
+    let looked = looks.look(area(&["album", "holiday"])).await.unwrap();
+    let report = looked.unwrap().report;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.changes.target.renamed, 1, "{report:?}");
+    assert_eq!(report.changes.target.total(), 1, "{report:?}");
+    assert_eq!((report.bytes.read, report.bytes.written), (0, 0));
+    assert_eq!(asked.count(Operation::Rename), 1);
+    assert_eq!(asked.count(Operation::Stage), 0);
+    assert_eq!(read(&world.storages.source), read(&world.storages.target));
+    let again = looks.look(area(&["album", "holiday"])).await.unwrap();
+    assert!(again.is_none(), "{again:?}");
+    looks.rest().await.unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.changes, Sides::default());
+    assert_eq!(report.bytes.read, 0, "the baseline went along");
+}
+
+/// Half of what a watcher tells is enough.
+#[tokio::test]
+async fn a_renamed_folder_is_followed_from_either_name() {
+    for told in ["album", "holiday"] {
+        let (world, mut looks, asked) = looking().await;
+        assert!(world.storages.source.rename("album", "holiday").unwrap());
+        looks.look(area(&[told])).await.unwrap();
+        looks.look(area(&["album", "holiday"])).await.unwrap();
+        assert_eq!(read(&world.storages.source), read(&world.storages.target));
+        if told == "holiday" {
+            assert_eq!(asked.count(Operation::Rename), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_edit_where_the_folder_was_stays_there() {
+    let (world, mut looks, _) = looking().await;
+    assert!(world.storages.source.rename("album", "holiday").unwrap());
+    world
+        .storages
+        .target
+        .write_file("album/0/0", "edited")
+        .unwrap();
+    let looked = looks.look(area(&["album", "holiday"])).await.unwrap();
+    let report = looked.unwrap().report;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    for side in [&world.storages.source, &world.storages.target] {
+        assert_eq!(side.read_file("album/0/0").unwrap(), "edited".as_bytes());
+        assert_eq!(side.read_file("holiday/0/0").unwrap(), "0".as_bytes());
+        assert!(side.read_file("album/1/1").is_none());
+    }
+}
+
+#[tokio::test]
+async fn folders_that_take_each_others_names_are_followed() {
+    let (world, mut looks, asked) = looking().await;
+    for (from, to) in [
+        ("album/0", "old"),
+        ("album/1", "album/0"),
+        ("album/2", "album/1"),
+    ] {
+        assert!(world.storages.source.rename(from, to).unwrap());
+    }
+    let told = area(&["album/0", "old", "album/1", "album/2"]);
+    let report = looks.look(told).await.unwrap().unwrap().report;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(read(&world.storages.source), read(&world.storages.target));
+    assert_eq!(report.bytes.written, 0, "{report:?}");
+    assert!(asked.count(Operation::Rename) >= 1);
 }

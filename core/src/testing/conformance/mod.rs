@@ -197,6 +197,7 @@ macro_rules! conformance_tests {
         rename_refuses_what_is_there
         rename_refuses_another_version
         rename_needs_its_folder
+        a_folder_is_renamed_whole
         make_folder_makes_one
         make_folder_refuses_what_is_there
         modification_times_are_kept

@@ -1,7 +1,7 @@
 //! Renaming: the version that was named, to where nothing is.
 
 use super::Harness;
-use super::kit::{Kit, refused};
+use super::kit::{Kit, path, refused};
 use crate::storage::{ErrorKind, Expected};
 use crate::tree;
 
@@ -112,4 +112,61 @@ pub async fn rename_needs_its_folder(harness: &dyn Harness) {
         assert_eq!(kit.text("new/deep/f").await.as_deref(), Some("1"));
     }
     pen.finish().await;
+}
+
+/// A folder is renamed whole or not at all: not over anything, not into nothing, not another one than was meant. What is in it keeps
+/// its tokens, so that nothing has to be read again.
+pub async fn a_folder_is_renamed_whole(harness: &dyn Harness) {
+    let Some(kit) = Kit::checking(harness).filter(|kit| kit.caps.empty_folders) else {
+        return;
+    };
+    kit.editor.write("d/f", b"1").await;
+    kit.editor.write("d/deep/g", b"22").await;
+    kit.editor.write("e/x", b"3").await;
+    kit.editor.make_folder("empty").await;
+    let (Some(id), Some(other)) = (kit.meta("d").await.file_id, kit.meta("e").await.file_id) else {
+        return;
+    };
+    let before = kit.tree().await;
+    let tokens = [
+        kit.meta("d/f").await.token,
+        kit.meta("d/deep/g").await.token,
+    ];
+    let pen = kit.pen().await;
+    let [from, to] = [path("d"), path("e/moved")];
+    let first = pen.0.rename_folder(&from, other, &to).await;
+    if let Err(error) = &first
+        && error.kind() == ErrorKind::Unsupported
+    {
+        return kit.assert_unchanged(&before).await;
+    }
+    refused(first, &[ErrorKind::Changed]);
+    for taken in ["e", "e/x", "empty"] {
+        let over = pen.0.rename_folder(&from, id, &path(taken)).await;
+        refused(over, &[ErrorKind::Changed]);
+    }
+    let nowhere = pen.0.rename_folder(&from, id, &path("gone/d")).await;
+    refused(nowhere, &[ErrorKind::NoParent]);
+    assert!(
+        pen.0
+            .rename_folder(&from, id, &path("d/inside"))
+            .await
+            .is_err()
+    );
+    let gone = pen.0.rename_folder(&path("gone"), id, &to).await;
+    refused(gone, &[ErrorKind::Changed, ErrorKind::NotFound]);
+    kit.assert_unchanged(&before).await;
+
+    pen.0.rename_folder(&from, id, &to).await.unwrap();
+    let after = [
+        kit.meta("e/moved/f").await.token,
+        kit.meta("e/moved/deep/g").await.token,
+    ];
+    assert_eq!(after, tokens);
+    assert_eq!(kit.meta("e/moved").await.file_id, Some(id));
+    pen.finish().await;
+    let found = kit.tree().await.without_folders();
+    let expected = tree! { "e/moved/f" => "1", "e/moved/deep/g" => "22", "e/x" => "3" };
+    assert_eq!(found, expected.without_folders());
+    assert!(kit.stat("d").await.is_none());
 }
