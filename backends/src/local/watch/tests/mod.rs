@@ -1,0 +1,3 @@
+//! Tests that try to make the watcher miss something.
+
+mod real;
