@@ -157,6 +157,12 @@ impl Watches {
         self.version
     }
 
+    /// Every watched folder and its watch.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> BTreeMap<SyncPath, Wd> {
+        self.tree.places()
+    }
+
     /// Whether there is something to do.
     pub(super) fn is_busy(&self) -> bool {
         !self.todo.is_empty()
@@ -404,6 +410,8 @@ impl Watches {
                 return;
             }
             self.tree.find(node, parent, path.name());
+            // What happened in it meanwhile was told by its old path, or not at all.
+            self.area.add_subtree(path.clone());
             // By its new name other things may be left out below it.
             return self.below(node, path, true, folders);
         }

@@ -56,6 +56,14 @@ impl Tree {
         self.by_wd.len()
     }
 
+    /// All of it.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> BTreeMap<SyncPath, Wd> {
+        let all = self.by_wd.iter();
+        all.map(|(wd, node)| (self.path(*node).unwrap(), *wd))
+            .collect()
+    }
+
     pub(super) fn is_root(&self, wd: Wd) -> bool {
         self.by_wd.get(&wd) == Some(&ROOT)
     }

@@ -11,7 +11,7 @@ use wl_core::storage::{
 
 use crate::local::tests::kit::{Lab, p};
 
-type Watcher = Box<dyn StorageWatcher>;
+pub type Watcher = Box<dyn StorageWatcher>;
 
 /// A failure only; nothing waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,13 +25,13 @@ async fn watch_with(lab: &Lab, filter: Arc<dyn Filter>) -> Watcher {
     lab.backend.watcher(request).await.unwrap().unwrap()
 }
 
-async fn next(watcher: &mut Watcher) -> Observation {
+pub async fn next(watcher: &mut Watcher) -> Observation {
     let next = tokio::time::timeout(PATIENCE, watcher.next()).await;
     next.expect("nothing was said").unwrap()
 }
 
 /// Whether a pass over `area` looks at `path`.
-fn covers(area: &Area, path: &SyncPath) -> bool {
+pub fn covers(area: &Area, path: &SyncPath) -> bool {
     match area {
         Area::Everything => true,
         Area::Parts(parts) => {
@@ -41,7 +41,7 @@ fn covers(area: &Area, path: &SyncPath) -> bool {
 }
 
 /// All that is said until it covers these paths.
-async fn until(watcher: &mut Watcher, paths: &[&str]) -> Area {
+pub async fn until(watcher: &mut Watcher, paths: &[&str]) -> Area {
     let mut said = Area::default();
     while !paths.iter().all(|path| covers(&said, &p(path))) {
         said.add(next(watcher).await.into_area());
@@ -150,4 +150,61 @@ async fn a_root_that_goes_and_comes_again_is_a_gap_each_time() {
     assert_eq!(watcher.health().mode, "inotify");
     lab.write("root/f", b"2");
     until(&mut watcher, &["f"]).await;
+}
+
+/// On this runtime nobody takes events while the test does not wait: the queue of the system runs over.
+#[tokio::test]
+async fn dropped_events_are_a_gap_and_the_watches_are_set_anew() {
+    let lab = Lab::new();
+    lab.write("a", b"1");
+    lab.write("old/f", b"1");
+    let mut watcher = watch(&lab).await;
+    for number in 0..20_000 {
+        fs::write(lab.at("ab".get(number % 2..number % 2 + 1).unwrap()), b"2").unwrap();
+    }
+    fs::create_dir(lab.at("late")).unwrap();
+    fs::rename(lab.at("old"), lab.at("moved")).unwrap();
+    let (area, reason) = loop {
+        if let Observation::Gap { area, reason } = next(&mut watcher).await {
+            break (area, reason);
+        }
+    };
+    assert_eq!(area, Area::Everything);
+    assert!(reason.contains("max_queued_events"), "{reason}");
+    lab.write("late/f", b"1");
+    lab.write("moved/f", b"2");
+    until(&mut watcher, &["late/f", "moved/f"]).await;
+}
+
+#[tokio::test]
+async fn a_link_to_a_folder_is_not_followed() {
+    let lab = Lab::new();
+    lab.write("d/f", b"1");
+    std::os::unix::fs::symlink("d", lab.at("l")).unwrap();
+    let mut watcher = watch(&lab).await;
+    std::os::unix::fs::symlink("d", lab.at("m")).unwrap();
+    until(&mut watcher, &["m"]).await;
+    lab.write("d/f", b"2");
+    let said = until(&mut watcher, &["d/f"]).await;
+    assert!(
+        !covers(&said, &p("l/f")) && !covers(&said, &p("m/f")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_happens_while_nobody_asks_is_said_afterwards() {
+    let lab = Lab::new();
+    let mut watcher = watch(&lab).await;
+    // A thread of its own: the driver works meanwhile.
+    let at = lab.at("");
+    let edits = tokio::task::spawn_blocking(move || {
+        for number in 0..1000 {
+            fs::write(at.join(number.to_string()), b"1").unwrap();
+        }
+    });
+    edits.await.unwrap();
+    let all: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    until(&mut watcher, &all).await;
 }
