@@ -17,8 +17,8 @@ use wl_core::model::{Meta, SyncPath};
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext, KnownGrade};
 use wl_core::storage::{
     Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
-    SessionOptions, SmallRead, StorageBackend, StorageError, TrashId, TrashItem, TrashState,
-    WriteSession,
+    SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId, TrashItem,
+    TrashState, WatchRequest, WriteSession,
 };
 
 mod attributes;
@@ -39,6 +39,7 @@ pub(crate) mod tests;
 mod trash;
 mod verify;
 mod walk;
+mod watch;
 
 use root::{Root, Spot};
 use session::{LocalSession, Session};
@@ -194,6 +195,11 @@ impl StorageBackend for LocalBackend {
         let spot = Arc::clone(&self.spot);
         let session = blocking("begin", move || Session::begin(spot, options)).await??;
         Ok(Arc::new(LocalSession(Arc::new(session))))
+    }
+
+    async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
+        let watcher = watch::LocalWatcher::new(Arc::clone(&self.spot), request).await;
+        Ok(Some(Box::new(watcher)))
     }
 
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {

@@ -6,23 +6,144 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{Area, Observation, Result, StorageWatcher, WatchHealth};
+use crate::model::SyncPath;
 
 /// How often a storage without events is looked at, unless its parameters say otherwise.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Where something changed lately is looked at this often; seldomer if the looks themselves take long.
+pub const SOON: Duration = Duration::from_secs(2);
+/// So many such places are known at most.
+const MOST_ACTIVE: usize = 16;
+/// Where nothing changed for so long is looked at with everything else.
+const QUIET: Duration = Duration::from_secs(300);
+/// Looking at the active places may take this share of the time.
+const SHARE: u32 = 5;
+
+/// When to look where: at all of it every interval, at places where something changed lately more often. It knows a few places and
+/// keeps nothing of the tree.
+#[derive(Debug)]
+pub struct Rhythm {
+    interval: Duration,
+    due: Instant,
+    soon: Instant,
+    said: Option<Instant>,
+    active: Vec<(Place, Instant)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// A folder and all below it.
+    Folder(SyncPath),
+    /// An entry directly in the root: the folder of that would be everything.
+    Entry(SyncPath),
+}
+
+impl Rhythm {
+    /// All of it every `interval`, for the first time one interval from now.
+    pub fn new(interval: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            interval,
+            due: now + interval,
+            soon: now,
+            said: None,
+            active: Vec::new(),
+        }
+    }
+
+    /// How often all of it is looked at.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// A look at all of it begins now.
+    pub fn looking(&mut self) {
+        self.due = Instant::now() + self.interval;
+    }
+
+    /// Something changed here. What `counts` says no to is not looked at more often for it.
+    pub fn acted(&mut self, area: &Area, counts: impl Fn(&SyncPath) -> bool) {
+        let Area::Parts(parts) = area else { return };
+        let now = Instant::now();
+        let places = parts.paths().iter().map(|path| match path.parent() {
+            Some(folder) if !folder.is_root() => Place::Folder(folder),
+            _ => Place::Entry(path.clone()),
+        });
+        let subtrees = parts.subtrees().iter().cloned().map(Place::Folder);
+        for place in places.chain(subtrees) {
+            let (Place::Folder(path) | Place::Entry(path)) = &place;
+            if !counts(path) {
+                continue;
+            }
+            self.active.retain(|(known, _)| *known != place);
+            self.active.push((place, now));
+        }
+        // The last ones are the latest.
+        let surplus = self.active.len().saturating_sub(MOST_ACTIVE);
+        self.active.drain(..surplus);
+    }
+
+    /// Where to look next, when it is time: `whole` if it is time for all of it. May be dropped.
+    pub async fn next(&mut self, whole: &Area) -> Area {
+        if let Some(said) = self.said.take() {
+            let now = Instant::now();
+            self.soon = now + SOON.max((now - said) * SHARE);
+        }
+        loop {
+            let now = Instant::now();
+            self.active.retain(|(_, seen)| now - *seen < QUIET);
+            if self.due <= now {
+                // From now on, not from when it was due: a machine that slept through a hundred intervals looks once.
+                self.due = now + self.interval;
+                self.said = Some(now);
+                return whole.clone();
+            }
+            if self.soon <= now && !self.active.is_empty() {
+                self.said = Some(now);
+                return self.places();
+            }
+            let wake = match self.active.is_empty() {
+                true => self.due,
+                false => self.due.min(self.soon),
+            };
+            tokio::time::sleep_until(wake).await;
+        }
+    }
+
+    fn places(&self) -> Area {
+        let mut area = Area::default();
+        for (place, _) in &self.active {
+            match place {
+                Place::Folder(path) => area.add_subtree(path.clone()),
+                Place::Entry(path) => area.add_path(path.clone()),
+            }
+        }
+        area
+    }
+}
+
 /// Says to look at everything, every so often. It keeps nothing of the tree: looking is a pass.
 #[derive(Debug)]
 pub struct PollWatcher {
-    interval: Duration,
-    due: Instant,
+    rhythm: Rhythm,
+    adaptive: bool,
 }
 
 impl PollWatcher {
     /// Polls every `interval`, for the first time one interval from now.
     pub fn new(interval: Duration) -> Self {
         Self {
-            interval,
-            due: Instant::now() + interval,
+            rhythm: Rhythm::new(interval),
+            adaptive: false,
+        }
+    }
+
+    /// Looks more often where something changed lately, as far as it is told ([`StorageWatcher::acted`]).
+    pub fn adaptive(interval: Duration) -> Self {
+        Self {
+            adaptive: true,
+            ..Self::new(interval)
         }
     }
 }
@@ -30,23 +151,27 @@ impl PollWatcher {
 #[async_trait]
 impl StorageWatcher for PollWatcher {
     async fn next(&mut self) -> Result<Observation> {
-        tokio::time::sleep_until(self.due).await;
-        // From now on, not from when it was due: a machine that slept through a hundred intervals looks once.
-        self.due = Instant::now() + self.interval;
         Ok(Observation::Look {
-            area: Area::Everything,
+            area: self.rhythm.next(&Area::Everything).await,
             cursor: None,
         })
     }
 
     fn looking(&mut self) {
-        self.due = Instant::now() + self.interval;
+        self.rhythm.looking();
+    }
+
+    fn acted(&mut self, area: &Area) {
+        if self.adaptive {
+            self.rhythm.acted(area, |_| true);
+        }
     }
 
     fn health(&self) -> WatchHealth {
+        let interval = self.rhythm.interval();
         WatchHealth {
-            mode: format!("poll every {} s", self.interval.as_secs_f64()),
-            worst_delay: self.interval,
+            mode: format!("poll every {} s", interval.as_secs_f64()),
+            worst_delay: interval,
         }
     }
 }

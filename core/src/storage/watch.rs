@@ -222,6 +222,9 @@ pub trait StorageWatcher: Send {
     async fn next(&mut self) -> Result<Observation>;
     /// A look at everything begins now, on both sides, whoever asked for it: one that asks every so often counts from here.
     fn looking(&mut self) {}
+    /// The last look found that this changed on the watched side, by other hands than ours. One that has no events looks there more
+    /// often for a while.
+    fn acted(&mut self, _area: &Area) {}
     /// How it watches at this moment; may be another after each observation.
     fn health(&self) -> WatchHealth;
 }

@@ -1,7 +1,7 @@
 //! Tests that try to break what the local backend promises.
 
 pub(crate) mod conformance;
-mod kit;
+pub(in crate::local) mod kit;
 mod leftovers;
 mod listing;
 mod publishing;

@@ -1,0 +1,221 @@
+//! Takes events from the system as they come and does what they ask for, whether or not anybody listens.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+use wl_core::storage::Area;
+
+use super::machine::{Said, Step, Watches, Why};
+use super::system::System;
+
+/// The second half of a rename comes within this time, or not at all.
+pub(super) const HALF: Duration = Duration::from_millis(10);
+/// So many events are taken in, and so many folders looked at, before what is known by then is said.
+const EVENTS: usize = 4096;
+const STEPS: usize = 256;
+
+/// What was seen and not yet said; it does not grow.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) area: Area,
+    pub(super) gap: Option<String>,
+    pub(super) lost: Option<String>,
+    pub(super) events: u64,
+    /// What is not watched.
+    pub(super) unwatched: Unwatched,
+}
+
+impl News {
+    pub(super) fn is_quiet(&self) -> bool {
+        self.area.is_empty() && self.gap.is_none() && self.lost.is_none()
+    }
+}
+
+/// What is not watched, for people and for polling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unwatched {
+    /// The subtrees; empty if all is watched.
+    pub(super) area: Area,
+    pub(super) folders: u64,
+    /// Of so many.
+    pub(super) of: u64,
+    /// Why the first of them is not.
+    pub(super) why: Option<Why>,
+}
+
+/// Between who drives and who listens.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    news: Mutex<News>,
+    pub(super) arrived: Notify,
+    /// Asks to look at the root.
+    pub(super) check: Notify,
+    /// Asks to try again what could not be watched.
+    pub(super) retry: Notify,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watches and the system that they are set in.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) watches: Watches,
+    pub(super) system: Box<dyn System>,
+    /// Whether there may be more events than were taken.
+    more: bool,
+    /// What of the watches was told.
+    told: Option<u64>,
+}
+
+impl Core {
+    pub(super) fn new(watches: Watches, system: Box<dyn System>) -> Self {
+        Self {
+            watches,
+            system,
+            more: false,
+            told: None,
+        }
+    }
+
+    /// Takes in what waits. Does not block.
+    pub(super) fn take_events(&mut self) {
+        let events = self.system.events(EVENTS);
+        self.more = events.len() >= EVENTS;
+        for event in events {
+            self.watches.event(&event);
+        }
+    }
+
+    /// Looks at folders, not too many at a time. May block.
+    pub(super) fn work(&mut self) {
+        for _ in 0..STEPS {
+            match self.watches.step() {
+                None => break,
+                Some(Step::Forget(wd)) => self.system.forget(wd),
+                Some(Step::Look { path, deep }) => {
+                    let looked = self.system.look(&path);
+                    self.watches.looked(&path, deep, looked);
+                }
+                Some(Step::Count { path, top }) => {
+                    let folders = self.system.folders(&path);
+                    self.watches.counted(&top, &path, folders);
+                }
+            }
+        }
+        self.system.rest();
+    }
+
+    /// Watches all there is. `false`: told to stop.
+    pub(super) fn set_up(&mut self, go_on: &dyn Fn() -> bool) -> bool {
+        while self.watches.is_busy() {
+            if !go_on() {
+                return false;
+            }
+            self.take_events();
+            self.work();
+        }
+        true
+    }
+
+    pub(super) fn unwatched(&self) -> Unwatched {
+        let polled = self.watches.polled();
+        let mut unwatched = Unwatched::default();
+        for (path, one) in polled {
+            unwatched.area.add_subtree(path.clone());
+            unwatched.folders += one.folders;
+            let limit = one.why == Why::Limit;
+            if unwatched.why.is_none() || limit {
+                unwatched.why = Some(one.why.clone());
+            }
+        }
+        unwatched.of = unwatched.folders + self.watches.watched() as u64;
+        unwatched
+    }
+
+    pub(super) fn publish(&mut self, shared: &Shared) {
+        let Said {
+            area,
+            gap,
+            lost,
+            events,
+        } = self.watches.take();
+        let changed = self.told != Some(self.watches.version());
+        let unwatched = changed.then(|| self.unwatched());
+        self.told = Some(self.watches.version());
+        let mut news = shared.lock();
+        news.events += events;
+        if let Some(unwatched) = unwatched {
+            news.unwatched = unwatched;
+        }
+        let quiet = area.is_empty() && gap.is_none() && lost.is_none();
+        if !quiet {
+            news.area.add(area);
+            news.gap = gap.or(news.gap.take());
+            news.lost = lost.or(news.lost.take());
+            drop(news);
+            shared.arrived.notify_one();
+        }
+    }
+}
+
+/// Until it is dropped.
+pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared: Arc<Shared>) {
+    let mut half_since: Option<Instant> = None;
+    loop {
+        if core.watches.is_busy() {
+            let worked = spawn_blocking(move || {
+                core.work();
+                core
+            });
+            match worked.await {
+                Ok(back) => core = back,
+                // The runtime ends, or a fault: whoever listens sees that nobody drives.
+                Err(_) => return,
+            }
+            core.take_events();
+        } else if core.more {
+            core.take_events();
+            tokio::task::yield_now().await;
+        } else {
+            wait(&mut core, &events, &shared, half_since).await;
+        }
+        half_since = match core.watches.waits_for_half() {
+            false => None,
+            true => Some(half_since.unwrap_or_else(Instant::now)),
+        };
+        if half_since.is_some_and(|since| since + HALF <= Instant::now()) {
+            core.watches.give_up_halves();
+            half_since = None;
+        }
+        core.publish(&shared);
+    }
+}
+
+async fn wait(
+    core: &mut Core,
+    events: &AsyncFd<Arc<OwnedFd>>,
+    shared: &Shared,
+    half_since: Option<Instant>,
+) {
+    tokio::select! {
+        ready = events.readable() => {
+            if let Ok(mut ready) = ready {
+                // Cleared first: what comes after the last read makes it ready again.
+                ready.clear_ready();
+            }
+            core.take_events();
+        }
+        () = shared.check.notified() => core.watches.check_root(),
+        () = shared.retry.notified() => core.watches.retry(),
+        () = sleep_until(half_since.unwrap_or_else(Instant::now) + HALF), if half_since.is_some() => {}
+    }
+}

@@ -1,0 +1,527 @@
+//! What is watched, and what events say: pure. It says which folders to look at, and is told what was found there.
+//!
+//! An event names a path; that goes into the area as it is. For the watches an event is only a reason to look: what is found at
+//! a path says whether a folder there is new, known, or known from elsewhere (the system gives the same number to the same
+//! folder). So no order of events, and none that is missing or late, can leave a watch at a wrong path for good. A folder that is
+//! not found where it was is kept for as long as its new place may turn up, then forgotten.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rustix::fs::inotify::ReadFlags;
+use wl_core::model::SyncPath;
+use wl_core::storage::{Area, Filter};
+
+use super::tree::{Node, Tree, Wd};
+
+/// More unwatched subtrees than this are told as everything.
+pub(super) const MOST_POLLED: usize = 1024;
+
+/// An event as the system gives it.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) wd: Wd,
+    pub(super) mask: ReadFlags,
+    pub(super) cookie: u32,
+    /// Empty for the watched folder itself.
+    pub(super) name: Vec<u8>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Watch the folder at this path, then read the names of the folders in it; say what came of it.
+    Look {
+        /// The path.
+        path: SyncPath,
+        /// Whether the folders below it that are known are looked at again as well.
+        deep: bool,
+    },
+    /// Count the folders in a folder that cannot be watched: their names.
+    Count {
+        /// The folder.
+        path: SyncPath,
+        /// The topmost folder that cannot be watched.
+        top: SyncPath,
+    },
+    /// Give up a watch.
+    Forget(Wd),
+}
+
+/// What was found at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// A folder: watched from now on, then read.
+    Folder {
+        /// The number of the watch.
+        wd: Wd,
+        /// The names of the folders in it.
+        folders: Vec<Box<str>>,
+    },
+    /// No folder.
+    Nothing,
+    /// A folder that cannot be watched.
+    Unwatched {
+        /// Why.
+        why: Why,
+        /// The names of the folders in it, where they are cheap to find out.
+        folders: Vec<Box<str>>,
+    },
+    /// A folder that cannot be read: what is in it is unknown to everybody.
+    Unreadable,
+}
+
+/// Why a folder is not watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// There can be no more watches.
+    Limit,
+    /// Its file system sends no events.
+    Silent(&'static str),
+    /// The same folder is mounted elsewhere in the tree and watched there.
+    Twice,
+    /// The system refused.
+    Refused(String),
+}
+
+/// A subtree that is not watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Polled {
+    pub(super) why: Why,
+    /// As many folders are known in it.
+    pub(super) folders: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Watches {
+    tree: Tree,
+    filter: Arc<dyn Filter>,
+    polled: BTreeMap<SyncPath, Polled>,
+    todo: Vec<Step>,
+    /// Places that were looked at again because what was found there is known from elsewhere too.
+    twins: BTreeSet<SyncPath>,
+    /// First halves of renames, by cookie; `None` where there is nothing to say of it.
+    halves: HashMap<u32, Option<SyncPath>>,
+    area: Area,
+    gap: Option<String>,
+    lost: Option<String>,
+    events: u64,
+    version: u64,
+}
+
+/// What there is to say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) area: Area,
+    /// Events were lost, and why.
+    pub(super) gap: Option<String>,
+    /// The root is no longer watched, and why.
+    pub(super) lost: Option<String>,
+    /// As many events were told.
+    pub(super) events: u64,
+}
+
+impl Watches {
+    /// Begins with the root, which is watched by `wd`.
+    pub(super) fn new(wd: Wd, filter: Arc<dyn Filter>) -> Self {
+        let mut new = Self {
+            tree: Tree::new(wd),
+            filter,
+            polled: BTreeMap::new(),
+            todo: Vec::new(),
+            twins: BTreeSet::new(),
+            halves: HashMap::new(),
+            area: Area::default(),
+            gap: None,
+            lost: None,
+            events: 0,
+            version: 0,
+        };
+        new.look(SyncPath::root(), true);
+        new
+    }
+
+    /// How many folders are watched.
+    pub(super) fn watched(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// What is not watched: none of them within another.
+    pub(super) fn polled(&self) -> &BTreeMap<SyncPath, Polled> {
+        &self.polled
+    }
+
+    /// Another number when [`Self::polled`] is another.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Every watched folder and its watch.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> BTreeMap<SyncPath, Wd> {
+        self.tree.places()
+    }
+
+    /// Whether there is something to do.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.todo.is_empty()
+    }
+
+    /// Whether the second half of a rename is waited for.
+    pub(super) fn waits_for_half(&self) -> bool {
+        !self.halves.is_empty()
+    }
+
+    /// What there is to say, once.
+    pub(super) fn take(&mut self) -> Said {
+        Said {
+            area: std::mem::take(&mut self.area),
+            gap: self.gap.take(),
+            lost: self.lost.take(),
+            events: std::mem::take(&mut self.events),
+        }
+    }
+
+    /// What is to be done next; its result has to be told before the next is asked for.
+    pub(super) fn step(&mut self) -> Option<Step> {
+        if self.todo.is_empty() {
+            self.twins.clear();
+            // While half a rename is out the other half may say where a lost folder is.
+            if self.halves.is_empty() {
+                for node in self.tree.take_lost() {
+                    self.forget(node);
+                }
+            }
+        }
+        self.todo.pop()
+    }
+
+    /// The second halves of the renames that are waited for do not come: they lead out of what is watched.
+    pub(super) fn give_up_halves(&mut self) {
+        let mut halves = std::mem::take(&mut self.halves);
+        for path in halves.drain().filter_map(|(_, path)| path) {
+            self.area.add_path(path);
+        }
+        if self.todo.is_empty() {
+            for node in self.tree.take_lost() {
+                self.forget(node);
+            }
+        }
+    }
+
+    /// Looks whether the root is still the folder that is watched.
+    pub(super) fn check_root(&mut self) {
+        self.look(SyncPath::root(), false);
+    }
+
+    /// Tries again to watch what could not be watched.
+    pub(super) fn retry(&mut self) {
+        if self.polled.contains_key(&SyncPath::root()) {
+            self.unpoll(&SyncPath::root());
+            self.look(SyncPath::root(), true);
+        } else if let Some(path) = self.next_retry() {
+            self.look(path, true);
+        }
+    }
+
+    fn next_retry(&self) -> Option<SyncPath> {
+        let worth = |polled: &Polled| matches!(polled.why, Why::Limit | Why::Refused(_));
+        let mut all = self.polled.iter();
+        all.find(|(_, polled)| worth(polled))
+            .map(|(path, _)| path.clone())
+    }
+
+    fn look(&mut self, path: SyncPath, deep: bool) {
+        self.todo.push(Step::Look { path, deep });
+    }
+
+    fn forget(&mut self, node: Node) {
+        let wds = self.tree.forget(node);
+        self.todo.extend(wds.into_iter().map(Step::Forget));
+    }
+
+    /// Takes an event in.
+    pub(super) fn event(&mut self, event: &Event) {
+        self.events += 1;
+        let mask = event.mask;
+        if mask.contains(ReadFlags::QUEUE_OVERFLOW) {
+            return self.overflow();
+        }
+        let gone = ReadFlags::IGNORED | ReadFlags::UNMOUNT;
+        if self.tree.is_root(event.wd) {
+            let moved = ReadFlags::MOVE_SELF | ReadFlags::DELETE_SELF;
+            if mask.intersects(gone | moved) {
+                self.lost = Some(root_reason(mask).to_owned());
+                return;
+            }
+        }
+        let Some(node) = self.tree.by_wd(event.wd) else {
+            return;
+        };
+        let folder = self.tree.path(node);
+        if mask.contains(ReadFlags::IGNORED) {
+            self.forget(node);
+            if let Some(path) = folder {
+                self.area.add_path(path.clone());
+                self.look(path, false);
+            }
+        } else if !event.name.is_empty() {
+            self.named(event, folder);
+        }
+    }
+
+    fn overflow(&mut self) {
+        let reason = "the system dropped events: more came than its queue holds (fs.inotify.max_queued_events)";
+        self.gap = Some(reason.to_owned());
+        self.area = Area::Everything;
+        self.halves.clear();
+        self.look(SyncPath::root(), true);
+    }
+
+    /// An event of `event.name` in `folder`; `None` if nobody knows where that is.
+    fn named(&mut self, event: &Event, folder: Option<SyncPath>) {
+        let mask = event.mask;
+        let told = folder.and_then(|folder| self.told(event, &folder));
+        if mask.contains(ReadFlags::MOVED_FROM) {
+            let path = told.clone();
+            self.halves.insert(event.cookie, path);
+        }
+        if mask.contains(ReadFlags::MOVED_TO)
+            && let Some(Some(from)) = self.halves.remove(&event.cookie)
+        {
+            self.area.add_path(from);
+        }
+        let Some(path) = told else { return };
+        if !mask.contains(ReadFlags::MOVED_FROM) {
+            self.area.add_path(path.clone());
+        }
+        if !mask.contains(ReadFlags::ISDIR) {
+            return;
+        }
+        if mask.contains(ReadFlags::MOVED_TO) {
+            // It may have come over a folder that both sides know: then nothing but this says to look into it.
+            self.area.add_subtree(path.clone());
+        }
+        let names = ReadFlags::CREATE | ReadFlags::DELETE | ReadFlags::MOVED_TO;
+        let new = mask.contains(ReadFlags::ATTRIB) && self.tree.at(&path).is_none();
+        if mask.intersects(names | ReadFlags::MOVED_FROM) || new {
+            self.look(path, false);
+        }
+    }
+
+    /// The path that an event names, if it is to be spoken of.
+    fn told(&mut self, event: &Event, folder: &SyncPath) -> Option<SyncPath> {
+        let name = std::str::from_utf8(&event.name).ok();
+        let Some(path) = name.and_then(|name| folder.join(name).ok()) else {
+            // A name that is no text is a problem that a listing of its folder reports.
+            if !event
+                .mask
+                .intersects(ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE | ReadFlags::ATTRIB)
+            {
+                self.area.add_subtree(folder.clone());
+            }
+            return None;
+        };
+        self.is_wanted(&path, event.mask.contains(ReadFlags::ISDIR))
+            .then_some(path)
+    }
+
+    fn is_wanted(&self, path: &SyncPath, folder: bool) -> bool {
+        !path.is_reserved() && !self.filter.excludes(path, folder)
+    }
+
+    /// What came of [`Step::Look`].
+    pub(super) fn looked(&mut self, path: &SyncPath, deep: bool, looked: Looked) {
+        if path.is_root() {
+            return self.looked_at_root(deep, looked);
+        }
+        let known = self.tree.at(path);
+        let found = match &looked {
+            Looked::Folder { wd, .. } => self.tree.by_wd(*wd),
+            _ => None,
+        };
+        if let Some(known) = known
+            && found != Some(known)
+        {
+            self.tree.lose(known);
+        }
+        let parent = path.parent().and_then(|parent| self.tree.at(&parent));
+        match (looked, parent) {
+            (Looked::Folder { wd, folders }, Some(parent)) => {
+                self.found(path, deep, wd, found, parent, &folders);
+            }
+            // Nobody knows the folder that it is in any more; whoever finds that again finds this too.
+            (Looked::Folder { wd, .. }, None) if found.is_none() => {
+                self.todo.push(Step::Forget(wd));
+            }
+            (Looked::Folder { .. }, None) | (Looked::Unreadable, _) => {}
+            (Looked::Nothing, _) => self.unpoll(path),
+            (Looked::Unwatched { why, folders }, _) => self.poll(path, why, folders),
+        }
+    }
+
+    fn looked_at_root(&mut self, deep: bool, looked: Looked) {
+        match looked {
+            Looked::Folder { wd, folders } if self.tree.is_root(wd) => {
+                if let Some(root) = self.tree.at(&SyncPath::root()) {
+                    self.below(root, &SyncPath::root(), deep, &folders);
+                }
+            }
+            Looked::Folder { .. } => {
+                self.lost = Some("another folder is at the place of the root".to_owned());
+            }
+            Looked::Unwatched { why, .. } => {
+                self.lost = Some(format!("the root cannot be watched any more ({why})"));
+            }
+            Looked::Nothing | Looked::Unreadable => {
+                self.lost = Some("the root is not there or cannot be read".to_owned());
+            }
+        }
+    }
+
+    fn found(
+        &mut self,
+        path: &SyncPath,
+        deep: bool,
+        wd: Wd,
+        found: Option<Node>,
+        parent: Node,
+        folders: &[Box<str>],
+    ) {
+        let retried = self.polled.remove(path);
+        self.version += u64::from(retried.is_some());
+        let Some(node) = found else {
+            let node = self.tree.insert(parent, path.name(), wd);
+            // What was made in it before it was watched made no event.
+            self.area.add_subtree(path.clone());
+            if retried.is_some()
+                && let Some(next) = self.next_retry()
+            {
+                self.look(next, true);
+            }
+            return self.below(node, path, true, folders);
+        };
+        if self.tree.at(path) == Some(node) {
+            return self.below(node, path, deep, folders);
+        }
+        if !self.tree.is_placed(node) {
+            if self.tree.is_within(parent, node) {
+                return;
+            }
+            self.tree.find(node, parent, path.name());
+            // What happened in it meanwhile was told by its old path, or not at all.
+            self.area.add_subtree(path.clone());
+            // By its new name other things may be left out below it.
+            return self.below(node, path, true, folders);
+        }
+        let elsewhere = self
+            .tree
+            .path(node)
+            .filter(|_| !self.tree.is_within(parent, node));
+        match elsewhere {
+            Some(elsewhere) if self.twins.insert(path.clone()) => {
+                self.look(path.clone(), deep);
+                self.look(elsewhere, false);
+            }
+            _ => self.poll(path, Why::Twice, Vec::new()),
+        }
+    }
+
+    /// Goes on with the folders in a folder that is watched.
+    fn below(&mut self, node: Node, path: &SyncPath, deep: bool, folders: &[Box<str>]) {
+        let names: BTreeSet<&str> = folders.iter().map(|name| &**name).collect();
+        let known = self.tree.children(node);
+        for (name, child) in &known {
+            let gone = !names.contains(&**name);
+            if gone
+                || path
+                    .join(name)
+                    .is_ok_and(|path| !self.is_wanted(&path, true))
+            {
+                self.tree.lose(*child);
+            }
+        }
+        for name in folders {
+            let Ok(path) = path.join(name) else { continue };
+            let is_known = known.binary_search_by(|(known, _)| known.cmp(name)).is_ok();
+            if (deep || !is_known) && self.is_wanted(&path, true) {
+                self.look(path, deep);
+            }
+        }
+    }
+
+    /// The folder at `path` cannot be watched.
+    fn poll(&mut self, path: &SyncPath, why: Why, folders: Vec<Box<str>>) {
+        let is_told = self.polled.contains_key(path)
+            || path
+                .ancestors()
+                .any(|above| self.polled.contains_key(&above));
+        if is_told {
+            return;
+        }
+        // Nothing is known of what was there before it was polled.
+        self.area.add_subtree(path.clone());
+        self.unpoll(path);
+        self.version += 1;
+        self.polled.insert(path.clone(), Polled { why, folders: 1 });
+        self.counted(path, path, folders);
+        if self.polled.len() > MOST_POLLED {
+            let folders = self.polled.values().map(|polled| polled.folders).sum();
+            self.polled.clear();
+            let why = Why::Limit;
+            self.polled
+                .insert(SyncPath::root(), Polled { why, folders });
+        }
+    }
+
+    /// Nothing at `path` or below is polled any more.
+    fn unpoll(&mut self, path: &SyncPath) {
+        let before = self.polled.len();
+        self.polled.retain(|one, _| !one.is_within(path));
+        self.version += u64::from(self.polled.len() != before);
+    }
+
+    /// What came of [`Step::Count`].
+    pub(super) fn counted(&mut self, top: &SyncPath, path: &SyncPath, folders: Vec<Box<str>>) {
+        for name in folders {
+            let Ok(path) = path.join(&name) else { continue };
+            if !self.is_wanted(&path, true) {
+                continue;
+            }
+            let root = SyncPath::root();
+            let top = if self.polled.contains_key(top) {
+                top
+            } else {
+                &root
+            };
+            if let Some(polled) = self.polled.get_mut(top) {
+                polled.folders += 1;
+                self.version += 1;
+                let top = top.clone();
+                self.todo.push(Step::Count { path, top });
+            }
+        }
+    }
+}
+
+fn root_reason(mask: ReadFlags) -> &'static str {
+    if mask.contains(ReadFlags::UNMOUNT) {
+        "what was mounted at the root was unmounted"
+    } else if mask.contains(ReadFlags::MOVE_SELF) {
+        "the root was moved away"
+    } else {
+        "the root was removed"
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Limit => f.write_str("the limit of watches is reached"),
+            Self::Silent(name) => write!(f, "{name} sends no events"),
+            Self::Twice => f.write_str("it is mounted twice"),
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The system calls of watching: setting watches, reading folders, reading events.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::fs::{self, FileType, RawDir};
+use rustix::io::Errno;
+use wl_core::model::{Kind, SyncPath};
+
+use super::limits::{self, silent};
+use super::machine::{Event, Looked, Why};
+use crate::local::dir::{self, is_missing, open_folder};
+use crate::local::root::{Root, Spot};
+use crate::local::sys::{self, Sys};
+
+/// What is asked to be told. Not who opens or reads: a pass does, all the time.
+const WANTED: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::ATTRIB)
+    .union(WatchFlags::ONLYDIR)
+    .union(WatchFlags::EXCL_UNLINK);
+/// Of the root also what becomes of itself: nobody watches the folder above.
+const OF_ROOT: WatchFlags = WatchFlags::MOVE_SELF.union(WatchFlags::DELETE_SELF);
+
+/// What the watcher needs of a system; tests have others.
+pub(super) trait System: Send + fmt::Debug {
+    /// Watches the folder at `path`, then reads which folders are in it.
+    fn look(&mut self, path: &SyncPath) -> Looked;
+    /// The names of the folders in the one at `path`.
+    fn folders(&mut self, path: &SyncPath) -> Vec<Box<str>>;
+    /// Gives up a watch.
+    fn forget(&mut self, wd: i32);
+    /// The events that are waiting, up to `most` and some.
+    fn events(&mut self, most: usize) -> Vec<Event>;
+    /// The work at hand is done; what is kept open for it can be closed.
+    fn rest(&mut self) {}
+}
+
+/// This machine.
+pub(super) struct Kernel {
+    spot: Arc<Spot>,
+    events: Arc<OwnedFd>,
+    /// Open only while there is work: it would keep a file system from being unmounted.
+    root: Option<Root>,
+    buffer: Vec<MaybeUninit<u8>>,
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("spot", &self.spot).finish()
+    }
+}
+
+impl Kernel {
+    /// Without a watch so far.
+    pub(super) fn new(spot: Arc<Spot>) -> Result<Self, Why> {
+        let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
+        let events = inotify::init(flags).map_err(limits::no_instance)?;
+        let mut buffer = Vec::new();
+        buffer.resize_with(16 * 1024, MaybeUninit::uninit);
+        Ok(Self {
+            spot,
+            events: Arc::new(events),
+            root: None,
+            buffer,
+        })
+    }
+
+    /// Readable when there are events.
+    pub(super) fn readable(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.events)
+    }
+
+    fn open(&mut self, path: &SyncPath) -> Sys<OwnedFd> {
+        // The root itself is opened anew: something else may be there by now.
+        if path.is_root() || self.root.is_none() {
+            self.root = None;
+            self.root = Some(self.spot.open().map_err(|_| Errno::NOENT)?);
+        }
+        let root = self.root.as_ref().ok_or(Errno::NOENT)?;
+        open_folder(root.fd.as_fd(), path.as_str(), dir::READ)
+    }
+
+    fn watch(&mut self, path: &SyncPath, folder: &OwnedFd) -> Sys<i32> {
+        let flags = match path.is_root() {
+            true => WANTED | OF_ROOT,
+            false => WANTED,
+        };
+        // By its number, so that it is this folder and no other that has its name by now.
+        let open = format!("/proc/self/fd/{}", folder.as_raw_fd());
+        inotify::add_watch(&*self.events, open, flags)
+    }
+
+    fn read(&mut self, folder: &OwnedFd) -> Vec<Box<str>> {
+        let mut names = Vec::new();
+        let mut entries = RawDir::new(folder, &mut self.buffer);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(Errno::INTR) => continue,
+                // A listing meets the same and reports it.
+                Err(_) => break,
+            };
+            let is_folder = match entry.file_type() {
+                FileType::Directory => true,
+                FileType::Unknown => sys::stat_raw(folder.as_fd(), entry.file_name())
+                    .is_ok_and(|stat| stat.kind() == Some(Kind::Folder)),
+                _ => false,
+            };
+            if is_folder
+                && let Ok(name) = entry.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.into());
+            }
+        }
+        names
+    }
+}
+
+impl System for Kernel {
+    fn look(&mut self, path: &SyncPath) -> Looked {
+        let folder = match self.open(path) {
+            Ok(folder) => folder,
+            Err(errno) if is_missing(errno) => return Looked::Nothing,
+            Err(Errno::ACCESS | Errno::PERM) => return Looked::Unreadable,
+            Err(errno) => return refused(&errno),
+        };
+        if let Ok(facts) = fs::fstatfs(&folder)
+            && let Some(name) = silent(facts.f_type)
+        {
+            let why = Why::Silent(name);
+            let folders = Vec::new();
+            return Looked::Unwatched { why, folders };
+        }
+        match self.watch(path, &folder) {
+            Ok(wd) => Looked::Folder {
+                wd,
+                folders: self.read(&folder),
+            },
+            Err(Errno::NOSPC) => Looked::Unwatched {
+                why: Why::Limit,
+                folders: self.read(&folder),
+            },
+            Err(Errno::ACCESS | Errno::PERM) => Looked::Unreadable,
+            Err(errno) => refused(&errno),
+        }
+    }
+
+    fn folders(&mut self, path: &SyncPath) -> Vec<Box<str>> {
+        match self.open(path) {
+            Ok(folder) => self.read(&folder),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn forget(&mut self, wd: i32) {
+        // It may be gone with its folder.
+        let _ = inotify::remove_watch(&*self.events, wd);
+    }
+
+    fn events(&mut self, most: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut reader = Reader::new(&*self.events, &mut self.buffer);
+        while events.len() < most || !reader.is_buffer_empty() {
+            match reader.next() {
+                Ok(event) => events.push(Event {
+                    wd: event.wd(),
+                    mask: event.events(),
+                    cookie: event.cookie(),
+                    name: event
+                        .file_name()
+                        .map_or(&b""[..], |name| name.to_bytes())
+                        .to_vec(),
+                }),
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        events
+    }
+
+    fn rest(&mut self) {
+        self.root = None;
+    }
+}
+
+fn refused(errno: &Errno) -> Looked {
+    Looked::Unwatched {
+        why: Why::Refused(std::io::Error::from(*errno).to_string()),
+        folders: Vec::new(),
+    }
+}

@@ -1,0 +1,197 @@
+//! With too few watches: still right, only slower, and it says so.
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use wl_core::storage::{
+    Area, NoFilter, POLL_INTERVAL, Rhythm, StorageBackend, StorageWatcher, WatchRequest,
+};
+
+use super::fake::{Fake, text};
+use super::real::{next, until};
+use crate::local::tests::kit::{Lab, p};
+use crate::local::watch::drive::Shared;
+use crate::local::watch::fold::Fold;
+use crate::local::watch::machine::{MOST_POLLED, Why};
+use crate::local::watch::{LocalWatcher, Place, Retry, State, Watching};
+
+const INSIDE: &str = "WL_TEST_FEW_WATCHES";
+const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
+
+#[test]
+fn what_is_beyond_the_limit_is_polled_and_counted() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().most = Some(3);
+    let mut core = fake.core_of("a=2 b=3 c=4 c/d=5 c/no=8 c/d/e=6 f=7");
+    let unwatched = core.unwatched();
+    assert_eq!((unwatched.folders, unwatched.of), (4, 7), "{unwatched:?}");
+    // With room again the rest is watched, and said once more.
+    fake.0.lock().unwrap().most = None;
+    core.watches.retry();
+    core.set_up(&|| true);
+    assert_eq!(core.unwatched().area, Area::default());
+    assert_eq!(core.watches.places().len(), 7);
+    let Area::Parts(said) = core.watches.take().area else {
+        panic!("everything");
+    };
+    assert!(!said.subtrees().is_empty());
+}
+
+#[test]
+fn without_room_another_try_changes_nothing() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().most = Some(2);
+    let mut core = fake.core_of("a=2 b=3 b/c=4 d=5");
+    let before = core.unwatched();
+    let version = core.watches.version();
+    core.watches.retry();
+    core.set_up(&|| true);
+    assert_eq!(core.unwatched(), before);
+    assert_eq!(core.watches.version(), version);
+    assert!(core.watches.take().area.is_empty());
+}
+
+#[test]
+fn a_polled_folder_that_is_removed_or_moved_is_not_polled_any_more() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().silent.insert(p("a/m"));
+    let mut core = fake.core_of("a=2 a/m=3");
+    assert_eq!(core.unwatched().area, Area::subtree(p("a/m")));
+    fake.set("");
+    core.watches.event(&super::table::event("1 DELETE|ISDIR a"));
+    core.set_up(&|| true);
+    assert!(core.unwatched().area.is_empty());
+}
+
+#[test]
+fn very_many_of_them_are_told_as_everything_and_found_again() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().most = Some(1);
+    let tree: Vec<String> = (0..MOST_POLLED + 10)
+        .map(|n| format!("d{n}={}", n + 2))
+        .collect();
+    let mut core = fake.core_of(&tree.join(" "));
+    let unwatched = core.unwatched();
+    assert_eq!(unwatched.area, Area::Everything);
+    assert_eq!(unwatched.folders, MOST_POLLED as u64 + 10);
+    core.watches.retry();
+    core.set_up(&|| true);
+    assert_eq!(core.unwatched().folders, MOST_POLLED as u64 + 10);
+    fake.0.lock().unwrap().most = None;
+    core.watches.retry();
+    core.set_up(&|| true);
+    assert!(core.unwatched().area.is_empty());
+    assert_eq!(core.watches.places().len(), MOST_POLLED + 11);
+    core.publish(&Shared::default());
+}
+
+/// A watcher that knows of these subtrees that they are not watched.
+fn half_blind(subtrees: &[&str]) -> (Lab, LocalWatcher) {
+    let lab = Lab::new();
+    let shared = Arc::new(Shared::default());
+    for subtree in subtrees {
+        let mut news = shared.lock();
+        news.unwatched.area.add_subtree(p(subtree));
+        news.unwatched.why = Some(Why::Silent("nfs"));
+    }
+    let driver = tokio::spawn(std::future::pending());
+    let watcher = LocalWatcher {
+        place: Place {
+            spot: Arc::clone(&lab.backend.spot),
+            filter: Arc::new(NoFilter),
+        },
+        state: State::Watching(Watching { shared, driver }),
+        fold: Fold::new(),
+        rhythm: Rhythm::new(POLL_INTERVAL),
+        retry: Retry::new(),
+    };
+    (lab, watcher)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_watched_is_polled_every_interval_and_more_often_where_something_changes() {
+    let (_lab, mut watcher) = half_blind(&["a", "b"]);
+    let health = watcher.health();
+    assert_eq!(health.worst_delay, POLL_INTERVAL);
+    assert!(
+        health
+            .mode
+            .ends_with("polled every 10 s: nfs sends no events"),
+        "{health:?}"
+    );
+    let start = Instant::now();
+    let said = watcher.next().await.unwrap().into_area();
+    assert_eq!(
+        (text(&said).as_str(), start.elapsed()),
+        ("| a b", POLL_INTERVAL)
+    );
+    // What is watched is not polled whatever happens there.
+    let mut acted = Area::path(p("a/x/f"));
+    acted.add_path(p("w/y"));
+    watcher.acted(&acted);
+    let start = Instant::now();
+    let said = watcher.next().await.unwrap().into_area();
+    assert_eq!(
+        (text(&said).as_str(), start.elapsed().as_secs()),
+        ("| a/x", 2)
+    );
+}
+
+/// In a namespace of its own, where the limit can be set: 100 watches for 212 folders.
+#[test]
+fn a_real_limit_is_named_with_the_command_that_raises_it() {
+    let this = std::env::current_exe().unwrap();
+    let inside = "local::watch::tests::limits::inside_with_few_watches";
+    let script = format!("echo 100 > {LIMIT} && exec \"$0\" --exact {inside} --nocapture");
+    let run = Command::new("unshare")
+        .args(["-Ur", "sh", "-c", &script])
+        .arg(this)
+        .env(INSIDE, "1")
+        .output();
+    match run {
+        Ok(run) if run.status.success() => {}
+        Ok(run) => {
+            let said = String::from_utf8_lossy(&run.stderr).into_owned();
+            let refused = said.contains("unshare:") || said.contains("cannot create");
+            assert!(refused, "{said}\n{}", String::from_utf8_lossy(&run.stdout));
+            eprintln!("not tried, no user namespace: {said}");
+        }
+        Err(error) => eprintln!("not tried, no unshare: {error}"),
+    }
+}
+
+/// Run by the test above.
+#[tokio::test]
+async fn inside_with_few_watches() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let lab = Lab::new();
+    for number in 0..211 {
+        fs::create_dir_all(lab.at(&format!("{}/{number}", number % 4))).unwrap();
+    }
+    let request = WatchRequest {
+        filter: Arc::new(NoFilter),
+    };
+    let mut watcher = lab.backend.watcher(request).await.unwrap().unwrap();
+    let health = watcher.health();
+    assert_eq!(
+        health.mode,
+        "inotify, 116 of 216 folders polled every 10 s: the limit user.max_inotify_watches (100) is reached; raise \
+         it with: sudo sysctl user.max_inotify_watches=524288"
+    );
+    assert_eq!(health.worst_delay.as_secs(), 10);
+    let all: Vec<String> = (0..211).map(|n| format!("{}/{n}/f", n % 4)).collect();
+    for path in &all {
+        fs::write(lab.at(path), b"1").unwrap();
+    }
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    // When the limit is raised all is watched, without being told, and what was missed meanwhile is said.
+    fs::write(LIMIT, "10000").unwrap();
+    until(&mut watcher, &all).await;
+    while watcher.health().mode != "inotify" {
+        next(&mut watcher).await;
+    }
+}

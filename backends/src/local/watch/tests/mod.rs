@@ -1,0 +1,7 @@
+//! Tests that try to make the watcher miss something.
+
+mod fake;
+mod limits;
+mod real;
+mod table;
+mod window;

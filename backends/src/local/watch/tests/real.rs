@@ -1,0 +1,210 @@
+//! Real edits in a real folder, until the watcher has said where.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wl_core::model::SyncPath;
+use wl_core::storage::{
+    Area, Filter, NoFilter, Observation, StorageBackend, StorageWatcher, WatchRequest,
+};
+
+use crate::local::tests::kit::{Lab, p};
+
+pub type Watcher = Box<dyn StorageWatcher>;
+
+/// A failure only; nothing waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn watch(lab: &Lab) -> Watcher {
+    watch_with(lab, Arc::new(NoFilter)).await
+}
+
+async fn watch_with(lab: &Lab, filter: Arc<dyn Filter>) -> Watcher {
+    let request = WatchRequest { filter };
+    lab.backend.watcher(request).await.unwrap().unwrap()
+}
+
+pub async fn next(watcher: &mut Watcher) -> Observation {
+    let next = tokio::time::timeout(PATIENCE, watcher.next()).await;
+    next.expect("nothing was said").unwrap()
+}
+
+/// Whether a pass over `area` looks at `path`.
+pub fn covers(area: &Area, path: &SyncPath) -> bool {
+    match area {
+        Area::Everything => true,
+        Area::Parts(parts) => {
+            parts.paths().contains(path) || parts.subtrees().iter().any(|one| path.is_within(one))
+        }
+    }
+}
+
+/// All that is said until it covers these paths.
+pub async fn until(watcher: &mut Watcher, paths: &[&str]) -> Area {
+    let mut said = Area::default();
+    while !paths.iter().all(|path| covers(&said, &p(path))) {
+        said.add(next(watcher).await.into_area());
+    }
+    said
+}
+
+#[tokio::test]
+async fn an_edit_is_said_by_its_path_alone() {
+    let lab = Lab::new();
+    lab.write("d/e/f", b"1");
+    let mut watcher = watch(&lab).await;
+    assert_eq!(watcher.health().mode, "inotify");
+    lab.write("d/e/f", b"2");
+    let said = until(&mut watcher, &["d/e/f"]).await;
+    assert_eq!(said, Area::path(p("d/e/f")));
+}
+
+#[tokio::test]
+async fn each_kind_of_change_is_said() {
+    let lab = Lab::new();
+    lab.write("d/a", b"1");
+    let mut watcher = watch(&lab).await;
+    lab.write("d/new", b"1");
+    until(&mut watcher, &["d/new"]).await;
+    fs::rename(lab.at("d/a"), lab.at("b")).unwrap();
+    until(&mut watcher, &["d/a", "b"]).await;
+    fs::remove_file(lab.at("b")).unwrap();
+    until(&mut watcher, &["b"]).await;
+    std::os::unix::fs::symlink("nowhere", lab.at("l")).unwrap();
+    until(&mut watcher, &["l"]).await;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(lab.at("d"), mode).unwrap();
+    until(&mut watcher, &["d"]).await;
+    fs::remove_dir_all(lab.at("d")).unwrap();
+    until(&mut watcher, &["d"]).await;
+}
+
+#[tokio::test]
+async fn a_new_folder_is_covered_however_deep() {
+    let lab = Lab::new();
+    let mut watcher = watch(&lab).await;
+    lab.write("a/b/c/d/f", b"1");
+    until(&mut watcher, &["a/b/c/d/f"]).await;
+    lab.write("a/b/c/d/g", b"1");
+    until(&mut watcher, &["a/b/c/d/g"]).await;
+}
+
+#[tokio::test]
+async fn a_moved_folder_is_followed() {
+    let lab = Lab::new();
+    lab.write("a/b/f", b"1");
+    let mut watcher = watch(&lab).await;
+    fs::rename(lab.at("a"), lab.at("z")).unwrap();
+    until(&mut watcher, &["a", "z"]).await;
+    lab.write("z/b/f", b"2");
+    let said = until(&mut watcher, &["z/b/f"]).await;
+    assert!(!covers(&said, &p("a/b/f")), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_neither_watched_nor_said() {
+    #[derive(Debug)]
+    struct No;
+    impl Filter for No {
+        fn excludes(&self, path: &SyncPath, _: bool) -> bool {
+            path.name() == "no"
+        }
+    }
+    let lab = Lab::new();
+    lab.write("no/f", b"1");
+    lab.write("d/no/f", b"1");
+    lab.write(".wl/f", b"1");
+    let mut watcher = watch_with(&lab, Arc::new(No)).await;
+    lab.write("no/f", b"2");
+    lab.write("d/no/x/f", b"2");
+    lab.write(".wl/g", b"2");
+    lab.write("last", b"2");
+    assert_eq!(until(&mut watcher, &["last"]).await, Area::path(p("last")));
+}
+
+#[tokio::test]
+async fn a_root_that_goes_and_comes_again_is_a_gap_each_time() {
+    let lab = Lab::new();
+    lab.write("root/f", b"1");
+    let root = crate::local::tests::kit::open(&lab.at("root"), crate::local::sys::Renames::ALL);
+    let request = WatchRequest {
+        filter: Arc::new(NoFilter),
+    };
+    let mut watcher = root.watcher(request).await.unwrap().unwrap();
+    fs::rename(lab.at("root"), lab.at("away")).unwrap();
+    let is_gap = |said: &Observation| {
+        matches!(
+            said,
+            Observation::Gap {
+                area: Area::Everything,
+                ..
+            }
+        )
+    };
+    assert!(is_gap(&next(&mut watcher).await));
+    let mode = watcher.health().mode;
+    assert!(mode.contains("moved away"), "{mode}");
+    lab.write("root/f", b"1");
+    while !is_gap(&next(&mut watcher).await) {}
+    assert_eq!(watcher.health().mode, "inotify");
+    lab.write("root/f", b"2");
+    until(&mut watcher, &["f"]).await;
+}
+
+/// On this runtime nobody takes events while the test does not wait: the queue of the system runs over.
+#[tokio::test]
+async fn dropped_events_are_a_gap_and_the_watches_are_set_anew() {
+    let lab = Lab::new();
+    lab.write("a", b"1");
+    lab.write("old/f", b"1");
+    let mut watcher = watch(&lab).await;
+    for number in 0..20_000 {
+        fs::write(lab.at("ab".get(number % 2..number % 2 + 1).unwrap()), b"2").unwrap();
+    }
+    fs::create_dir(lab.at("late")).unwrap();
+    fs::rename(lab.at("old"), lab.at("moved")).unwrap();
+    let (area, reason) = loop {
+        if let Observation::Gap { area, reason } = next(&mut watcher).await {
+            break (area, reason);
+        }
+    };
+    assert_eq!(area, Area::Everything);
+    assert!(reason.contains("max_queued_events"), "{reason}");
+    lab.write("late/f", b"1");
+    lab.write("moved/f", b"2");
+    until(&mut watcher, &["late/f", "moved/f"]).await;
+}
+
+#[tokio::test]
+async fn a_link_to_a_folder_is_not_followed() {
+    let lab = Lab::new();
+    lab.write("d/f", b"1");
+    std::os::unix::fs::symlink("d", lab.at("l")).unwrap();
+    let mut watcher = watch(&lab).await;
+    std::os::unix::fs::symlink("d", lab.at("m")).unwrap();
+    until(&mut watcher, &["m"]).await;
+    lab.write("d/f", b"2");
+    let said = until(&mut watcher, &["d/f"]).await;
+    assert!(
+        !covers(&said, &p("l/f")) && !covers(&said, &p("m/f")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_happens_while_nobody_asks_is_said_afterwards() {
+    let lab = Lab::new();
+    let mut watcher = watch(&lab).await;
+    // A thread of its own: the driver works meanwhile.
+    let at = lab.at("");
+    let edits = tokio::task::spawn_blocking(move || {
+        for number in 0..1000 {
+            fs::write(at.join(number.to_string()), b"1").unwrap();
+        }
+    });
+    edits.await.unwrap();
+    let all: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    until(&mut watcher, &all).await;
+}
