@@ -220,10 +220,17 @@ fn area(paths: &[&str]) -> Area {
 
 #[tokio::test]
 async fn a_renamed_folder_is_one_rename_however_much_is_in_it() {
+    let mut as_subtree = area(&["album"]);
+    as_subtree.add_subtree(SyncPath::new("holiday").unwrap());
+    for told in [area(&["album", "holiday"]), as_subtree] {
+        rename_is_followed(told).await;
+    }
+}
+
+async fn rename_is_followed(told: Area) {
     let (world, mut looks, asked) = looking().await;
     assert!(world.storages.source.rename("album", "holiday").unwrap());
-    let looked = looks.look(area(&["album", "holiday"])).await.unwrap();
-    let report = looked.unwrap().report;
+    let report = looks.look(told).await.unwrap().unwrap().report;
     assert_eq!(report.result, Outcome::Synced, "{report:?}");
     assert_eq!(report.changes.target.renamed, 1, "{report:?}");
     assert_eq!(report.changes.target.total(), 1, "{report:?}");

@@ -134,26 +134,16 @@ pub(in crate::sync) async fn survey(
         whole: Parts::default(),
         moves: Vec::new(),
     };
-    let mut named = BTreeSet::new();
-    for path in parts.subtrees().iter().filter(|path| !path.is_reserved()) {
-        survey.whole.add_subtree(path.clone());
-    }
-    named.extend(
-        parts
-            .paths()
-            .iter()
-            .filter(|path| !path.is_reserved())
-            .cloned(),
-    );
-    let mut above: Vec<_> = parts
-        .subtrees()
-        .iter()
-        .flat_map(SyncPath::ancestors)
-        .collect();
-    while !named.is_empty() || !above.is_empty() {
-        let new = survey
-            .look(std::mem::take(&mut named), std::mem::take(&mut above))
-            .await?;
+    let usable = |path: &&SyncPath| !path.is_reserved() && !path.is_root();
+    let subtrees = parts.subtrees().iter().filter(usable);
+    subtrees
+        .clone()
+        .for_each(|path| survey.whole.add_subtree(path.clone()));
+    // What is walked in any case is looked at too: it may be what was elsewhere before.
+    let paths = parts.paths().iter().filter(usable);
+    let mut named: BTreeSet<_> = paths.chain(subtrees).cloned().collect();
+    while !named.is_empty() {
+        let new = survey.look(std::mem::take(&mut named)).await?;
         named = survey.earlier_places(&new)?;
     }
     survey.judge()
@@ -171,14 +161,10 @@ impl Survey<'_> {
     async fn look(
         &mut self,
         named: BTreeSet<SyncPath>,
-        above: Vec<SyncPath>,
     ) -> std::result::Result<Vec<SyncPath>, SyncError> {
         let mut ask = BTreeSet::new();
         let mut new = Vec::new();
-        for path in above
-            .into_iter()
-            .chain(named.iter().flat_map(SyncPath::ancestors))
-        {
+        for path in named.iter().flat_map(SyncPath::ancestors) {
             if let std::collections::btree_map::Entry::Vacant(place) = self.places.entry(path) {
                 ask.insert(place.key().clone());
                 place.insert(Place::default());
