@@ -14,6 +14,7 @@ mod moves;
 mod outage;
 mod proof;
 mod resolve;
+mod roots;
 mod stale;
 mod twofold;
 mod work;

@@ -212,7 +212,7 @@ impl StorageBackend for BrokenBackend {
     fn identity(&self) -> &str {
         self.inner.identity()
     }
-    async fn root_marker(&self) -> Result<String> {
+    async fn root_marker(&self) -> Result<RootMarker> {
         self.inner.root_marker().await
     }
     fn capabilities(&self) -> &Capabilities {

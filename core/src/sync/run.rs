@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::guard::{
-    check_pair, check_roots, check_source, root_changed, root_markers, written_sides,
+    check_pair, check_roots, check_source, root_changed, root_changes, root_markers, written_sides,
 };
 use super::pass::{self, Context, Findings, Tally};
 use super::progress::Phase;
@@ -12,7 +12,7 @@ use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Outcome, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::PairState;
-use crate::storage::{SessionOptions, TrashState, WriteSession};
+use crate::storage::{RootChange, RootMarker, SessionOptions, TrashState, WriteSession};
 
 /// Passes that a one-shot run makes at the most while paths change under it.
 const MOST_PASSES: u32 = 3;
@@ -26,8 +26,10 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
     check_pair(&job)?;
     let markers = root_markers(&job).await?;
     let state = PairState::open(&job.state_dir, identities(&job))?;
-    check_roots(&job, &state, &markers)?;
-    if state.is_empty()? {
+    let has_baseline = !state.is_empty()?;
+    let changes = root_changes(&state, &markers)?;
+    let of_others = check_roots(&job, changes, has_baseline).await?;
+    if !has_baseline {
         check_source(&job).await?;
     }
     let notices = state
@@ -38,14 +40,11 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
     let state = Arc::new(Mutex::new(state));
     let sessions = sessions(&job).await?;
     {
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         if job.options.dry_run {
             state.begin_rehearsal()?;
-        } else {
-            for side in Side::BOTH {
-                state.set_root_marker(side, &markers[side])?;
-            }
         }
+        state.set_root_markers(&markers, of_others)?;
     }
     let run = Run {
         job,
@@ -111,7 +110,7 @@ struct Run {
     total: Tally,
     notices: Vec<String>,
     /// What was behind the roots when the run began.
-    markers: Sides<String>,
+    markers: Sides<RootMarker>,
 }
 
 impl Run {
@@ -207,12 +206,13 @@ impl Run {
         result
     }
 
-    /// A root can be unmounted between two passes.
+    /// A root can be unmounted or replaced between two passes.
     async fn check_roots_again(&self) -> Result<(), SyncError> {
         let now = root_markers(&self.job).await?;
         for side in Side::BOTH {
-            if now[side] != self.markers[side] {
-                return Err(root_changed(&self.job, side));
+            match now[side].since(&self.markers[side]) {
+                RootChange::Same => {}
+                change => return Err(root_changed(&self.job, side, change)),
             }
         }
         Ok(())
