@@ -2,7 +2,7 @@
 //!
 //! An inode number alone comes again: the folder that is made after another was deleted often gets its number. The time of birth
 //! tells those apart. But neither is the folder's own everywhere, and what changes by itself would stop every job after a restart.
-//! See decision 14.
+//! See `docs/decisions/0014-a-pair-remembers-its-root-folders.md`.
 
 use std::os::fd::OwnedFd;
 
