@@ -119,3 +119,29 @@ async fn a_root_made_anew_and_empty_pauses_its_job_and_nothing_is_deleted() {
         assert_eq!(world.read(&format!("{other}/other")), None);
     }
 }
+
+/// A trailing slash, `..`, a link: which folders they are is known once they are reached.
+#[tokio::test]
+async fn the_same_two_folders_under_other_names_are_the_first_jobs() {
+    let (world, mut client) = synced().await;
+    std::os::unix::fs::symlink("target", world.path("link")).unwrap();
+    let spelled = |name: &str| crate::world::local(&world.path(name));
+    for (source, target) in [
+        ("source/", "target/../target"),
+        ("source", "link"),
+        ("link", "source/."),
+    ] {
+        let mut other = world.job("k", true);
+        other["source"] = spelled(source);
+        other["target"] = spelled(target);
+        client.ask("start", other).await.unwrap();
+        let text = state(&mut client, "k", State::Error).await;
+        for said in ["`j`", "same two storages", "stop"] {
+            assert!(text.contains(said), "{text}");
+        }
+        let stop = serde_json::json!({ "job-id": "k" });
+        client.ask("stop", stop).await.unwrap();
+    }
+    world.write("source/b", "2");
+    state(&mut client, "j", State::Synced).await;
+}

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use wl_control::{Class, EventKind, JobStatus, Refusal, State};
-use wl_core::sync::SyncErrorClass;
+use wl_core::sync::{SyncError, SyncErrorClass};
 
 use super::machine::{Ending, Input};
 use super::owner::{Owner, halt, reply_with};
 use super::slot::{Resolve, Slot};
-use super::worker::Work;
+use super::worker::{Reached, Work};
 use super::{Ask, Reply, StartRequest};
 use crate::{JobSpec, StorageSpec};
 
@@ -113,6 +113,34 @@ impl Owner {
             .filter(|(_, slot)| slot.spec.continuous || slot.machine.is_running());
         busy.find(|(_, slot)| key(&slot.spec) == wanted)
             .map(|(id, _)| &**id)
+    }
+
+    /// Lets a run go on with the storages that it reached, unless another job has the two already, under whatever names: both would take
+    /// the pair from each other for ever.
+    pub(super) fn reached(&mut self, id: &str, reached: Reached) {
+        let mut pair = [reached.identities.source, reached.identities.target];
+        pair.sort();
+        let other = self.slots.iter().find(|(other, slot)| {
+            let works = slot.spec.continuous || slot.machine.is_running();
+            *other != id && works && !slot.stopping && slot.found.pair.as_ref() == Some(&pair)
+        });
+        let answer = match other {
+            None => Ok(()),
+            Some((other, _)) => Err(SyncError::new(
+                SyncErrorClass::Usage,
+                format!(
+                    "the job `{other}` works on the same two storages, {} and {}, under other names; stop one of the two jobs",
+                    place(&reached.names.source),
+                    place(&reached.names.target)
+                ),
+            )),
+        };
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.found.pair = answer.is_ok().then_some(pair);
+            slot.found.names = Some(reached.names);
+        }
+        // A run that was dropped waits no more.
+        let _ = reached.go_on.send(answer);
     }
 
     async fn stop(&mut self, id: &str, reply: Reply) {
@@ -242,6 +270,11 @@ impl Owner {
             halt(slot);
         }
     }
+}
+
+/// Where a storage is, as reports say it.
+fn place(name: &Value) -> &str {
+    name["location"].as_str().unwrap_or_default()
 }
 
 fn unknown(id: &str) -> Refusal {

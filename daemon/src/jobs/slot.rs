@@ -59,6 +59,8 @@ pub(super) struct Resolve {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) names: Option<Sides<Value>>,
+    /// The pair of storages as they call themselves, in order: the pair that the job has, unless another job has it.
+    pub(super) pair: Option<[String; 2]>,
     pub(super) health: Option<Sides<WatchHealth>>,
     /// By path and reason: what is new among them is an event.
     pub(super) conflicts: BTreeMap<String, Conflict>,
