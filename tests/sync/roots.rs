@@ -217,3 +217,18 @@ async fn where_nothing_was_agreed_on_another_folder_is_a_beginning() {
     assert_eq!(report.result, Outcome::Synced, "{report:?}");
     assert_eq!(read(&world.storages.source), tree(&AGREED));
 }
+
+#[tokio::test]
+async fn a_path_in_another_root_is_explained_by_the_refusal() {
+    let world = moved(Side::Source, marker("fs", "6 born-9"), &[("other", "o")]).await;
+    let job = world.job(SyncOptions::new(Direction::TwoWay));
+    let path = wl_core::model::SyncPath::new("a").unwrap();
+    let said = wl_core::sync::explain(&job, &path).await.unwrap();
+    assert!(said.next.contains("another folder"), "{said:?}");
+    world
+        .storages
+        .source
+        .set_root_marker(marker("fs", "5 born-7"));
+    let said = wl_core::sync::explain(&job, &path).await.unwrap();
+    assert!(!said.next.contains("another folder"), "{said:?}");
+}

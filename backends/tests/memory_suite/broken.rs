@@ -91,6 +91,8 @@ enum Fault {
     StatsWithoutTimes,
     /// Removals, renames and folders are done, it says.
     OnlySaysSo,
+    /// The root is told by what is in it.
+    MarksByContent,
 }
 
 struct Broken {
@@ -213,7 +215,11 @@ impl StorageBackend for BrokenBackend {
         self.inner.identity()
     }
     async fn root_marker(&self) -> Result<RootMarker> {
-        self.inner.root_marker().await
+        let mut marker = self.inner.root_marker().await?;
+        if self.is(Fault::MarksByContent) {
+            marker.folder = Some(self.memory.snapshot().len().to_string());
+        }
+        Ok(marker)
     }
     fn capabilities(&self) -> &Capabilities {
         &self.claims
@@ -730,6 +736,7 @@ const TABLE: &[(Fault, &[&str])] = &[
         Fault::CreatesInstead,
         &["replace_of_nothing_creates_nothing"],
     ),
+    (Fault::MarksByContent, &["the_root_marker_stays"]),
     (Fault::RemovesNothing, &["remove_of_nothing_is_not_found"]),
     (
         Fault::MakesParents,

@@ -209,6 +209,7 @@ pub async fn the_root_marker_stays(harness: &dyn Harness) {
     let kit = Kit::new(harness);
     let before = kit.backend.root_marker().await.unwrap();
     kit.editor.write("d/f", b"an editor's").await;
+    assert_eq!(kit.backend.root_marker().await.unwrap(), before);
     if let Some(kit) = Kit::writing(harness) {
         let pen = kit.pen().await;
         pen.create("g", "ours").await;
