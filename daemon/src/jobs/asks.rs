@@ -124,9 +124,10 @@ impl Owner {
             let works = slot.spec.continuous || slot.machine.is_running();
             *other != id && works && !slot.stopping && slot.found.pair.as_ref() == Some(&pair)
         });
-        let answer = match other {
+        let taken_by = other.map(|(other, _)| other.clone());
+        let answer = match &taken_by {
             None => Ok(()),
-            Some((other, _)) => Err(SyncError::new(
+            Some(other) => Err(SyncError::new(
                 SyncErrorClass::Usage,
                 format!(
                     "the job `{other}` works on the same two storages, {} and {}, under other names; stop one of the two jobs",
@@ -137,6 +138,7 @@ impl Owner {
         };
         if let Some(slot) = self.slots.get_mut(id) {
             slot.found.pair = answer.is_ok().then_some(pair);
+            slot.found.taken_by = taken_by;
             slot.found.names = Some(reached.names);
         }
         // A run that was dropped waits no more.
@@ -198,6 +200,14 @@ impl Owner {
             let why = format!("it could not be stopped: {refusal}");
             let ending = Ending::Failed(SyncErrorClass::State, why);
             return self.input(id, Input::Ended(ending));
+        }
+        // Whoever waited for its storages need not wait for the next try.
+        let waits =
+            |slot: &Slot| slot.spec.continuous && slot.found.taken_by.as_deref() == Some(id);
+        let others = self.slots.iter().filter(|(_, slot)| waits(slot));
+        let others: Vec<_> = others.map(|(other, _)| other.clone()).collect();
+        for other in others {
+            self.input(&other, Input::Due);
         }
         let stopped = json!([State::Stopped, "stopped"]);
         self.publish(EventKind::State, id, "state", stopped);
