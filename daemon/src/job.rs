@@ -121,6 +121,12 @@ impl PreparedJob {
         (self.syncer.create)(self.job)
     }
 
+    /// What makes the storages these and no others, however they were named.
+    pub(crate) fn identities(&self) -> Sides<String> {
+        let storages = self.job.storages.as_ref();
+        storages.map(|storage| storage.identity().to_owned())
+    }
+
     /// The storages as reports name them.
     pub(crate) fn names(&self) -> Sides<Value> {
         self.job

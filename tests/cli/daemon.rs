@@ -281,3 +281,88 @@ fn a_second_daemon_and_wrong_places_are_told() {
     home.ok("-b other -s here.sock stop");
     assert!(!home.path("here.sock").exists());
 }
+
+/// The manifest of `box`, edited as a person does it.
+fn edit_manifest(place: &Place, edit: impl Fn(String) -> String) {
+    let path = place.0.base().join("containers/box.container.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let edited = edit(text.clone());
+    assert_ne!(edited, text);
+    fs::write(&path, edited).unwrap();
+}
+
+/// A job goes on as it was started: what looks at it, and what ends its conflicts, means those storages.
+#[test]
+fn a_job_whose_manifest_was_edited_says_so_and_is_explained_as_it_runs() {
+    let place = Place::new();
+    let home = &place.0;
+    fs::create_dir(home.path("elsewhere")).unwrap();
+    place.write("elsewhere/x", "another x");
+    place.write("a/x", "1");
+    place.write("b/x", "two");
+    home.ok("container sync box");
+    let mut events = Events::of(&place);
+    events.until(|event| event["state"][1] == "1 conflict left");
+    assert!(place.job().get("older-definition").is_none());
+    let (from, to) = (home.path("b"), home.path("elsewhere"));
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    edit_manifest(&place, |text| text.replace(from, to));
+    let told = |words: &[&str]| {
+        let job = place.job();
+        let older = job["older-definition"].as_str().unwrap_or_default();
+        let table = home.run("status").stdout;
+        for said in words {
+            assert!(older.contains(said), "{said}: {job:#}");
+            assert!(table.contains(said), "{said}: {table}");
+        }
+    };
+    told(&[
+        "older definition",
+        "the storage b was changed",
+        "container stop-sync box",
+        "container sync box",
+    ]);
+    let (_, said) = home.json("explain box x");
+    assert_eq!(said["decision"], "conflict", "{said:#}");
+    assert_eq!(said["seen"]["target"]["entry"]["size"], 3, "{said:#}");
+    assert!(said["job"]["older-definition"].is_string(), "{said:#}");
+    // One of its storages is gone, and then all of it.
+    edit_manifest(&place, |text| {
+        text.replace("backend-id: b", "backend-id: c")
+    });
+    told(&["the storage b is not in the container any more"]);
+    fs::remove_file(home.base().join("containers/box.container.yaml")).unwrap();
+    told(&["the container has none any more", "stop-sync box"]);
+    let (_, said) = home.json("explain box x");
+    assert_eq!(said["seen"]["target"]["entry"]["size"], 3, "{said:#}");
+    let (_, listed) = home.json("container list-conflicts box");
+    assert_eq!(listed["conflicts"][0]["path"], "x", "{listed:#}");
+    let (code, report) = home.json("container resolve box x --keep source");
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(place.read("b/x").as_deref(), Some("1"));
+    assert_eq!(place.read("elsewhere/x").as_deref(), Some("another x"));
+    home.ok("container stop-sync box");
+    let gone = home.run("explain box x");
+    assert_ne!(gone.code, 0, "{gone:?}");
+}
+
+#[test]
+fn a_job_that_is_started_again_takes_the_new_definition() {
+    let place = Place::new();
+    let home = &place.0;
+    fs::create_dir(home.path("elsewhere")).unwrap();
+    home.ok("container sync box");
+    let mut events = Events::of(&place);
+    events.state(SYNCED);
+    let (from, to) = (home.path("b"), home.path("elsewhere"));
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    edit_manifest(&place, |text| text.replace(from, to));
+    assert!(place.job()["older-definition"].is_string());
+    home.ok("container stop-sync box");
+    place.write("a/new", "1");
+    home.ok("container sync box");
+    assert!(place.job().get("older-definition").is_none());
+    events.state(SYNCED);
+    assert_eq!(place.read("elsewhere/new").as_deref(), Some("1"));
+    assert_eq!(place.read("b/new"), None);
+}

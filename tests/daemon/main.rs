@@ -11,6 +11,7 @@ mod metrics;
 mod protocol;
 mod raw;
 mod relay;
+mod roots;
 mod schemas;
 mod socket;
 mod wire;

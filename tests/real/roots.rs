@@ -111,6 +111,261 @@ fn an_emptied_root_is_refused_unless_it_is_meant() {
     assert!(read(&pair.a).is_empty() && read(&pair.b).is_empty());
 }
 
+/// Another folder with other content at the place of a root; returns where the right one is.
+fn replace(pair: &Pair, root: &std::path::Path) -> std::path::PathBuf {
+    let away = pair.at("away");
+    fs::rename(root, &away).unwrap();
+    fs::create_dir(root).unwrap();
+    write(root, "other", "of another tree");
+    write(root, "x", "another x");
+    away
+}
+
+fn put_back(root: &std::path::Path, away: &std::path::Path) {
+    fs::remove_dir_all(root).unwrap();
+    fs::rename(away, root).unwrap();
+}
+
+#[test]
+fn a_root_that_was_replaced_by_another_folder_is_refused_until_it_is_back() {
+    for replaced in ["a", "b"] {
+        let pair = synced();
+        let before = pair.trees();
+        let root = pair.at(replaced);
+        let away = replace(&pair, &root);
+        let now = pair.trees();
+        for options in [
+            "",
+            "--allow-empty --max-delete 100%",
+            "--unidirectional",
+            "--mirror --max-delete 100%",
+            "--dry-run",
+        ] {
+            let ran = pair.sync(options);
+            ran.refused("root-changed");
+            for said in [root.to_str().unwrap(), "--accept-new-filesystem", "back"] {
+                assert!(ran.desc().contains(said), "{}", ran.desc());
+            }
+            assert_eq!(pair.trees(), now, "{options}");
+            assert!(!root.join(".wl").exists(), "not even ours is made there");
+        }
+        put_back(&root, &away);
+        pair.sync("").synced();
+        assert_eq!(pair.trees(), before);
+        // What is changed now is a change again.
+        fs::remove_file(root.join("d/y")).unwrap();
+        pair.sync("").synced();
+        assert!(!pair.a.join("d/y").exists() && !pair.b.join("d/y").exists());
+    }
+}
+
+#[test]
+fn a_replaced_root_that_is_accepted_loses_nothing_on_either_side() {
+    for replaced in ["a", "b"] {
+        let pair = synced();
+        let root = pair.at(replaced);
+        replace(&pair, &root);
+        let ran = pair.sync("--accept-new-filesystem");
+        assert_eq!(
+            (ran.code, ran.conflicts()),
+            (3, vec!["x".to_owned()]),
+            "{ran:?}"
+        );
+        for side in [&pair.a, &pair.b] {
+            for name in ["other", "d/y", "d/e/z"] {
+                assert!(side.join(name).exists(), "{name}");
+            }
+            let x = if *side == root { "another x" } else { "x" };
+            assert_eq!(fs::read_to_string(side.join("x")).unwrap(), x);
+        }
+        let again = pair.sync("");
+        assert_eq!(
+            (again.code, again.conflicts()),
+            (3, vec!["x".to_owned()]),
+            "{again:?}"
+        );
+    }
+}
+
+/// `mv photos photos.old; mv other photos`, a restored backup, and a folder above that was exchanged.
+#[test]
+fn however_another_folder_came_to_the_place_of_a_root_it_is_refused() {
+    let restored = |pair: &Pair| {
+        let done = std::process::Command::new("cp")
+            .arg("-a")
+            .args([&pair.a, &pair.at("copy")])
+            .status();
+        assert!(done.unwrap().success());
+        fs::remove_file(pair.at("copy/x")).unwrap();
+        fs::remove_dir_all(&pair.a).unwrap();
+        fs::rename(pair.at("copy"), &pair.a).unwrap();
+    };
+    let made_anew = |pair: &Pair| {
+        fs::remove_dir_all(&pair.a).unwrap();
+        fs::create_dir(&pair.a).unwrap();
+        write(&pair.a, "first", "of a new tree");
+    };
+    for replaced in [&restored as &dyn Fn(&Pair), &made_anew] {
+        let pair = synced();
+        replaced(&pair);
+        let before = pair.trees();
+        pair.sync("--max-delete 100%").refused("root-changed");
+        assert_eq!(pair.trees(), before);
+        pair.sync("--accept-new-filesystem").synced();
+        pair.assert_equal();
+        for (name, content) in [("x", "x"), ("d/y", "d/y"), ("d/e/z", "d/e/z")] {
+            assert_eq!(fs::read_to_string(pair.a.join(name)).unwrap(), content);
+        }
+    }
+}
+
+#[test]
+fn a_root_that_is_renamed_away_and_back_or_moved_with_its_parent_is_the_same() {
+    let pair = Pair::new();
+    let run = |options: &str| {
+        let words = ["sync", "parent/a", "b", "--output", "json"];
+        pair.ran(words.into_iter().chain(options.split_whitespace()))
+    };
+    write(&pair.at("parent/a"), "x", "x");
+    run("").synced();
+    for moved in ["parent", "parent/a"] {
+        fs::rename(pair.at(moved), pair.at("away")).unwrap();
+        run("").refused("root-unavailable");
+        fs::rename(pair.at("away"), pair.at(moved)).unwrap();
+        run("").synced();
+    }
+    // Another parent, which has a folder of that name too.
+    fs::rename(pair.at("parent"), pair.at("away")).unwrap();
+    write(&pair.at("parent/a"), "other", "of another tree");
+    run("--max-delete 100%").refused("root-changed");
+    assert_eq!(read(&pair.b).len(), 1);
+    fs::remove_dir_all(pair.at("parent")).unwrap();
+    fs::rename(pair.at("away"), pair.at("parent")).unwrap();
+    // Under its new name it is the storage of another pair, which begins with what is there.
+    fs::rename(pair.at("parent"), pair.at("renamed")).unwrap();
+    let ran = pair.ran(["sync", "renamed/a", "b", "--output", "json"]);
+    ran.synced();
+    assert_eq!(
+        (
+            ran.report["changes"]["target"]["removed"].as_u64(),
+            read(&pair.b).len()
+        ),
+        (Some(0), 1)
+    );
+}
+
+/// The folder behind the link is the storage: another one is another pair, and nothing of the first is taken for removed.
+#[test]
+fn a_link_that_points_elsewhere_now_is_another_pair() {
+    let pair = synced();
+    std::os::unix::fs::symlink("a", pair.at("link")).unwrap();
+    let run = || {
+        pair.ran([
+            "sync",
+            "link",
+            "b",
+            "--output",
+            "json",
+            "--max-delete",
+            "100%",
+        ])
+    };
+    run().synced();
+    write(&pair.at("second"), "other", "of another tree");
+    fs::remove_file(pair.at("link")).unwrap();
+    std::os::unix::fs::symlink("second", pair.at("link")).unwrap();
+    let first = read(&pair.a);
+    let ran = run();
+    ran.synced();
+    assert_eq!(ran.report["changes"]["target"]["removed"], 0);
+    assert_eq!(read(&pair.a), first);
+    for name in ["x", "d/y", "d/e/z", "other"] {
+        assert!(
+            pair.b.join(name).exists() && pair.at("second").join(name).exists(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_root_that_was_made_anew_is_an_emptied_one_until_something_is_in_it() {
+    for emptied in ["a", "b"] {
+        let pair = synced();
+        let before = pair.trees();
+        let root = pair.at(emptied);
+        fs::remove_dir_all(&root).unwrap();
+        fs::create_dir(&root).unwrap();
+        pair.sync("--max-delete 100%").refused("root-emptied");
+        write(&root, "other", "of another tree");
+        pair.sync("--allow-empty --max-delete 100%")
+            .refused("root-changed");
+        fs::remove_file(root.join("other")).unwrap();
+        let other = if emptied == "a" {
+            (&pair.b, before.1)
+        } else {
+            (&pair.a, before.0)
+        };
+        assert_eq!(read(other.0), other.1);
+        pair.sync("--allow-empty").synced();
+        assert!(read(&pair.a).is_empty() && read(&pair.b).is_empty());
+        // From now on it is the root.
+        write(&root, "new", "new");
+        pair.sync("").synced();
+        assert_eq!(pair.trees().0.len(), 1);
+    }
+}
+
+/// What a wl without a word for the folder has written: it goes on, and knows the folder from then on.
+#[test]
+fn a_baseline_of_an_older_wl_stops_nobody_and_learns_the_folder() {
+    let pair = synced();
+    let state = fs::read_dir(pair.base.join("state")).unwrap();
+    let mut files = state.map(|entry| entry.unwrap().path());
+    let db = files.find(|path| path.extension().is_some_and(|end| end == "db"));
+    let db = rusqlite::Connection::open(db.unwrap()).unwrap();
+    let gone = db.execute("DELETE FROM meta WHERE name LIKE 'root folder %'", []);
+    assert_eq!(gone.unwrap(), 2);
+    drop(db);
+    write(&pair.a, "new", "new");
+    pair.sync("").synced();
+    pair.assert_equal();
+    replace(&pair, &pair.a);
+    pair.sync("").refused("root-changed");
+}
+
+#[test]
+fn what_is_missing_on_a_file_system_that_is_accepted_was_never_removed() {
+    for mounted in ["a", "a/disk"] {
+        let pair = Pair::new();
+        write(&pair.a, "x", "x");
+        let Some(mount) = Mount::new(&pair.at(mounted), "8m") else {
+            return;
+        };
+        write(&pair.a, "y", "y");
+        write(&pair.at(mounted), "d/z", "z");
+        write(&pair.at(mounted), "w", "w");
+        pair.sync("").synced();
+        let before = read(&pair.b);
+        drop(mount);
+        let ran = pair.sync("--accept-new-filesystem --max-delete 100%");
+        ran.synced();
+        assert_eq!(ran.report["changes"]["target"]["removed"], 0, "{ran:?}");
+        let after = read(&pair.b);
+        assert!(
+            before
+                .iter()
+                .all(|(name, node)| after.get(name) == Some(node)),
+            "{after:?}"
+        );
+        pair.assert_equal();
+        pair.sync("").synced();
+        fs::remove_file(pair.at(mounted).join("d/z")).unwrap();
+        pair.sync("").synced();
+        pair.assert_equal();
+        assert!(!pair.at(mounted).join("d/z").exists());
+    }
+}
+
 #[test]
 fn roots_in_each_other_are_refused_however_they_are_named() {
     let pair = synced();

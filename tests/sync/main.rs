@@ -15,6 +15,7 @@ mod outage;
 mod places;
 mod proof;
 mod resolve;
+mod roots;
 mod stale;
 mod twofold;
 mod work;

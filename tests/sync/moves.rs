@@ -158,17 +158,6 @@ async fn an_emptied_root_stops_the_run() {
     assert!(world.storages.target.read_file("a").is_none());
 }
 
-#[tokio::test]
-async fn another_file_system_behind_a_root_stops_the_run() {
-    let world = agreed(&[("a", "1")]).await;
-    world.storages.target.set_root_marker("another");
-    let mut options = wl_core::sync::SyncOptions::new(Direction::TwoWay);
-    let error = world.run(options.clone()).await.unwrap_err();
-    assert_eq!(error.class.name(), "root-changed", "{error}");
-    options.accept_new_filesystem = true;
-    assert_eq!(world.run(options).await.unwrap().result, Outcome::Synced);
-}
-
 /// What a storage was asked to do.
 #[derive(Debug, Default)]
 struct Asked(Mutex<Vec<Operation>>);

@@ -51,7 +51,7 @@ impl StorageBackend for Twofold {
     fn identity(&self) -> &str {
         self.0.identity()
     }
-    async fn root_marker(&self) -> Result<String> {
+    async fn root_marker(&self) -> Result<RootMarker> {
         self.0.root_marker().await
     }
     fn capabilities(&self) -> &Capabilities {

@@ -17,13 +17,14 @@ use wl_core::model::{Meta, SyncPath};
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext, KnownGrade};
 use wl_core::storage::{
     Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
-    SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId, TrashItem,
-    TrashState, WatchRequest, WriteSession,
+    RootMarker, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId,
+    TrashItem, TrashState, WatchRequest, WriteSession,
 };
 
 mod attributes;
 mod dir;
 mod entries;
+mod identity;
 mod lines;
 mod meta;
 mod publish;
@@ -147,12 +148,9 @@ impl StorageBackend for LocalBackend {
         &self.spot.identity
     }
 
-    async fn root_marker(&self) -> Result<String> {
-        self.run("look at the root", |root| {
-            root::file_system(&root.fd, root.facts.dev)
-                .map_err(|errno| sys::os_error("look at the root", errno).on(&root.location))
-        })
-        .await
+    async fn root_marker(&self) -> Result<RootMarker> {
+        let spot = Arc::clone(&self.spot);
+        blocking("look at the root", move || spot.marker()).await?
     }
 
     fn capabilities(&self) -> &Capabilities {

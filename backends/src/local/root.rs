@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 use rustix::fs::{self, Access, AtFlags, Mode as Bits, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use wl_core::model::SyncPath;
-use wl_core::storage::{Capabilities, CasGrade, ErrorKind, ListOrder, Result, StorageError};
+use wl_core::storage::{
+    Capabilities, CasGrade, ErrorKind, ListOrder, Result, RootMarker, StorageError,
+};
 
 use super::meta::Facts;
 use super::sys::{self, Renames, Sys};
@@ -18,6 +20,8 @@ pub(super) struct Spot {
     pub(super) path: PathBuf,
     pub(super) location: String,
     pub(super) identity: String,
+    /// The folder that was found, where folders can be told apart: device, inode number and time of birth.
+    folder: Option<Own>,
     /// What it is taken for until it was tried.
     presumed: Capabilities,
     /// What a try in our own folder showed.
@@ -25,6 +29,9 @@ pub(super) struct Spot {
     /// For tests: what the file system is made out to be unable to do.
     limit: Renames,
 }
+
+/// Device, inode number and time of birth.
+type Own = (u64, u64, u64);
 
 /// The outcome of a try.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub(super) struct Root {
     pub(super) fd: OwnedFd,
     pub(super) facts: Facts,
     pub(super) location: Box<str>,
+    stat: sys::Stat,
 }
 
 /// File systems whose names fold case, whose times are coarse and which keep neither links nor modes.
@@ -72,6 +80,7 @@ impl Spot {
             path,
             location,
             identity,
+            folder: super::identity::is_told_apart(&root.fd).then(|| root.own()),
             presumed,
             tried: OnceLock::new(),
             limit,
@@ -85,9 +94,24 @@ impl Spot {
         Ok(spot)
     }
 
-    /// Opens the root; `Unavailable` if it is not there.
+    /// Opens the root; `Unavailable` if it is not there, or is another folder than the one that was connected: half of a run in one
+    /// folder and half in another would take what differs for edits.
     pub(super) fn open(&self) -> Result<Root> {
-        open_root(&self.path, &self.location)
+        let root = open_root(&self.path, &self.location)?;
+        if self.folder.is_some_and(|folder| folder != root.own()) {
+            let reason = "another folder was put in its place meanwhile; put the right one back, then run again";
+            return Err(
+                StorageError::new(ErrorKind::Unavailable, "open", reason).on(&self.location)
+            );
+        }
+        Ok(root)
+    }
+
+    /// What is behind the root now, whatever was connected.
+    pub(super) fn marker(&self) -> Result<RootMarker> {
+        let root = open_root(&self.path, &self.location)?;
+        super::identity::marker(&root.fd, &root.stat)
+            .map_err(|errno| sys::os_error("look at the root", errno).on(&self.location))
     }
 
     pub(super) fn capabilities(&self) -> &Capabilities {
@@ -182,11 +206,16 @@ fn open_root(path: &Path, location: &str) -> Result<Root> {
             coarse,
         },
         location: location.into(),
+        stat,
         fd,
     })
 }
 
 impl Root {
+    fn own(&self) -> Own {
+        (self.stat.dev, self.stat.ino, self.stat.born)
+    }
+
     /// A failed system call on `path`.
     pub(super) fn error(
         &self,

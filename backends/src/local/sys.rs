@@ -137,6 +137,12 @@ pub(super) fn stat_fd(fd: impl AsFd) -> Sys<Stat> {
     Ok(Stat::of(&fs::statx(fd, c"", AtFlags::EMPTY_PATH, WANTED)?))
 }
 
+/// The number of the mount that an open file is reached through; `None` where the system does not tell (Linux before 5.8).
+pub(super) fn mount_id(fd: impl AsFd) -> Sys<Option<u64>> {
+    let told = fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok((told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id))
+}
+
 /// Where the link `name` points, as bytes.
 pub(super) fn read_link(folder: BorrowedFd<'_>, name: &str) -> Sys<Vec<u8>> {
     Ok(fs::readlinkat(folder, name, Vec::new())?.into_bytes())

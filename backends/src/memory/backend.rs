@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::{
     Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing, ReadRequest,
-    Result, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId,
-    TrashItem, WatchRequest, WriteSession,
+    Result, RootMarker, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher,
+    TrashId, TrashItem, WatchRequest, WriteSession,
 };
 
 use super::MemoryBackend;
@@ -34,7 +34,7 @@ impl StorageBackend for MemoryBackend {
         &self.store.location
     }
 
-    async fn root_marker(&self) -> Result<String> {
+    async fn root_marker(&self) -> Result<RootMarker> {
         self.store
             .with("look at the root", |state| Ok(state.marker.clone()))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wl_core::model::{Mode, SyncPath, Timestamp};
-use wl_core::storage::{ErrorKind, Result, StorageError, TrashId};
+use wl_core::storage::{ErrorKind, Result, RootMarker, StorageError, TrashId};
 
 use super::MemoryBackend;
 use super::state::{Body, State};
@@ -229,8 +229,8 @@ impl MemoryBackend {
     }
 
     /// What [`wl_core::storage::StorageBackend::root_marker`] says from now on.
-    pub fn set_root_marker(&self, marker: &str) {
-        self.store.lock().marker = marker.to_owned();
+    pub fn set_root_marker(&self, marker: RootMarker) {
+        self.store.lock().marker = marker;
     }
 
     /// Lets logical time pass. All tokens settle.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use wl_core::model::{ContentHash, FileId, Key, Kind, Meta, Mode, SyncPath, Timestamp, Token};
-use wl_core::storage::{ErrorKind, Expected, Published, Result, StorageError};
+use wl_core::storage::{ErrorKind, Expected, Published, Result, RootMarker, StorageError};
 
 use super::MemorySettings;
 use super::trash::Trashed;
@@ -74,7 +74,7 @@ pub(super) struct State {
     last_session: u64,
     pub live_sessions: BTreeMap<u64, String>,
     pub available: bool,
-    pub marker: String,
+    pub marker: RootMarker,
 }
 
 impl State {
@@ -91,7 +91,7 @@ impl State {
             last_session: 0,
             live_sessions: BTreeMap::new(),
             available: true,
-            marker: String::new(),
+            marker: RootMarker::default(),
         }
     }
 

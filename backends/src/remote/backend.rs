@@ -23,8 +23,8 @@ impl StorageBackend for RemoteBackend {
         &self.0.identity
     }
 
-    async fn root_marker(&self) -> Result<String> {
-        Ok(String::new())
+    async fn root_marker(&self) -> Result<RootMarker> {
+        Ok(RootMarker::default())
     }
 
     async fn exists(&self) -> Result<bool> {

@@ -91,6 +91,8 @@ enum Fault {
     StatsWithoutTimes,
     /// Removals, renames and folders are done, it says.
     OnlySaysSo,
+    /// The root is told by what is in it.
+    MarksByContent,
 }
 
 struct Broken {
@@ -212,8 +214,12 @@ impl StorageBackend for BrokenBackend {
     fn identity(&self) -> &str {
         self.inner.identity()
     }
-    async fn root_marker(&self) -> Result<String> {
-        self.inner.root_marker().await
+    async fn root_marker(&self) -> Result<RootMarker> {
+        let mut marker = self.inner.root_marker().await?;
+        if self.is(Fault::MarksByContent) {
+            marker.folder = Some(self.memory.snapshot().len().to_string());
+        }
+        Ok(marker)
     }
     fn capabilities(&self) -> &Capabilities {
         &self.claims
@@ -733,6 +739,7 @@ const TABLE: &[(Fault, &[&str])] = &[
         Fault::CreatesInstead,
         &["replace_of_nothing_creates_nothing"],
     ),
+    (Fault::MarksByContent, &["the_root_marker_stays"]),
     (Fault::RemovesNothing, &["remove_of_nothing_is_not_found"]),
     (
         Fault::MakesParents,

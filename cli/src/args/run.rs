@@ -54,7 +54,7 @@ pub struct RunArgs {
     /// Accept that a storage was emptied, and empty the other
     #[arg(long, help_heading = "Run options")]
     allow_empty: bool,
-    /// Accept that another file system is mounted where a storage was
+    /// Accept that another file system or another folder is where a storage was: compare everything anew, and remove nothing because it is missing there
     #[arg(long, help_heading = "Run options")]
     accept_new_filesystem: bool,
     /// Keep replaced and removed versions this long (30s, 12h, 7d, 2w), or not at all (none)

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
+use wl_control::JobStatus;
 use wl_daemon::job;
 use wl_daemon::model::{ConflictSide, Direction, Side, SyncPath};
-use wl_daemon::sync::{Explanation, Seen};
+use wl_daemon::sync::{Explanation, Seen, SyncOptions};
 
 use super::Context;
-use super::container::pairs;
-use super::runs::conflict_options;
+use super::container::{pairs, running};
+use super::runs::{Job, conflict_options};
 use crate::args::{Selection, sync_path};
 use crate::control;
 use crate::error::{CliResult, Exit};
@@ -40,29 +41,24 @@ pub struct Explain {
 impl Explain {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         let mut options = conflict_options(true);
-        let found = pairs::job(context, &self.name, &self.selection, &options)?;
-        let id = pairs::request(&self.name, &found, true).job_id;
-        let status = match control::connect(context).await? {
-            Some(mut client) => {
-                let jobs = control::all_jobs(&mut client).await?;
-                jobs.into_iter().find(|job| job.job_id == id)
+        let running = running::find(context, &self.name, &self.selection, &options).await?;
+        let older = running.as_ref().and_then(|running| running.older(context));
+        let (job, status) = match running {
+            // What is decided depends on which way the job goes, and between which storages: as it runs, not as it would be started now.
+            Some(running) => {
+                options.direction = running.direction();
+                (running.job(context, options)?, Some(running.status))
             }
-            None => None,
+            None => self.by_the_manifest(context, options).await?,
         };
-        // What is decided depends on which way the job goes.
-        options.direction = match status.as_ref().map(|job| &*job.direction) {
-            Some("one-way") => Direction::OneWay,
-            Some("mirror") => Direction::Mirror,
-            _ => Direction::TwoWay,
-        };
-        let job = pairs::job(context, &self.name, &self.selection, &options)?;
         let said = runner::attended(context.output, async |_: Arc<_>, cancel| {
             job::explain(&job.spec, &self.path, cancel).await
         })
         .await?;
-        let runs = match &status {
+        let mut runs = match &status {
             Some(job) => format!(
-                "the daemon's job {id} is {}: {}",
+                "the daemon's job {} is {}: {}",
+                job.job_id,
                 job.state.0.name(),
                 job.state.1
             ),
@@ -72,10 +68,40 @@ impl Explain {
                 crate::output::quote(&self.name)
             ),
         };
+        if let Some(older) = &older {
+            runs += &format!("; {older}");
+        }
         let mut document = serde_json::to_value(&said).unwrap_or_default();
         document["job"] = status.as_ref().map_or(Value::Null, |job| json!(job));
+        if let Some(older) = older {
+            document["job"]["older-definition"] = older.into();
+        }
         context.output.print(&document, || text(&said, &runs))?;
         Ok(Exit::Done)
+    }
+
+    /// What no continuous job keeps in sync; a one-shot of the daemon may be at it.
+    async fn by_the_manifest(
+        &self,
+        context: &Context<'_>,
+        mut options: SyncOptions,
+    ) -> CliResult<(Job, Option<JobStatus>)> {
+        let found = pairs::job(context, &self.name, &self.selection, &options)?;
+        let id = pairs::request(&self.name, &found, true).job_id;
+        let status = match control::connect(context).await? {
+            Some(mut client) => {
+                let jobs = control::all_jobs(&mut client).await?;
+                jobs.into_iter().find(|job| job.job_id == id)
+            }
+            None => None,
+        };
+        options.direction = match status.as_ref().map(|job| &*job.direction) {
+            Some("one-way") => Direction::OneWay,
+            Some("mirror") => Direction::Mirror,
+            _ => Direction::TwoWay,
+        };
+        let job = pairs::job(context, &self.name, &self.selection, &options)?;
+        Ok((job, status))
     }
 }
 

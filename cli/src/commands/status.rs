@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use wl_control::JobStatus;
 
 use super::Context;
+use super::container::running;
 use crate::control;
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::jobs;
@@ -38,9 +39,10 @@ impl Status {
         let mut client = control::running(context).await?;
         loop {
             let jobs = self.jobs(&mut client).await?;
+            let older = running::all_older(context, &jobs)?;
             let text = match context.output.is_json() {
-                true => format!("{}\n", json!({ "jobs": jobs })),
-                false => jobs::table(&jobs),
+                true => format!("{}\n", json!({ "jobs": with_older(&jobs, &older) })),
+                false => jobs::table(&jobs, &older),
             };
             context.output.redraw(&text)?;
             if client.next_event().await?.is_none() {
@@ -76,14 +78,12 @@ impl Status {
         {
             context.store()?.load(name)?;
         }
-        context
-            .output
-            .print(&json!({ "daemon": daemon, "jobs": jobs }), || {
-                match jobs.is_empty() {
-                    true => "Nothing is kept in sync\n".to_owned(),
-                    false => jobs::table(&jobs),
-                }
-            })?;
+        let older = running::all_older(context, &jobs)?;
+        let document = json!({ "daemon": daemon, "jobs": with_older(&jobs, &older) });
+        context.output.print(&document, || match jobs.is_empty() {
+            true => "Nothing is kept in sync\n".to_owned(),
+            false => jobs::table(&jobs, &older),
+        })?;
         Ok(jobs.iter().map(jobs::exit).fold(Exit::Done, Exit::worse))
     }
 
@@ -93,4 +93,16 @@ impl Status {
             None => control::all_jobs(client).await,
         }
     }
+}
+
+/// What the daemon says of its jobs, and what only the manifests tell beside it.
+fn with_older(jobs: &[JobStatus], older: &[Option<String>]) -> Vec<Value> {
+    let each = jobs.iter().zip(older).map(|(job, older)| {
+        let mut job = json!(job);
+        if let Some(older) = older {
+            job["older-definition"] = json!(older);
+        }
+        job
+    });
+    each.collect()
 }

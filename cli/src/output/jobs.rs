@@ -37,11 +37,18 @@ pub fn print_event(output: &Output, event: &Event) -> CliResult<()> {
     output.data(&format!("{line}\n"))
 }
 
-/// A block of lines for each job.
-pub fn table(jobs: &[JobStatus]) -> String {
+/// A block of lines for each job. Some run with an older definition than their manifest has by now.
+pub fn table(jobs: &[JobStatus], older: &[Option<String>]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default().as_secs_f64();
-    jobs.iter().map(|job| block(job, now)).collect()
+    let each = jobs.iter().zip(older).map(|(job, older)| {
+        let mut block = block(job, now);
+        if let Some(older) = older {
+            line(&mut block, "note", escape(older));
+        }
+        block
+    });
+    each.collect()
 }
 
 fn block(job: &JobStatus, now: f64) -> String {

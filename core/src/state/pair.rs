@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{pending, row};
 use crate::model::{Conflict, ContentHash, Side, Sides};
+use crate::storage::RootMarker;
 
 /// The version of the tables. A higher one is refused, a lower one is brought up in [`PairState::open`].
 const SCHEMA_VERSION: i64 = 1;
@@ -257,14 +258,40 @@ impl PairState {
             .optional()?)
     }
 
-    /// The root marker of `side` that was remembered.
-    pub fn root_marker(&self, side: Side) -> Result<Option<String>, StateError> {
-        self.meta(&format!("root {}", self.column(side)))
+    /// The root marker of `side` that was remembered. An older wl remembered the file system only.
+    pub fn root_marker(&self, side: Side) -> Result<Option<RootMarker>, StateError> {
+        let column = self.column(side);
+        let Some(file_system) = self.meta(&format!("root {column}"))? else {
+            return Ok(None);
+        };
+        let folder = self.meta(&format!("root folder {column}"))?;
+        Ok(Some(RootMarker {
+            file_system,
+            folder: folder.filter(|folder| !folder.is_empty()),
+            renumbered: false,
+        }))
     }
 
-    /// Remembers the root marker of `side`.
-    pub fn set_root_marker(&self, side: Side, marker: &str) -> Result<(), StateError> {
-        self.set_meta(&format!("root {}", self.column(side)), marker)
+    /// Remembers the root markers of both sides, or neither. The baseline of other roots is forgotten with that: what it says is missing
+    /// was never there.
+    pub fn set_root_markers(
+        &mut self,
+        markers: &Sides<RootMarker>,
+        of_others: bool,
+    ) -> Result<(), StateError> {
+        self.in_transaction(|this| {
+            if of_others {
+                this.db.execute("DELETE FROM rows", [])?;
+            }
+            for side in Side::BOTH {
+                let (column, marker) = (this.column(side), &markers[side]);
+                this.set_meta(&format!("root {column}"), &marker.file_system)?;
+                // A field of its own, so that an older wl still finds what it knows.
+                let folder = marker.folder.as_deref().unwrap_or_default();
+                this.set_meta(&format!("root folder {column}"), folder)?;
+            }
+            Ok(())
+        })
     }
 
     /// Replaces the stored conflicts.

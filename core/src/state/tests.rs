@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{
     Conflict, ContentHash, FileId, Key, Kind, Meta, Mode, Side, Sides, SyncPath, Timestamp, Token,
 };
-use crate::storage::Expected;
+use crate::storage::{Expected, RootMarker};
 
 const PAIR: Sides<&str> = Sides {
     source: "memory:a",
@@ -99,9 +99,12 @@ fn the_pair_has_one_state_whichever_is_the_source() {
     let dir = TempDir::new().unwrap();
     let mut state = PairState::open(dir.path(), PAIR).unwrap();
     put(&mut state, &[row("a", "1")]);
-    let (source, target) = (Some("root of a".to_owned()), Some("root of b".to_owned()));
-    state.set_root_marker(Side::Source, "root of a").unwrap();
-    state.set_root_marker(Side::Target, "root of b").unwrap();
+    let roots = Sides::new("a", "b").map(|name| RootMarker {
+        file_system: format!("fs of {name}"),
+        folder: Some(format!("root of {name}")),
+        renumbered: false,
+    });
+    state.set_root_markers(&roots, false).unwrap();
     let conflict = Conflict {
         path: "x".into(),
         reason: "r".into(),
@@ -124,8 +127,9 @@ fn the_pair_has_one_state_whichever_is_the_source() {
     let found = state.row_at(&path("a")).unwrap().unwrap();
     assert_eq!(found.sides.source.token.as_str(), "target");
     assert_eq!(found.sides.target.file_id, Some(FileId(u64::MAX)));
-    assert_eq!(state.root_marker(Side::Source).unwrap(), target);
-    assert_eq!(state.root_marker(Side::Target).unwrap(), source);
+    let [source, target] = Side::BOTH.map(|side| state.root_marker(side).unwrap());
+    assert_eq!(source, Some(roots.target));
+    assert_eq!(target, Some(roots.source));
     let reversed = state.conflicts().unwrap().pop().unwrap();
     assert_eq!(
         (reversed.source, reversed.target),
@@ -344,4 +348,36 @@ fn lost_is_what_would_exist_nowhere() {
     state.add_pending(&[creation]).unwrap();
     assert_eq!(lost(&state), 1);
     assert_eq!(state.lost_contents(Side::Source).unwrap(), 0);
+}
+
+/// What an older wl wrote has no word of the folder.
+#[test]
+fn a_marker_of_the_file_system_alone_is_read_and_widened() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    assert_eq!(state.root_marker(Side::Source).unwrap(), None);
+    let old = "INSERT INTO meta VALUES ('root a', 'fs-1'), ('root b', '')";
+    state.db().execute(old, []).unwrap();
+    let known = state.root_marker(Side::Source).unwrap().unwrap();
+    assert_eq!((&*known.file_system, known.folder), ("fs-1", None));
+    let mut markers = Sides::from_fn(|_| RootMarker::default());
+    markers.source = RootMarker {
+        file_system: "fs-1".into(),
+        folder: Some("5 born-7".into()),
+        renumbered: false,
+    };
+    put(&mut state, &[row("a", "1")]);
+    state.set_root_markers(&markers, false).unwrap();
+    assert!(!state.is_empty().unwrap());
+    for side in Side::BOTH {
+        assert_eq!(
+            state.root_marker(side).unwrap().as_ref(),
+            Some(&markers[side])
+        );
+    }
+    let older = "SELECT value FROM meta WHERE name = 'root a'";
+    let older: String = state.db().query_row(older, [], |row| row.get(0)).unwrap();
+    assert_eq!(older, "fs-1", "an older wl still knows it");
+    state.set_root_markers(&markers, true).unwrap();
+    assert!(state.is_empty().unwrap());
 }

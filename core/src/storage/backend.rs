@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Capabilities, ListRequest, Listing, Result, SessionOptions, StorageWatcher, TrashId, TrashItem,
-    WatchRequest, WriteSession,
+    Capabilities, ListRequest, Listing, Result, RootMarker, SessionOptions, StorageWatcher,
+    TrashId, TrashItem, WatchRequest, WriteSession,
 };
 use crate::model::{ContentHash, Meta, Mode, SyncPath, Timestamp, Token};
 
@@ -97,9 +97,10 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// front. The same storage has the same identity however it was named.
     fn identity(&self) -> &str;
 
-    /// What identifies the file system behind the root. A value other than the one remembered means that something else is
-    /// mounted there. Empty where there is no such thing.
-    async fn root_marker(&self) -> Result<String>;
+    /// What identifies what is behind the root: its file system and the folder itself, asked of the system at every call. A value other
+    /// than the one remembered means that something else is mounted there, or that the folder was replaced by another. What may
+    /// change by itself has no place in it. Empty where there is no such thing.
+    async fn root_marker(&self) -> Result<RootMarker>;
 
     /// Whether the root is there. A storage that says no lists nothing, and its root comes into being with the first write; one that
     /// cannot be connected without its root always says yes.

@@ -10,6 +10,7 @@ mod error;
 mod limits;
 mod listing;
 mod poll;
+mod root;
 mod session;
 mod spill;
 mod trash;
@@ -24,6 +25,7 @@ pub use error::{CONNECT, ErrorKind, IoResultExt, Result, StorageError};
 pub use limits::Limits;
 pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
 pub use poll::{POLL_INTERVAL, PollWatcher, Rhythm};
+pub use root::{RootChange, RootMarker};
 pub use session::{
     ContentWriter, CopyFrom, Displaced, Durability, Payload, Published, RemoveRequest,
     RenameRequest, ReplaceRequest, SessionOptions, StageRequest, Staged, StrandedVersion,

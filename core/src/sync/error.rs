@@ -18,7 +18,7 @@ pub enum SyncErrorClass {
     Credentials,
     /// A root is gone, unreadable or unreachable.
     RootUnavailable,
-    /// Another file system is where the root was.
+    /// Another file system or another folder is where the root was.
     RootChanged,
     /// A root that held something lists nothing.
     RootEmptied,

@@ -1,9 +1,11 @@
 //! What must hold before a run may begin.
 
+use std::sync::Arc;
+
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Direction, Side, Sides};
 use crate::state::PairState;
-use crate::storage::CasGrade;
+use crate::storage::{CasGrade, ListRequest, RootChange, RootMarker};
 
 /// Refuses two storages that are the same or lie in each other, and those whose compare-and-swap is too weak.
 pub(super) fn check_pair(job: &SyncJob) -> Result<(), SyncError> {
@@ -100,7 +102,7 @@ pub(super) fn written_sides(job: &SyncJob) -> impl Iterator<Item = Side> + use<>
 }
 
 /// What is behind each root now.
-pub(super) async fn root_markers(job: &SyncJob) -> Result<Sides<String>, SyncError> {
+pub(super) async fn root_markers(job: &SyncJob) -> Result<Sides<RootMarker>, SyncError> {
     let (source, target) = tokio::join!(
         job.storages.source.root_marker(),
         job.storages.target.root_marker()
@@ -108,22 +110,75 @@ pub(super) async fn root_markers(job: &SyncJob) -> Result<Sides<String>, SyncErr
     Ok(Sides::new(source?, target?))
 }
 
-/// Refuses a root behind which there is another file system than before.
-pub(super) fn check_roots(
-    job: &SyncJob,
+/// What became of the roots since the pair's last run.
+pub(super) fn root_changes(
     state: &PairState,
-    markers: &Sides<String>,
-) -> Result<(), SyncError> {
-    if job.options.accept_new_filesystem {
-        return Ok(());
-    }
+    markers: &Sides<RootMarker>,
+) -> Result<Sides<RootChange>, SyncError> {
+    let mut changes = Sides::new(RootChange::Same, RootChange::Same);
     for side in Side::BOTH {
-        let known = state.root_marker(side)?;
-        if known.is_some_and(|known| known != markers[side]) {
-            return Err(root_changed(job, side));
+        if let Some(known) = state.root_marker(side)? {
+            changes[side] = markers[side].since(&known);
         }
     }
-    Ok(())
+    Ok(changes)
+}
+
+/// Refuses a root that is another one than at the last run. What is missing in it was never removed there.
+///
+/// Returns whether another root was accepted: the baseline speaks of one that is gone, and must not be believed.
+pub(super) async fn check_roots(
+    job: &SyncJob,
+    changes: Sides<RootChange>,
+    has_baseline: bool,
+) -> Result<bool, SyncError> {
+    if job.options.accept_new_filesystem {
+        return Ok(Side::BOTH
+            .iter()
+            .any(|&side| changes[side] != RootChange::Same));
+    }
+    for side in Side::BOTH {
+        match changes[side] {
+            RootChange::Same => {}
+            // Where nothing was agreed on nothing can be taken for removed.
+            RootChange::Folder if !has_baseline => {}
+            RootChange::Folder if lists_nothing(job, side).await? => {
+                if !job.options.allow_empty {
+                    return Err(root_emptied(job, side));
+                }
+            }
+            change => return Err(root_changed(job, side, change)),
+        }
+    }
+    Ok(false)
+}
+
+/// Whether there is nothing to sync in a root. One that was made anew is looked at before anything is written into it.
+async fn lists_nothing(job: &SyncJob, side: Side) -> Result<bool, SyncError> {
+    let request = ListRequest {
+        filter: Arc::clone(&job.options.filter),
+        cancel: job.cancel.clone(),
+        ..ListRequest::everything(&job.state_dir)
+    };
+    let mut listing = job.storages[side].list(request).await?;
+    while let Some(rows) = listing.next().await? {
+        if !rows.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The refusal of a root that held something and lists nothing.
+pub(super) fn root_emptied(job: &SyncJob, side: Side) -> SyncError {
+    SyncError::new(
+        SyncErrorClass::RootEmptied,
+        format!(
+            "the {side} {} lists nothing, but it held files at the last run: nothing was changed; if it is not mounted, mount it; \
+             if it was emptied on purpose, run again with --allow-empty",
+            job.storages[side].location()
+        ),
+    )
 }
 
 /// Refuses a source that does not exist, where nothing is known of the pair yet: a mistyped address would be filled from the target.
@@ -147,14 +202,28 @@ pub(super) async fn check_source(job: &SyncJob) -> Result<(), SyncError> {
     ))
 }
 
-/// The refusal of a root behind which there is another file system.
-pub(super) fn root_changed(job: &SyncJob, side: Side) -> SyncError {
+/// The refusal of a root that is another one than at the last run.
+pub(super) fn root_changed(job: &SyncJob, side: Side, change: RootChange) -> SyncError {
+    let what = match change {
+        RootChange::FileSystem => {
+            "another file system than at the last run is behind the {}: nothing was changed; mount the right one"
+        }
+        RootChange::Folder | RootChange::Same => {
+            "another folder than at the last run is in the place of the {}: nothing was changed; put the right one back"
+        }
+    };
+    let root = format!("{side} {}", job.storages[side].location());
+    let then = match (job.options.direction, side) {
+        (Direction::Mirror, Side::Source) => {
+            "the mirror then removes what this source lacks, as far as --max-delete allows"
+        }
+        _ => "nothing is removed because it is missing there",
+    };
     SyncError::new(
         SyncErrorClass::RootChanged,
         format!(
-            "another file system than at the last run is behind the {side} {}: nothing was changed; mount the right one, or run with \
-             --accept-new-filesystem if it was moved on purpose",
-            job.storages[side].location()
+            "{}, or, if this one is meant, run once with --accept-new-filesystem: everything is compared anew, and {then}",
+            what.replace("{}", &root)
         ),
     )
 }

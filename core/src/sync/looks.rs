@@ -61,13 +61,12 @@ impl Looks {
         };
         if self.open.is_none() {
             let opened = Opened::open(&self.job).await?;
-            if opened.is_new()? {
-                return self.everything().await.map(Some);
+            if !opened.needs_all()? {
+                self.open = Some(Run::new(self.job.clone(), opened));
             }
-            self.open = Some(Run::new(self.job.clone(), opened));
         }
         let Some(mut run) = self.open.take() else {
-            return Ok(None);
+            return self.everything().await.map(Some);
         };
         let looked = self.at(&mut run, &parts).await;
         // A run that failed is not gone on with.

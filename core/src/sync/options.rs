@@ -83,7 +83,8 @@ pub struct SyncOptions {
     pub max_delete: DeleteBudget,
     /// A root that was emptied is meant to be.
     pub allow_empty: bool,
-    /// Another file system under a root or a folder is meant to be there.
+    /// Another root than at the last run, or another file system under a folder, is meant to be there: what is missing in it was never
+    /// removed, and is brought back from the other side.
     pub accept_new_filesystem: bool,
     /// The least compare-and-swap grade that both storages must have.
     pub require_cas: CasGrade,

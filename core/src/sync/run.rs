@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::guard::{
-    check_pair, check_roots, check_source, root_changed, root_markers, written_sides,
+    check_pair, check_roots, check_source, root_changed, root_changes, root_markers, written_sides,
 };
 use super::pass::{self, Context, Findings, FolderMove, Look, Tally};
 use super::progress::Phase;
@@ -12,7 +12,9 @@ use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Outcome, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::PairState;
-use crate::storage::{Area, Parts, SessionOptions, TrashState, WriteSession};
+use crate::storage::{
+    Area, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
+};
 
 /// Passes that a look makes at the most while paths change under it.
 pub(super) const MOST_PASSES: u32 = 3;
@@ -37,7 +39,9 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
 pub(super) struct Opened {
     state: PairState,
     /// What is behind the roots.
-    markers: Sides<String>,
+    markers: Sides<RootMarker>,
+    /// Other roots were accepted: the baseline speaks of those that are gone.
+    of_others: bool,
 }
 
 impl Opened {
@@ -46,13 +50,23 @@ impl Opened {
         check_pair(job)?;
         let markers = root_markers(job).await?;
         let state = PairState::open(&job.state_dir, identities(job))?;
-        check_roots(job, &state, &markers)?;
-        Ok(Self { state, markers })
+        let changes = root_changes(&state, &markers)?;
+        let of_others = check_roots(job, changes, !state.is_empty()?).await?;
+        Ok(Self {
+            state,
+            markers,
+            of_others,
+        })
     }
 
     /// Whether nothing is known of the pair yet.
     pub(super) fn is_new(&self) -> Result<bool, SyncError> {
         Ok(self.state.is_empty()?)
+    }
+
+    /// Whether what is known is worth nothing for a look at some places.
+    pub(super) fn needs_all(&self) -> Result<bool, SyncError> {
+        Ok(self.of_others || self.is_new()?)
     }
 }
 
@@ -112,7 +126,8 @@ pub(super) struct Run {
     total: Tally,
     notices: Vec<String>,
     /// What was behind the roots when the run began.
-    markers: Sides<String>,
+    markers: Sides<RootMarker>,
+    of_others: bool,
 }
 
 /// The conflicts that the last run left open.
@@ -126,7 +141,11 @@ pub(super) struct Elsewhere {
 
 impl Run {
     pub(super) fn new(job: SyncJob, opened: Opened) -> Self {
-        let Opened { state, markers } = opened;
+        let Opened {
+            state,
+            markers,
+            of_others,
+        } = opened;
         let notices = state
             .set_aside()
             .map(damaged_baseline)
@@ -140,6 +159,7 @@ impl Run {
             total: Tally::default(),
             notices,
             markers,
+            of_others,
         }
     }
 
@@ -150,14 +170,11 @@ impl Run {
         }
         self.sessions = sessions(&self.job).await?;
         self.begun = true;
-        let state = self.state();
+        let mut state = self.state();
         if self.job.options.dry_run {
             state.begin_rehearsal()?;
-        } else {
-            for side in Side::BOTH {
-                state.set_root_marker(side, &self.markers[side])?;
-            }
         }
+        state.set_root_markers(&self.markers, self.of_others)?;
         Ok(())
     }
 
@@ -253,12 +270,13 @@ impl Run {
         result
     }
 
-    /// A root can be unmounted between two passes.
+    /// A root can be unmounted or replaced between two passes.
     pub(super) async fn check_roots_again(&self) -> Result<(), SyncError> {
         let now = root_markers(&self.job).await?;
         for side in Side::BOTH {
-            if now[side] != self.markers[side] {
-                return Err(root_changed(&self.job, side));
+            match now[side].since(&self.markers[side]) {
+                RootChange::Same => {}
+                change => return Err(root_changed(&self.job, side, change)),
             }
         }
         Ok(())

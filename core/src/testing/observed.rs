@@ -200,7 +200,7 @@ impl StorageBackend for Observed {
         self.inner.identity()
     }
 
-    async fn root_marker(&self) -> Result<String> {
+    async fn root_marker(&self) -> Result<RootMarker> {
         let work = self.inner.root_marker();
         self.eye.one(Operation::RootMarker, None, work).await
     }

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use wl_control::{Class, EventKind, JobStatus, Refusal, State};
-use wl_core::sync::SyncErrorClass;
+use wl_core::sync::{SyncError, SyncErrorClass};
 
 use super::machine::{Ending, Input};
 use super::owner::{Owner, halt, reply_with};
 use super::slot::{Resolve, Slot};
-use super::worker::Work;
+use super::worker::{Reached, Work};
 use super::{Ask, Reply, StartRequest};
 use crate::{JobSpec, StorageSpec};
 
@@ -115,6 +115,36 @@ impl Owner {
             .map(|(id, _)| &**id)
     }
 
+    /// Lets a run go on with the storages that it reached, unless another job has the two already, under whatever names: both would take
+    /// the pair from each other for ever.
+    pub(super) fn reached(&mut self, id: &str, reached: Reached) {
+        let mut pair = [reached.identities.source, reached.identities.target];
+        pair.sort();
+        let other = self.slots.iter().find(|(other, slot)| {
+            let works = slot.spec.continuous || slot.machine.is_running();
+            *other != id && works && !slot.stopping && slot.found.pair.as_ref() == Some(&pair)
+        });
+        let taken_by = other.map(|(other, _)| other.clone());
+        let answer = match &taken_by {
+            None => Ok(()),
+            Some(other) => Err(SyncError::new(
+                SyncErrorClass::Usage,
+                format!(
+                    "the job `{other}` works on the same two storages, {} and {}, under other names; stop one of the two jobs",
+                    place(&reached.names.source),
+                    place(&reached.names.target)
+                ),
+            )),
+        };
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.found.pair = answer.is_ok().then_some(pair);
+            slot.found.taken_by = taken_by;
+            slot.found.names = Some(reached.names);
+        }
+        // A run that was dropped waits no more.
+        let _ = reached.go_on.send(answer);
+    }
+
     async fn stop(&mut self, id: &str, reply: Reply) {
         let Some(slot) = self.slots.get_mut(id) else {
             return reply_with(reply, Err(unknown(id)));
@@ -170,6 +200,14 @@ impl Owner {
             let why = format!("it could not be stopped: {refusal}");
             let ending = Ending::Failed(SyncErrorClass::State, why);
             return self.input(id, Input::Ended(ending));
+        }
+        // Whoever waited for its storages need not wait for the next try.
+        let waits =
+            |slot: &Slot| slot.spec.continuous && slot.found.taken_by.as_deref() == Some(id);
+        let others = self.slots.iter().filter(|(_, slot)| waits(slot));
+        let others: Vec<_> = others.map(|(other, _)| other.clone()).collect();
+        for other in others {
+            self.input(&other, Input::Due);
         }
         let stopped = json!([State::Stopped, "stopped"]);
         self.publish(EventKind::State, id, "state", stopped);
@@ -242,6 +280,11 @@ impl Owner {
             halt(slot);
         }
     }
+}
+
+/// Where a storage is, as reports say it.
+fn place(name: &Value) -> &str {
+    name["location"].as_str().unwrap_or_default()
 }
 
 fn unknown(id: &str) -> Refusal {

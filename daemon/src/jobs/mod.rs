@@ -63,6 +63,18 @@ pub fn recorded(base_dir: &Path) -> usize {
     record["jobs"].as_array().map_or(0, Vec::len)
 }
 
+/// What the continuous jobs below a base directory were started with. None, if that cannot be read.
+pub fn recorded_jobs(base_dir: &Path) -> Vec<StartRequest> {
+    let path = folder::state_path(base_dir).join("jobs.json");
+    let text = std::fs::read(path).unwrap_or_default();
+    let mut record: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let jobs = record["jobs"].as_array_mut();
+    let requests = jobs.into_iter().flatten().map(|job| job["start"].take());
+    requests
+        .filter_map(|request| serde_json::from_value(request).ok())
+        .collect()
+}
+
 /// All jobs of a daemon. Clones are the same jobs; when the last one is dropped all runs are stopped.
 #[derive(Clone, Debug)]
 pub(crate) struct Jobs {

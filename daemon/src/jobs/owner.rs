@@ -178,7 +178,7 @@ impl Owner {
             return;
         };
         match told {
-            Told::Connected(names) => slot.found.names = Some(names),
+            Told::Connected(reached) => self.reached(&id, *reached),
             Told::Watching(health) => slot.found.health = Some(health),
             Told::Looking => {
                 slot.looking = true;

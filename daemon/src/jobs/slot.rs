@@ -59,6 +59,10 @@ pub(super) struct Resolve {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) names: Option<Sides<Value>>,
+    /// The pair of storages as they call themselves, in order: the pair that the job has, unless another job has it.
+    pub(super) pair: Option<[String; 2]>,
+    /// The job that has the pair, if that is another.
+    pub(super) taken_by: Option<String>,
     pub(super) health: Option<Sides<WatchHealth>>,
     /// By path and reason: what is new among them is an event.
     pub(super) conflicts: BTreeMap<String, Conflict>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -14,7 +14,7 @@ use wl_core::sync::{Keep, News, NewsSender, SyncError, SyncErrorClass, Syncer};
 
 use super::machine::{Ending, Left};
 use crate::JobSpec;
-use crate::job::{self, Ties};
+use crate::job::{self, PreparedJob, Ties};
 
 /// A run that is told to stop has this long to come to its end; then it is dropped, which harms nothing that is published.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -31,8 +31,8 @@ pub(super) enum Work {
 /// What a run tells.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// The storages were reached.
-    Connected(Sides<Value>),
+    /// The storages were reached. The run waits to hear whether it may go on: another job may have them.
+    Connected(Box<Reached>),
     /// How they are watched.
     Watching(Sides<WatchHealth>),
     /// A look began.
@@ -43,6 +43,17 @@ pub(super) enum Told {
     Looked(Box<RunReport>),
     /// The run ended; nothing is told after it.
     Ended(Ending, Option<Box<RunReport>>),
+}
+
+/// Storages that were reached.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// As reports name them.
+    pub(super) names: Sides<Value>,
+    /// What makes them these and no others.
+    pub(super) identities: Sides<String>,
+    /// Who waits to go on.
+    pub(super) go_on: oneshot::Sender<Result<(), SyncError>>,
 }
 
 /// Where a run tells: to its job's owner, as the run of this number.
@@ -56,6 +67,19 @@ impl Teller {
     async fn tell(&self, told: Told) {
         // An owner that is gone wants to know nothing.
         let _ = self.to.send((self.run, told)).await;
+    }
+
+    /// Tells that the storages were reached, and waits to hear whether the run may go on.
+    async fn connected(&self, prepared: &PreparedJob) -> Result<(), SyncError> {
+        let (go_on, answer) = oneshot::channel();
+        let reached = Reached {
+            names: prepared.names(),
+            identities: prepared.identities(),
+            go_on,
+        };
+        self.tell(Told::Connected(Box::new(reached))).await;
+        // An owner that is gone stops its runs by itself.
+        answer.await.unwrap_or(Ok(()))
     }
 }
 
@@ -108,7 +132,9 @@ async fn continuous(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
         Ok(prepared) => prepared,
         Err(error) => return (failed(error), None),
     };
-    teller.tell(Told::Connected(prepared.names())).await;
+    if let Err(error) = teller.connected(&prepared).await {
+        return (failed(error), None);
+    }
     let syncer = prepared.into_syncer();
     if let Err(error) = syncer.start_sync().await {
         return (failed(error), None);
@@ -154,7 +180,9 @@ async fn once(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
         Ok(prepared) => prepared,
         Err(error) => return (failed(error), None),
     };
-    teller.tell(Told::Connected(prepared.names())).await;
+    if let Err(error) = teller.connected(&prepared).await {
+        return (failed(error), None);
+    }
     match prepared.run_one_shot().await {
         Ok(report) => reported(report),
         Err(error) => (failed(error), None),

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::{
     Capabilities, ContentReader, CopySource, Hashed, ListRequest, Listing, ReadRequest, Result,
-    SessionOptions, SmallRead, StorageBackend, StorageWatcher, TrashId, TrashItem, WatchRequest,
-    WriteSession,
+    RootMarker, SessionOptions, SmallRead, StorageBackend, StorageWatcher, TrashId, TrashItem,
+    WatchRequest, WriteSession,
 };
 
 use large::Larges;
@@ -116,7 +116,7 @@ impl StorageBackend for Shared {
         self.inner.identity()
     }
 
-    async fn root_marker(&self) -> Result<String> {
+    async fn root_marker(&self) -> Result<RootMarker> {
         self.inner.root_marker().await
     }
 

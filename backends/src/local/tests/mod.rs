@@ -7,5 +7,6 @@ mod listing;
 mod publishing;
 mod races;
 mod reading;
+mod roots;
 mod staging;
 mod trash;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::pairs;
+use super::{pairs, running};
 use crate::args::Selection;
 use crate::commands::{Context, runs};
 use crate::error::CliResult;
@@ -29,7 +29,11 @@ pub struct ListConflicts {
 impl ListConflicts {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         let options = runs::conflict_options(true);
-        let job = pairs::job(context, &self.name, &self.selection, &options)?;
+        // The pair that is kept in sync, whatever the manifest says by now.
+        let job = match running::find(context, &self.name, &self.selection, &options).await? {
+            Some(running) => running.job(context, options)?,
+            None => pairs::job(context, &self.name, &self.selection, &options)?,
+        };
         runs::list_conflicts(context, job, self.force_scan).await
     }
 }

@@ -8,6 +8,7 @@ mod list_conflicts;
 pub mod pairs;
 mod resolve;
 mod rest;
+pub mod running;
 mod stop_sync;
 mod sync;
 

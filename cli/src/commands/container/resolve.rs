@@ -6,10 +6,10 @@ use wl_control::ClientError;
 use wl_daemon::model::{RunReport, SyncPath};
 use wl_daemon::sync::Keep;
 
-use super::pairs;
+use super::{pairs, running};
 use crate::args::{KeepArg, Selection, sync_path};
 use crate::commands::Context;
-use crate::commands::runs::{self, Job};
+use crate::commands::runs;
 use crate::control;
 use crate::error::CliResult;
 
@@ -41,36 +41,33 @@ pub struct Resolve {
 impl Resolve {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         let options = runs::conflict_options(self.dry_run);
-        let job = pairs::job(context, &self.name, &self.selection, &options);
-        if let Ok(job) = &job
-            && !self.dry_run
-            && let Some(report) = self.by_the_daemon(context, job).await?
-        {
-            return runs::print_reports(context, std::slice::from_ref(job), &[report]);
-        }
+        let running = running::find(context, &self.name, &self.selection, &options).await;
+        let job = match running {
+            // The pair that is kept in sync, whatever the manifest says by now.
+            Ok(Some(running)) => {
+                let job = running.job(context, options);
+                if !self.dry_run
+                    && let Ok(job) = &job
+                {
+                    let report = self.by_the_daemon(context, &running.status.job_id).await?;
+                    return runs::print_reports(context, std::slice::from_ref(job), &[report]);
+                }
+                job
+            }
+            Ok(None) => pairs::job(context, &self.name, &self.selection, &options),
+            Err(error) => Err(error),
+        };
         runs::resolve(context, job, &self.paths, self.keep.into()).await
     }
 
-    /// The daemon does it between two looks, if it keeps these storages in sync.
-    async fn by_the_daemon(
-        &self,
-        context: &Context<'_>,
-        job: &Job,
-    ) -> CliResult<Option<RunReport>> {
-        let Some(mut client) = control::connect(context).await? else {
-            return Ok(None);
-        };
-        let id = pairs::request(&self.name, job, true).job_id;
-        let jobs = control::all_jobs(&mut client).await?;
-        if !jobs.iter().any(|job| job.job_id == id && job.continuous) {
-            return Ok(None);
-        }
+    /// The daemon does it between two looks.
+    async fn by_the_daemon(&self, context: &Context<'_>, id: &str) -> CliResult<RunReport> {
+        let mut client = control::running(context).await?;
         let paths: Vec<_> = self.paths.iter().map(SyncPath::as_str).collect();
         let keep: Keep = self.keep.into();
         let args = json!({ "job-id": id, "paths": paths, "keep": keep });
         let report = client.ask("resolve", args).await?;
-        let report = serde_json::from_value(report)
-            .map_err(|error| ClientError::Nonsense(error.to_string()))?;
-        Ok(Some(report))
+        let report = serde_json::from_value(report);
+        Ok(report.map_err(|error| ClientError::Nonsense(error.to_string()))?)
     }
 }

@@ -8,7 +8,8 @@ use super::node::{Found, Node};
 use crate::model::{Conflict, ConflictSide, Kind, Side, Sides, SyncPath};
 use crate::reconcile::{Conflicting, Verdict};
 use crate::state::PairState;
-use crate::storage::{ListRequest, Row, Scope};
+use crate::storage::{ListRequest, RootChange, Row, Scope};
+use crate::sync::guard::{root_changed, root_changes, root_markers};
 use crate::sync::{SyncError, SyncJob};
 
 /// What is known of a path, and what is decided.
@@ -50,7 +51,16 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
     let identities = job.storages.as_ref().map(|storage| storage.identity());
     let mut node = Node::new(path.clone(), job.options.checksum);
     let mut conflict = None;
+    let mut refused = None;
+    // A root that cannot be looked at is told by the look at the path.
+    let markers = root_markers(job).await.ok();
     if let Some(state) = PairState::peek(&job.state_dir, identities)? {
+        if let Some(markers) = &markers {
+            let changes = root_changes(&state, markers)?;
+            let changed = |side: &Side| changes[*side] != RootChange::Same;
+            let changed = Side::BOTH.into_iter().find(changed);
+            refused = changed.map(|side| root_changed(job, side, changes[side]).desc);
+        }
         node.base = state.row_at(path)?;
         let open = state.conflicts()?;
         conflict = open.into_iter().find(|open| open.path == path.as_str());
@@ -89,7 +99,7 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
         agreed: found.ancestor,
         decision: decision.to_owned(),
         rule,
-        next,
+        next: refused.unwrap_or(next),
         conflict,
     })
 }

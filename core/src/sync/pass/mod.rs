@@ -39,6 +39,7 @@ use merge::{Merge, Remark};
 use node::{Found, Node};
 use pipeline::Pipeline;
 
+use super::guard::root_emptied;
 use super::progress::Phase;
 use super::{SyncError, SyncErrorClass};
 use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
@@ -70,6 +71,7 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
         baseline_files: None,
         brought_back: HashSet::new(),
         context: Arc::clone(&context),
+        accepted: None,
     };
     let (listings, baseline) = match look {
         Look::Everything => {
@@ -131,14 +133,7 @@ fn refuse_emptied(context: &Context, nothing: Sides<bool>) -> Result<Option<Side
     if context.job.options.allow_empty {
         return Ok(Some(side));
     }
-    Err(SyncError::new(
-        SyncErrorClass::RootEmptied,
-        format!(
-            "the {side} {} lists nothing, but it held files at the last run: nothing was changed; if it is not mounted, mount it; \
-             if it was emptied on purpose, run again with --allow-empty",
-            context.job.storages[side].location()
-        ),
-    ))
+    Err(root_emptied(&context.job, side))
 }
 
 /// Nothing is known of the two yet: a mirror of a mistyped address, which no server need call wrong, would take everything away.
@@ -174,6 +169,8 @@ struct Pass {
     baseline_files: Option<u64>,
     /// Folders that were made again because something in them survives: once, however much survives.
     brought_back: HashSet<(SyncPath, Side)>,
+    /// The last folder in which another file system was accepted: the baseline of what is in it speaks of files that are elsewhere.
+    accepted: Option<SyncPath>,
 }
 
 impl Pass {
@@ -275,6 +272,11 @@ impl Pass {
     }
 
     async fn visit(&mut self, mut node: Node) -> Result<(), SyncError> {
+        let is_accepted = |folder: &SyncPath| node.path.is_within(folder);
+        if self.accepted.as_ref().is_some_and(is_accepted) {
+            // It was read before it was forgotten.
+            node.base = None;
+        }
         if node.is_untouched() {
             return self.open_untouched(&node);
         }
@@ -324,11 +326,12 @@ impl Pass {
 
     /// A folder that lies on another file system than when both sides agreed is unknown, with all that is in it.
     /// So is one that another file system was mounted at and that went away with it.
-    fn check_filesystem(&self, node: &mut Node) -> Result<(), SyncError> {
+    /// If it is meant to be so, what is missing in it was never removed.
+    fn check_filesystem(&mut self, node: &mut Node) -> Result<(), SyncError> {
         let Some(base) = &node.base else {
             return Ok(());
         };
-        if base.kind != Kind::Folder || self.context.job.options.accept_new_filesystem {
+        if base.kind != Kind::Folder {
             return Ok(());
         }
         for side in Side::BOTH {
@@ -341,6 +344,12 @@ impl Pass {
             };
             if as_before {
                 continue;
+            }
+            if self.context.job.options.accept_new_filesystem {
+                self.context.state().forget_tree(&node.path)?;
+                self.accepted = Some(node.path.clone());
+                node.base = None;
+                return Ok(());
             }
             let error = StorageError::new(
                 crate::storage::ErrorKind::Unavailable,

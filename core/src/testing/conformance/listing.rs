@@ -233,3 +233,23 @@ pub async fn the_reserved_name_is_not_listed(harness: &dyn Harness) {
     kit.editor.write(after.as_str(), b"x").await;
     assert_eq!(kit.keys(subtrees(&["a"])).await, ["a"]);
 }
+
+/// What is behind the root is the same for every handle, and stays so whatever is written, replaced and removed: a marker that
+/// changes by itself would stop every job.
+pub async fn the_root_marker_stays(harness: &dyn Harness) {
+    let kit = Kit::new(harness);
+    let before = kit.backend.root_marker().await.unwrap();
+    kit.editor.write("d/f", b"an editor's").await;
+    assert_eq!(kit.backend.root_marker().await.unwrap(), before);
+    if let Some(kit) = Kit::writing(harness) {
+        let pen = kit.pen().await;
+        pen.create("g", "ours").await;
+        let known = kit.known("g").await;
+        pen.remove("g", known).await.unwrap();
+        pen.finish().await;
+    }
+    kit.editor.remove("d/f").await;
+    let second = harness.second();
+    assert_eq!(second.root_marker().await.unwrap(), before);
+    assert_eq!(kit.backend.root_marker().await.unwrap(), before);
+}

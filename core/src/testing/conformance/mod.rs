@@ -160,6 +160,7 @@ macro_rules! conformance_tests {
         what_is_excluded_keeps_its_place
         a_scope_below_an_excluded_folder_is_no_absence
         a_listing_stops_when_told
+        the_root_marker_stays
         the_reserved_name_is_not_listed
         the_reserved_name_is_refused
         names_arrive_as_they_are

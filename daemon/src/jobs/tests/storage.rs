@@ -13,8 +13,8 @@ use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{
     Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing, ReadRequest,
-    Result, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId,
-    TrashItem, WatchRequest, WriteSession,
+    Result, RootMarker, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher,
+    TrashId, TrashItem, WatchRequest, WriteSession,
 };
 use wl_core::testing::{Call, Observer, Operation, observe};
 
@@ -187,7 +187,7 @@ impl StorageBackend for Held {
         self.inner.identity()
     }
 
-    async fn root_marker(&self) -> Result<String> {
+    async fn root_marker(&self) -> Result<RootMarker> {
         self.inner.root_marker().await
     }
 

@@ -22,28 +22,61 @@ async fn a_pair_is_never_worked_on_twice() {
     }
 }
 
-/// By another name it is only known as the same once it is reached.
+/// By another name it is only known as the same once it is reached. Then the second ends, and the first never notices.
 #[tokio::test(start_paused = true)]
-async fn a_pair_under_other_names_waits_for_its_turn() {
+async fn a_pair_under_other_names_belongs_to_the_first_job() {
+    let mut world = World::synced().await;
+    let (source, target) = (world.source.name.clone(), world.target.name.clone());
+    for continuous in [false, true] {
+        let mut other = request(
+            "k",
+            json!({"name": target, "also": "x"}),
+            json!({"name": source}),
+        );
+        other.continuous = continuous;
+        let begun = world.target.calls(Operation::Begin);
+        world.jobs.start(other).await.unwrap();
+        let passed = world.comes_to("k", State::Error).await;
+        let text = &passed[passed.len() - 1].1;
+        assert!(text.contains("`j`") && text.contains("stop"), "{text}");
+        assert_eq!(
+            world.target.calls(Operation::Begin),
+            begun,
+            "it did not work"
+        );
+        // It is tried again ever later and stays what it is; the first one's looks go on meanwhile.
+        let looks = world.status("j").await.done.looks;
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let [j, k] = [world.status("j").await, world.status("k").await];
+        assert_eq!((j.state.0, j.failures), (State::Synced, 0));
+        assert!(j.done.looks > looks);
+        assert_eq!(k.state.0, State::Error);
+        if !continuous {
+            world.jobs.stop("k").await.unwrap();
+        }
+    }
+    // When the first is gone the pair is free, and the second does not wait for its next try.
+    let stopped = tokio::time::Instant::now();
+    world.jobs.stop("j").await.unwrap();
+    world.comes_to("k", State::Synced).await;
+    assert!(stopped.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_one_shot_that_has_ended_has_no_pair() {
     let mut world = World::new();
-    world.target.hold(Hold::List);
-    world.source.memory.write_file("a", "1").unwrap();
-    world.start("j").await;
-    world.target.is_held().await;
+    let mut once = world.request("j");
+    once.continuous = false;
+    world.jobs.start(once).await.unwrap();
+    world.comes_to("j", State::Synced).await;
     let (source, target) = (&world.source.name, &world.target.name);
     let other = request(
         "k",
-        json!({"name": target, "also": "x"}),
-        json!({"name": source}),
+        json!({"name": source, "also": "x"}),
+        json!({"name": target}),
     );
     world.jobs.start(other).await.unwrap();
-    let passed = world.comes_to("k", State::Paused).await;
-    let text = &passed[passed.len() - 1].1;
-    assert!(text.contains("another run"), "{text}");
-    world.target.hold(Hold::Nowhere);
     world.comes_to("k", State::Synced).await;
-    assert_eq!(world.status("j").await.state.0, State::Synced);
-    assert!(world.target.memory.read_file("a").is_some());
 }
 
 #[tokio::test(start_paused = true)]

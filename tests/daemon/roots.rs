@@ -1,0 +1,147 @@
+//! Continuous jobs whose root is another one for a while: they rest, and go on by themselves.
+
+use std::fs;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use wl_control::State;
+use wl_daemon::job::run_one_shot;
+use wl_daemon::model::{Direction, Outcome, Sides};
+use wl_daemon::sync::SyncOptions;
+use wl_daemon::{JobSpec, Limits, StorageSpec};
+
+use crate::world::{World, state};
+
+const SIDES: [(&str, &str); 2] = [("source", "target"), ("target", "source")];
+
+/// Two folders in sync, and a client that hears of their job.
+async fn synced() -> (World, wl_control::Client) {
+    let world = World::new().await;
+    world.write("source/a", "1");
+    let mut client = world.client().await;
+    client.ask("start", world.job("j", true)).await.unwrap();
+    state(&mut client, "j", State::Synced).await;
+    (world, client)
+}
+
+fn put_in_place_of(world: &World, root: &str, content: Option<&str>) {
+    fs::rename(world.path(root), world.path("away")).unwrap();
+    let made = world.path("made");
+    fs::create_dir(&made).unwrap();
+    if let Some(content) = content {
+        fs::write(made.join("other"), content).unwrap();
+    }
+    // In one step: a look at a folder that is filled meanwhile is another story.
+    fs::rename(&made, world.path(root)).unwrap();
+}
+
+fn put_back(world: &World, root: &str) {
+    fs::rename(world.path(root), world.path("wrong")).unwrap();
+    fs::rename(world.path("away"), world.path(root)).unwrap();
+}
+
+async fn paused_because(client: &mut wl_control::Client, whys: &[&str]) {
+    loop {
+        let text = state(client, "j", State::Paused).await;
+        if whys.iter().any(|why| text.contains(why)) {
+            return;
+        }
+        // Between two renames there is no root at all, and what was connected before them stays with its folder.
+        let on_the_way = ["cannot be opened", "No such file", "put in its place"];
+        assert!(on_the_way.iter().any(|why| text.contains(why)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_root_pauses_its_job_until_the_right_one_is_back() {
+    for (root, other) in SIDES {
+        let (world, mut client) = synced().await;
+        put_in_place_of(&world, root, Some("of another tree"));
+        paused_because(&mut client, &["another folder"]).await;
+        assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
+        assert_eq!(world.read(&format!("{other}/other")), None);
+        assert_eq!(world.read(&format!("{root}/a")), None);
+        put_back(&world, root);
+        world.write(&format!("{root}/b"), "2");
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(world.read(&format!("{other}/b")).as_deref(), Some("2"));
+        assert_eq!(world.read("source/a").as_deref(), Some("1"));
+        assert!(!world.path(&format!("{other}/other")).exists());
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_root_that_one_run_accepts_is_the_jobs_root_from_then_on() {
+    for (root, other) in SIDES {
+        let (world, mut client) = synced().await;
+        put_in_place_of(&world, root, Some("of another tree"));
+        paused_because(&mut client, &["another folder"]).await;
+        let mut options = SyncOptions::new(Direction::TwoWay);
+        options.accept_new_filesystem = true;
+        let local = |name: &str| StorageSpec::local(world.path(name).to_str().unwrap());
+        let spec = JobSpec {
+            storages: Sides::new(local("source"), local("target")),
+            options,
+            limits: Limits::default(),
+            continuous: false,
+            base_dir: world.base(),
+        };
+        // The job looks from time to time whether its root is back, and has the pair for that moment.
+        let report = loop {
+            let report = run_one_shot(&spec, Arc::default(), CancellationToken::new()).await;
+            match &report.error {
+                Some(error) if error.class == "locked" => tokio::task::yield_now().await,
+                _ => break report,
+            }
+        };
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        state(&mut client, "j", State::Synced).await;
+        for side in [root, other] {
+            assert_eq!(world.read(&format!("{side}/a")).as_deref(), Some("1"));
+            assert!(world.read(&format!("{side}/other")).is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_root_made_anew_and_empty_pauses_its_job_and_nothing_is_deleted() {
+    for (root, other) in SIDES {
+        let (world, mut client) = synced().await;
+        put_in_place_of(&world, root, None);
+        paused_because(&mut client, &["lists nothing"]).await;
+        assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
+        world.write(&format!("{root}/other"), "of another tree");
+        paused_because(&mut client, &["another folder"]).await;
+        assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
+        put_back(&world, root);
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(world.read(&format!("{root}/a")).as_deref(), Some("1"));
+        assert_eq!(world.read(&format!("{other}/other")), None);
+    }
+}
+
+/// A trailing slash, `..`, a link: which folders they are is known once they are reached.
+#[tokio::test]
+async fn the_same_two_folders_under_other_names_are_the_first_jobs() {
+    let (world, mut client) = synced().await;
+    std::os::unix::fs::symlink("target", world.path("link")).unwrap();
+    let spelled = |name: &str| crate::world::local(&world.path(name));
+    for (source, target) in [
+        ("source/", "target/../target"),
+        ("source", "link"),
+        ("link", "source/."),
+    ] {
+        let mut other = world.job("k", true);
+        other["source"] = spelled(source);
+        other["target"] = spelled(target);
+        client.ask("start", other).await.unwrap();
+        let text = state(&mut client, "k", State::Error).await;
+        for said in ["`j`", "same two storages", "stop"] {
+            assert!(text.contains(said), "{text}");
+        }
+        let stop = serde_json::json!({ "job-id": "k" });
+        client.ask("stop", stop).await.unwrap();
+    }
+    world.write("source/b", "2");
+    state(&mut client, "j", State::Synced).await;
+}
