@@ -4,6 +4,7 @@ use super::Pass;
 use super::item::{Item, Place, Progressed};
 use super::node::{Found, Node};
 use super::publish::{NewFolder, NewModes};
+use super::recall::remember;
 use crate::model::{Kind, Mode, Side, Sides, SyncPath};
 use crate::reconcile::{ModePlan, Verdict};
 use crate::state::{GroupEnd, Pending, PendingAction, RowChange};
@@ -20,6 +21,7 @@ impl Pass {
 
     /// Hands a decided path to those who carry it out.
     pub(super) fn apply(&mut self, mut item: Item) -> Result<(), SyncError> {
+        remember(&self.context, &item)?;
         match std::mem::replace(&mut item.progressed, Progressed::Decided) {
             Progressed::Failed(side, error) => {
                 self.context.check_cancelled()?;

@@ -19,6 +19,8 @@ pub(in crate::sync) struct Context {
     pub(in crate::sync) sessions: Sides<Option<Arc<dyn WriteSession>>>,
     /// Whether the baseline held anything at the start: without it there are no moves.
     pub(in crate::sync) has_baseline: bool,
+    /// Whether an earlier pass left contents that it had read but not agreed on.
+    pub(super) has_learnt: bool,
     /// By the side that is written to: the other side, if it can copy from there by itself.
     pub(in crate::sync) copies: Sides<Option<CopySource>>,
     state: Arc<Mutex<PairState>>,
@@ -49,6 +51,7 @@ impl Context {
         state: Arc<Mutex<PairState>>,
     ) -> Result<Self, SyncError> {
         let has_baseline = !lock(&state).is_empty()?;
+        let has_learnt = !job.options.checksum && lock(&state).has_learnt()?;
         let policy = job.options.direction.into();
         Ok(Self {
             copies: Sides::from_fn(|side| copies(&job, &sessions, side)),
@@ -56,6 +59,7 @@ impl Context {
             policy,
             sessions,
             has_baseline,
+            has_learnt,
             state,
             tally: Mutex::new(Tally::default()),
             outage: OnceLock::new(),

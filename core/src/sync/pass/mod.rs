@@ -16,6 +16,7 @@ mod node;
 mod pipeline;
 mod proof;
 mod publish;
+mod recall;
 mod resolve;
 mod tally;
 mod work;
@@ -69,6 +70,11 @@ pub(super) async fn run(context: Arc<Context>, scope: Option<SyncPath>) -> Resul
     if result.is_err() {
         // Nothing of this pass may go on behind the caller's back, and what it achieved is recorded.
         pass.pipeline.abandon().await;
+    }
+    let whole = pass.scope.is_none() && result.is_ok() && pass.context.outage().is_none();
+    let kept = pass.context.state().keep_learnt(whole);
+    if result.is_ok() {
+        kept?;
     }
     match pass.context.outage() {
         Some(lost) => Err(lost),
