@@ -187,6 +187,7 @@ impl Run {
     /// One pass; what it found replaces what the one before found, what it did is added.
     async fn pass(&mut self, scope: Option<SyncPath>) -> Result<(), SyncError> {
         self.check_roots_again().await?;
+        self.look_for_space().await;
         let context = Arc::new(Context::new(
             self.job.clone(),
             self.sessions.clone(),
@@ -205,6 +206,20 @@ impl Run {
         self.total.bytes.written += tally.bytes.written;
         self.total.found = tally.found;
         result
+    }
+
+    /// Space may have been made where there was none.
+    async fn look_for_space(&self) {
+        let Some(patience) = &self.job.patience else {
+            return;
+        };
+        for side in Side::BOTH {
+            if patience.wants_space(side)
+                && let Some(free) = self.job.storages[side].free_space().await
+            {
+                patience.has_space(side, free);
+            }
+        }
     }
 
     /// A root can be unmounted between two passes.

@@ -30,7 +30,7 @@ pub use explain::{Explanation, Seen, explain};
 pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};
-use item::Item;
+use item::{Item, Progressed};
 use merge::{Merge, Remark};
 use node::{Found, Node};
 use pipeline::Pipeline;
@@ -288,8 +288,12 @@ impl Pass {
         }
         let place = self.frames.place(&node.path);
         self.open_frame(&node, verdict, policy)?;
-        let item = Item::new(node, policy, verdict, place);
+        let mut item = Item::new(node, policy, verdict, place);
         if self.needs_work(&item)? {
+            if let Some((side, error)) = self.context.waits(&item.node) {
+                item.progressed = Progressed::Waits(side, error);
+                return self.apply(item);
+            }
             let done = self.pipeline.push(item).await?;
             return self.absorb(done);
         }

@@ -241,6 +241,10 @@ impl StorageBackend for Held {
         self.inner.watcher().await
     }
 
+    async fn free_space(&self) -> Option<u64> {
+        self.inner.free_space().await
+    }
+
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
         self.inner.trash_list().await
     }
