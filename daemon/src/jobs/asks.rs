@@ -137,7 +137,10 @@ impl Owner {
         let mut waits = Vec::new();
         for id in ids {
             let (done, wait) = oneshot::channel();
-            self.stop(&id, done).await;
+            match self.slots.get_mut(&id).filter(|slot| slot.stopping) {
+                Some(stopping) => stopping.stops.push(done),
+                None => self.stop(&id, done).await,
+            }
             waits.push(wait);
         }
         tokio::spawn(async move {
@@ -169,7 +172,10 @@ impl Owner {
             self.slots.insert(id.to_owned(), slot);
             let why = format!("it could not be stopped: {refusal}");
             let ending = Ending::Failed(SyncErrorClass::State, why);
-            return self.input(id, Input::Ended(ending));
+            self.input(id, Input::Ended(ending));
+            // Who waits for the end of conflicts still does.
+            self.next_resolve(id);
+            return;
         }
         let stopped = json!([State::Stopped, "stopped"]);
         self.publish(EventKind::State, id, "state", stopped);
