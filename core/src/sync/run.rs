@@ -10,7 +10,7 @@ use super::pass::{self, Context, Findings, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
-use crate::model::{Conflict, Outcome, RunError, RunReport, Side, Sides, SyncPath};
+use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::PairState;
 use crate::storage::{SessionOptions, TrashState, WriteSession};
 
@@ -137,10 +137,19 @@ impl Run {
     async fn end_conflicts(&mut self, wishes: Vec<SyncPath>) -> Result<(), SyncError> {
         let mut found = Findings::default();
         found.conflicts = self.other_conflicts(&wishes)?;
+        let wished = wishes.clone();
         let mut paths = wishes;
         while let Some(path) = paths.pop() {
+            let wished = wished.contains(&path).then(|| path.as_str().to_owned());
             let result = self.look(Some(path)).await;
             let mut here = std::mem::take(&mut self.total.found);
+            if let Some(path) = wished
+                && result.is_ok()
+                && !here.met
+                && here.problems.is_empty()
+            {
+                here.problems.push(no_conflict(path));
+            }
             if !self.job.options.dry_run {
                 paths.append(&mut here.beside);
             }
@@ -172,15 +181,17 @@ impl Run {
 
     /// Passes over everything, or over one path and what is below it, until nothing moves on under them.
     async fn look(&mut self, scope: Option<SyncPath>) -> Result<(), SyncError> {
-        let mut beside = Vec::new();
+        let (mut beside, mut met) = (Vec::new(), false);
         for _ in 0..MOST_PASSES {
             self.pass(scope.clone()).await?;
             beside.append(&mut self.total.found.beside);
+            met |= self.total.found.met;
             if self.job.options.dry_run || !self.total.found.is_unfinished() {
                 break;
             }
         }
         self.total.found.beside = beside;
+        self.total.found.met = met;
         Ok(())
     }
 
@@ -322,6 +333,16 @@ impl Run {
         };
         report.result = report.judge();
         report
+    }
+}
+
+/// Somebody wants the end of a conflict that there is not.
+fn no_conflict(path: String) -> Problem {
+    Problem {
+        path,
+        storage: String::new(),
+        operation: "resolve".into(),
+        reason: "there is no conflict here, nothing was changed; look which paths are in conflict, and name one of them".into(),
     }
 }
 

@@ -23,6 +23,7 @@ impl Pass {
         let Some((_, keep)) = wishes.iter().find(|(path, _)| *path == node.path) else {
             return Ok(None);
         };
+        self.context.tally().found.met = true;
         if what == Conflicting::Types && *keep != Keep::Newer {
             self.forget_inside(node)?;
         }
