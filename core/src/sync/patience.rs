@@ -21,8 +21,8 @@ const MOST: usize = 10_000;
 /// What each side holds at a path: another version is another attempt.
 pub(super) type Versions = Sides<Option<Token>>;
 
-/// A continuous run's memory of the files that could not be transferred. It ends with the run, so whoever lets a job rest and go on
-/// again has everything tried at once.
+/// A continuous run's memory of the files that could not be transferred. It ends with the run: one that is begun anew tries
+/// everything at once.
 #[derive(Debug, Default)]
 pub struct Patience(Mutex<HashMap<SyncPath, Waiting>>);
 

@@ -217,8 +217,24 @@ impl Owner {
             }
             return Err(refusal);
         }
+        if !rest && !rested {
+            self.try_all_again(id);
+        }
         let done = if rest { "paused" } else { "resumed" };
         Ok(json!(format!("job `{id}` was {done}")))
+    }
+
+    /// Between two looks a run that left problems gives way to one that tries all of them: somebody may have done something about it.
+    fn try_all_again(&mut self, id: &str) {
+        if let Some(slot) = self.slots.get_mut(id)
+            && slot.run != 0
+            && slot.resolving.is_none()
+            && !slot.looking
+            && !slot.found.problems.is_empty()
+        {
+            slot.machine.run_anew();
+            halt(slot);
+        }
     }
 
     fn conflicts(&self, id: &str, start_after: Option<&str>) -> Result<Value, Refusal> {

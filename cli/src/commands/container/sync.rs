@@ -139,7 +139,17 @@ async fn runs_already(client: &mut Client, request: &StartRequest) -> CliResult<
     let same = |job: &JobStatus| {
         job.job_id == request.job_id && job.continuous && job.direction == direction
     };
-    Ok(jobs.into_iter().find(same))
+    let found = jobs.into_iter().find(same);
+    if let Some(job) = &found
+        && job.state.0 != State::Paused
+        && job.error_count > 0
+    {
+        // Somebody wants it now: what failed is not left for later.
+        client
+            .ask("resume", json!({ "job-id": job.job_id }))
+            .await?;
+    }
+    Ok(found)
 }
 
 /// A one-shot of the same storages that has ended makes room for the next.
