@@ -76,6 +76,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
         server_copy: false,
         state_dir,
         poll: spec.storages.as_ref().map(StorageSpec::poll),
+        patience: None,
         progress: ties.progress,
         news: ties.news,
         cancel: ties.cancel,

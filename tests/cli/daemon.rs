@@ -124,12 +124,25 @@ fn a_container_is_kept_in_sync_from_one_command_on() {
     for line in [
         "container delete box",
         "storage delete a --container box",
-        "container sync box",
+        "container sync box --mirror",
+        "container sync box --max-delete 5",
     ] {
         let done = home.run(line);
         assert_ne!(done.code, 0, "{line}: {done:?}");
         assert!(done.stderr.contains("stop"), "{line}: {done:?}");
     }
+    // What is done already need not be begun.
+    let again = home.ok("container sync box");
+    assert!(again.stdout.contains("already"), "{again:?}");
+    assert!(again.stdout.contains("SYNCED"), "{again:?}");
+    let (code, again) = home.json("container sync box");
+    assert_eq!(code, 0, "{again:#}");
+    assert_eq!(again["started"], serde_json::json!([]));
+    assert_eq!(again["running"][0]["job-id"], "box:a:b");
+    // What starts a daemon changes nothing of one that runs, and says so.
+    let port = home.ok("start --metrics 127.0.0.1:0");
+    assert!(port.stderr.contains("--metrics"), "{port:?}");
+    assert!(home.ok("start").stderr.is_empty());
     home.ok("container stop-sync box");
     assert_eq!(home.run("container stop-sync box").code, 2);
     home.ok("container delete box");
@@ -365,4 +378,29 @@ fn a_job_that_is_started_again_takes_the_new_definition() {
     events.state(SYNCED);
     assert_eq!(place.read("elsewhere/new").as_deref(), Some("1"));
     assert_eq!(place.read("b/new"), None);
+}
+
+/// The folder that the first command was given in can be taken away, and unmounted; what was named relative to it is still found.
+#[test]
+fn the_daemon_stays_in_no_folder() {
+    let place = Place::new();
+    let home = &place.0;
+    let folder = home.path("here");
+    fs::create_dir(&folder).unwrap();
+    let mut start = home.command();
+    start.current_dir(&folder);
+    let done = start
+        .args(["start", "--log-path", "wl.log", "--socket-path", "../s"])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let (_, status) = home.json(&format!(
+        "status --socket-path {}",
+        home.path("s").display()
+    ));
+    let pid = status["daemon"]["pid"].as_u64().unwrap();
+    let stays = fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+    assert_eq!(stays, std::path::Path::new("/"));
+    assert!(folder.join("wl.log").exists());
+    home.ok(&format!("stop --socket-path {}", home.path("s").display()));
 }

@@ -410,6 +410,29 @@ fn several_targets_are_synced_one_after_another() {
             .contains("--source-storage src --target-storage two"),
         "{done:?}"
     );
+    // No choice is needed to see what is open: all of it is told, target by target.
+    let (code, found) = home.json("container list-conflicts notes");
+    assert_eq!(code, 3, "{found:#}");
+    let by_target = |target: usize| {
+        let found = &found["targets"][target];
+        (found["target"].clone(), conflict_paths(found))
+    };
+    assert_eq!(by_target(0), (json!("one"), vec![]));
+    assert_eq!(by_target(1), (json!("two"), vec!["a.txt"]));
+    let told = home.run("container list-conflicts notes").stdout;
+    assert!(
+        told.contains("Target one:\nNo open conflicts\nTarget two:\n1 conflict"),
+        "{told}"
+    );
+    let (code, found) = home.json("container list-conflicts notes --target-storage one");
+    assert_eq!((code, conflict_paths(&found).len()), (0, 0));
+    // What cannot be looked at hides nothing of the rest.
+    fs::rename(home.path("one"), home.path("gone")).unwrap();
+    let (code, found) = home.json("container list-conflicts notes");
+    assert_eq!(code, 1, "{found:#}");
+    assert_eq!(found["targets"][1]["conflicts"][0]["path"], "a.txt");
+    assert_eq!(found["targets"][0]["problems"][0]["path"], ".");
+    fs::rename(home.path("gone"), home.path("one")).unwrap();
     let line = "container resolve notes a.txt --keep target --target-storage two";
     assert_eq!(run(&home, line).0, 0);
     assert_eq!(read(&home.path("src"))["a.txt"], "avocado");
@@ -482,6 +505,8 @@ fn resolving_what_is_no_conflict_is_told() {
     let home = in_conflict();
     home.run("sync src dst");
     let done = home.run("resolve src dst a.tx --keep source");
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stdout.contains("no conflict here"), "{done:?}");
     assert!(
         done.stderr.contains("a.tx was no open conflict"),
         "{done:?}"

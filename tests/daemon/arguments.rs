@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use wl_control::COMMANDS;
 
 use crate::raw::Raw;
-use crate::world::World;
+use crate::world::{World, refused};
 
 /// The rule, behind its reference.
 fn rule<'a>(rule: &'a Value, all: &'a Value) -> &'a Value {
@@ -185,4 +185,17 @@ async fn unknown_commands_are_refused_with_those_there_are() {
         assert!(desc.contains("`subscribe`") && desc.len() < 1000, "{desc}");
     }
     world.is_up().await;
+}
+
+#[tokio::test]
+async fn a_relative_folder_is_refused() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    for location in ["a", "./a", "../a", "~/a"] {
+        let mut job = world.job("j", true);
+        job["source"]["location"] = json!(location);
+        let refusal = refused(client.ask("start", job).await);
+        assert_eq!(refusal.class, "usage", "{location}");
+        assert!(refusal.desc.contains("absolute"), "{}", refusal.desc);
+    }
 }

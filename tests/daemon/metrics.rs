@@ -18,9 +18,10 @@ async fn daemon(base: &std::path::Path) -> (CancellationToken, SocketAddr) {
         socket: None,
         version: "1.2.3".to_owned(),
     };
-    let mut daemon = Daemon::start(options).await.unwrap();
     let any_port = "127.0.0.1:0".parse().unwrap();
-    let address = daemon.offer_metrics(any_port).await.unwrap();
+    let daemon = Daemon::start_with_metrics(options, Some(any_port));
+    let daemon = daemon.await.unwrap();
+    let address = daemon.metrics_address().unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(daemon.serve(stop.clone()));
     (stop, address)
@@ -105,20 +106,42 @@ async fn addresses_that_others_reach_are_refused() {
         socket: None,
         version: "1.2.3".to_owned(),
     };
-    let mut daemon = Daemon::start(options).await.unwrap();
+    let refused = async |address: &str| {
+        let address = address.parse().unwrap();
+        let daemon = Daemon::start_with_metrics(options.clone(), Some(address));
+        daemon.await.unwrap_err().to_string()
+    };
     for address in [
         "0.0.0.0:0",
         "[::]:0",
         "192.0.2.1:9464",
         "[::ffff:0.0.0.0]:0",
     ] {
-        let error = daemon.offer_metrics(address.parse().unwrap()).await;
-        let error = error.unwrap_err().to_string();
+        let error = refused(address).await;
         assert!(error.contains("other machines can reach"), "{error}");
         assert!(error.contains("loopback"), "{error}");
     }
+    // A port that is taken is told before anything else happens: the record of the jobs, which is damaged, is not touched.
+    let record = dir.path().join("base/state/jobs.json");
+    std::fs::write(&record, "damaged").unwrap();
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = holder.local_addr().unwrap();
-    let error = daemon.offer_metrics(taken).await.unwrap_err();
-    assert!(error.to_string().contains(&taken.to_string()), "{error}");
+    let taken = holder.local_addr().unwrap().to_string();
+    let error = refused(&taken).await;
+    assert!(error.contains(&taken), "{error}");
+    assert!(record.exists());
+    assert!(!socket_path(&dir.path().join("base")).exists());
+}
+
+#[tokio::test]
+async fn silent_clients_delay_a_scrape_by_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stop, address) = daemon(&dir.path().join("base")).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let limit = std::time::Duration::from_secs(8);
+    let scraped = tokio::time::timeout(limit, scrape(address)).await;
+    assert!(scraped.unwrap().starts_with("HTTP/1.1 200"));
+    stop.cancel();
 }

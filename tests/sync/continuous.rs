@@ -196,3 +196,89 @@ async fn a_panic_ends_the_run_and_is_told() {
     assert!(error.desc.contains("boom"), "{error}");
     assert!(!syncer.is_running());
 }
+
+/// Fails the files whose names begin with its name, in this operation.
+#[derive(Debug)]
+struct Refuses(Operation, std::sync::atomic::AtomicBool);
+
+impl Observer for Refuses {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        let path = call.path.as_ref().map_or("", |path| path.as_str());
+        let on = self.1.load(std::sync::atomic::Ordering::SeqCst);
+        if on && call.operation == self.0 && path.starts_with("bad") {
+            let kind = wl_core::storage::ErrorKind::Full;
+            return Err(wl_core::storage::StorageError::new(kind, "stage", "full"));
+        }
+        Ok(())
+    }
+}
+
+/// A file of this size that cannot be written is told at every look, and read ever more seldom.
+async fn fails_again_and_again(operation: Operation, size: usize) {
+    let world = World::new();
+    let write = |path: &str, with: u8| {
+        let content = vec![with; size];
+        world.storages.source.write_file(path, content).unwrap();
+        world.storages.source.pass_time(Duration::from_secs(60));
+    };
+    write("bad", 1);
+    write("good", 2);
+    let refuses = Arc::new(Refuses(operation, true.into()));
+    let (mut job, mut news) = told(&world);
+    job.poll = Sides::from_fn(|_| Some(Duration::from_secs(10)));
+    job.storages.target = observe(job.storages.target, Arc::clone(&refuses) as _);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    let mut read = 0;
+    for look in 0..180 {
+        let report = looked(&mut news).await;
+        assert_eq!(report.problems.len(), 1, "{operation:?} {look}");
+        assert_eq!(report.problems[0].reason, "full");
+        read += report.bytes.read;
+    }
+    assert!(world.storages.target.read_file("good").is_some());
+    let times = read / size as u64;
+    assert!(
+        (5..=11).contains(&times),
+        "{operation:?}: {times} in 30 min"
+    );
+
+    // Another version is tried at once, and so is everything when somebody lets the job rest and go on.
+    write("bad", 3);
+    assert!(looked(&mut news).await.bytes.read >= size as u64);
+    assert_eq!(looked(&mut news).await.problems.len(), 1);
+    syncer.stop_sync().await.unwrap();
+    refuses.1.store(false, std::sync::atomic::Ordering::SeqCst);
+    syncer.start_sync().await.unwrap();
+    while !looked(&mut news).await.problems.is_empty() {}
+    assert!(world.storages.target.read_file("bad").is_some());
+    syncer.stop_sync().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_written_is_not_read_at_every_look() {
+    for (operation, size) in [
+        (Operation::Stage, 5),
+        (Operation::Replace, 5),
+        (Operation::WriterFinish, 1 << 20),
+        (Operation::Replace, 1 << 20),
+    ] {
+        fails_again_and_again(operation, size).await;
+    }
+}
+
+/// What is agreed by then is not waited for.
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_still_compared() {
+    let world = World::new();
+    world.storages.source.write_file("bad", "1").unwrap();
+    let refuses = Arc::new(Refuses(Operation::Stage, true.into()));
+    let (mut job, mut news) = told(&world);
+    job.storages.target = observe(job.storages.target, refuses);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    assert_eq!(looked(&mut news).await.problems.len(), 1);
+    world.storages.target.write_file("bad", "1").unwrap();
+    assert_eq!(looked(&mut news).await.problems.len(), 0);
+    syncer.stop_sync().await.unwrap();
+}

@@ -39,7 +39,8 @@ async fn a_wish_below_a_conflict_touches_nothing() {
         let report = world.sync(Direction::TwoWay).await;
         assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
         let report = world.run(resolving("d/x", keep)).await.unwrap();
-        assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
+        assert_eq!(report.problems[0].path, "d/x", "{report:?}");
+        assert_eq!(report.conflicts[0].path, "d", "{report:?}");
         assert!(world.storages.source.read_file("d/x").is_some());
         assert_eq!(
             world.storages.target.read_file("d").unwrap(),

@@ -167,3 +167,41 @@ async fn what_was_not_chosen_is_in_the_trash() {
         "{items:?}"
     );
 }
+
+#[tokio::test]
+async fn a_path_without_a_conflict_is_told_and_nothing_is_changed() {
+    let base = tree([("a", file("base")), ("b", file("same")), ("d", file("old"))]);
+    let source = tree([("a", file("one")), ("b", file("same")), ("d", file("new"))]);
+    let target = tree([("a", file("two!")), ("b", file("same")), ("d", file("old"))]);
+    for path in ["b", "d", "nothing", "a/x"] {
+        let world = conflict_beside(&base, &source, &target).await;
+        for keep in [Keep::Source, Keep::Target, Keep::Both, Keep::Newer] {
+            let before = world.storages.as_ref().map(read);
+            let report = resolve(&world, path, keep).await;
+            assert_eq!(report.result, Outcome::Failed, "{path} {keep:?}");
+            assert_eq!(report.problems.len(), 1, "{report:?}");
+            assert_eq!(report.problems[0].path, path);
+            assert!(report.problems[0].reason.contains("no conflict"));
+            assert_eq!(world.storages.as_ref().map(read), before);
+            assert_eq!(report.conflicts.len(), 1, "the other stays open");
+        }
+        // What is named beside it is done.
+        let mut options = World::options(Direction::TwoWay);
+        options.resolve = [path, "a"]
+            .map(|at| (SyncPath::new(at).unwrap(), Keep::Source))
+            .into();
+        let report = world.run(options).await.unwrap();
+        assert_eq!(report.problems.len(), 1, "{report:?}");
+        assert_eq!(report.conflicts, []);
+        assert_eq!(world.storages.target.read_file("a").unwrap(), "one");
+    }
+}
+
+/// A conflict at `a`, and `d` that only the source changed since.
+async fn conflict_beside(base: &Tree, source: &Tree, target: &Tree) -> World {
+    let mut before = source.clone();
+    before.insert("d".to_owned(), base["d"].clone());
+    let world = conflict(base, &before, target).await;
+    edit_to(&world.storages.source, source);
+    world
+}

@@ -128,3 +128,82 @@ async fn a_damaged_baseline_is_set_aside_and_told() {
     assert_eq!(report.changes, Default::default());
     assert!(world.sync(Direction::TwoWay).await.notices.is_empty());
 }
+
+/// What stays undecided is looked at again and again.
+#[tokio::test]
+async fn what_was_read_of_a_conflict_or_a_drift_is_not_read_again() {
+    for (direction, size) in [
+        (Direction::TwoWay, 3),
+        (Direction::TwoWay, 1 << 20),
+        (Direction::OneWay, 1 << 20),
+    ] {
+        let world = World::new();
+        let write = |side: wl_core::model::Side, path: &str, with: u8| {
+            let storage = &world.storages[side];
+            storage.write_file(path, vec![with; size]).unwrap();
+            storage.pass_time(std::time::Duration::from_secs(60));
+        };
+        use wl_core::model::Side::{Source, Target};
+        write(Source, "old", 1);
+        world.sync(direction).await;
+        for side in [Source, Target] {
+            let with = if side == Source { 2 } else { 3 };
+            write(side, "old", with);
+            write(side, "new", with);
+        }
+        if direction == Direction::OneWay {
+            write(Source, "old", 1);
+        }
+        let first = world.sync(direction).await;
+        assert_eq!(first.conflicts.len() + first.drift.len(), 2, "{first:?}");
+        assert!(first.bytes.read > 0);
+        for _ in 0..2 {
+            let report = world.sync(direction).await;
+            assert_eq!(report.bytes.read, 0, "{report:?}");
+            assert_eq!(report.conflicts, first.conflicts);
+            assert_eq!(report.drift, first.drift);
+        }
+        // Only the version that is new is read, and the end of it all is found.
+        write(Source, "new", 3);
+        let report = world.sync(direction).await;
+        assert_eq!(report.bytes.read, size as u64, "{report:?}");
+        assert_eq!(report.conflicts.len() + report.drift.len(), 1, "{report:?}");
+    }
+}
+
+/// Which side a version is on counts by storage, not by role.
+#[tokio::test]
+async fn what_was_read_is_known_with_the_roles_exchanged_too() {
+    let mut world = World::new();
+    for (side, with) in [("source", 1), ("target", 2)] {
+        let storages = &world.storages;
+        let storage = match side {
+            "source" => &storages.source,
+            _ => &storages.target,
+        };
+        storage.write_file("a", vec![with; 9]).unwrap();
+        storage.pass_time(std::time::Duration::from_secs(60));
+    }
+    let first = world.sync(Direction::TwoWay).await;
+    assert_eq!(first.bytes.read, 18);
+    std::mem::swap(&mut world.storages.source, &mut world.storages.target);
+    let turned = world.sync(Direction::TwoWay).await;
+    assert_eq!(turned.bytes.read, 0);
+    assert_eq!(turned.conflicts[0].source, first.conflicts[0].target);
+}
+
+#[tokio::test]
+async fn with_checksum_a_conflict_is_read_at_every_look() {
+    let world = World::new();
+    world.storages.source.write_file("a", "one").unwrap();
+    world.storages.target.write_file("a", "two").unwrap();
+    for side in wl_core::model::Side::BOTH {
+        world.storages[side].pass_time(std::time::Duration::from_secs(60));
+    }
+    for _ in 0..2 {
+        let mut options = World::options(Direction::TwoWay);
+        options.checksum = true;
+        let report = world.run(options).await.unwrap();
+        assert_eq!(report.bytes.read, 6);
+    }
+}

@@ -88,6 +88,7 @@ impl World {
             server_copy: self.server_copy,
             state_dir: self.state.path().to_owned(),
             poll: Sides::default(),
+            patience: None,
             progress: Arc::default(),
             news: NewsSender::default(),
             cancel: CancellationToken::new(),

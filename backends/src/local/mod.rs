@@ -200,6 +200,14 @@ impl StorageBackend for LocalBackend {
         Ok(Some(Box::new(watcher)))
     }
 
+    async fn free_space(&self) -> Option<u64> {
+        let look = self.run("look at the free space", |root| {
+            root::free_space(&root.fd)
+                .map_err(|errno| sys::os_error("look at the free space", errno).on(&root.location))
+        });
+        look.await.ok()
+    }
+
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
         self.run("list the trash", |root| trash::list(&root, |_| true))
             .await

@@ -260,6 +260,12 @@ pub(super) fn file_system(folder: &OwnedFd, dev: u64) -> Sys<String> {
     })
 }
 
+/// What whoever is not root can still write to the file system of an open folder.
+pub(super) fn free_space(folder: &OwnedFd) -> Sys<u64> {
+    let facts = fs::fstatvfs(folder)?;
+    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+}
+
 /// What a file system can do at best.
 pub(super) fn at_best() -> Capabilities {
     Capabilities {

@@ -114,6 +114,10 @@ impl StorageBackend for MemoryBackend {
         Ok(None)
     }
 
+    async fn free_space(&self) -> Option<u64> {
+        None
+    }
+
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
         self.store
             .with("list the trash", |state| Ok(state.trash_items()))

@@ -26,6 +26,6 @@ pub struct Conflicts {
 impl Conflicts {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         let job = Job::of_pair(context, &self.pair, runs::conflict_options(true))?;
-        runs::list_conflicts(context, job, self.force_scan).await
+        runs::list_conflicts(context, vec![job], self.force_scan).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wl_daemon::job::{self, OpenConflicts};
-use wl_daemon::model::{Direction, RunError, RunReport, Sides, SyncPath};
+use wl_daemon::model::{Direction, Problem, RunError, RunReport, Sides, SyncPath};
 use wl_daemon::sync::{Keep, SyncError, SyncErrorClass, SyncOptions};
 use wl_daemon::{JobSpec, Limits, StorageSpec};
 
@@ -13,7 +13,7 @@ use super::Context;
 use crate::args::Pair;
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::human::{self, NextStep};
-use crate::output::quote;
+use crate::output::{escape, quote};
 use crate::runner;
 
 /// A job and the command that ends its conflicts.
@@ -92,28 +92,85 @@ pub async fn resolve(
     print_reports(context, &[job], &[report])
 }
 
-/// Prints the open conflicts of a job.
-pub async fn list_conflicts(context: &Context<'_>, job: Job, force_scan: bool) -> CliResult {
-    let OpenConflicts {
-        conflicts,
-        problems,
-    } = runner::attended(context.output, async |progress, cancel| {
-        job::list_conflicts(&job.spec, force_scan, progress, cancel).await
-    })
-    .await?;
-    let found = json!({ "conflicts": conflicts, "problems": problems });
-    context.output.print(&found, || {
-        let text = human::conflicts(&conflicts, &job.next) + &human::problems(&problems);
-        match text.is_empty() && !context.output.is_quiet() {
-            true => "No open conflicts\n".to_owned(),
-            false => text,
+/// Prints the open conflicts of jobs; those of several by target.
+pub async fn list_conflicts(context: &Context<'_>, jobs: Vec<Job>, force_scan: bool) -> CliResult {
+    let found = runner::attended(context.output, async |progress, cancel| {
+        let mut found = Vec::with_capacity(jobs.len());
+        for job in &jobs {
+            let (progress, cancel) = (progress.clone(), cancel.clone());
+            found.push(job::list_conflicts(&job.spec, force_scan, progress, cancel).await);
         }
-    })?;
-    Ok(match (problems.is_empty(), conflicts.is_empty()) {
-        (false, _) => Exit::Failed,
-        (true, false) => Exit::Conflicts,
-        (true, true) => Exit::Done,
+        found
     })
+    .await;
+    let all: Vec<_> = match jobs.len() {
+        1 => found.into_iter().collect::<Result<_, _>>()?,
+        // One target's trouble hides nothing of the others.
+        _ => found
+            .into_iter()
+            .map(|found| found.unwrap_or_else(|error| not_looked_at(&error)))
+            .collect(),
+    };
+    let each = |(job, found): (&Job, &OpenConflicts)| {
+        let OpenConflicts {
+            conflicts,
+            problems,
+        } = found;
+        json!({ "target": target_id(job), "conflicts": conflicts, "problems": problems })
+    };
+    let answer = match &*all {
+        [only] => json!({ "conflicts": only.conflicts, "problems": only.problems }),
+        _ => json!({ "targets": jobs.iter().zip(&all).map(each).collect::<Vec<_>>() }),
+    };
+    context.output.print(&answer, || {
+        let each = jobs.iter().zip(&all);
+        each.map(|(job, found)| tell_conflicts(context, job, found, jobs.len() > 1))
+            .collect()
+    })?;
+    let exit = |found: &OpenConflicts| match (&*found.problems, &*found.conflicts) {
+        ([], []) => Exit::Done,
+        ([], _) => Exit::Conflicts,
+        _ => Exit::Failed,
+    };
+    Ok(all.iter().map(exit).fold(Exit::Done, Exit::worse))
+}
+
+/// The target's name within its container.
+fn target_id(job: &Job) -> Option<&str> {
+    job.ids.as_ref().map(|ids| &*ids.target)
+}
+
+/// What is told of a target whose conflicts could not be looked up.
+fn not_looked_at(error: &SyncError) -> OpenConflicts {
+    OpenConflicts {
+        conflicts: Vec::new(),
+        problems: vec![Problem {
+            path: ".".to_owned(),
+            storage: String::new(),
+            operation: "look".to_owned(),
+            reason: error.desc.clone(),
+        }],
+    }
+}
+
+fn tell_conflicts(
+    context: &Context<'_>,
+    job: &Job,
+    found: &OpenConflicts,
+    with_target: bool,
+) -> String {
+    let mut text =
+        human::conflicts(&found.conflicts, &job.next) + &human::problems(&found.problems);
+    if text.is_empty() && context.output.is_quiet() {
+        return text;
+    }
+    if text.is_empty() {
+        text = "No open conflicts\n".to_owned();
+    }
+    match target_id(job).filter(|_| with_target) {
+        Some(target) => format!("Target {}:\n{text}", escape(target)),
+        None => text,
+    }
 }
 
 /// The options of a run that is only about conflicts.

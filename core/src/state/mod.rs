@@ -3,6 +3,7 @@
 //! One SQLite file a pair. It is only ever a memory: deleting it at any time loses nothing, the next run adopts what is equal and
 //! lists the rest as conflicts.
 
+mod learnt;
 mod pair;
 mod pending;
 mod row;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
 
-use super::{pending, row};
+use super::{learnt, pending, row};
 use crate::model::{Conflict, ContentHash, Side, Sides};
 use crate::storage::RootMarker;
 
@@ -148,11 +148,13 @@ impl PairState {
             });
         }
         db.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {} CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; \
+            "BEGIN IMMEDIATE; {} {} CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; \
              CREATE TABLE IF NOT EXISTS conflicts (path TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT; \
-             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT; {}",
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT; {} {}",
             row::CREATE_ROWS,
+            learnt::CREATE_LEARNT,
             pending::CREATE_PENDING,
+            learnt::CREATE_LEARNT_NOW,
         ))?;
         let this = Self {
             db,

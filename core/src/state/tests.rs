@@ -381,3 +381,45 @@ fn a_marker_of_the_file_system_alone_is_read_and_widened() {
     state.set_root_markers(&markers, true).unwrap();
     assert!(state.is_empty().unwrap());
 }
+
+#[test]
+fn what_was_learnt_is_kept_by_token_until_a_whole_pass_has_no_use_for_it() {
+    let dir = TempDir::new().unwrap();
+    let (one, two) = (Token::new("1"), Token::new("2"));
+    let hash = ContentHash::of(b"x");
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    assert!(!state.has_learnt().unwrap());
+    for at in ["a", "b"] {
+        state.learn(&path(at), Side::Source, &one, &hash).unwrap();
+    }
+    state.keep_learnt(true).unwrap();
+    drop(state);
+
+    let mut state = PairState::open(dir.path(), REVERSED).unwrap();
+    let knows = |state: &PairState, at: &str, side, token| {
+        state.learnt(&path(at), side, token).unwrap() == Some(hash)
+    };
+    assert!(knows(&state, "a", Side::Target, &one));
+    assert!(!knows(&state, "a", Side::Source, &one));
+    assert!(!knows(&state, "a", Side::Target, &two));
+    // A pass over a part says nothing of the rest.
+    state.learn(&path("a"), Side::Target, &two, &hash).unwrap();
+    state.keep_learnt(false).unwrap();
+    assert!(knows(&state, "a", Side::Target, &two));
+    assert!(!knows(&state, "a", Side::Target, &one));
+    assert!(knows(&state, "b", Side::Target, &one));
+    // The same again is not written again.
+    let before = state.db().total_changes();
+    for (at, token) in [("a", &two), ("b", &one)] {
+        state.learn(&path(at), Side::Target, token, &hash).unwrap();
+    }
+    state.keep_learnt(true).unwrap();
+    let temporary = 4;
+    assert_eq!(state.db().total_changes() - before, temporary);
+    state.learn(&path("b"), Side::Target, &one, &hash).unwrap();
+    state.keep_learnt(true).unwrap();
+    assert!(!knows(&state, "a", Side::Target, &two));
+    assert!(knows(&state, "b", Side::Target, &one));
+    state.keep_learnt(true).unwrap();
+    assert!(!state.has_learnt().unwrap());
+}

@@ -154,6 +154,11 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// What is in the trash, oldest first.
     async fn trash_list(&self) -> Result<Vec<TrashItem>>;
 
+    /// Bytes that can still be written, where the storage can tell without much ado. It is a hint: nothing is refused for it.
+    async fn free_space(&self) -> Option<u64> {
+        None
+    }
+
     /// Those in the trash that nobody agreed to give up ([`super::TrashState::Rescued`] and `Late`): mostly none, in a trash of any
     /// size.
     async fn trash_claimed(&self) -> Result<Vec<TrashItem>>;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{NewsSender, Progress};
+use super::{NewsSender, Patience, Progress};
 use crate::model::{Direction, Sides, SyncPath};
 use crate::storage::{CasGrade, Durability, Filter, NoFilter, StorageBackend, TrashKeep};
 
@@ -133,6 +133,8 @@ pub struct SyncJob {
     pub state_dir: PathBuf,
     /// Poll a side this often, whatever else its storage could do (`watcher-interval`). Looked at by continuous runs.
     pub poll: Sides<Option<Duration>>,
+    /// What a continuous run remembers of files that could not be transferred; a run that somebody waits for tries everything.
+    pub patience: Option<Arc<Patience>>,
     /// Where the run tells how far it is.
     pub progress: Arc<Progress>,
     /// Where a continuous run tells what happens; one-shot runs have a report instead.

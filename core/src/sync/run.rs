@@ -10,7 +10,7 @@ use super::pass::{self, Context, Findings, FolderMove, Look, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
-use crate::model::{Conflict, Outcome, RunError, RunReport, Side, Sides, SyncPath};
+use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::PairState;
 use crate::storage::{
     Area, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
@@ -214,10 +214,19 @@ impl Run {
     async fn end_conflicts(&mut self, wishes: Vec<SyncPath>) -> Result<(), SyncError> {
         let mut found = Findings::default();
         found.conflicts = self.other_conflicts(&wishes)?;
+        let wished = wishes.clone();
         let mut paths = wishes;
         while let Some(path) = paths.pop() {
+            let wished = wished.contains(&path).then(|| path.as_str().to_owned());
             let result = self.look(|| Look::Wish(path.clone())).await;
             let mut here = std::mem::take(&mut self.total.found);
+            if let Some(path) = wished
+                && result.is_ok()
+                && !here.met
+                && here.problems.is_empty()
+            {
+                here.problems.push(no_conflict(path));
+            }
             if !self.job.options.dry_run {
                 paths.append(&mut here.beside);
             }
@@ -248,26 +257,43 @@ impl Run {
 
     /// Passes until nothing moves on under them.
     async fn look(&mut self, look: impl Fn() -> Look) -> Result<(), SyncError> {
-        let mut beside = Vec::new();
+        let (mut beside, mut met) = (Vec::new(), false);
         for _ in 0..MOST_PASSES {
             self.pass(look()).await?;
             beside.append(&mut self.total.found.beside);
+            met |= self.total.found.met;
             if self.job.options.dry_run || !self.total.found.is_unfinished() {
                 break;
             }
         }
         self.total.found.beside = beside;
+        self.total.found.met = met;
         Ok(())
     }
 
     /// One pass; what it found replaces what the one before found, what it did is added.
     pub(super) async fn pass(&mut self, look: Look) -> Result<(), SyncError> {
         self.check_roots_again().await?;
+        self.look_for_space().await;
         let context = Arc::new(self.context()?);
         let result = pass::run(Arc::clone(&context), look).await;
         let tally = context.take_tally();
         self.total.add(tally);
         result
+    }
+
+    /// Space may have been made where there was none.
+    async fn look_for_space(&self) {
+        let Some(patience) = &self.job.patience else {
+            return;
+        };
+        for side in Side::BOTH {
+            if patience.wants_space(side)
+                && let Some(free) = self.job.storages[side].free_space().await
+            {
+                patience.has_space(side, free);
+            }
+        }
     }
 
     /// A root can be unmounted or replaced between two passes.
@@ -453,6 +479,16 @@ impl Run {
 /// A version in the trash that nobody agreed to give up: neither side holds it.
 fn is_about_trash(conflict: &Conflict) -> bool {
     conflict.source.is_none() && conflict.target.is_none()
+}
+
+/// Somebody wants the end of a conflict that there is not.
+fn no_conflict(path: String) -> Problem {
+    Problem {
+        path,
+        storage: String::new(),
+        operation: "resolve".into(),
+        reason: "there is no conflict here, nothing was changed; look which paths are in conflict, and name one of them".into(),
+    }
 }
 
 fn describe(job: &SyncJob, side: Side) -> serde_json::Value {

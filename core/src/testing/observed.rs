@@ -289,6 +289,10 @@ impl StorageBackend for Observed {
         self.eye.one(Operation::Watcher, None, work).await
     }
 
+    async fn free_space(&self) -> Option<u64> {
+        self.inner.free_space().await
+    }
+
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
         let work = self.inner.trash_list();
         self.eye.one(Operation::TrashList, None, work).await

@@ -167,7 +167,10 @@ impl Owner {
         let mut waits = Vec::new();
         for id in ids {
             let (done, wait) = oneshot::channel();
-            self.stop(&id, done).await;
+            match self.slots.get_mut(&id).filter(|slot| slot.stopping) {
+                Some(stopping) => stopping.stops.push(done),
+                None => self.stop(&id, done).await,
+            }
             waits.push(wait);
         }
         tokio::spawn(async move {
@@ -199,7 +202,10 @@ impl Owner {
             self.slots.insert(id.to_owned(), slot);
             let why = format!("it could not be stopped: {refusal}");
             let ending = Ending::Failed(SyncErrorClass::State, why);
-            return self.input(id, Input::Ended(ending));
+            self.input(id, Input::Ended(ending));
+            // Who waits for the end of conflicts still does.
+            self.next_resolve(id);
+            return;
         }
         // Whoever waited for its storages need not wait for the next try.
         let waits =
@@ -249,8 +255,24 @@ impl Owner {
             }
             return Err(refusal);
         }
+        if !rest && !rested {
+            self.try_all_again(id);
+        }
         let done = if rest { "paused" } else { "resumed" };
         Ok(json!(format!("job `{id}` was {done}")))
+    }
+
+    /// Between two looks a run that left problems gives way to one that tries all of them: somebody may have done something about it.
+    fn try_all_again(&mut self, id: &str) {
+        if let Some(slot) = self.slots.get_mut(id)
+            && slot.run != 0
+            && slot.resolving.is_none()
+            && !slot.looking
+            && !slot.found.problems.is_empty()
+        {
+            slot.machine.run_anew();
+            halt(slot);
+        }
     }
 
     fn conflicts(&self, id: &str, start_after: Option<&str>) -> Result<Value, Refusal> {

@@ -129,6 +129,11 @@ impl Machine {
         self.halting
     }
 
+    /// The worker is to be stopped, and the job to run again at once.
+    pub(super) fn run_anew(&mut self) {
+        self.halting = self.running;
+    }
+
     /// How often it failed in a row.
     pub(super) fn failures(&self) -> u32 {
         self.failures

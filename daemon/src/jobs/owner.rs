@@ -193,7 +193,10 @@ impl Owner {
                     self.input(&id, Input::Looked(left));
                 }
             }
-            Told::Ended(ending, report) => self.ended(&id, ending, report).await,
+            Told::Ended(ending, report) => {
+                self.ended(&id, ending, report).await;
+                self.tell_rests(&id);
+            }
         }
     }
 
@@ -204,7 +207,6 @@ impl Owner {
         slot.run = 0;
         slot.looking = false;
         slot.found.health = None;
-        slot.tell_rests();
         let resolving = slot.resolving.take();
         let was_resolve = resolving.is_some();
         let stopping = slot.stopping;
@@ -240,6 +242,15 @@ impl Owner {
         }
         if waiting {
             self.next_resolve(id);
+        }
+    }
+
+    /// Who waits for the job to rest is told when nothing is being done any more, or when somebody else let it go on.
+    fn tell_rests(&mut self, id: &str) {
+        if let Some(slot) = self.slots.get_mut(id)
+            && (slot.run == 0 || !slot.machine.is_resting())
+        {
+            slot.tell_rests();
         }
     }
 

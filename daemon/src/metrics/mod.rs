@@ -15,7 +15,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,7 +24,9 @@ use crate::events::Hub;
 use crate::jobs::Jobs;
 
 /// Scrapes at one time; others wait.
-const MOST_SCRAPES: usize = 4;
+const MOST_SCRAPES: usize = 16;
+/// How long a client may take to say what it wants: one that is silent keeps others waiting.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a scrape may take, its reader's time included.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -118,6 +120,8 @@ async fn scrape(stream: TcpStream, sources: Sources) {
     let answer = service_fn(|request| answer(request, &sources));
     let connection = http1::Builder::new()
         .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_PATIENCE)
         .serve_connection(TokioIo::new(stream), answer);
     // A reader that is slow or went away asks again.
     let _ = tokio::time::timeout(PATIENCE, connection).await;

@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
@@ -11,8 +12,9 @@ use wl_core::model::SyncPath;
 use wl_core::sync::Keep;
 
 use super::connection::{Wishes, locked};
+use crate::LOCAL;
 use crate::events::{Hub, Replay};
-use crate::jobs::{Jobs, StartRequest};
+use crate::jobs::{Jobs, StartRequest, StorageRequest};
 use crate::metrics::Counts;
 
 /// What commands work on.
@@ -133,6 +135,9 @@ impl Commands {
     }
 
     async fn start(&self, request: StartRequest, wishes: &Mutex<Wishes>) -> Result<Value, Refusal> {
+        for storage in [&request.source, &request.target] {
+            check_place(storage)?;
+        }
         let (id, events) = (request.job_id.clone(), request.active_events.clone());
         let is_new = self.jobs.job_state(&id).await?.is_null();
         // Said before it starts: none of its events comes too early.
@@ -195,4 +200,15 @@ fn args_of<T: DeserializeOwned>(args: Value) -> Result<T, Refusal> {
 
 fn usage(desc: String) -> Refusal {
     Refusal::new(Class::Usage, desc)
+}
+
+/// The daemon is nowhere that a relative path could begin.
+fn check_place(storage: &StorageRequest) -> Result<(), Refusal> {
+    let location = storage.params.get("location").and_then(Value::as_str);
+    match location.filter(|_| storage.type_name == LOCAL) {
+        Some(relative) if !Path::new(relative).is_absolute() => Err(usage(format!(
+            "the location `{relative}` is relative, and the daemon cannot know to what; give an absolute path"
+        ))),
+        _ => Ok(()),
+    }
 }

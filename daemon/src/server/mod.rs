@@ -5,6 +5,7 @@ mod connection;
 mod notify;
 mod requests;
 mod socket;
+mod unique;
 
 use std::io;
 use std::net::SocketAddr;
@@ -97,9 +98,23 @@ pub struct Daemon {
 impl Daemon {
     /// Takes the base directory's lock, takes up the recorded jobs and listens.
     pub async fn start(options: DaemonOptions) -> Result<Self, DaemonError> {
+        Self::start_with_metrics(options, None).await
+    }
+
+    /// As [`Daemon::start`], and lets metrics be asked for at this address of this machine. A port that is taken is told before any job
+    /// is taken up.
+    pub async fn start_with_metrics(
+        options: DaemonOptions,
+        metrics: Option<SocketAddr>,
+    ) -> Result<Self, DaemonError> {
         let base = |error: wl_core::sync::SyncError| DaemonError::Base(error.desc);
         folder::state_dir(&options.base_dir).map_err(base)?;
         let lock = Lock::take(&options.base_dir)?;
+        let metrics = match metrics {
+            Some(address) => Some(offer_metrics(address).await?),
+            None => None,
+        };
+        socket::sweep(&options.base_dir);
         let path = options
             .socket
             .unwrap_or_else(|| socket_path(&options.base_dir));
@@ -114,18 +129,13 @@ impl Daemon {
             jobs,
             hub,
             version: options.version,
-            metrics: None,
+            metrics,
         })
     }
 
-    /// Lets metrics be asked for at this address of this machine. Returns where that is, if the port was left open (0).
-    pub async fn offer_metrics(&mut self, address: SocketAddr) -> Result<SocketAddr, DaemonError> {
-        let failed = |error| DaemonError::Metrics(address, error);
-        let metrics = Metrics::bind(address).await.map_err(failed)?;
-        let bound = metrics.address().map_err(failed)?;
-        info!(address = %bound, "metrics");
-        self.metrics = Some(metrics);
-        Ok(bound)
+    /// Where metrics are asked for; it tells the port if that was left open (0).
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.address().ok()
     }
 
     /// Answers until `stop`, or until a client asks for the end. All runs have stopped and the socket is gone when it returns.
@@ -167,6 +177,14 @@ impl Daemon {
         // Answers that are on their way get out, to those who read them.
         connections.end().await;
     }
+}
+
+async fn offer_metrics(address: SocketAddr) -> Result<Metrics, DaemonError> {
+    let failed = |error| DaemonError::Metrics(address, error);
+    let metrics = Metrics::bind(address).await.map_err(failed)?;
+    let bound = metrics.address().map_err(failed)?;
+    info!(address = %bound, "metrics");
+    Ok(metrics)
 }
 
 /// What could not be taken up needs a person.

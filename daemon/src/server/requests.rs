@@ -7,6 +7,8 @@ use serde_json::Value;
 use wl_control::{COMMANDS, Class, Refusal, Request};
 use wl_core::plugin::Schema;
 
+use super::unique::Unique;
+
 /// The schema of each command's arguments.
 static ARGS: LazyLock<BTreeMap<String, Result<Schema, String>>> = LazyLock::new(|| {
     let all: Value = serde_json::from_str(COMMANDS).unwrap_or_default();
@@ -60,7 +62,7 @@ pub(super) fn read(message: &[u8]) -> Result<Request, (Value, Refusal)> {
             "the message is not UTF-8 ({error}); send JSON in UTF-8"
         ))
     })?;
-    let value: Value = serde_json::from_str(text).map_err(|error| {
+    let Unique(value) = serde_json::from_str(text).map_err(|error| {
         malformed(format!(
             "the message is not JSON ({error}); send one JSON object and an empty line"
         ))
@@ -216,6 +218,38 @@ mod tests {
         assert_eq!(id(r#"{"cmd": "nothing", "id": "a"}"#), "a");
         assert_eq!(id(r#"{"cmd": "status", "id": {}}"#), Value::Null);
         assert_eq!(id(r#"[{"id": 1}]"#), Value::Null);
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_wherever_it_is() {
+        for message in [
+            r#"{"cmd": "status", "cmd": "shutdown", "id": 1}"#,
+            r#"{"cmd": "status", "id": 1, "id": 2}"#,
+            r#"{"cmd": "stop", "args": {"job-id": "a", "job-id": "b"}, "id": 1}"#,
+            r#"{"cmd": "stop", "args": {"job-id": "a", "job\u002did": "b"}, "id": 1}"#,
+            r#"{"cmd": "start", "args": {"source": [{"a": {"x": 1, "y": 2, "x": 3}}]}, "id": 1}"#,
+        ] {
+            let (id, refusal) = read(message.as_bytes()).unwrap_err();
+            assert_eq!(id, Value::Null, "{message}");
+            assert_eq!(refusal.class, Class::Malformed.as_str(), "{message}");
+            assert!(refusal.desc.contains("twice"), "{}", refusal.desc);
+        }
+        let secret = r#"{"cmd": "status", "\u001b[2J": "secret", "\u001b[2J": "secret"}"#;
+        let (_, refusal) = read(secret.as_bytes()).unwrap_err();
+        assert!(!refusal.desc.contains("secret"), "{}", refusal.desc);
+        assert!(!refusal.desc.contains('\u{1b}'), "{}", refusal.desc);
+        // Numbers are read as they were.
+        for number in [
+            "0",
+            "-1",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1.5",
+            "1e300",
+        ] {
+            let Unique(value) = serde_json::from_str(number).unwrap();
+            assert_eq!(value, serde_json::from_str::<Value>(number).unwrap());
+        }
     }
 
     #[test]

@@ -13,6 +13,10 @@ use super::DaemonError;
 /// What the kernel has room for, without the zero byte at the end.
 const LONGEST_PATH: usize = 107;
 
+/// How the folder begins in which a socket is made, and how many letters follow.
+const NURSERY: &str = ".";
+const NURSERY_MARK: usize = 3;
+
 /// The lock of a base directory: whoever holds it is the daemon.
 #[derive(Debug)]
 pub(super) struct Lock(File);
@@ -114,8 +118,8 @@ impl Socket {
         };
         let nursery = tempfile::Builder::new()
             // No longer than the socket's own name: what fits at the end fits here.
-            .prefix(".")
-            .rand_bytes(3)
+            .prefix(NURSERY)
+            .rand_bytes(NURSERY_MARK)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(folder)
             .map_err(failed)?;
@@ -152,6 +156,25 @@ impl Socket {
     pub(super) fn remove(&self) {
         // A file that somebody took away already is gone all the same.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Takes away the folders in which killed daemons were about to make their sockets. The lock of the base directory must be held.
+pub(super) fn sweep(base_dir: &Path) {
+    let entries = fs::read_dir(base_dir.join("run")).into_iter().flatten();
+    for folder in entries.flatten() {
+        let name = folder.file_name();
+        let named = name.len() == NURSERY.len() + NURSERY_MARK && name.as_bytes().starts_with(b".");
+        let born = folder.path().join("s");
+        let is_socket = fs::symlink_metadata(&born).is_ok_and(|meta| meta.file_type().is_socket());
+        if named && is_socket {
+            // What cannot be taken away harms nothing.
+            let _ = fs::remove_file(born);
+        }
+        if named {
+            // Only an empty folder goes.
+            let _ = fs::remove_dir(folder.path());
+        }
     }
 }
 
@@ -196,6 +219,26 @@ mod tests {
         assert_eq!(names, 2, "socket and lock, no nursery");
         socket.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_daemon_left_is_taken_away_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        for folder in [".abc", ".def", ".mine", "abcd", ".ful"] {
+            fs::create_dir_all(run.join(folder)).unwrap();
+        }
+        for at in [".abc/s", "s"] {
+            drop(std::os::unix::net::UnixListener::bind(run.join(at)).unwrap());
+        }
+        fs::write(run.join(".ful/s"), "no socket").unwrap();
+        fs::write(run.join(".xyz"), "a file").unwrap();
+        sweep(dir.path());
+        let names = fs::read_dir(&run).unwrap();
+        let mut names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".ful", ".mine", ".xyz", "abcd", "s"]);
+        sweep(&dir.path().join("nothing"));
     }
 
     #[test]

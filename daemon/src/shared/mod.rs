@@ -160,6 +160,10 @@ impl StorageBackend for Shared {
         self.inner.watcher(request).await
     }
 
+    async fn free_space(&self) -> Option<u64> {
+        self.inner.free_space().await
+    }
+
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
         self.inner.trash_list().await
     }

@@ -92,6 +92,7 @@ impl<W: Way> Syncer for Passes<W> {
         }
         let cancel = self.job.cancel.child_token();
         let job = SyncJob {
+            patience: Some(Arc::default()),
             cancel: cancel.clone(),
             ..self.job.clone()
         };

@@ -35,6 +35,20 @@ impl Drop for Mount {
 }
 
 #[tokio::test]
+async fn what_is_free_is_known() {
+    let dir = super::kit::folder();
+    let Some(_mount) = Mount::new(dir.path(), "1m") else {
+        return;
+    };
+    let backend = open(dir.path(), Renames::ALL);
+    assert_eq!(backend.free_space().await, Some(1 << 20));
+    std::fs::write(dir.path().join("a"), vec![1; 1 << 20]).unwrap();
+    assert_eq!(backend.free_space().await, Some(0));
+    std::fs::remove_file(dir.path().join("a")).unwrap();
+    assert_eq!(backend.free_space().await, Some(1 << 20));
+}
+
+#[tokio::test]
 async fn a_full_disk_is_told_and_leaves_nothing() {
     let dir = super::kit::folder();
     let Some(_mount) = Mount::new(dir.path(), "1m") else {

@@ -9,7 +9,8 @@ use crate::error::CliResult;
 
 /// List the open conflicts between two storages of a container
 ///
-/// Lists what the last run left open. The exit code is 3 if there is any.
+/// Lists what the last run left open. The exit code is 3 if there is any. Where it is not clear which storage is the target, those of all
+/// are listed, target by target.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,10 +31,10 @@ impl ListConflicts {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         let options = runs::conflict_options(true);
         // The pair that is kept in sync, whatever the manifest says by now.
-        let job = match running::find(context, &self.name, &self.selection, &options).await? {
-            Some(running) => running.job(context, options)?,
-            None => pairs::job(context, &self.name, &self.selection, &options)?,
+        let jobs = match running::find(context, &self.name, &self.selection, &options).await? {
+            Some(running) => vec![running.job(context, options)?],
+            None => pairs::every_job(context, &self.name, &self.selection, &options)?,
         };
-        runs::list_conflicts(context, job, self.force_scan).await
+        runs::list_conflicts(context, jobs, self.force_scan).await
     }
 }

@@ -27,6 +27,30 @@ pub fn job(
         .ok_or_else(|| CliError::Usage("name a target with --target-storage".to_owned()))
 }
 
+/// The job of the pair that is meant; a job for every storage beside the source if none of them is the target by itself.
+pub fn every_job(
+    context: &Context<'_>,
+    name: &str,
+    selection: &Selection,
+    options: &SyncOptions,
+) -> CliResult<Vec<Job>> {
+    let container = context.store()?.load(name)?;
+    let mut targets: Vec<_> = selection.target_storage.iter().cloned().collect();
+    let mut source = selection.source_storage.clone();
+    if targets.is_empty() {
+        let chosen = match &source {
+            Some(source) => container.choose(source, &[])?,
+            None => container.default_source(&[])?,
+        };
+        if container.default_target(&chosen.backend_id).is_err() {
+            let ids = container.storages().iter().map(|it| it.backend_id.clone());
+            targets = ids.filter(|id| *id != chosen.backend_id).collect();
+        }
+        source = Some(chosen.backend_id.clone());
+    }
+    jobs(context, name, source.as_deref(), &targets, options)
+}
+
 /// A job for every target, in the order in which they were named.
 pub fn jobs(
     context: &Context<'_>,

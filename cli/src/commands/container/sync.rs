@@ -2,15 +2,21 @@
 
 use clap::Args;
 use serde_json::json;
-use wl_control::{Client, State};
+use wl_control::{Client, JobStatus, State};
+use wl_daemon::Limits;
+use wl_daemon::jobs::{Options, StartRequest};
+use wl_daemon::model::Direction;
+use wl_daemon::sync::SyncOptions;
 
 use super::pairs;
+use super::running::all_older;
 use crate::args::RunArgs;
 use crate::commands::Context;
 use crate::commands::runs::{self, Job};
 use crate::control;
 use crate::error::{CliError, CliResult, Exit};
 use crate::output::escape;
+use crate::output::jobs::table;
 
 /// Keep storages of a container equal, or make them equal once
 ///
@@ -77,31 +83,75 @@ impl Sync {
     /// Lets the daemon run the jobs.
     async fn hand_over(&self, context: &Context<'_>, jobs: Vec<Job>) -> CliResult {
         let mut client = control::connect_or_start(context).await?;
-        let mut started = Vec::new();
+        let (mut started, mut running) = (Vec::new(), Vec::new());
         for job in &jobs {
             let request = pairs::request(&self.name, job, !self.one_shot);
             let id = request.job_id.clone();
             if self.one_shot {
                 forget_ended(&mut client, &id).await?;
+            } else if let Some(runs) = runs_already(&mut client, &request).await? {
+                running.push(runs);
+                continue;
             }
             let args = serde_json::to_value(request)
                 .map_err(|error| CliError::Failed(error.to_string()))?;
             client.ask("start", args).await?;
             started.push(id);
         }
-        context.output.print(&json!({ "started": started }), || {
+        let older = all_older(context, &running)?;
+        let answer = match running.is_empty() {
+            true => json!({ "started": started }),
+            false => json!({ "started": started, "running": running }),
+        };
+        context.output.print(&answer, || {
             let what = if self.one_shot {
                 "Syncing once"
             } else {
                 "Keeping in sync"
             };
-            format!("{what}: {}\n", escape(&started.join(", ")))
+            let mut text = String::new();
+            if !started.is_empty() {
+                text = format!("{what}: {}\n", escape(&started.join(", ")));
+            }
+            if !running.is_empty() {
+                text += "Kept in sync already:\n";
+                text += &table(&running, &older);
+            }
+            text
         })?;
         context
             .output
             .talk(&format!("See how it goes with `{}status`", context.wl()));
         Ok(Exit::Done)
     }
+}
+
+/// The job that does already what is asked for. One that goes about it in another way, or may do so, does not count.
+async fn runs_already(client: &mut Client, request: &StartRequest) -> CliResult<Option<JobStatus>> {
+    let plain = SyncOptions::new(request.direction());
+    if request.options != Options::of(&plain, Limits::default()) {
+        return Ok(None);
+    }
+    let direction = match request.direction() {
+        Direction::TwoWay => "two-way",
+        Direction::OneWay => "one-way",
+        Direction::Mirror => "mirror",
+    };
+    let jobs = control::all_jobs(client).await?;
+    let same = |job: &JobStatus| {
+        job.job_id == request.job_id && job.continuous && job.direction == direction
+    };
+    let found = jobs.into_iter().find(same);
+    if let Some(job) = &found
+        && job.state.0 != State::Paused
+        && job.error_count > 0
+    {
+        // Somebody wants it now: what failed is not left for later.
+        client
+            .ask("resume", json!({ "job-id": job.job_id }))
+            .await?;
+    }
+    Ok(found)
 }
 
 /// A one-shot of the same storages that has ended makes room for the next.

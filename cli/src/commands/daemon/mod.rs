@@ -60,6 +60,13 @@ impl Start {
         if !already {
             control::start(context, &self.options.words(context)?).await?;
         }
+        if already && self.options != Options::default() {
+            context.output.complain(&format!(
+                "the daemon runs already, with the options that it was started with: --log-path and --metrics change nothing; end it \
+                 with `{}stop`, then start it with them",
+                context.wl()
+            ));
+        }
         context
             .output
             .print(&json!({ "started": !already }), || match already {
@@ -128,14 +135,17 @@ impl Daemon {
     }
 
     async fn start(&self, context: &Context<'_>) -> CliResult<wl_daemon::Daemon> {
-        let mut daemon = wl_daemon::Daemon::start(DaemonOptions {
+        let options = DaemonOptions {
             base_dir: context.base_dir()?,
             socket: Some(context.socket()?),
             version: control::VERSION.to_owned(),
-        })
-        .await?;
-        if let Some(address) = self.options.metrics {
-            daemon.offer_metrics(address).await?;
+        };
+        let daemon = wl_daemon::Daemon::start_with_metrics(options, self.options.metrics).await?;
+        // The folder that it was started in is not kept from being unmounted.
+        if let Err(error) = std::env::set_current_dir("/") {
+            wl_daemon::log_failure(&format!(
+                "cannot leave the folder it was started in: {error}"
+            ));
         }
         Ok(daemon)
     }

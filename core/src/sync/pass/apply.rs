@@ -4,6 +4,7 @@ use super::Pass;
 use super::item::{Item, Place, Progressed};
 use super::node::{Found, Node};
 use super::publish::{NewFolder, NewModes};
+use super::recall::remember;
 use crate::model::{Kind, Mode, Side, Sides, SyncPath};
 use crate::reconcile::{ModePlan, Verdict};
 use crate::state::{GroupEnd, Pending, PendingAction, RowChange};
@@ -20,14 +21,16 @@ impl Pass {
 
     /// Hands a decided path to those who carry it out.
     pub(super) fn apply(&mut self, mut item: Item) -> Result<(), SyncError> {
+        remember(&self.context, &item)?;
         match std::mem::replace(&mut item.progressed, Progressed::Decided) {
             Progressed::Failed(side, error) => {
                 self.context.check_cancelled()?;
+                self.context.not_transferred(side, &item, &error);
+                self.leave_for_later(&item)
+            }
+            Progressed::Waits(side, error) => {
                 self.context.file_error(side, &item.node.path, &error);
-                self.context.check_going()?;
-                let group = item.place.group.as_ref().unwrap_or(&item.node.path);
-                self.context.state().end_group(group, GroupEnd::Wait)?;
-                self.keep(&item.node.path, &item.place)
+                self.leave_for_later(&item)
             }
             Progressed::Staged(staged) => {
                 let Verdict::Update { to, .. } = item.verdict else {
@@ -47,6 +50,14 @@ impl Pass {
             Progressed::Decided if item.place.group.is_some() => self.apply_in_group(item),
             Progressed::Decided => self.apply_verdict(item),
         }
+    }
+
+    /// The path has trouble: what depends on it does not happen in this pass.
+    fn leave_for_later(&mut self, item: &Item) -> Result<(), SyncError> {
+        self.context.check_going()?;
+        let group = item.place.group.as_ref().unwrap_or(&item.node.path);
+        self.context.state().end_group(group, GroupEnd::Wait)?;
+        self.keep(&item.node.path, &item.place)
     }
 
     fn apply_verdict(&mut self, item: Item) -> Result<(), SyncError> {

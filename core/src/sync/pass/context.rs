@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::item::Item;
+use super::node::Node;
 use super::tally::Tally;
 use crate::model::{Side, Sides, SyncPath};
 use crate::reconcile::Policy;
@@ -19,6 +21,8 @@ pub(in crate::sync) struct Context {
     pub(in crate::sync) sessions: Sides<Option<Arc<dyn WriteSession>>>,
     /// Whether the baseline held anything at the start: without it there are no moves.
     pub(in crate::sync) has_baseline: bool,
+    /// Whether an earlier pass left contents that it had read but not agreed on.
+    pub(super) has_learnt: bool,
     /// By the side that is written to: the other side, if it can copy from there by itself.
     pub(in crate::sync) copies: Sides<Option<CopySource>>,
     state: Arc<Mutex<PairState>>,
@@ -49,6 +53,7 @@ impl Context {
         state: Arc<Mutex<PairState>>,
     ) -> Result<Self, SyncError> {
         let has_baseline = !lock(&state).is_empty()?;
+        let has_learnt = !job.options.checksum && lock(&state).has_learnt()?;
         let policy = job.options.direction.into();
         Ok(Self {
             copies: Sides::from_fn(|side| copies(&job, &sessions, side)),
@@ -56,6 +61,7 @@ impl Context {
             policy,
             sessions,
             has_baseline,
+            has_learnt,
             state,
             tally: Mutex::new(Tally::default()),
             outage: OnceLock::new(),
@@ -99,15 +105,33 @@ impl Context {
         match error.kind() {
             // The run says so as a whole.
             ErrorKind::Cancelled => {}
-            ErrorKind::Busy
-            | ErrorKind::Changed
-            | ErrorKind::NotFound
-            | ErrorKind::NoParent
-            | ErrorKind::NotEmpty => {
-                tally.unfinished(path, error, self.job.storages[side].location());
+            kind if is_problem(kind) => {
+                tally.problem(path, error, self.job.storages[side].location());
             }
-            _ => tally.problem(path, error, self.job.storages[side].location()),
+            _ => tally.unfinished(path, error, self.job.storages[side].location()),
         }
+    }
+
+    /// Files an error of a path whose content was on its way: it is not read again at every look.
+    pub(super) fn not_transferred(&self, side: Side, item: &Item, error: &StorageError) {
+        let path = &item.node.path;
+        self.file_error(side, path, error);
+        if let Some(patience) = &self.job.patience
+            && is_problem(error.kind())
+        {
+            patience.failed(
+                path,
+                item.node.versions(),
+                (side, error),
+                item.transferred(),
+            );
+        }
+    }
+
+    /// Why the path is not tried in this look.
+    pub(super) fn waits(&self, node: &Node) -> Option<(Side, StorageError)> {
+        let patience = self.job.patience.as_ref()?;
+        patience.waits(&node.path, || node.versions())
     }
 
     /// Notes that the storage on `side` is lost to this pass, if that is what the error says.
@@ -157,6 +181,13 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// Whether a path has trouble, and did not only move on.
+fn is_problem(kind: ErrorKind) -> bool {
+    use ErrorKind as K;
+    let moved_on = [K::Busy, K::Changed, K::NotFound, K::NoParent, K::NotEmpty];
+    !moved_on.contains(&kind) && kind != K::Cancelled && !kind.is_of_storage()
 }
 
 fn lock(state: &Mutex<PairState>) -> MutexGuard<'_, PairState> {

@@ -31,6 +31,8 @@ pub(super) enum Progressed {
     MaybeMoved,
     /// Reading or staging failed on this side.
     Failed(Side, StorageError),
+    /// It failed so in an earlier look, and it is not yet time to try again.
+    Waits(Side, StorageError),
 }
 
 /// A path that needs reading or copying.
@@ -63,6 +65,17 @@ impl Item {
             progressed: Progressed::Decided,
             travels: false,
             not_moved: false,
+        }
+    }
+
+    /// Bytes that are to be written for it.
+    pub(super) fn transferred(&self) -> u64 {
+        match self.verdict {
+            Verdict::Update { to, .. } => {
+                let from = self.node.found[to.other()].meta();
+                from.map_or(0, |meta| meta.size)
+            }
+            _ => 0,
         }
     }
 

@@ -18,6 +18,7 @@ mod node;
 mod pipeline;
 mod proof;
 mod publish;
+mod recall;
 mod resolve;
 mod tally;
 mod work;
@@ -34,7 +35,7 @@ pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};
 use ground::Stretch;
-use item::Item;
+use item::{Item, Progressed};
 use merge::{Merge, Remark};
 use node::{Found, Node};
 use pipeline::Pipeline;
@@ -100,6 +101,12 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
     if result.is_err() {
         // Nothing of this pass may go on behind the caller's back, and what it achieved is recorded.
         pass.pipeline.abandon().await;
+    }
+    let whole =
+        pass.wish.is_none() && !pass.partial && result.is_ok() && pass.context.outage().is_none();
+    let kept = pass.context.state().keep_learnt(whole);
+    if result.is_ok() {
+        kept?;
     }
     match pass.context.outage() {
         Some(lost) => Err(lost),
@@ -302,8 +309,12 @@ impl Pass {
         }
         let place = self.frames.place(&node.path);
         self.open_frame(&node, verdict, policy)?;
-        let item = Item::new(node, policy, verdict, place);
+        let mut item = Item::new(node, policy, verdict, place);
         if self.needs_work(&item)? {
+            if let Some((side, error)) = self.context.waits(&item.node) {
+                item.progressed = Progressed::Waits(side, error);
+                return self.apply(item);
+            }
             let done = self.pipeline.push(item).await?;
             return self.absorb(done);
         }

@@ -1,7 +1,7 @@
 //! One row a path: the baseline and both sides, joined.
 
 use crate::model::{
-    Conflict, ConflictSide, ContentHash, FileId, Kind, Meta, Side, Sides, SyncPath,
+    Conflict, ConflictSide, ContentHash, FileId, Kind, Meta, Side, Sides, SyncPath, Token,
 };
 use crate::reconcile::{Base, Conflicting, Content, Item, Look, Policy, Verdict, reconcile};
 use crate::state::{BaselineRow, SideRecord};
@@ -152,6 +152,11 @@ impl Node {
             expected.token = Some(meta.token.clone());
         }
         Some(expected)
+    }
+
+    /// The versions of both sides.
+    pub(super) fn versions(&self) -> Sides<Option<Token>> {
+        Sides::from_fn(|side| Some(self.found[side].meta()?.token.clone()))
     }
 
     /// The types of both sides differ in a way that their insides are concerned: the side whose type changed.

@@ -247,7 +247,7 @@ async fn replace(
     for (item, result) in items.into_iter().zip(results) {
         match result {
             Ok(published) => replaced(context, side, item, &published, after).await,
-            Err(error) => context.file_error(side, &item.node.path, &error),
+            Err(error) => context.not_transferred(side, &item, &error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Pass;
 use super::node::{Found, Node};
+use super::recall::recalled;
 use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::storage::{ErrorKind, RenameRequest, StorageError};
@@ -22,6 +23,7 @@ impl Pass {
         let Some((_, keep)) = wishes.iter().find(|(path, _)| *path == node.path) else {
             return Ok(None);
         };
+        self.context.tally().found.met = true;
         if what == Conflicting::Types && *keep != Keep::Newer {
             self.forget_inside(node)?;
         }
@@ -52,6 +54,10 @@ impl Pass {
         let mut verdict = node.decide(policy);
         while let (true, Verdict::Read(sides)) = (wished, verdict) {
             for side in Side::BOTH.into_iter().filter(|&side| sides[side]) {
+                if let Some(hash) = recalled(&self.context, node, side) {
+                    node.hashes[side] = Some(hash);
+                    continue;
+                }
                 let storage = &self.context.job.storages[side];
                 match storage.hash(&node.path, &self.context.job.cancel).await {
                     Ok(hashed) => {

@@ -25,6 +25,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
+    /// A conflict that somebody wants to end was met.
+    pub(in crate::sync) met: bool,
     problems_cut: u64,
     unfinished_cut: u64,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::copy::{name_versions, stage_copies, travels};
 use super::item::{Item, Progressed};
+use super::recall::recall;
 use crate::model::{Hasher, Kind, Meta, Side};
 use crate::reconcile::Verdict;
 use crate::storage::{
@@ -21,6 +22,7 @@ pub(super) async fn work_on(
     loop {
         context.check_going()?;
         name_versions(&context, &mut items);
+        recall(&context, &mut items);
         let wanted = wanted_reads(&context, &items);
         if wanted.is_empty() {
             break;

@@ -159,3 +159,32 @@ async fn a_job_that_cannot_be_recorded_is_refused_and_does_nothing() {
     world.start("j").await;
     world.comes_to("j", State::Synced).await;
 }
+
+/// A person who has seen to it need not wait for the next attempt.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_failed_is_tried_at_once_when_somebody_asks() {
+    let mut world = World::synced().await;
+    world.target.harm(Some(Harm::Fails(Operation::Stage)));
+    world.source.memory.write_file("b", "2").unwrap();
+    while world.status("j").await.error_count == 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    let tries = world.target.calls(Operation::Stage);
+    assert!((4..=11).contains(&tries), "{tries} in half an hour");
+    world.target.harm(None);
+    world.events = world.hub.listen();
+    world.jobs.resume("j").await.unwrap();
+    let began = Instant::now();
+    let passed = world.comes_to("j", State::Synced).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        passed.iter().all(|(state, _)| *state != State::Stopped),
+        "{passed:?}"
+    );
+    assert!(world.target.memory.read_file("b").is_some());
+}

@@ -1,6 +1,7 @@
 //! Jobs by a clock that only moves when nothing else does: every state, and what leads from one to the other.
 
 mod faults;
+mod saving;
 mod stops;
 mod storage;
 mod together;

@@ -109,12 +109,12 @@ async fn stops_and_starts_in_conflict(world: World) {
     }
 }
 
-fn paths() -> Vec<SyncPath> {
+pub(super) fn paths() -> Vec<SyncPath> {
     vec![SyncPath::new("a").unwrap()]
 }
 
 /// Both sides change the same file.
-async fn conflict(world: &mut World) {
+pub(super) async fn conflict(world: &mut World) {
     let looks = world.status("j").await.done.looks;
     for (place, side) in [(&world.source, "source"), (&world.target, "target")] {
         let content = format!("{side} {looks}");
@@ -217,4 +217,105 @@ async fn conflictless_second(world: &mut World) {
     let request = super::between("k", &one, &other);
     world.jobs.start(request).await.unwrap();
     one.is_held().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_stop_is_an_error_and_stop_all_waits_for_the_first() {
+    let world = World::new();
+    world.target.hold(Hold::List);
+    world.start("j").await;
+    world.target.is_held().await;
+    let ask = |all: bool| {
+        let jobs = world.jobs.clone();
+        tokio::spawn(async move {
+            match all {
+                true => jobs.stop_all().await,
+                false => jobs.stop("j").await,
+            }
+        })
+    };
+    let first = ask(false);
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let refusal = world.jobs.stop("j").await.unwrap_err();
+    assert_eq!(refusal.class, "unknown-job");
+    assert!(refusal.desc.contains("already"), "{}", refusal.desc);
+    assert!(world.jobs.pause("j").await.is_err());
+    assert!(
+        world
+            .jobs
+            .resolve("j", paths(), Keep::Source)
+            .await
+            .is_err()
+    );
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    ask(true).await.unwrap().unwrap();
+    assert!(first.is_finished(), "stop-all was faster than the end");
+    assert!(world.jobs.job_state("j").await.unwrap().is_null());
+}
+
+/// It is acknowledged when nothing is being done any more: what was asked before is done first.
+#[tokio::test(start_paused = true)]
+async fn a_pause_waits_for_the_conflicts_that_were_to_be_ended_before() {
+    let mut world = World::synced().await;
+    conflict(&mut world).await;
+    world.target.hold(Hold::List);
+    world.target.is_held().await;
+    let jobs = world.jobs.clone();
+    let resolve = tokio::spawn(async move { jobs.resolve("j", paths(), Keep::Source).await });
+    tokio::task::yield_now().await;
+    let jobs = world.jobs.clone();
+    let pause = tokio::spawn(async move { jobs.pause("j").await });
+    // The look gives way to the end of the conflicts, which is held up too.
+    tokio::time::sleep(5 * A_SECOND).await;
+    assert!(!pause.is_finished(), "it is not at rest");
+    world.target.hold(Hold::Nowhere);
+    let report = resolve.await.unwrap().unwrap();
+    assert_eq!(report["result"], "synced", "{report:#}");
+    pause.await.unwrap().unwrap();
+    assert_eq!(world.status("j").await.state.0, State::Paused);
+    let before = world.target.connects();
+    tokio::time::sleep(600 * A_SECOND).await;
+    assert_eq!(world.target.connects(), before);
+    world.jobs.resume("j").await.unwrap();
+    world.comes_to("j", State::Synced).await;
+}
+
+/// A pause breaks off what is being done, and says so to whoever asked for it.
+#[tokio::test(start_paused = true)]
+async fn a_pause_breaks_off_the_end_of_conflicts() {
+    let mut world = World::synced().await;
+    conflict(&mut world).await;
+    world.target.hold(Hold::List);
+    let jobs = world.jobs.clone();
+    let resolve = tokio::spawn(async move { jobs.resolve("j", paths(), Keep::Source).await });
+    world.target.is_held().await;
+    while world.status("j").await.progress.is_none() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(A_SECOND).await;
+    let began = Instant::now();
+    world.jobs.pause("j").await.unwrap();
+    assert!(began.elapsed() <= A_SECOND, "{:?}", began.elapsed());
+    let refusal = resolve.await.unwrap().unwrap_err();
+    assert!(refusal.desc.contains("ask again"), "{}", refusal.desc);
+    assert_eq!(world.status("j").await.state.0, State::Paused);
+    world.target.hold(Hold::Nowhere);
+    // It can be asked for again while it rests.
+    let report = world.jobs.resolve("j", paths(), Keep::Source).await;
+    assert_eq!(report.unwrap()["result"], "synced");
+    assert_eq!(world.status("j").await.state.0, State::Paused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_pause_is_answered_when_it_is_taken_back() {
+    let world = World::synced().await;
+    world.target.hold(Hold::List);
+    world.target.is_held().await;
+    let jobs = world.jobs.clone();
+    let pause = tokio::spawn(async move { jobs.pause("j").await });
+    tokio::task::yield_now().await;
+    world.jobs.resume("j").await.unwrap();
+    let answered = tokio::time::timeout(5 * A_SECOND, pause).await;
+    answered.expect("it waits for ever").unwrap().unwrap();
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use crate::plugins::memory::{MemoryBackend, MemorySettings};
 use async_trait::async_trait;
@@ -89,7 +90,8 @@ impl Place {
     pub(super) async fn is_held(&self) {
         // A held one listens for the end of that.
         while self.hold.receiver_count() == 0 {
-            tokio::task::yield_now().await;
+            // The time until the next look passes too.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -239,6 +241,10 @@ impl StorageBackend for Held {
 
     async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
         self.inner.watcher(request).await
+    }
+
+    async fn free_space(&self) -> Option<u64> {
+        self.inner.free_space().await
     }
 
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
