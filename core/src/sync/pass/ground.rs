@@ -41,14 +41,6 @@ impl Stretch {
         ]
     }
 
-    /// The keys that it reaches from and to, if it is still to be read.
-    pub(super) fn range(self) -> Option<(String, Option<String>)> {
-        match self {
-            Self::Range(from, to) => Some((from, to)),
-            Self::Row(_) => None,
-        }
-    }
-
     fn start(&self) -> String {
         match self {
             Self::Row(row) => row.key().to_text(),

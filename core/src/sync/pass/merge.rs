@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::agreed::Agreed;
 use super::context::Context;
 use super::ground::Stretch;
 use super::node::{Found, Node};
@@ -10,9 +11,6 @@ use crate::model::{Key, Side, Sides, SyncPath};
 use crate::state::BaselineRow;
 use crate::storage::{ErrorKind, Listing, Row, StorageError};
 use crate::sync::SyncError;
-
-/// How many baseline rows are read at once.
-const BASELINE_ROWS: u32 = 1024;
 
 /// Something that is no row of its own, told when its place in the order is reached.
 #[derive(Debug)]
@@ -121,45 +119,11 @@ impl Cursor {
     }
 }
 
-/// The baseline's rows, read in key ranges.
-struct BaselineCursor {
-    context: Arc<Context>,
-    /// Still to read.
-    stretches: VecDeque<Stretch>,
-    rows: VecDeque<BaselineRow>,
-}
-
-impl BaselineCursor {
-    fn fill(&mut self) -> Result<(), SyncError> {
-        while self.rows.is_empty() {
-            let (from, to) = match self.stretches.pop_front() {
-                None => return Ok(()),
-                Some(Stretch::Row(row)) => {
-                    self.rows.push_back(*row);
-                    return Ok(());
-                }
-                Some(Stretch::Range(from, to)) => (from, to),
-            };
-            let rows = self
-                .context
-                .state()
-                .rows_in(&from, to.as_deref(), BASELINE_ROWS)?;
-            if let Some(last) = rows.last()
-                && rows.len() == BASELINE_ROWS as usize
-            {
-                let from = format!("{}\0", last.key().to_text());
-                self.stretches.push_front(Stretch::Range(from, to));
-            }
-            self.rows = rows.into();
-        }
-        Ok(())
-    }
-}
-
 /// The joined stream.
 pub(super) struct Merge {
     cursors: Sides<Cursor>,
-    baseline: BaselineCursor,
+    context: Arc<Context>,
+    baseline: Agreed,
     /// Files and links whose folder of the same name may still come; each is a prefix of the next.
     waiting: Vec<Node>,
     ready: VecDeque<Node>,
@@ -185,11 +149,8 @@ impl Merge {
         let checksum = context.job.options.checksum;
         Self {
             cursors: Sides::new(cursor(Side::Source, source), cursor(Side::Target, target)),
-            baseline: BaselineCursor {
-                context,
-                stretches: baseline.into(),
-                rows: VecDeque::new(),
-            },
+            context,
+            baseline: Agreed::new(baseline),
             waiting: Vec::new(),
             ready: VecDeque::new(),
             remarks: Vec::new(),
@@ -220,12 +181,8 @@ impl Merge {
     pub(super) async fn next(&mut self) -> Result<Option<Node>, SyncError> {
         while self.ready.is_empty() {
             self.fill().await;
-            self.baseline.fill()?;
-            let keys = [
-                self.cursors.source.key(),
-                self.cursors.target.key(),
-                self.baseline.rows.front().map(BaselineRow::key),
-            ];
+            let agreed = self.baseline.peek(&self.context)?.map(BaselineRow::key);
+            let keys = [self.cursors.source.key(), self.cursors.target.key(), agreed];
             let Some(key) = keys.into_iter().flatten().min() else {
                 // A prefix waits below what it is a prefix of: the last is the innermost.
                 self.ready.extend(self.waiting.drain(..).rev());
@@ -275,13 +232,8 @@ impl Merge {
                 None => {}
             }
         }
-        if self
-            .baseline
-            .rows
-            .front()
-            .is_some_and(|row| row.key() == key)
-        {
-            node.base = self.baseline.rows.pop_front();
+        if self.baseline.is_at(&key) {
+            node.base = self.baseline.take();
         }
         if key.folder {
             return Some(node);

@@ -3,6 +3,7 @@
 //! Creations and edits go to the [`pipeline`] as the merge meets them. Removals, possible moves and what belongs to a change of
 //! type are held back in the pair's database until every listing has ended ([`finish`]).
 
+mod agreed;
 mod apply;
 mod context;
 mod copy;
@@ -20,6 +21,7 @@ mod proof;
 mod publish;
 mod recall;
 mod resolve;
+mod sweep;
 mod tally;
 mod work;
 
@@ -31,6 +33,7 @@ pub(super) use context::Context;
 pub use explain::{Explanation, Seen, explain};
 pub(super) use ground::{Ground, survey};
 pub(super) use moves::{FolderMove, follow as follow_move};
+pub(super) use sweep::sweep;
 pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};

@@ -3,18 +3,13 @@
 //! The outcome is that of removing the old folder and making the new one, so it is done only where the other side holds what was agreed on, all of
 //! it and nothing else. Where that is not so, or the storage cannot, the paths are decided one by one as ever.
 
-use std::collections::VecDeque;
-
+use super::agreed::Agreed;
 use super::context::Context;
-use super::ground::{Stretch, request};
+use super::ground::request;
 use super::publish::flush;
-use crate::model::{FileId, Key, Side, SyncPath};
-use crate::state::BaselineRow;
+use crate::model::{FileId, Side, SyncPath};
 use crate::storage::{Row, Scope};
 use crate::sync::SyncError;
-
-/// Baseline rows that are read at once.
-const ROWS: u32 = 1024;
 
 /// A folder that one side renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +50,7 @@ async fn is_as_agreed(context: &Context, side: Side, path: &SyncPath) -> Result<
     if context.job.options.checksum {
         return Ok(false);
     }
-    let mut agreed = Agreed::below(context, path);
+    let mut agreed = Agreed::below(path);
     let scope = Scope::Subtrees(vec![path.clone()]);
     let storage = &context.job.storages[side];
     let mut listing = storage.list(request(context, scope)).await?;
@@ -64,44 +59,11 @@ async fn is_as_agreed(context: &Context, side: Side, path: &SyncPath) -> Result<
             let Row::Present(entry) = row else {
                 return Ok(false);
             };
-            match agreed.next()? {
+            match agreed.next(context)? {
                 Some(base) if base.path == entry.path && base.is_on(side, &entry.meta) => {}
                 _ => return Ok(false),
             }
         }
     }
-    Ok(agreed.next()?.is_none())
-}
-
-/// The rows of the baseline at and below a path, in order.
-struct Agreed<'a> {
-    context: &'a Context,
-    stretches: VecDeque<(String, Option<String>)>,
-    rows: VecDeque<BaselineRow>,
-}
-
-impl<'a> Agreed<'a> {
-    fn below(context: &'a Context, path: &SyncPath) -> Self {
-        let ranges = Stretch::subtree(path).into_iter();
-        Self {
-            context,
-            stretches: ranges.filter_map(Stretch::range).collect(),
-            rows: VecDeque::new(),
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<BaselineRow>, SyncError> {
-        while self.rows.is_empty() {
-            let Some((from, to)) = self.stretches.pop_front() else {
-                return Ok(None);
-            };
-            let rows = self.context.state().rows_in(&from, to.as_deref(), ROWS)?;
-            if let Some(last) = rows.last().filter(|_| rows.len() == ROWS as usize) {
-                let next = format!("{}\0", Key::to_text(&last.key()));
-                self.stretches.push_front((next, to));
-            }
-            self.rows = rows.into();
-        }
-        Ok(self.rows.pop_front())
-    }
+    Ok(agreed.next(context)?.is_none())
 }
