@@ -171,6 +171,13 @@ impl Core {
 pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared: Arc<Shared>) {
     let mut half_since: Option<Instant> = None;
     loop {
+        if core.watches.is_busy() || core.more {
+            core.take_events();
+            tokio::task::yield_now().await;
+        } else {
+            wait(&mut core, &events, &shared, half_since).await;
+        }
+        // Before it is said: mostly the work is done in one go, and a folder is then said once.
         if core.watches.is_busy() {
             let worked = spawn_blocking(move || {
                 core.work();
@@ -181,12 +188,6 @@ pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared:
                 // The runtime ends, or a fault: whoever listens sees that nobody drives.
                 Err(_) => return,
             }
-            core.take_events();
-        } else if core.more {
-            core.take_events();
-            tokio::task::yield_now().await;
-        } else {
-            wait(&mut core, &events, &shared, half_since).await;
         }
         half_since = match core.watches.waits_for_half() {
             false => None,

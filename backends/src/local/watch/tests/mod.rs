@@ -3,5 +3,6 @@
 mod fake;
 mod limits;
 mod real;
+mod storm;
 mod table;
 mod window;

@@ -14,9 +14,9 @@ use crate::local::tests::kit::{Lab, p};
 pub type Watcher = Box<dyn StorageWatcher>;
 
 /// A failure only; nothing waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn watch(lab: &Lab) -> Watcher {
+pub async fn watch(lab: &Lab) -> Watcher {
     watch_with(lab, Arc::new(NoFilter)).await
 }
 
