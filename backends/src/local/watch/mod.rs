@@ -2,7 +2,7 @@
 //!
 //! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls,
 //! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do. What cannot be watched is polled.
-//! Not the crate `notify`: see decision 18.
+//! Not the crate `notify`: see decision 14.
 //!
 //! *Deliberately absent:* any memory of files or of what happened to them.
 

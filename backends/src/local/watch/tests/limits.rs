@@ -14,8 +14,9 @@ use super::real::{next, until};
 use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::Fold;
+use crate::local::watch::limits::{Limit, silent};
 use crate::local::watch::machine::{MOST_POLLED, Why};
-use crate::local::watch::{LocalWatcher, Place, Retry, State, Watching};
+use crate::local::watch::{LocalWatcher, Place, RETRY_SELDOM, Retry, State, Watching};
 
 const INSIDE: &str = "WL_TEST_FEW_WATCHES";
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
@@ -137,6 +138,73 @@ async fn what_is_not_watched_is_polled_every_interval_and_more_often_where_somet
         (text(&said).as_str(), start.elapsed().as_secs()),
         ("| a/x", 2)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_without_events_is_polled_and_tried_again_ever_less_often() {
+    let (lab, mut watcher) = half_blind(&[]);
+    drop(lab);
+    watcher.polls(Why::Silent("nfs"));
+    let health = watcher.health();
+    assert_eq!(health.mode, "poll every 10 s (nfs sends no events)");
+    assert_eq!(health.worst_delay, POLL_INTERVAL);
+    let start = Instant::now();
+    watcher.acted(&Area::path(p("a/f")));
+    let said = watcher.next().await.unwrap().into_area();
+    assert_eq!(
+        (text(&said).as_str(), start.elapsed().as_secs()),
+        ("| a", 0)
+    );
+    while watcher.next().await.unwrap().into_area() != Area::Everything {}
+    assert_eq!(start.elapsed(), POLL_INTERVAL);
+    // The folder of this test is not there: that is found out by the attempts, and said.
+    assert_eq!(
+        watcher.health().mode,
+        "poll every 10 s (the root is not there)"
+    );
+    while start.elapsed().as_secs() < 600 {
+        watcher.next().await.unwrap();
+    }
+    assert_eq!(watcher.retry.wait, RETRY_SELDOM);
+}
+
+#[tokio::test]
+async fn setting_up_can_be_given_up_and_begun_anew() {
+    let lab = Lab::new();
+    lab.write("a/b/f", b"1");
+    let request = WatchRequest {
+        filter: Arc::new(NoFilter),
+    };
+    let set_up = lab.backend.watcher(request.clone());
+    let given_up = tokio::time::timeout(std::time::Duration::ZERO, set_up).await;
+    drop(given_up);
+    assert!(lab.backend.watcher(request).await.unwrap().is_some());
+}
+
+#[test]
+fn file_systems_without_events_are_known_by_their_numbers() {
+    assert_eq!(silent(0x6969), Some("nfs"));
+    assert_eq!(silent(0x0102_1997), Some("9p"));
+    // As a 32-bit number with its highest bit set, and as the same number extended.
+    assert_eq!(silent(0xff53_4d42), Some("cifs"));
+    assert_eq!(silent(i64::from(0xff53_4d42_u32 as i32)), Some("cifs"));
+    assert_eq!(silent(0xef53), None);
+    assert_eq!(silent(0x0102_1994), None);
+}
+
+#[test]
+fn a_limit_says_the_command_that_raises_it_and_by_enough() {
+    let limit = |now| Limit {
+        name: "fs.inotify.max_user_watches",
+        now,
+        better: 524_288,
+    };
+    assert_eq!(
+        limit(Some(8192)).text(),
+        "the limit fs.inotify.max_user_watches (8192) is reached; raise it with: sudo sysctl fs.inotify.max_user_watches=524288"
+    );
+    assert!(limit(Some(600_000)).text().ends_with("=1200000"));
+    assert!(limit(None).text().contains("max_user_watches is reached"));
 }
 
 /// In a namespace of its own, where the limit can be set: 100 watches for 212 folders.
