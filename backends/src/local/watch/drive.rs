@@ -13,8 +13,8 @@ use wl_core::storage::Area;
 use super::machine::{Said, Step, Watches, Why};
 use super::system::System;
 
-/// The second half of a rename comes within this time, or not at all.
-pub(super) const HALF: Duration = Duration::from_millis(10);
+/// The second half of a rename comes within this time, or not at all: the system sends them one right after the other.
+const HALF: Duration = Duration::from_millis(5);
 /// So many events are taken in, and so many folders looked at, before what is known by then is said.
 const EVENTS: usize = 4096;
 const STEPS: usize = 256;
@@ -194,8 +194,8 @@ pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared:
             true => Some(half_since.unwrap_or_else(Instant::now)),
         };
         if half_since.is_some_and(|since| since + HALF <= Instant::now()) {
-            core.watches.give_up_halves();
-            half_since = None;
+            core.watches.age_halves();
+            half_since = core.watches.waits_for_half().then(Instant::now);
         }
         core.publish(&shared);
     }

@@ -299,7 +299,8 @@ fn run(row: &Row, pace: Pace) {
     assert_eq!(text(&said.area), expected, "{name}");
     assert_eq!(said.gap.is_some(), row.said == "everything", "{name}");
     assert_eq!(said.lost, None, "{name}");
-    core.watches.give_up_halves();
+    core.watches.age_halves();
+    core.watches.age_halves();
     core.set_up(&|| true);
     core.work();
     assert_eq!(text(&core.watches.take().area), row.late, "{name}");
@@ -343,7 +344,8 @@ fn a_folder_and_the_one_in_it_change_places() {
             }
         }
         core.set_up(&|| true);
-        core.watches.give_up_halves();
+        core.watches.age_halves();
+        core.watches.age_halves();
         core.set_up(&|| true);
         let said = text(&core.watches.take().area);
         let places: Vec<&str> = said.split([' ', '|']).collect();
@@ -366,6 +368,21 @@ fn a_folder_whose_move_was_dropped_is_said_at_its_new_place() {
     core.set_up(&|| true);
     assert_eq!(text(&core.watches.take().area), "a/f | z");
     assert_watched(&fake, &core, "dropped move");
+}
+
+#[test]
+fn the_halves_of_a_rename_are_said_together() {
+    let mut core = Fake::default().core_of("");
+    core.watches.event(&event("1 MOVED_FROM a 5"));
+    assert!(core.watches.take().area.is_empty());
+    // Time goes by for another that does not come.
+    core.watches.age_halves();
+    core.watches.event(&event("1 MOVED_FROM b 6"));
+    core.watches.age_halves();
+    assert_eq!(text(&core.watches.take().area), "a |");
+    core.watches.event(&event("1 MOVED_TO c 6"));
+    assert_eq!(text(&core.watches.take().area), "b c |");
+    assert!(!core.watches.waits_for_half());
 }
 
 #[test]
