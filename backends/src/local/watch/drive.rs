@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use wl_core::storage::Area;
 
 use super::machine::{Said, Step, Watches, Why};
+use super::mounts::Mounts;
 use super::system::System;
 
 /// The second half of a rename comes within this time, or not at all: the system sends them one right after the other.
@@ -167,15 +168,22 @@ impl Core {
     }
 }
 
+/// What is waited for.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) events: AsyncFd<Arc<OwnedFd>>,
+    pub(super) mounts: Mounts,
+}
+
 /// Until it is dropped.
-pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared: Arc<Shared>) {
+pub(super) async fn drive(mut core: Core, mut sources: Sources, shared: Arc<Shared>) {
     let mut half_since: Option<Instant> = None;
     loop {
         if core.watches.is_busy() || core.more {
             core.take_events();
             tokio::task::yield_now().await;
         } else {
-            wait(&mut core, &events, &shared, half_since).await;
+            wait(&mut core, &mut sources, &shared, half_since).await;
         }
         // Before it is said: mostly the work is done in one go, and a folder is then said once.
         if core.watches.is_busy() {
@@ -203,17 +211,22 @@ pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared:
 
 async fn wait(
     core: &mut Core,
-    events: &AsyncFd<Arc<OwnedFd>>,
+    sources: &mut Sources,
     shared: &Shared,
     half_since: Option<Instant>,
 ) {
     tokio::select! {
-        ready = events.readable() => {
+        ready = sources.events.readable() => {
             if let Ok(mut ready) = ready {
                 // Cleared first: what comes after the last read makes it ready again.
                 ready.clear_ready();
             }
             core.take_events();
+        }
+        () = sources.mounts.change() => {
+            for path in sources.mounts.changed() {
+                core.watches.mounted(path);
+            }
         }
         () = shared.check.notified() => core.watches.check_root(),
         () = shared.retry.notified() => core.watches.retry(),

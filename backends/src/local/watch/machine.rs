@@ -228,6 +228,13 @@ impl Watches {
         self.look(SyncPath::root(), false);
     }
 
+    /// Something was mounted or unmounted there.
+    pub(super) fn mounted(&mut self, path: SyncPath) {
+        if self.is_wanted(&path, true) {
+            self.look(path, false);
+        }
+    }
+
     /// Tries again to watch what could not be watched.
     pub(super) fn retry(&mut self) {
         if self.polled.contains_key(&SyncPath::root()) {

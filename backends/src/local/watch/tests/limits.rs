@@ -1,7 +1,6 @@
 //! With too few watches: still right, only slower, and it says so.
 
 use std::fs;
-use std::process::Command;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -10,6 +9,7 @@ use wl_core::storage::{
 };
 
 use super::fake::{Fake, text};
+use super::namespace::{inside_namespaces, is_inside};
 use super::real::{next, until};
 use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::drive::Shared;
@@ -18,7 +18,6 @@ use crate::local::watch::limits::{Limit, silent};
 use crate::local::watch::machine::{MOST_POLLED, Why};
 use crate::local::watch::{LocalWatcher, Place, RETRY_SELDOM, Retry, State, Watching};
 
-const INSIDE: &str = "WL_TEST_FEW_WATCHES";
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 
 #[test]
@@ -210,30 +209,14 @@ fn a_limit_says_the_command_that_raises_it_and_by_enough() {
 /// In a namespace of its own, where the limit can be set: 100 watches for 212 folders.
 #[test]
 fn a_real_limit_is_named_with_the_command_that_raises_it() {
-    let this = std::env::current_exe().unwrap();
-    let inside = "local::watch::tests::limits::inside_with_few_watches";
-    let script = format!("echo 100 > {LIMIT} && exec \"$0\" --exact {inside} --nocapture");
-    let run = Command::new("unshare")
-        .args(["-Ur", "sh", "-c", &script])
-        .arg(this)
-        .env(INSIDE, "1")
-        .output();
-    match run {
-        Ok(run) if run.status.success() => {}
-        Ok(run) => {
-            let said = String::from_utf8_lossy(&run.stderr).into_owned();
-            let refused = said.contains("unshare:") || said.contains("cannot create");
-            assert!(refused, "{said}\n{}", String::from_utf8_lossy(&run.stdout));
-            eprintln!("not tried, no user namespace: {said}");
-        }
-        Err(error) => eprintln!("not tried, no unshare: {error}"),
-    }
+    let inside = "limits::inside_with_few_watches";
+    inside_namespaces("-Ur", &format!("echo 100 > {LIMIT}"), inside);
 }
 
 /// Run by the test above.
 #[tokio::test]
 async fn inside_with_few_watches() {
-    if std::env::var_os(INSIDE).is_none() {
+    if !is_inside() {
         return;
     }
     let lab = Lab::new();

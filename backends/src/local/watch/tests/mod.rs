@@ -2,6 +2,8 @@
 
 mod fake;
 mod limits;
+mod mounts;
+mod namespace;
 mod real;
 mod storm;
 mod table;
