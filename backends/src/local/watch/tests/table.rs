@@ -224,7 +224,7 @@ const TABLE: &[Row] = &[
     ),
     row(
         "too many events",
-        ["a=2", "a=3 b=4 b/c=5"],
+        ["a=2 g=7 g/h=8", "a=3 b=4 b/c=5"],
         "-1 Q_OVERFLOW",
         "everything",
     ),
@@ -354,6 +354,22 @@ fn a_folder_and_the_one_in_it_change_places() {
         }
         assert_watched(&fake, &core, "in each other");
     }
+}
+
+/// Its second half may come a moment later: meanwhile nothing of the tree is given up.
+#[test]
+fn half_a_rename_costs_no_watch() {
+    let fake = Fake::default();
+    let mut core = fake.core_of("a=2 a/b=3");
+    fake.set("z=2 z/b=3");
+    core.watches.event(&event("1 MOVED_FROM|ISDIR a 5"));
+    core.set_up(&|| true);
+    core.work();
+    assert!(fake.0.lock().unwrap().watched.contains(&3));
+    assert_eq!(core.watches.watched(), 3);
+    core.watches.event(&event("1 MOVED_TO|ISDIR z 5"));
+    core.set_up(&|| true);
+    assert_watched(&fake, &core, "renamed");
 }
 
 /// The move itself was dropped; until it is found out, events in it are told by the old path.
