@@ -203,4 +203,83 @@ mod tests {
         watcher.next().await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 10);
     }
+
+    fn path(text: &str) -> SyncPath {
+        SyncPath::new(text).unwrap()
+    }
+
+    /// What an adaptive watcher says next, and after how many seconds.
+    async fn next(watcher: &mut PollWatcher) -> (u64, Vec<String>) {
+        let start = Instant::now();
+        let area = watcher.next().await.unwrap().into_area();
+        let said = match &area {
+            Area::Everything => vec!["everything".to_owned()],
+            Area::Parts(parts) => {
+                let subtrees = parts.subtrees().iter().map(|path| format!("{path}/"));
+                subtrees
+                    .chain(parts.paths().iter().map(|path| path.to_string()))
+                    .collect()
+            }
+        };
+        (start.elapsed().as_secs(), said)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_something_changed_is_looked_at_more_often() {
+        let mut watcher = PollWatcher::adaptive(Duration::from_secs(5));
+        watcher.next().await.unwrap();
+        let mut acted = Area::path(path("a/b/f"));
+        acted.add_path(path("top"));
+        watcher.acted(&acted);
+        let places = vec!["a/b/".to_owned(), "top".to_owned()];
+        assert_eq!(next(&mut watcher).await, (2, places.clone()));
+        assert_eq!(next(&mut watcher).await, (2, places));
+        assert_eq!(next(&mut watcher).await, (1, vec!["everything".to_owned()]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_some_quiet_minutes_it_is_looked_at_with_everything_else() {
+        let mut watcher = PollWatcher::adaptive(Duration::from_secs(3600));
+        watcher.acted(&Area::path(path("a/f")));
+        let start = Instant::now();
+        while next(&mut watcher).await.1 != ["everything"] {
+            assert!(start.elapsed() <= QUIET);
+        }
+        assert_eq!(start.elapsed().as_secs(), 3600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_that_take_long_are_made_seldomer() {
+        let mut watcher = PollWatcher::adaptive(Duration::from_secs(3600));
+        watcher.acted(&Area::path(path("a/f")));
+        next(&mut watcher).await;
+        // The look took ten seconds.
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(next(&mut watcher).await, (50, vec!["a/".to_owned()]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_knows_the_places_that_were_active_last_and_no_more() {
+        let mut watcher = PollWatcher::adaptive(Duration::from_secs(3600));
+        for number in 0..1000 {
+            watcher.acted(&Area::path(path(&format!("d{number:04}/f"))));
+        }
+        let (_, said) = next(&mut watcher).await;
+        assert_eq!(said.len(), MOST_ACTIVE);
+        assert_eq!((&*said[0], &*said[15]), ("d0984/", "d0999/"));
+        // A look that found changes everywhere says nothing of where the next will be.
+        let mut fresh = PollWatcher::adaptive(Duration::from_secs(3600));
+        fresh.acted(&Area::Everything);
+        assert_eq!(next(&mut fresh).await.0, 3600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_with_a_fixed_interval_learns_nothing() {
+        let mut watcher = PollWatcher::new(Duration::from_secs(10));
+        watcher.acted(&Area::path(path("a/f")));
+        assert_eq!(
+            next(&mut watcher).await,
+            (10, vec!["everything".to_owned()])
+        );
+    }
 }

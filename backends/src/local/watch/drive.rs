@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep_until};
 use wl_core::storage::Area;
 
 use super::machine::{Said, Step, Watches, Why};
+use super::mounts::Mounts;
 use super::system::System;
 
-/// The second half of a rename comes within this time, or not at all.
-pub(super) const HALF: Duration = Duration::from_millis(10);
+/// The second half of a rename comes within this time, or not at all: the system sends them one right after the other.
+const HALF: Duration = Duration::from_millis(5);
 /// So many events are taken in, and so many folders looked at, before what is known by then is said.
 const EVENTS: usize = 4096;
 const STEPS: usize = 256;
@@ -167,10 +168,24 @@ impl Core {
     }
 }
 
+/// What is waited for.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) events: AsyncFd<Arc<OwnedFd>>,
+    pub(super) mounts: Mounts,
+}
+
 /// Until it is dropped.
-pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared: Arc<Shared>) {
+pub(super) async fn drive(mut core: Core, mut sources: Sources, shared: Arc<Shared>) {
     let mut half_since: Option<Instant> = None;
     loop {
+        if core.watches.is_busy() || core.more {
+            core.take_events();
+            tokio::task::yield_now().await;
+        } else {
+            wait(&mut core, &mut sources, &shared, half_since).await;
+        }
+        // Before it is said: mostly the work is done in one go, and a folder is then said once.
         if core.watches.is_busy() {
             let worked = spawn_blocking(move || {
                 core.work();
@@ -181,20 +196,14 @@ pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared:
                 // The runtime ends, or a fault: whoever listens sees that nobody drives.
                 Err(_) => return,
             }
-            core.take_events();
-        } else if core.more {
-            core.take_events();
-            tokio::task::yield_now().await;
-        } else {
-            wait(&mut core, &events, &shared, half_since).await;
         }
         half_since = match core.watches.waits_for_half() {
             false => None,
             true => Some(half_since.unwrap_or_else(Instant::now)),
         };
         if half_since.is_some_and(|since| since + HALF <= Instant::now()) {
-            core.watches.give_up_halves();
-            half_since = None;
+            core.watches.age_halves();
+            half_since = core.watches.waits_for_half().then(Instant::now);
         }
         core.publish(&shared);
     }
@@ -202,17 +211,22 @@ pub(super) async fn drive(mut core: Core, events: AsyncFd<Arc<OwnedFd>>, shared:
 
 async fn wait(
     core: &mut Core,
-    events: &AsyncFd<Arc<OwnedFd>>,
+    sources: &mut Sources,
     shared: &Shared,
     half_since: Option<Instant>,
 ) {
     tokio::select! {
-        ready = events.readable() => {
+        ready = sources.events.readable() => {
             if let Ok(mut ready) = ready {
                 // Cleared first: what comes after the last read makes it ready again.
                 ready.clear_ready();
             }
             core.take_events();
+        }
+        () = sources.mounts.change() => {
+            for path in sources.mounts.changed() {
+                core.watches.mounted(path);
+            }
         }
         () = shared.check.notified() => core.watches.check_root(),
         () = shared.retry.notified() => core.watches.retry(),

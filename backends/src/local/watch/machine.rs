@@ -101,13 +101,22 @@ pub(super) struct Watches {
     todo: Vec<Step>,
     /// Places that were looked at again because what was found there is known from elsewhere too.
     twins: BTreeSet<SyncPath>,
-    /// First halves of renames, by cookie; `None` where there is nothing to say of it.
-    halves: HashMap<u32, Option<SyncPath>>,
+    /// First halves of renames, by cookie.
+    halves: HashMap<u32, Half>,
     area: Area,
     gap: Option<String>,
     lost: Option<String>,
     events: u64,
     version: u64,
+}
+
+/// The first half of a rename.
+#[derive(Debug)]
+struct Half {
+    /// `None` where there is nothing to say of it.
+    path: Option<SyncPath>,
+    /// Whether it has waited for a while.
+    waited: bool,
 }
 
 /// What there is to say.
@@ -197,13 +206,17 @@ impl Watches {
         self.todo.pop()
     }
 
-    /// The second halves of the renames that are waited for do not come: they lead out of what is watched.
-    pub(super) fn give_up_halves(&mut self) {
-        let mut halves = std::mem::take(&mut self.halves);
-        for path in halves.drain().filter_map(|(_, path)| path) {
-            self.area.add_path(path);
-        }
-        if self.todo.is_empty() {
+    /// A while went by. The second halves of the renames that were waited for already do not come: they lead out of what is watched.
+    pub(super) fn age_halves(&mut self) {
+        let area = &mut self.area;
+        self.halves.retain(|_, half| {
+            let keep = !std::mem::replace(&mut half.waited, true);
+            if let Some(path) = half.path.take_if(|_| !keep) {
+                area.add_path(path);
+            }
+            keep
+        });
+        if self.todo.is_empty() && self.halves.is_empty() {
             for node in self.tree.take_lost() {
                 self.forget(node);
             }
@@ -213,6 +226,13 @@ impl Watches {
     /// Looks whether the root is still the folder that is watched.
     pub(super) fn check_root(&mut self) {
         self.look(SyncPath::root(), false);
+    }
+
+    /// Something was mounted or unmounted there.
+    pub(super) fn mounted(&mut self, path: SyncPath) {
+        if self.is_wanted(&path, true) {
+            self.look(path, false);
+        }
     }
 
     /// Tries again to watch what could not be watched.
@@ -285,10 +305,12 @@ impl Watches {
         let told = folder.and_then(|folder| self.told(event, &folder));
         if mask.contains(ReadFlags::MOVED_FROM) {
             let path = told.clone();
-            self.halves.insert(event.cookie, path);
+            let waited = false;
+            self.halves.insert(event.cookie, Half { path, waited });
         }
         if mask.contains(ReadFlags::MOVED_TO)
-            && let Some(Some(from)) = self.halves.remove(&event.cookie)
+            && let Some(half) = self.halves.remove(&event.cookie)
+            && let Some(from) = half.path
         {
             self.area.add_path(from);
         }

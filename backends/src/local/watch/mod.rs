@@ -1,8 +1,9 @@
 //! Watching a folder of this machine: one inotify watch a folder.
 //!
 //! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls,
-//! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do. What cannot be watched is polled.
-//! Not the crate `notify`: see decision 18.
+//! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do, `mounts` what is mounted
+//! below the root. What cannot be watched is polled.
+//! Not the crate `notify`: see decision 14.
 //!
 //! *Deliberately absent:* any memory of files or of what happened to them.
 
@@ -25,15 +26,17 @@ mod drive;
 mod fold;
 mod limits;
 mod machine;
+mod mounts;
 mod system;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use drive::{Core, Shared, Unwatched, drive};
+use drive::{Core, Shared, Sources, Unwatched, drive};
 use fold::Fold;
 use limits::Limit;
 use machine::{Looked, Watches, Why};
+use mounts::Mounts;
 use system::{Kernel, System};
 
 use super::root::Spot;
@@ -165,6 +168,8 @@ async fn set_up(place: Place) -> std::result::Result<Watching, Why> {
     let broke_off = |error| Why::Refused(format!("setting up broke off: {error}"));
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
+    // Before the walk: what is mounted after it is a change.
+    let mounts = Mounts::new(&place.spot.path);
     let walked = tokio::task::spawn_blocking(move || walk(place, &stop)).await;
     let (core, readable) = walked.map_err(|error| broke_off(error.to_string()))??;
     guard.disarm();
@@ -172,17 +177,14 @@ async fn set_up(place: Place) -> std::result::Result<Watching, Why> {
     #[allow(deprecated)]
     let events = AsyncFd::with_interest(readable, Interest::READABLE)
         .map_err(|error| broke_off(error.to_string()))?;
-    let shared = Arc::new(Shared::default());
-    Ok(start(core, events, shared))
+    let sources = Sources { events, mounts };
+    Ok(start(core, sources))
 }
 
-fn start(
-    mut core: Core,
-    events: AsyncFd<Arc<std::os::fd::OwnedFd>>,
-    shared: Arc<Shared>,
-) -> Watching {
+fn start(mut core: Core, sources: Sources) -> Watching {
+    let shared = Arc::new(Shared::default());
     core.publish(&shared);
-    let driver = tokio::spawn(drive(core, events, Arc::clone(&shared)));
+    let driver = tokio::spawn(drive(core, sources, Arc::clone(&shared)));
     Watching { shared, driver }
 }
 

@@ -1,7 +1,6 @@
 //! With too few watches: still right, only slower, and it says so.
 
 use std::fs;
-use std::process::Command;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -10,14 +9,15 @@ use wl_core::storage::{
 };
 
 use super::fake::{Fake, text};
+use super::namespace::{inside_namespaces, is_inside};
 use super::real::{next, until};
 use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::Fold;
+use crate::local::watch::limits::{Limit, silent};
 use crate::local::watch::machine::{MOST_POLLED, Why};
-use crate::local::watch::{LocalWatcher, Place, Retry, State, Watching};
+use crate::local::watch::{LocalWatcher, Place, RETRY_SELDOM, Retry, State, Watching};
 
-const INSIDE: &str = "WL_TEST_FEW_WATCHES";
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 
 #[test]
@@ -139,33 +139,84 @@ async fn what_is_not_watched_is_polled_every_interval_and_more_often_where_somet
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_root_without_events_is_polled_and_tried_again_ever_less_often() {
+    let (lab, mut watcher) = half_blind(&[]);
+    drop(lab);
+    watcher.polls(Why::Silent("nfs"));
+    let health = watcher.health();
+    assert_eq!(health.mode, "poll every 10 s (nfs sends no events)");
+    assert_eq!(health.worst_delay, POLL_INTERVAL);
+    let start = Instant::now();
+    watcher.acted(&Area::path(p("a/f")));
+    let said = watcher.next().await.unwrap().into_area();
+    assert_eq!(
+        (text(&said).as_str(), start.elapsed().as_secs()),
+        ("| a", 0)
+    );
+    while watcher.next().await.unwrap().into_area() != Area::Everything {}
+    assert_eq!(start.elapsed(), POLL_INTERVAL);
+    // The folder of this test is not there: that is found out by the attempts, and said.
+    assert_eq!(
+        watcher.health().mode,
+        "poll every 10 s (the root is not there)"
+    );
+    while start.elapsed().as_secs() < 600 {
+        watcher.next().await.unwrap();
+    }
+    assert_eq!(watcher.retry.wait, RETRY_SELDOM);
+}
+
+#[tokio::test]
+async fn setting_up_can_be_given_up_and_begun_anew() {
+    let lab = Lab::new();
+    lab.write("a/b/f", b"1");
+    let request = WatchRequest {
+        filter: Arc::new(NoFilter),
+    };
+    let set_up = lab.backend.watcher(request.clone());
+    let given_up = tokio::time::timeout(std::time::Duration::ZERO, set_up).await;
+    drop(given_up);
+    assert!(lab.backend.watcher(request).await.unwrap().is_some());
+}
+
+#[test]
+fn file_systems_without_events_are_known_by_their_numbers() {
+    assert_eq!(silent(0x6969), Some("nfs"));
+    assert_eq!(silent(0x0102_1997), Some("9p"));
+    // As a 32-bit number with its highest bit set, and as the same number extended.
+    assert_eq!(silent(0xff53_4d42), Some("cifs"));
+    assert_eq!(silent(i64::from(0xff53_4d42_u32 as i32)), Some("cifs"));
+    assert_eq!(silent(0xef53), None);
+    assert_eq!(silent(0x0102_1994), None);
+}
+
+#[test]
+fn a_limit_says_the_command_that_raises_it_and_by_enough() {
+    let limit = |now| Limit {
+        name: "fs.inotify.max_user_watches",
+        now,
+        better: 524_288,
+    };
+    assert_eq!(
+        limit(Some(8192)).text(),
+        "the limit fs.inotify.max_user_watches (8192) is reached; raise it with: sudo sysctl fs.inotify.max_user_watches=524288"
+    );
+    assert!(limit(Some(600_000)).text().ends_with("=1200000"));
+    assert!(limit(None).text().contains("max_user_watches is reached"));
+}
+
 /// In a namespace of its own, where the limit can be set: 100 watches for 212 folders.
 #[test]
 fn a_real_limit_is_named_with_the_command_that_raises_it() {
-    let this = std::env::current_exe().unwrap();
-    let inside = "local::watch::tests::limits::inside_with_few_watches";
-    let script = format!("echo 100 > {LIMIT} && exec \"$0\" --exact {inside} --nocapture");
-    let run = Command::new("unshare")
-        .args(["-Ur", "sh", "-c", &script])
-        .arg(this)
-        .env(INSIDE, "1")
-        .output();
-    match run {
-        Ok(run) if run.status.success() => {}
-        Ok(run) => {
-            let said = String::from_utf8_lossy(&run.stderr).into_owned();
-            let refused = said.contains("unshare:") || said.contains("cannot create");
-            assert!(refused, "{said}\n{}", String::from_utf8_lossy(&run.stdout));
-            eprintln!("not tried, no user namespace: {said}");
-        }
-        Err(error) => eprintln!("not tried, no unshare: {error}"),
-    }
+    let inside = "limits::inside_with_few_watches";
+    inside_namespaces("-Ur", &format!("echo 100 > {LIMIT}"), inside);
 }
 
 /// Run by the test above.
 #[tokio::test]
 async fn inside_with_few_watches() {
-    if std::env::var_os(INSIDE).is_none() {
+    if !is_inside() {
         return;
     }
     let lab = Lab::new();

@@ -2,6 +2,9 @@
 
 mod fake;
 mod limits;
+mod mounts;
+mod namespace;
 mod real;
+mod storm;
 mod table;
 mod window;

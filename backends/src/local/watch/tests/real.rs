@@ -14,9 +14,9 @@ use crate::local::tests::kit::{Lab, p};
 pub type Watcher = Box<dyn StorageWatcher>;
 
 /// A failure only; nothing waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn watch(lab: &Lab) -> Watcher {
+pub async fn watch(lab: &Lab) -> Watcher {
     watch_with(lab, Arc::new(NoFilter)).await
 }
 
@@ -100,6 +100,25 @@ async fn a_moved_folder_is_followed() {
     lab.write("z/b/f", b"2");
     let said = until(&mut watcher, &["z/b/f"]).await;
     assert!(!covers(&said, &p("a/b/f")), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_is_moved_out_is_said_and_what_is_moved_in_is_covered() {
+    let (lab, outside) = (Lab::new(), Lab::new());
+    lab.write("a/b/f", b"1");
+    lab.write("f", b"1");
+    let mut watcher = watch(&lab).await;
+    fs::rename(lab.at("f"), outside.at("f")).unwrap();
+    fs::rename(lab.at("a"), outside.at("a")).unwrap();
+    until(&mut watcher, &["a", "f"]).await;
+    // What becomes of it there is nobody's business here.
+    outside.write("a/b/f", b"2");
+    lab.write("g", b"1");
+    assert_eq!(until(&mut watcher, &["g"]).await, Area::path(p("g")));
+    fs::rename(outside.at("a"), lab.at("z")).unwrap();
+    until(&mut watcher, &["z/b/f"]).await;
+    lab.write("z/b/f", b"3");
+    until(&mut watcher, &["z/b/f"]).await;
 }
 
 #[tokio::test]

@@ -224,7 +224,7 @@ const TABLE: &[Row] = &[
     ),
     row(
         "too many events",
-        ["a=2", "a=3 b=4 b/c=5"],
+        ["a=2 g=7 g/h=8", "a=3 b=4 b/c=5"],
         "-1 Q_OVERFLOW",
         "everything",
     ),
@@ -299,7 +299,8 @@ fn run(row: &Row, pace: Pace) {
     assert_eq!(text(&said.area), expected, "{name}");
     assert_eq!(said.gap.is_some(), row.said == "everything", "{name}");
     assert_eq!(said.lost, None, "{name}");
-    core.watches.give_up_halves();
+    core.watches.age_halves();
+    core.watches.age_halves();
     core.set_up(&|| true);
     core.work();
     assert_eq!(text(&core.watches.take().area), row.late, "{name}");
@@ -343,7 +344,8 @@ fn a_folder_and_the_one_in_it_change_places() {
             }
         }
         core.set_up(&|| true);
-        core.watches.give_up_halves();
+        core.watches.age_halves();
+        core.watches.age_halves();
         core.set_up(&|| true);
         let said = text(&core.watches.take().area);
         let places: Vec<&str> = said.split([' ', '|']).collect();
@@ -352,6 +354,22 @@ fn a_folder_and_the_one_in_it_change_places() {
         }
         assert_watched(&fake, &core, "in each other");
     }
+}
+
+/// Its second half may come a moment later: meanwhile nothing of the tree is given up.
+#[test]
+fn half_a_rename_costs_no_watch() {
+    let fake = Fake::default();
+    let mut core = fake.core_of("a=2 a/b=3");
+    fake.set("z=2 z/b=3");
+    core.watches.event(&event("1 MOVED_FROM|ISDIR a 5"));
+    core.set_up(&|| true);
+    core.work();
+    assert!(fake.0.lock().unwrap().watched.contains(&3));
+    assert_eq!(core.watches.watched(), 3);
+    core.watches.event(&event("1 MOVED_TO|ISDIR z 5"));
+    core.set_up(&|| true);
+    assert_watched(&fake, &core, "renamed");
 }
 
 /// The move itself was dropped; until it is found out, events in it are told by the old path.
@@ -366,6 +384,21 @@ fn a_folder_whose_move_was_dropped_is_said_at_its_new_place() {
     core.set_up(&|| true);
     assert_eq!(text(&core.watches.take().area), "a/f | z");
     assert_watched(&fake, &core, "dropped move");
+}
+
+#[test]
+fn the_halves_of_a_rename_are_said_together() {
+    let mut core = Fake::default().core_of("");
+    core.watches.event(&event("1 MOVED_FROM a 5"));
+    assert!(core.watches.take().area.is_empty());
+    // Time goes by for another that does not come.
+    core.watches.age_halves();
+    core.watches.event(&event("1 MOVED_FROM b 6"));
+    core.watches.age_halves();
+    assert_eq!(text(&core.watches.take().area), "a |");
+    core.watches.event(&event("1 MOVED_TO c 6"));
+    assert_eq!(text(&core.watches.take().area), "b c |");
+    assert!(!core.watches.waits_for_half());
 }
 
 #[test]
