@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use preset::Preset;
+pub(crate) use rules::of_file;
 pub use rules::{RuleError, Rules};
 pub use size::MaxSize;
 

@@ -1,6 +1,7 @@
 //! The contract with syncers, and the pass that all of them share.
 
 mod error;
+mod exclude;
 mod guard;
 mod news;
 mod options;
@@ -11,6 +12,7 @@ mod run;
 mod syncer;
 
 pub use error::{SyncError, SyncErrorClass};
+pub use exclude::{LastFilter, filter_now};
 pub use news::{News, NewsSender};
 pub use options::{DeleteBudget, Keep, SyncJob, SyncOptions};
 pub use pass::{Explanation, Seen, explain};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{NewsSender, Progress};
+use super::{LastFilter, NewsSender, Progress};
+use crate::filter::Exclusions;
 use crate::model::{Direction, Sides, SyncPath};
 use crate::storage::{CasGrade, Durability, Filter, NoFilter, StorageBackend, TrashKeep};
 
@@ -88,7 +89,9 @@ pub struct SyncOptions {
     pub checksum: bool,
     /// How long each side keeps replaced and removed versions.
     pub trash_keep: TrashKeep,
-    /// What is left out.
+    /// What a person wants left out.
+    pub exclude: Exclusions,
+    /// What is left out besides.
     pub filter: Arc<dyn Filter>,
     /// Conflicts to end, and how. If not empty the run looks only at these paths.
     pub resolve: Vec<(SyncPath, Keep)>,
@@ -107,6 +110,7 @@ impl SyncOptions {
             require_cas: CasGrade::None,
             checksum: false,
             trash_keep: TrashKeep::default(),
+            exclude: Exclusions::default(),
             filter: Arc::new(NoFilter),
             resolve: Vec::new(),
         }
@@ -126,6 +130,8 @@ pub struct SyncJob {
     pub state_dir: PathBuf,
     /// Poll a side this often, whatever else its storage could do (`watcher-interval`). Looked at by continuous runs.
     pub poll: Sides<Option<Duration>>,
+    /// What the last run left out, so that the next one need not work it out again.
+    pub last_filter: LastFilter,
     /// Where the run tells how far it is.
     pub progress: Arc<Progress>,
     /// Where a continuous run tells what happens; one-shot runs have a report instead.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::exclude::filter_now;
 use super::guard::{
     check_pair, check_roots, check_source, root_changed, root_markers, written_sides,
 };
@@ -21,7 +22,7 @@ const MOST_PASSES: u32 = 3;
 ///
 /// `Err`: the run was refused or stopped before it could look at the storages. What stops it later is in the report, beside what was
 /// done until then.
-pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+pub async fn one_shot(mut job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
     let started = Instant::now();
     check_pair(&job)?;
     let markers = root_markers(&job).await?;
@@ -30,6 +31,7 @@ pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError
     if state.is_empty()? {
         check_source(&job).await?;
     }
+    job.options.filter = filter_now(&job).await?;
     let notices = state
         .set_aside()
         .map(damaged_baseline)

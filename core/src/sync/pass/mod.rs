@@ -314,7 +314,7 @@ impl Pass {
                     meta.kind != Kind::Folder || meta.token == base.sides[side].token
                 }
                 Found::Absent => !self.was_mounted(base, side)?,
-                Found::Unknown | Found::LeftAlone | Found::Special => true,
+                Found::Unknown | Found::LeftAlone | Found::NoFolder | Found::Special => true,
             };
             if as_before {
                 continue;
@@ -359,7 +359,7 @@ impl Pass {
                 && matches!(node.found[side], Found::Absent)
                 && node.found[side.other()].is_folder()
             {
-                node.found[side] = Found::LeftAlone;
+                node.found[side] = Found::NoFolder;
             }
         }
     }
@@ -453,7 +453,7 @@ impl Pass {
             matches!(
                 node.found[side],
                 Found::Unknown | Found::LeftAlone | Found::Special
-            ) && !self.only_lacks_folders(node, side)
+            )
         });
         match verdict {
             Verdict::Conflict(Conflicting::Types) => frame.closed = true,
@@ -473,13 +473,6 @@ impl Pass {
         }
         self.frames.open(frame);
         Ok(())
-    }
-
-    /// The side was found without the folder only because it keeps none.
-    fn only_lacks_folders(&self, node: &Node, side: Side) -> bool {
-        matches!(node.found[side], Found::LeftAlone)
-            && !self.context.job.storages[side].capabilities().empty_folders
-            && node.found[side.other()].is_folder()
     }
 }
 

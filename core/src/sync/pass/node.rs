@@ -14,8 +14,10 @@ pub(super) enum Found {
     There(Meta),
     /// It could not be found out.
     Unknown,
-    /// Excluded, or a folder that the storage cannot show.
+    /// Something that is excluded, or too large.
     LeftAlone,
+    /// Perhaps a folder: the storage has none that are empty.
+    NoFolder,
     /// A socket, device or pipe.
     Special,
 }
@@ -95,7 +97,7 @@ impl Node {
         match &self.found[side] {
             Found::Absent => Look::Absent,
             Found::Unknown => Look::Unknown,
-            Found::LeftAlone | Found::Special => Look::LeftAlone,
+            Found::LeftAlone | Found::NoFolder | Found::Special => Look::LeftAlone,
             Found::There(meta) => Look::There(Item {
                 kind: meta.kind,
                 content: self.content(side, meta),

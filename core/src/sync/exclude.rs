@@ -1,0 +1,197 @@
+//! What a run leaves out: what was asked for, and the `.wlignore` of both sides as they are now.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::{SyncError, SyncErrorClass, SyncJob};
+use crate::filter::{Excluder, IGNORE_FILE, Rules, of_file};
+use crate::model::{Kind, Meta, Side, Sides, SyncPath, Token};
+use crate::storage::{ErrorKind, Filter, ReadRequest, SMALL_FILE, StorageError};
+
+/// How often a file that changes while it is read is read anew.
+const MOST_READS: u32 = 3;
+
+/// The filter of the last look, and the versions of the files that it was made of. Clones share it.
+#[derive(Clone, Default)]
+pub struct LastFilter(Arc<Mutex<Option<Made>>>);
+
+#[derive(Clone)]
+struct Made {
+    of: Sides<Version>,
+    filter: Arc<dyn Filter>,
+}
+
+/// A storage, and the token of its file; empty if it has none.
+type Version = (Box<str>, Option<Token>);
+
+impl fmt::Debug for LastFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastFilter")
+    }
+}
+
+impl LastFilter {
+    fn of(&self, versions: &Sides<Version>) -> Option<Arc<dyn Filter>> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = last.as_ref().filter(|made| made.of == *versions)?;
+        Some(Arc::clone(&made.filter))
+    }
+
+    fn keep(&self, made: Made) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+    }
+}
+
+/// What `job` leaves out now: its options' rules and those in the `.wlignore` at the root of each side. Both count: a path is left out
+/// if either side says so. A side without the file says nothing.
+///
+/// An error if one of the files cannot be read or holds what is no rule: to sync what a person wanted left out is worse than not to
+/// sync.
+pub async fn filter_now(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
+    let path = ignore_file();
+    let storages = &job.storages;
+    let (source, target) = tokio::join!(storages.source.stat(&path), storages.target.stat(&path));
+    let found = Sides::new(
+        source.map_err(|error| unreadable(job, Side::Source, error))?,
+        target.map_err(|error| unreadable(job, Side::Target, error))?,
+    );
+    let settled = |side| found[side].as_ref().is_none_or(|meta: &Meta| meta.settled);
+    let mut versions = Sides::from_fn(|side| {
+        let token = found[side].as_ref().map(|meta| meta.token.clone());
+        (Box::from(storages[side].identity()), token)
+    });
+    if settled(Side::Source)
+        && settled(Side::Target)
+        && let Some(filter) = job.last_filter.of(&versions)
+    {
+        return Ok(filter);
+    }
+    let mut contents = Sides::<Option<Bytes>>::default();
+    for side in Side::BOTH {
+        if let Some((meta, content)) = content(job, side, found[side].clone()).await? {
+            versions[side].1 = Some(meta.token);
+            contents[side] = Some(content);
+        }
+    }
+    let filter: Arc<dyn Filter> = Arc::new(compile(job, contents)?);
+    job.last_filter.keep(Made {
+        of: versions,
+        filter: Arc::clone(&filter),
+    });
+    Ok(filter)
+}
+
+/// What `job` leaves out as far as that can be found out: without the rules of a storage that cannot be reached.
+pub(super) async fn filter_as_known(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
+    match filter_now(job).await {
+        Err(error) if error.class != SyncErrorClass::Filter => {
+            Ok(Arc::new(compile(job, Sides::default())?))
+        }
+        result => result,
+    }
+}
+
+/// The path of the file with rules.
+fn ignore_file() -> SyncPath {
+    SyncPath::new(IGNORE_FILE).unwrap_or_else(|_| SyncPath::root())
+}
+
+/// The file's content, and its attributes as they were then; `None` if there is none.
+async fn content(
+    job: &SyncJob,
+    side: Side,
+    mut found: Option<Meta>,
+) -> Result<Option<(Meta, Bytes)>, SyncError> {
+    let storage = &job.storages[side];
+    for left in (0..MOST_READS).rev() {
+        let Some(meta) = found else { return Ok(None) };
+        check_file(job, side, &meta)?;
+        let request = ReadRequest {
+            path: ignore_file(),
+            meta: meta.clone(),
+        };
+        match storage.read_small(vec![request]).await.pop() {
+            Some(Ok(read)) => return Ok(Some((meta, read.content))),
+            Some(Err(error))
+                if left > 0 && matches!(error.kind(), ErrorKind::Busy | ErrorKind::NotFound) => {}
+            Some(Err(error)) => return Err(unreadable(job, side, error)),
+            None => break,
+        }
+        // It changed between the look and the reading.
+        let again = storage.stat(&ignore_file()).await;
+        found = again.map_err(|error| unreadable(job, side, error))?;
+    }
+    let error = StorageError::new(ErrorKind::Busy, "read", "it keeps changing");
+    Err(unreadable(job, side, error.at(&ignore_file())))
+}
+
+/// Refuses what is no file of rules.
+fn check_file(job: &SyncJob, side: Side, meta: &Meta) -> Result<(), SyncError> {
+    let what = match meta.kind {
+        Kind::File if meta.size <= SMALL_FILE => return Ok(()),
+        Kind::File => format!("is larger than {} KiB", SMALL_FILE / 1024),
+        Kind::Link => "is a link, which is not followed".to_owned(),
+        Kind::Folder => "is a folder".to_owned(),
+    };
+    Err(refused(
+        job,
+        side,
+        &format!("{IGNORE_FILE} {what}; make it a file of rules, or take it away"),
+    ))
+}
+
+fn compile(job: &SyncJob, contents: Sides<Option<Bytes>>) -> Result<Excluder, SyncError> {
+    let asked = &job.options.exclude;
+    let sides = Side::BOTH.into_iter();
+    let folds = sides
+        .clone()
+        .any(|side| job.storages[side].capabilities().folds_case);
+    let mut rules = Vec::new();
+    let equal = contents.source == contents.target;
+    for side in sides {
+        // The same rules twice would say nothing more.
+        let Some(content) = contents[side]
+            .as_ref()
+            .filter(|_| !equal || side == Side::Source)
+        else {
+            continue;
+        };
+        let lines = of_file(side, content).map_err(|why| refused(job, side, &why))?;
+        let of_side = Rules::new(asked.all_rules().chain(lines), folds)
+            .map_err(|error| refused(job, side, &error.to_string()))?;
+        rules.push(of_side);
+    }
+    if rules.is_empty() {
+        let alone = Rules::new(asked.all_rules(), folds);
+        rules
+            .push(alone.map_err(|error| SyncError::new(SyncErrorClass::Usage, error.to_string()))?);
+    }
+    Ok(Excluder::new(rules, Arc::clone(&job.options.filter)))
+}
+
+fn unreadable(job: &SyncJob, side: Side, error: StorageError) -> SyncError {
+    let location = job.storages[side].location();
+    // What would meet every other path too is no matter of this file.
+    if error.kind().is_of_storage() || error.kind() == ErrorKind::Cancelled {
+        return error.on(location).into();
+    }
+    let error = error.at(&ignore_file()).on(location);
+    SyncError::new(
+        SyncErrorClass::Filter,
+        format!(
+            "{error}; nothing was synced, as what is to be left out is not known: make {IGNORE_FILE} readable, and run again"
+        ),
+    )
+}
+
+fn refused(job: &SyncJob, side: Side, why: &str) -> SyncError {
+    SyncError::new(
+        SyncErrorClass::Filter,
+        format!(
+            "the {side} {}: {why}; nothing was synced, as what is to be left out is not known",
+            job.storages[side].location()
+        ),
+    )
+}
