@@ -71,6 +71,29 @@ pub struct Exclusions {
     pub max_size: Option<MaxSize>,
 }
 
+impl Rule {
+    /// A rule that leaves out what `pattern` matches.
+    pub fn exclude(pattern: &str, origin: Origin) -> Self {
+        Self {
+            line: pattern.to_owned(),
+            origin,
+        }
+    }
+
+    /// A rule that takes back what `pattern` matches.
+    pub fn include(pattern: &str, origin: Origin) -> Self {
+        Self {
+            line: format!("!{pattern}"),
+            origin,
+        }
+    }
+
+    /// Whether it can be used.
+    pub fn check(&self) -> Result<(), RuleError> {
+        Rules::new([self.clone()], false).map(drop)
+    }
+}
+
 impl Exclusions {
     /// `more` after these; its largest size, if it has one, takes the place of this one.
     pub fn and(mut self, more: Self) -> Self {
