@@ -8,10 +8,12 @@ use bytes::Bytes;
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::filter::{Excluder, IGNORE_FILE, Rules, of_file};
 use crate::model::{Kind, Meta, Side, Sides, SyncPath, Token};
-use crate::storage::{ErrorKind, Filter, ReadRequest, SMALL_FILE, StorageError};
+use crate::storage::{ErrorKind, Filter, ListRequest, ReadRequest, SMALL_FILE, StorageError};
 
 /// How often a file that changes while it is read is read anew.
 const MOST_READS: u32 = 3;
+
+const CHANGING: &str = "it keeps changing";
 
 /// The filter of the last look, and the versions of the files that it was made of. Clones share it.
 #[derive(Clone, Default)]
@@ -39,8 +41,8 @@ impl LastFilter {
         Some(Arc::clone(&made.filter))
     }
 
-    fn keep(&self, made: Made) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+    fn keep(&self, made: Option<Made>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = made;
     }
 }
 
@@ -50,36 +52,32 @@ impl LastFilter {
 /// An error if one of the files cannot be read or holds what is no rule: to sync what a person wanted left out is worse than not to
 /// sync.
 pub async fn filter_now(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
-    let path = ignore_file();
-    let storages = &job.storages;
-    let (source, target) = tokio::join!(storages.source.stat(&path), storages.target.stat(&path));
-    let found = Sides::new(
-        source.map_err(|error| unreadable(job, Side::Source, error))?,
-        target.map_err(|error| unreadable(job, Side::Target, error))?,
-    );
-    let settled = |side| found[side].as_ref().is_none_or(|meta: &Meta| meta.settled);
+    let (source, target) = tokio::join!(token(job, Side::Source), token(job, Side::Target));
+    let tokens = Sides::new(source?, target?);
     let mut versions = Sides::from_fn(|side| {
-        let token = found[side].as_ref().map(|meta| meta.token.clone());
-        (Box::from(storages[side].identity()), token)
+        let storage = Box::from(job.storages[side].identity());
+        (storage, tokens[side].clone())
     });
-    if settled(Side::Source)
-        && settled(Side::Target)
-        && let Some(filter) = job.last_filter.of(&versions)
-    {
+    if let Some(filter) = job.last_filter.of(&versions) {
         return Ok(filter);
     }
     let mut contents = Sides::<Option<Bytes>>::default();
+    let mut settled = true;
     for side in Side::BOTH {
-        if let Some((meta, content)) = content(job, side, found[side].clone()).await? {
+        if versions[side].1.take().is_some()
+            && let Some((meta, content)) = content(job, side).await?
+        {
+            settled &= meta.settled;
             versions[side].1 = Some(meta.token);
             contents[side] = Some(content);
         }
     }
     let filter: Arc<dyn Filter> = Arc::new(compile(job, contents)?);
-    job.last_filter.keep(Made {
+    // A token that says nothing yet names no version.
+    job.last_filter.keep(settled.then(|| Made {
         of: versions,
         filter: Arc::clone(&filter),
-    });
+    }));
     Ok(filter)
 }
 
@@ -98,33 +96,48 @@ fn ignore_file() -> SyncPath {
     SyncPath::new(IGNORE_FILE).unwrap_or_else(|_| SyncPath::root())
 }
 
-/// The file's content, and its attributes as they were then; `None` if there is none.
-async fn content(
-    job: &SyncJob,
-    side: Side,
-    mut found: Option<Meta>,
-) -> Result<Option<(Meta, Bytes)>, SyncError> {
+/// The token of a side's file; `None` if it has none.
+async fn token(job: &SyncJob, side: Side) -> Result<Option<Token>, SyncError> {
     let storage = &job.storages[side];
+    let error = match storage.file_token(&ignore_file()).await {
+        Ok(token) => return Ok(token),
+        Err(error) => error,
+    };
+    // A server that refuses whatever it is asked says best in a listing why.
+    if error.kind() == ErrorKind::Denied {
+        let request = ListRequest {
+            cancel: job.cancel.clone(),
+            ..ListRequest::everything(&job.state_dir)
+        };
+        storage.list(request).await?.next().await?;
+    }
+    Err(unreadable(job, side, error))
+}
+
+/// The file's content, and its attributes as they were then; `None` if there is none.
+async fn content(job: &SyncJob, side: Side) -> Result<Option<(Meta, Bytes)>, SyncError> {
+    let (storage, path) = (&job.storages[side], ignore_file());
     for left in (0..MOST_READS).rev() {
-        let Some(meta) = found else { return Ok(None) };
+        let found = storage.stat(&path).await;
+        let Some(meta) = found.map_err(|error| unreadable(job, side, error))? else {
+            return Ok(None);
+        };
         check_file(job, side, &meta)?;
         let request = ReadRequest {
-            path: ignore_file(),
+            path: path.clone(),
             meta: meta.clone(),
         };
-        match storage.read_small(vec![request]).await.pop() {
-            Some(Ok(read)) => return Ok(Some((meta, read.content))),
-            Some(Err(error))
+        let read = storage.read_small(vec![request]).await.pop();
+        match read.unwrap_or_else(|| Err(StorageError::new(ErrorKind::Busy, "read", CHANGING))) {
+            Ok(read) => return Ok(Some((meta, read.content))),
+            // It changed between the look and the reading.
+            Err(error)
                 if left > 0 && matches!(error.kind(), ErrorKind::Busy | ErrorKind::NotFound) => {}
-            Some(Err(error)) => return Err(unreadable(job, side, error)),
-            None => break,
+            Err(error) => return Err(unreadable(job, side, error)),
         }
-        // It changed between the look and the reading.
-        let again = storage.stat(&ignore_file()).await;
-        found = again.map_err(|error| unreadable(job, side, error))?;
     }
-    let error = StorageError::new(ErrorKind::Busy, "read", "it keeps changing");
-    Err(unreadable(job, side, error.at(&ignore_file())))
+    let error = StorageError::new(ErrorKind::Busy, "read", CHANGING);
+    Err(unreadable(job, side, error))
 }
 
 /// Refuses what is no file of rules.
