@@ -176,6 +176,7 @@ pub fn refused(storages: Sides<Value>, error: &SyncError) -> RunReport {
         problems: Vec::new(),
         drift: Vec::new(),
         skipped: 0,
+        excluded: 0,
         bytes: ByteCounts::default(),
         seconds: 0.0,
         notices: Vec::new(),

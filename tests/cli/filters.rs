@@ -65,7 +65,10 @@ fn what_is_left_out_on_the_command_line_stays_where_it_is() {
     let (_, report) = home.json(&format!("sync src dst --dry-run {FILTERS}"));
     assert_eq!(report["changes"]["target"]["created"], 4, "{report:#}");
     assert!(!report.to_string().contains("b.o"), "{report:#}");
-    home.ok(&format!("sync src dst {FILTERS}"));
+    assert_eq!(report["excluded"], 3, "{report:#}");
+    schemas::check("run-report", &report);
+    let done = home.ok(&format!("sync src dst {FILTERS}"));
+    assert!(done.stdout.contains("left out: 3 paths"), "{done:?}");
     assert_eq!(files(&home, "dst"), ["a.txt", "d/c.txt", "keep.o"]);
     // A mirror of a source that has nothing of it left.
     write(
@@ -82,6 +85,24 @@ fn what_is_left_out_on_the_command_line_stays_where_it_is() {
         files(&home, "dst"),
         ["a.txt", "big", "d/node_modules/q", "keep.o", "x.o"]
     );
+}
+
+#[test]
+fn a_look_for_conflicts_leaves_out_the_same() {
+    let home = Home::new();
+    for (folder, text) in [("src", "1"), ("dst", "2")] {
+        write(&home.path(folder), &[("x.o", text), ("y", text)]);
+    }
+    let scan = "conflicts src dst --force-scan --exclude *.o";
+    let (code, found) = home.json(scan);
+    assert_eq!(code, 3, "{found:#}");
+    let paths: Vec<_> = found["conflicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["path"])
+        .collect();
+    assert_eq!(paths, ["y"]);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
 use wl_core::filter::{MaxSize, Origin, Rule};
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::sync::{
-    News, NewsSender, SyncError, SyncErrorClass, SyncJob, SyncOptions, Syncer, SyncerType, explain,
+    Keep, News, NewsSender, SyncError, SyncErrorClass, SyncJob, SyncOptions, Syncer, SyncerType,
+    explain,
 };
 use wl_core::testing::{Operation, Recording};
 use wl_syncers::General;
@@ -102,6 +103,7 @@ async fn what_is_left_out_of_a_first_sync_is_neither_read_nor_made() {
             ["a", "m/", "m/node_modules/", "m/node_modules/z", "y.o"]
         );
         assert_eq!(paths(&world, Side::Source).len(), 7);
+        assert_eq!(report.excluded, 4, "a folder is one: {report:?}");
         for operation in [
             Operation::Read,
             Operation::ReadSmall,
@@ -178,7 +180,13 @@ async fn a_rule_that_is_taken_back_leaves_it_to_the_baseline() {
         assert_eq!(report.result, Outcome::Conflicts);
         assert_eq!(report.conflicts[0].path, "d/x.o");
         assert!(report.conflicts[0].ancestor.is_some());
-        // To leave a conflict out ends it, without a change.
+        // Nobody can end a conflict that is left out; it is no longer told, and nothing is changed.
+        let mut resolving = options.clone();
+        resolving.resolve = vec![(SyncPath::new("d/x.o").unwrap(), Keep::Source)];
+        let report = world.run(resolving).await.unwrap();
+        assert_eq!(report.changes, Sides::default());
+        assert_eq!(report.result, Outcome::Failed, "{report:?}");
+        assert!(report.problems[0].reason.contains("left out"), "{report:?}");
         rests(&world, &options).await;
     }
 }

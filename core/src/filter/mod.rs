@@ -103,6 +103,11 @@ impl Exclusions {
         self
     }
 
+    /// Whether there is no rule; a largest size is none.
+    pub fn is_empty(&self) -> bool {
+        self.presets.is_empty() && self.rules.is_empty()
+    }
+
     /// All rules, in the order in which they count.
     pub fn all_rules(&self) -> impl Iterator<Item = Rule> + '_ {
         let presets = self.presets.iter().flat_map(|preset| preset.rules());

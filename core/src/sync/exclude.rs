@@ -176,7 +176,7 @@ fn compile(job: &SyncJob, contents: Sides<Option<Bytes>>) -> Result<Excluder, Sy
             .map_err(|error| refused(job, side, &error.to_string()))?;
         rules.push(of_side);
     }
-    if rules.is_empty() {
+    if rules.is_empty() && !asked.is_empty() {
         let alone = Rules::new(asked.all_rules(), folds);
         rules
             .push(alone.map_err(|error| SyncError::new(SyncErrorClass::Usage, error.to_string()))?);

@@ -299,6 +299,7 @@ impl Run {
             problems: found.problems,
             drift: found.drift,
             skipped: found.skipped,
+            excluded: found.excluded,
             bytes,
             seconds: started.elapsed().as_secs_f64(),
             notices: self.notices,

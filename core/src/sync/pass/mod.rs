@@ -263,6 +263,9 @@ impl Pass {
         if self.frames.is_closed() {
             return Ok(());
         }
+        if node.is_left_out() {
+            self.context.tally().found.excluded += 1;
+        }
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
         self.imply_agreed_folder(&mut node)?;
@@ -274,6 +277,7 @@ impl Pass {
                 verdict = node.decide(policy);
             }
         } else if self.scope.as_ref() == Some(&node.path) && self.is_wished(&node.path) {
+            self.tell_left_out(&node);
             // Only a look at everything knows what the folders above mean for this path: they may be unknown, or in conflict.
             let mut frame = Frame::new(node.path);
             frame.closed = true;

@@ -58,6 +58,14 @@ impl Node {
         }
     }
 
+    /// Whether it is left out on a side.
+    pub(super) fn is_left_out(&self) -> bool {
+        let sides = Side::BOTH.into_iter();
+        sides
+            .map(|side| &self.found[side])
+            .any(|found| matches!(found, Found::LeftAlone))
+    }
+
     /// Whether both sides are there with the tokens and modes of the baseline: nothing needs to be decided.
     pub(super) fn is_untouched(&self) -> bool {
         let Some(base) = &self.base else { return false };
