@@ -187,7 +187,8 @@ fn compile(job: &SyncJob, contents: Sides<Option<Bytes>>) -> Result<Excluder, Sy
 fn unreadable(job: &SyncJob, side: Side, error: StorageError) -> SyncError {
     let location = job.storages[side].location();
     // What would meet every other path too is no matter of this file.
-    if error.kind().is_of_storage() || error.kind() == ErrorKind::Cancelled {
+    let passing = matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Temporary);
+    if passing || error.kind().is_of_storage() {
         return error.on(location).into();
     }
     let error = error.at(&ignore_file()).on(location);
