@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug};
 use wl_core::model::{Conflict, Problem, RunReport, Side, Sides};
-use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher};
+use wl_core::storage::{POLL_INTERVAL, PollWatcher, StorageWatcher, WatchRequest};
 use wl_core::sync::{News, SyncError, SyncErrorClass, SyncJob, Syncer, SyncerType, one_shot};
 
 /// What tells a syncer on the shared pass from another.
@@ -199,7 +199,10 @@ async fn watch(job: &SyncJob, side: Side) -> Result<Box<dyn StorageWatcher>, Syn
     if let Some(interval) = job.poll[side] {
         return Ok(Box::new(PollWatcher::new(interval)));
     }
-    Ok(match job.storages[side].watcher().await? {
+    let request = WatchRequest {
+        filter: Arc::clone(&job.options.filter),
+    };
+    Ok(match job.storages[side].watcher(request).await? {
         Some(watcher) => watcher,
         None => Box::new(PollWatcher::new(POLL_INTERVAL)),
     })

@@ -8,7 +8,7 @@ use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::{
     Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing, ReadRequest,
     Result, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId,
-    TrashItem, WriteSession,
+    TrashItem, WatchRequest, WriteSession,
 };
 
 use super::MemoryBackend;
@@ -110,7 +110,7 @@ impl StorageBackend for MemoryBackend {
         Ok(Arc::new(MemorySession::begin(&self.store, options)?))
     }
 
-    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
+    async fn watcher(&self, _request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
         Ok(None)
     }
 

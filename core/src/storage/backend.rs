@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Capabilities, ListRequest, Listing, Result, SessionOptions, StorageWatcher, TrashId, TrashItem,
-    WriteSession,
+    WatchRequest, WriteSession,
 };
 use crate::model::{ContentHash, Meta, Mode, SyncPath, Timestamp, Token};
 
@@ -147,7 +147,7 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>>;
 
     /// A watcher on this storage; `None` if it has no events of its own and is polled.
-    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
+    async fn watcher(&self, _request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
         Ok(None)
     }
 

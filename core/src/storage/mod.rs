@@ -31,4 +31,4 @@ pub use session::{
 };
 pub use spill::{SortedSpill, SpillSorter};
 pub use trash::{TrashId, TrashItem, TrashKeep, TrashState};
-pub use watch::{Observation, StorageWatcher, WatchHealth};
+pub use watch::{Area, MOST_PLACES, Observation, Parts, StorageWatcher, WatchHealth, WatchRequest};

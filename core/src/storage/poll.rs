@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Observation, Result, Scope, StorageWatcher, WatchHealth};
+use super::{Area, Observation, Result, StorageWatcher, WatchHealth};
 
 /// How often a storage without events is looked at, unless its parameters say otherwise.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ impl StorageWatcher for PollWatcher {
         // From now on, not from when it was due: a machine that slept through a hundred intervals looks once.
         self.due = Instant::now() + self.interval;
         Ok(Observation::Look {
-            scope: Scope::Everything,
+            area: Area::Everything,
             cursor: None,
         })
     }

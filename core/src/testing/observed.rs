@@ -284,8 +284,8 @@ impl StorageBackend for Observed {
         }))
     }
 
-    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
-        let work = self.inner.watcher();
+    async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
+        let work = self.inner.watcher(request);
         self.eye.one(Operation::Watcher, None, work).await
     }
 

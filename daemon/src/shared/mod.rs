@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::{
     Capabilities, ContentReader, CopySource, Hashed, ListRequest, Listing, ReadRequest, Result,
-    SessionOptions, SmallRead, StorageBackend, StorageWatcher, TrashId, TrashItem, WriteSession,
+    SessionOptions, SmallRead, StorageBackend, StorageWatcher, TrashId, TrashItem, WatchRequest,
+    WriteSession,
 };
 
 use large::Larges;
@@ -155,8 +156,8 @@ impl StorageBackend for Shared {
         self.inner.begin(options).await
     }
 
-    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
-        self.inner.watcher().await
+    async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
+        self.inner.watcher(request).await
     }
 
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {

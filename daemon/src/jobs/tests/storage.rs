@@ -14,7 +14,7 @@ use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{
     Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing, ReadRequest,
     Result, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId,
-    TrashItem, WriteSession,
+    TrashItem, WatchRequest, WriteSession,
 };
 use wl_core::testing::{Call, Observer, Operation, observe};
 
@@ -237,8 +237,8 @@ impl StorageBackend for Held {
         self.inner.begin(options).await
     }
 
-    async fn watcher(&self) -> Result<Option<Box<dyn StorageWatcher>>> {
-        self.inner.watcher().await
+    async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
+        self.inner.watcher(request).await
     }
 
     async fn trash_list(&self) -> Result<Vec<TrashItem>> {
