@@ -9,7 +9,7 @@ use wl_core::filter::{MaxSize, Origin, Rule};
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::sync::{
     Keep, News, NewsSender, SyncError, SyncErrorClass, SyncJob, SyncOptions, Syncer, SyncerType,
-    explain,
+    explain, filter_now,
 };
 use wl_core::testing::{Operation, Recording};
 use wl_syncers::General;
@@ -582,4 +582,26 @@ async fn what_leaves_a_path_out_is_explained() {
         assert_eq!(seen.presence, "left alone", "{said:?}");
         assert!(seen.why.as_ref().unwrap().contains(why), "{seen:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_follows_a_job_can_tell_that_rules_changed() {
+    let world = World::new();
+    write(&world, Side::Source, &[(".wlignore", "a\n")]);
+    let job = world.job(World::options(Direction::TwoWay));
+    let first = filter_now(&job).await.unwrap();
+    let is_first = async || Arc::ptr_eq(&first, &filter_now(&job.clone()).await.unwrap());
+    assert!(is_first().await);
+    // Written again as it was, it says the same.
+    write(&world, Side::Source, &[(".wlignore", "a\n")]);
+    assert!(is_first().await);
+    write(&world, Side::Target, &[(".wlignore", "b\n")]);
+    assert!(!is_first().await, "the other side has a word too");
+    world.storages.target.remove(".wlignore").unwrap();
+    let back = filter_now(&job).await.unwrap();
+    let path = |text| SyncPath::new(text).unwrap();
+    assert!(back.excludes(&path("a"), false) && !back.excludes(&path("b"), false));
+    world.storages.source.remove(".wlignore").unwrap();
+    let none = filter_now(&job).await.unwrap();
+    assert!(!none.excludes(&path("a"), false));
 }

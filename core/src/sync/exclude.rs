@@ -22,6 +22,9 @@ pub struct LastFilter(Arc<Mutex<Option<Made>>>);
 #[derive(Clone)]
 struct Made {
     of: Sides<Version>,
+    /// Whether the versions are named for good: a token that says nothing yet names none.
+    settled: bool,
+    contents: Sides<Option<Bytes>>,
     filter: Arc<dyn Filter>,
 }
 
@@ -35,19 +38,23 @@ impl fmt::Debug for LastFilter {
 }
 
 impl LastFilter {
-    fn of(&self, versions: &Sides<Version>) -> Option<Arc<dyn Filter>> {
+    /// The last filter, if this holds of it.
+    fn find(&self, is_it: impl FnOnce(&Made) -> bool) -> Option<Arc<dyn Filter>> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = last.as_ref().filter(|made| made.of == *versions)?;
+        let made = last.as_ref().filter(|made| is_it(made))?;
         Some(Arc::clone(&made.filter))
     }
 
-    fn keep(&self, made: Option<Made>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = made;
+    fn keep(&self, made: Made) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
     }
 }
 
 /// What `job` leaves out now: its options' rules and those in the `.wlignore` at the root of each side. Both count: a path is left out
 /// if either side says so. A side without the file says nothing.
+///
+/// As long as nothing was changed it is the same `Arc` again for a job and its clones. Another one means that everything has to be looked
+/// at, and that watchers have to be set up anew: what was left out until now may not be any longer.
 ///
 /// An error if one of the files cannot be read or holds what is no rule: to sync what a person wanted left out is worse than not to
 /// sync.
@@ -58,7 +65,8 @@ pub async fn filter_now(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
         let storage = Box::from(job.storages[side].identity());
         (storage, tokens[side].clone())
     });
-    if let Some(filter) = job.last_filter.of(&versions) {
+    let known = |made: &Made| made.settled && made.of == versions;
+    if let Some(filter) = job.last_filter.find(known) {
         return Ok(filter);
     }
     let mut contents = Sides::<Option<Bytes>>::default();
@@ -72,12 +80,16 @@ pub async fn filter_now(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
             contents[side] = Some(content);
         }
     }
-    let filter: Arc<dyn Filter> = Arc::new(compile(job, contents)?);
-    // A token that says nothing yet names no version.
-    job.last_filter.keep(settled.then(|| Made {
+    let filter = match job.last_filter.find(|made| made.contents == contents) {
+        Some(filter) => filter,
+        None => Arc::new(compile(job, &contents)?),
+    };
+    job.last_filter.keep(Made {
         of: versions,
+        settled,
+        contents,
         filter: Arc::clone(&filter),
-    }));
+    });
     Ok(filter)
 }
 
@@ -85,7 +97,7 @@ pub async fn filter_now(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
 pub(super) async fn filter_as_known(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
     match filter_now(job).await {
         Err(error) if error.class != SyncErrorClass::Filter => {
-            Ok(Arc::new(compile(job, Sides::default())?))
+            Ok(Arc::new(compile(job, &Sides::default())?))
         }
         result => result,
     }
@@ -155,7 +167,7 @@ fn check_file(job: &SyncJob, side: Side, meta: &Meta) -> Result<(), SyncError> {
     ))
 }
 
-fn compile(job: &SyncJob, contents: Sides<Option<Bytes>>) -> Result<Excluder, SyncError> {
+fn compile(job: &SyncJob, contents: &Sides<Option<Bytes>>) -> Result<Excluder, SyncError> {
     let asked = &job.options.exclude;
     let sides = Side::BOTH.into_iter();
     let folds = sides
