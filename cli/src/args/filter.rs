@@ -26,7 +26,6 @@ impl Args for FilterArgs {
             Arg::new(name)
                 .long(name)
                 .value_name(value)
-                .allow_hyphen_values(true)
                 .help(help)
                 .help_heading("Filters")
         };
@@ -121,6 +120,8 @@ mod tests {
 
     #[test]
     fn wrong_rules_are_named() {
+        // Somebody who forgot the rule did not mean the next option.
+        assert!(lines(&["--exclude", "--include", "a"]).is_err());
         for words in [
             ["--exclude", "a["],
             ["--include", "a["],
