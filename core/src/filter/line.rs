@@ -22,6 +22,9 @@ pub(super) fn translate(line: &str, fold: bool) -> Result<Option<String>, &'stat
     if pattern.trim_matches('/').is_empty() {
         return Err("it names no file or folder");
     }
+    if pattern.contains("//") {
+        return Err("no path has an empty part (`//`)");
+    }
     let folded;
     let pattern = match fold {
         true => {
@@ -63,6 +66,8 @@ fn rewritten(pattern: &str) -> Result<(String, bool), &'static str> {
             // Choices in braces are the matcher's own idea.
             '{' | '}' => out.extend(['\\', c]),
             '[' => odd |= class(&mut chars, &mut out)?,
+            // Three stars and more are two.
+            '*' if out.ends_with("**") && !out.ends_with("\\**") => {}
             _ => out.push(c),
         }
     }

@@ -88,6 +88,9 @@ const AS_GIT: &[(&[&str], &[&str], &[&str])] = &[
     (&["a/**/"], &["a/b/", "a/b/c"], &["a/b", "a/"]),
     (&["**/"], &["a/", "a/b"], &["a"]),
     (&["/**/a"], &["a", "x/a"], &["b"]),
+    (&["***/a"], &["a", "x/a", "x/y/a/"], &["xa"]),
+    (&["x/****/a"], &["x/a", "x/y/a"], &["a"]),
+    (&["\\***a"], &["*a", "*xa"], &["a", "xa"]),
     (&["**a"], &["a", "xa", "x/ya"], &["ab"]),
     (&["a\\/b"], &["a/b"], &["a", "b"]),
     (&["*a*"], &["a", "xax", "y/xax"], &["x"]),
@@ -134,6 +137,7 @@ fn what_would_match_something_else_than_in_git_is_refused_and_named() {
         ("!", "names no file"),
         ("/", "names no file"),
         ("!//", "names no file"),
+        ("a//b", "empty part"),
         ("a\0b", "NUL"),
     ] {
         let error = rules(&["fine", line], false).unwrap_err().to_string();
