@@ -23,6 +23,13 @@ impl Filter for WithoutBase {
     fn excludes(&self, path: &SyncPath, folder: bool) -> bool {
         self.paths.contains(path) || self.also.excludes(path, folder)
     }
+
+    fn reason(&self, path: &SyncPath, folder: bool) -> Option<String> {
+        match self.paths.contains(path) {
+            true => Some("wl itself: it is the base directory".to_owned()),
+            false => self.also.reason(path, folder),
+        }
+    }
 }
 
 /// Refuses a storage that is itself the base directory.

@@ -14,8 +14,8 @@ use wl_core::model::{
 use wl_core::plugin::{ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params};
 use wl_core::storage::{StorageBackend, TrashId, TrashItem};
 use wl_core::sync::{
-    Explanation, Keep, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob, Syncer,
-    stored_conflicts,
+    Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob,
+    Syncer, stored_conflicts,
 };
 
 use crate::exclude::{check_not_base, without_base};
@@ -77,6 +77,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
         state_dir,
         poll: spec.storages.as_ref().map(StorageSpec::poll),
         patience: None,
+        last_filter: LastFilter::default(),
         progress: ties.progress,
         news: ties.news,
         cancel: ties.cancel,
@@ -182,6 +183,7 @@ pub fn refused(storages: Sides<Value>, error: &SyncError) -> RunReport {
         problems: Vec::new(),
         drift: Vec::new(),
         skipped: 0,
+        excluded: 0,
         bytes: ByteCounts::default(),
         seconds: 0.0,
         notices: Vec::new(),

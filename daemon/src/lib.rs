@@ -26,4 +26,4 @@ pub use spec::{JobSpec, LOCAL, StorageSpec};
 pub use url::{UrlError, storage_of_url};
 pub use wl_core::storage::Limits;
 // The words that whoever starts a job needs; front ends depend on this crate, not on the core.
-pub use wl_core::{model, plugin, storage, sync};
+pub use wl_core::{filter, model, plugin, storage, sync};

@@ -3,7 +3,7 @@
 use crate::code::{lines_naming, only_code};
 use crate::workspace::{assert_all, rust_files};
 
-const PURE: [&str; 2] = ["core/src/model/", "core/src/reconcile/"];
+const PURE: [&str; 3] = ["core/src/model/", "core/src/reconcile/", "core/src/filter/"];
 
 const IMPURE: [&str; 15] = [
     "async",

@@ -5,6 +5,7 @@ mod backends_table;
 mod completions;
 mod daemon;
 mod errors;
+mod filters;
 mod help;
 mod logs;
 mod manifests;

@@ -125,3 +125,70 @@ async fn a_job_that_has_ended_says_when_its_conflicts_are_ended() {
     assert_eq!(status[0]["state"], json!([1, "conflicts ended"]));
     assert_eq!(status[0]["conflict-count"], 0);
 }
+
+#[tokio::test]
+async fn what_a_job_leaves_out_stays_left_out_over_a_restart() {
+    let mut world = World::new().await;
+    let mut client = world.client().await;
+    let mut job = world.job("j", true);
+    job["options"] =
+        json!({ "exclude": ["*.o", "!keep.o"], "exclude-preset": ["python"], "max-size": 4 });
+    for (name, text) in [
+        ("a", "1"),
+        ("b.o", "2"),
+        ("keep.o", "3"),
+        ("c.pyc", "4"),
+        ("large", "12345"),
+    ] {
+        world.write(&format!("source/{name}"), text);
+    }
+    client.ask("start", job).await.unwrap();
+    state(&mut client, "j", State::Synced).await;
+    let left_out = ["b.o", "c.pyc", "large"].map(|name| format!("target/{name}"));
+    for restarted in [false, true] {
+        for (name, text) in [("a", "1"), ("keep.o", "3")] {
+            assert_eq!(world.read(&format!("target/{name}")).as_deref(), Some(text));
+        }
+        for name in &left_out {
+            assert_eq!(world.read(name), None, "{name}, restarted: {restarted}");
+        }
+        if !restarted {
+            world.end().await;
+            world.write("source/d", "5");
+            world.start().await;
+            let mut client = world.client().await;
+            state(&mut client, "j", State::Synced).await;
+            assert_eq!(world.read("target/d").as_deref(), Some("5"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_read_stop_a_job_until_they_are_corrected() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    world.write("source/a", "1");
+    world.write("source/.wlignore", "a[");
+    client.ask("start", world.job("j", true)).await.unwrap();
+    let text = state(&mut client, "j", State::Error).await;
+    assert!(text.contains(".wlignore of the source, line 1"), "{text}");
+    assert_eq!(world.read("target/a"), None);
+    world.write("source/.wlignore", "b");
+    state(&mut client, "j", State::Synced).await;
+    assert_eq!(world.read("target/a").as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_rule_that_is_none_is_refused_at_once() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let mut job = world.job("j", true);
+    job["options"] = json!({ "exclude": ["fine", "a["] });
+    let refusal = refused(client.ask("start", job).await);
+    assert_eq!(refusal.class, "usage");
+    assert!(
+        refusal.desc.contains("`a[` from the job's options"),
+        "{}",
+        refusal.desc
+    );
+}

@@ -222,7 +222,10 @@ fn a_container_with_a_bucket_goes_both_ways() {
     home.server.reset_counts();
     home.ok("container sync notes --one-shot");
     let counts = home.server.counts();
-    assert_eq!(counts.keys().collect::<Vec<_>>(), ["ListObjectsV2"]);
+    assert_eq!(
+        counts.keys().collect::<Vec<_>>(),
+        ["HeadObject", "ListObjectsV2"]
+    );
     // The secret is nowhere below the base directory.
     trees::each_file(&home.path(".config"), &mut |path, content| {
         let text = String::from_utf8_lossy(&content);

@@ -250,7 +250,11 @@ fn a_server_that_finds_nothing_for_a_moment_removes_nothing() {
     let early = faults.end_listings_early(When::Always);
     // Also the look at each path fails.
     let refusal = wl_test_servers::faults::Refusal::access_denied();
-    let blind = faults.refuse(Which::operation("HeadObject"), When::Always, refusal);
+    let blind = faults.refuse(
+        Which::operation("HeadObject").and(|seen| !seen.path.contains(".wlignore")),
+        When::Always,
+        refusal,
+    );
     let report = setting.sync();
     assert!(early.fired() > 0 && blind.fired() > 0 && pages.fired() > 0);
     assert_eq!(report.result, Outcome::Failed, "{report:#?}");

@@ -98,7 +98,8 @@ fn odd_keys_that_are_names_come_through() {
     }
     setting.server.reset_counts();
     synced(&setting.sync());
-    assert_eq!(setting.server.counts().len(), 1);
+    // The listing, and whether there is a `.wlignore`.
+    assert_eq!(setting.server.counts().len(), 2);
 }
 
 #[test]

@@ -14,9 +14,13 @@ use crate::world::{BUCKET, World, is_quiet, local, s3, s3_server, synced};
 
 const LIST: &str = "ListObjectsV2";
 
+/// What a run asks first: whether there is a `.wlignore`.
+const RULES: &str = "HeadObject";
+
 fn only_lists(counts: &BTreeMap<String, u64>, most: u64) {
     let names: Vec<_> = counts.keys().map(String::as_str).collect();
-    assert_eq!(names, [LIST], "{counts:?}");
+    assert_eq!(names, [RULES, LIST], "{counts:?}");
+    assert_eq!(counts[RULES], 1, "{counts:?}");
     assert!(counts[LIST] <= most, "{counts:?}");
 }
 
@@ -46,9 +50,9 @@ fn one_change_asks_for_that_path_only() {
     assert_eq!(counts.get("GetObject"), Some(&1), "{counts:?}");
     assert_eq!(counts.get("PutObject"), None, "{counts:?}");
     let lines = setting.server.record().lines();
-    let others = lines
-        .iter()
-        .filter(|line| line.starts_with("HEAD") && !line.contains("d0/f0"));
+    let others = lines.iter().filter(|line| {
+        line.starts_with("HEAD") && !line.contains("d0/f0") && !line.contains(".wlignore")
+    });
     assert_eq!(others.count(), 0, "{lines:#?}");
     setting.server.reset_counts();
     trees::write(&setting.folder, "new", "new");
@@ -78,15 +82,23 @@ fn asks(counts: &[(String, u64)], wanted: &[(&str, u64)]) {
 #[test]
 fn each_change_has_its_requests_and_no_more() {
     let setting = Setting::filled();
-    let replaced = [("CopyObject", 1), (LIST, 3), ("PutObject", 1)];
+    let replaced = [("CopyObject", 1), (RULES, 1), (LIST, 3), ("PutObject", 1)];
     let edit = |setting: &Setting| trees::write(&setting.folder, "d0/f0", "edited");
     asks(&counted(&setting, edit), &replaced);
     let again = |setting: &Setting| trees::write(&setting.folder, "d0/f0", "edited again");
     asks(&counted(&setting, again), &replaced);
     let create = |setting: &Setting| trees::write(&setting.folder, "d1/new", "new");
-    asks(&counted(&setting, create), &[(LIST, 3), ("PutObject", 1)]);
+    asks(
+        &counted(&setting, create),
+        &[(RULES, 1), (LIST, 3), ("PutObject", 1)],
+    );
     let remove = |setting: &Setting| fs::remove_file(setting.folder.join("d2/f2")).unwrap();
-    let removed = [("CopyObject", 1), ("DeleteObject", 1), (LIST, 3)];
+    let removed = [
+        ("CopyObject", 1),
+        ("DeleteObject", 1),
+        (RULES, 1),
+        (LIST, 3),
+    ];
     asks(&counted(&setting, remove), &removed);
     // Nothing was listed of a new folder: a file may have its name by now.
     let deep = |setting: &Setting| {
@@ -94,7 +106,10 @@ fn each_change_has_its_requests_and_no_more() {
             trees::write(&setting.folder, name, name);
         }
     };
-    asks(&counted(&setting, deep), &[(LIST, 4), ("PutObject", 3)]);
+    asks(
+        &counted(&setting, deep),
+        &[(RULES, 1), (LIST, 4), ("PutObject", 3)],
+    );
     let all = |setting: &Setting| {
         edit(setting);
         remove_and_create(setting);
@@ -102,6 +117,7 @@ fn each_change_has_its_requests_and_no_more() {
     let both = [
         ("CopyObject", 3),
         ("DeleteObject", 2),
+        (RULES, 1),
         (LIST, 3),
         ("PutObject", 6),
     ];
@@ -143,7 +159,7 @@ fn a_new_file_in_a_folder_that_was_listed_is_one_request() {
     // Two pages.
     asks(
         &counted(&setting, create),
-        &[(LIST, 2 + 2), ("PutObject", 4)],
+        &[(RULES, 1), (LIST, 2 + 2), ("PutObject", 4)],
     );
 }
 

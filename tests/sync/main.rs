@@ -8,6 +8,7 @@ mod doubt;
 mod exhaustive;
 mod explain;
 mod faults;
+mod filters;
 mod histories;
 mod modes;
 mod moves;

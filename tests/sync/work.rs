@@ -7,6 +7,9 @@ use crate::world::World;
 
 const FILES: u64 = 1000;
 
+/// The one thing that is asked for beside the listings: what is to be left out, on each side.
+const RULES: [&str; 2] = [".wlignore", ".wlignore"];
+
 async fn first_sync(recording: &std::sync::Arc<Recording>) -> World {
     let world = World::new();
     for n in 0..FILES {
@@ -47,6 +50,7 @@ async fn small_files_travel_in_batches() {
         recording.requests(Operation::Stat) + recording.requests(Operation::Hash),
         0
     );
+    assert_eq!(recording.paths(Operation::FileToken), RULES);
 }
 
 #[tokio::test]
@@ -68,6 +72,7 @@ async fn a_run_with_nothing_to_do_reads_nothing_and_writes_nothing() {
     ] {
         assert_eq!(recording.requests(operation), 0, "{operation:?}");
     }
+    assert_eq!(recording.paths(Operation::FileToken), RULES);
     assert_eq!(report.bytes, Default::default());
 }
 

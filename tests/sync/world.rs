@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
 use wl_core::model::{Direction, RunReport, Side, Sides};
 use wl_core::storage::StorageBackend;
-use wl_core::sync::{NewsSender, SyncError, SyncJob, SyncOptions, one_shot};
+use wl_core::sync::{LastFilter, NewsSender, SyncError, SyncJob, SyncOptions, one_shot};
 use wl_core::testing::Strict;
 use wl_test_trees::{Hand, Node, Tree, add};
 
@@ -89,6 +89,7 @@ impl World {
             state_dir: self.state.path().to_owned(),
             poll: Sides::default(),
             patience: None,
+            last_filter: LastFilter::default(),
             progress: Arc::default(),
             news: NewsSender::default(),
             cancel: CancellationToken::new(),

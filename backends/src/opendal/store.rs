@@ -286,6 +286,11 @@ impl Store for OpendalStore {
         Ok(folder.map(|metadata| found::found(self.service, &metadata)))
     }
 
+    async fn file(&self, path: &SyncPath) -> Outcome<Option<Found>> {
+        let found = self.metadata(names::key(path)?).await?;
+        Ok(found.map(|metadata| found::found(self.service, &metadata)))
+    }
+
     async fn exists(&self) -> Outcome<bool> {
         if self.facts.flat || self.prefix.is_empty() {
             return Ok(self.stat_root().await?.is_some());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{Meta, SyncPath};
+use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::*;
 
 use super::{RemoteBackend, listing, names, read, session, token, trash};
@@ -45,6 +45,16 @@ impl StorageBackend for RemoteBackend {
         let now = token::now();
         let found = read::look(&self.0, path).await?;
         Ok(found.map(|found| self.0.wire.meta(&found, now)))
+    }
+
+    async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
+        names::usable(&self.0, "stat", path)?;
+        if self.0.wire.facts().links {
+            return Ok(self.stat(path).await?.map(|meta| meta.token));
+        }
+        let now = token::now();
+        let found = self.0.wire.file(path).await?;
+        Ok(found.map(|found| self.0.wire.meta(&found, now).token))
     }
 
     async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {

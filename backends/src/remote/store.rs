@@ -276,6 +276,11 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     /// What is at `path`; the root too. For flat stores a folder is there if its marker is, or anything below it.
     async fn stat(&self, path: &SyncPath) -> Outcome<Option<Found>>;
 
+    /// The file or link at `path`. What it says of a folder means nothing.
+    async fn file(&self, path: &SyncPath) -> Outcome<Option<Found>> {
+        self.stat(path).await
+    }
+
     /// Whether the root is there. Where that cannot be told, a root with nothing in it is not.
     async fn exists(&self) -> Outcome<bool> {
         Ok(self.stat(&SyncPath::root()).await?.is_some())

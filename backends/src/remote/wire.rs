@@ -244,6 +244,11 @@ impl Wire {
         self.again("stat", path, || self.store.stat(path)).await
     }
 
+    /// The file or link at `path`; tried again while trouble is temporary.
+    pub(crate) async fn file(&self, path: &SyncPath) -> Result<Option<Found>> {
+        self.again("stat", path, || self.store.file(path)).await
+    }
+
     /// Starts to read a range; tried again while trouble is temporary. The turn is held until the pieces are dropped.
     pub(crate) async fn read(
         &self,

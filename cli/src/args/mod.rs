@@ -1,5 +1,6 @@
 //! The command line as types.
 
+mod filter;
 mod global;
 mod options;
 mod pair;
@@ -14,6 +15,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::Command;
 
+pub use filter::FilterArgs;
 pub use global::Global;
 pub use options::Word;
 pub use pair::{Pair, Selection};

@@ -8,7 +8,7 @@ use wl_daemon::model::Direction;
 use wl_daemon::storage::{CasGrade, Durability, TrashKeep};
 use wl_daemon::sync::{DeleteBudget, Keep, SyncOptions};
 
-use super::parse;
+use super::{FilterArgs, parse};
 
 /// Which way changes travel.
 #[derive(Clone, Copy, Debug, Args)]
@@ -78,6 +78,8 @@ pub struct RunArgs {
     /// Send each storage at most this many requests a second
     #[arg(long, allow_hyphen_values = true, value_parser = parse::requests_per_second, value_name = "N", help_heading = "Run options")]
     max_requests_per_second: Option<NonZeroU32>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 impl RunArgs {
@@ -92,6 +94,7 @@ impl RunArgs {
             trash_keep: self.trash_keep,
             checksum: self.checksum,
             require_cas: self.require_cas.into(),
+            exclude: self.filter.exclusions(),
             ..SyncOptions::new(self.direction.direction())
         }
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Context;
 use super::runs::{self, Job};
-use crate::args::Pair;
+use crate::args::{FilterArgs, Pair};
 use crate::error::CliResult;
 
 /// List the open conflicts of two storages that `wl sync` keeps equal
@@ -21,11 +21,15 @@ pub struct Conflicts {
     /// Look at both storages now instead of at what the last run found
     #[arg(long)]
     force_scan: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 impl Conflicts {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
-        let job = Job::of_pair(context, &self.pair, runs::conflict_options(true))?;
+        let mut options = runs::conflict_options(true);
+        options.exclude = self.filter.exclusions();
+        let job = Job::of_pair(context, &self.pair, options)?;
         runs::list_conflicts(context, vec![job], self.force_scan).await
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
-use wl_control::JobStatus;
+use wl_control::{FilterStatus, JobStatus};
+use wl_daemon::filter::{Exclusions, MaxSize, Origin, Rule};
 use wl_daemon::job;
 use wl_daemon::model::{ConflictSide, Direction, Side, SyncPath};
 use wl_daemon::sync::{Explanation, Seen, SyncOptions};
@@ -51,6 +52,20 @@ impl Explain {
             }
             None => self.by_the_manifest(context, options).await?,
         };
+        let mut job = job;
+        // A job that goes on may leave out more than the manifest says, or less.
+        if let Some(status) = &status {
+            let manifest = pairs::job(
+                context,
+                &self.name,
+                &self.selection,
+                &conflict_options(true),
+            );
+            let manifest = manifest
+                .map(|job| job.spec.options.exclude)
+                .unwrap_or_default();
+            job.spec.options.exclude = left_out(status.filters.as_ref(), &manifest);
+        }
         let said = runner::attended(context.output, async |_: Arc<_>, cancel| {
             job::explain(&job.spec, &self.path, cancel).await
         })
@@ -102,6 +117,25 @@ impl Explain {
         };
         let job = pairs::job(context, &self.name, &self.selection, &options)?;
         Ok((job, status))
+    }
+}
+
+/// What a job of the daemon leaves out. A rule that is in the manifest too is said to come from there.
+fn left_out(filters: Option<&FilterStatus>, manifest: &Exclusions) -> Exclusions {
+    let Some(filters) = filters else {
+        return Exclusions::default();
+    };
+    let rule = |line: &String| {
+        let known = manifest.rules.iter().find(|rule| rule.line == *line);
+        known
+            .cloned()
+            .unwrap_or_else(|| Rule::exclude(line, Origin::Job))
+    };
+    let presets = filters.exclude_preset.iter();
+    Exclusions {
+        presets: presets.filter_map(|name| name.parse().ok()).collect(),
+        rules: filters.exclude.iter().map(rule).collect(),
+        max_size: filters.max_size.map(MaxSize),
     }
 }
 

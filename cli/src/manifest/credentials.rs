@@ -181,7 +181,7 @@ mod tests {
     fn secrets_go_to_a_private_file_that_the_manifest_names() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        let manifest = store.create("photos").unwrap();
+        let manifest = store.create("photos", Default::default()).unwrap();
         let added = store.add("photos", draft("bucket")).unwrap();
         let file = dir.path().join("credentials/photos.bucket.json");
         assert_eq!(added.params["credentials_file"], file.to_str().unwrap());
@@ -204,7 +204,7 @@ mod tests {
     fn a_storage_that_is_refused_leaves_no_secrets() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        store.create("photos").unwrap();
+        store.create("photos", Default::default()).unwrap();
         assert!(store.add("photos", draft("a b")).is_err());
         assert!(store.add("nothing", draft("a")).is_err());
         assert!(!dir.path().join("credentials").exists());
@@ -217,8 +217,8 @@ mod tests {
     fn two_storages_never_share_a_file_and_what_is_left_over_is_written_over() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        store.create("a.b").unwrap();
-        store.create("a").unwrap();
+        store.create("a.b", Default::default()).unwrap();
+        store.create("a", Default::default()).unwrap();
         store.add("a.b", draft("c")).unwrap();
         let error = store.add("a", draft("b.c")).unwrap_err().to_string();
         assert!(error.contains("another --backend-id"), "{error}");
@@ -234,8 +234,8 @@ mod tests {
     fn a_deleted_container_takes_its_secrets_along_and_no_others() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        store.create("a").unwrap();
-        store.create("b").unwrap();
+        store.create("a", Default::default()).unwrap();
+        store.create("b", Default::default()).unwrap();
         store.add("a", draft("x")).unwrap();
         store.add("b", draft("x")).unwrap();
         let mine = dir.path().join("mine.json");

@@ -4,6 +4,7 @@
 
 mod check;
 mod credentials;
+mod filters;
 mod redact;
 mod store;
 
@@ -17,6 +18,7 @@ use crate::error::{CliError, CliResult};
 use crate::output::escape;
 
 pub use credentials::Draft;
+pub use filters::Filters;
 pub use redact::{holds_secret, is_secret, location, redact, without_passwords};
 pub use store::Store;
 
@@ -29,6 +31,9 @@ pub struct Container {
     /// The paths under which the container is known.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// What is left out.
+    #[serde(flatten)]
+    pub filters: Filters,
     // Fields of Wildland's that wl keeps and does not look at.
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
@@ -101,6 +106,7 @@ impl Container {
             object: "container".to_owned(),
             version: Some("1".to_owned()),
             paths: vec![format!("/{name}")],
+            filters: Filters::default(),
             others: BTreeMap::new(),
             backends: Backends {
                 storage: Vec::new(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::{Container, check};
+use super::{Container, Filters, check};
 use crate::error::{CliError, CliResult};
 use crate::output::escape;
 
@@ -78,12 +78,14 @@ impl Store {
             .map_err(|error| broken(format!("{error}; correct it by hand")))
     }
 
-    /// Makes an empty container. Returns the manifest's path.
-    pub fn create(&self, name: &str) -> CliResult<PathBuf> {
+    /// Makes a container without storages. Returns the manifest's path.
+    pub fn create(&self, name: &str, filters: Filters) -> CliResult<PathBuf> {
         check::name(name)?;
         make_private(&self.folder)?;
         let path = self.path(name);
-        let file = self.written(&Container::new(name))?;
+        let mut container = Container::new(name);
+        container.filters = filters;
+        let file = self.written(&container)?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -227,7 +229,7 @@ mod tests {
     fn odd_values_come_back_as_they_were_written() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        store.create("odd").unwrap();
+        store.create("odd", Default::default()).unwrap();
         let values = [
             "yes",
             "null",
@@ -284,7 +286,7 @@ mod tests {
     fn what_wl_does_not_know_survives_a_change() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        let path = store.create("a").unwrap();
+        let path = store.create("a", Default::default()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{text}\nowner: '0xabc'\ncategories: [/a]\n")).unwrap();
         let storage = Storage::new("local", "x".to_owned(), Map::new());
@@ -299,7 +301,9 @@ mod tests {
     #[test]
     fn changes_made_at_the_same_time_are_all_kept() {
         let dir = tempfile::tempdir().unwrap();
-        Store::new(dir.path()).create("a").unwrap();
+        Store::new(dir.path())
+            .create("a", Default::default())
+            .unwrap();
         std::thread::scope(|scope| {
             for worker in 0..4 {
                 let store = Store::new(dir.path());

@@ -52,6 +52,12 @@ pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
             ),
         );
     }
+    if report.excluded > 0 {
+        line(
+            &mut text,
+            format_args!("  left out: {}", plural(report.excluded as usize, "path")),
+        );
+    }
     for notice in &report.notices {
         line(&mut text, format_args!("  note: {}", escape(notice)));
     }

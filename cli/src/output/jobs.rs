@@ -211,6 +211,7 @@ mod tests {
             state: (state, text.to_owned()),
             continuous: true,
             direction: "two-way".to_owned(),
+            filters: None,
             source: storage("a"),
             target: storage("b"),
             progress: None,

@@ -122,6 +122,9 @@ pub struct RunReport {
     pub drift: Vec<Drift>,
     /// Special files that were passed over.
     pub skipped: u64,
+    /// Paths that were left out; a folder with all that is in it is one.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub excluded: u64,
     /// Content moved.
     pub bytes: ByteCounts,
     /// How long it took.
@@ -132,6 +135,10 @@ pub struct RunReport {
     /// Why the run was refused or stopped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
+}
+
+fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Why a run was refused or stopped.

@@ -118,7 +118,8 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// What is at `path`; `None` if nothing.
     async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>>;
 
-    /// The token of what is at `path`; `None` if nothing.
+    /// The token of the file or link at `path`; `None` if there is none. What it says of a folder means nothing: to look for one may cost
+    /// a request of its own.
     async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
         Ok(self.stat(path).await?.map(|meta| meta.token))
     }

@@ -34,7 +34,16 @@ impl Scope {
 /// Says what is left out of a listing. What is excluded is neither read nor listed nor removed.
 pub trait Filter: Send + Sync + fmt::Debug {
     /// Whether `path` is excluded; for a folder: with all below it.
+    ///
+    /// It says so of the folder alone: whoever asks about a path below asks about the folders above it too. Asked for every entry
+    /// and every event, so it must be cheap.
     fn excludes(&self, path: &SyncPath, folder: bool) -> bool;
+
+    /// What leaves `path` out, for people; `None` if nothing does.
+    fn reason(&self, path: &SyncPath, folder: bool) -> Option<String> {
+        self.excludes(path, folder)
+            .then(|| "the job's own filter".to_owned())
+    }
 }
 
 /// The filter that excludes nothing.

@@ -28,6 +28,8 @@ pub enum SyncErrorClass {
     Locked,
     /// More content would be lost than `--max-delete` allows.
     DeleteBudget,
+    /// What is to be left out is not known: a `.wlignore` cannot be read, or holds what is no rule.
+    Filter,
     /// A storage's compare-and-swap is weaker than `--require-cas` asks.
     WeakCas,
     /// The baseline could not be read or written.

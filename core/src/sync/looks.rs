@@ -4,13 +4,15 @@
 //! Between looks that follow each other closely the pair stays open: its lock, its baseline, and what is written through. It is closed when it
 //! was quiet for a while ([`Looks::rest`]), so that others may work on the pair and nothing of the storages is held.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::pass::{Findings, Look, survey};
+use super::exclude::{filter_now, is_ignore_file};
+use super::pass::{self, Findings, Look, survey};
 use super::run::{self, Opened, Run};
 use super::{SyncError, SyncJob};
-use crate::model::{Drift, Problem, RunReport, SyncPath};
-use crate::storage::{Area, Parts};
+use crate::model::{Drift, Problem, RunReport, Side, SyncPath};
+use crate::storage::{Area, Filter, Parts};
 
 /// Looks at one pair.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Looks {
     syncer: &'static str,
     open: Option<Run>,
     standing: Standing,
+    /// What is left out, as of the last look at everything.
+    filter: Arc<dyn Filter>,
 }
 
 /// What earlier looks found and no later one found otherwise.
@@ -44,6 +48,7 @@ impl Looks {
     /// Looks for `job`, on behalf of the syncer named `syncer`. Nothing is touched yet.
     pub fn new(job: SyncJob, syncer: &'static str) -> Self {
         Self {
+            filter: Arc::clone(&job.options.filter),
             job,
             syncer,
             open: None,
@@ -56,16 +61,13 @@ impl Looks {
     /// `Err`: the look was refused or stopped before it could begin. What stops it later is in the report.
     pub async fn look(&mut self, area: Area) -> Result<Option<Looked>, SyncError> {
         let parts = match area {
-            Area::Parts(parts) => parts,
-            Area::Everything => return self.everything().await.map(Some),
-        };
-        if self.open.is_none() {
-            let opened = Opened::open(&self.job).await?;
-            if !opened.needs_all()? {
-                self.open = Some(Run::new(self.job.clone(), opened));
+            // With other rules everything may be looked at otherwise.
+            Area::Parts(parts) if !is_about_rules(&parts) || !self.has_other_rules().await? => {
+                parts
             }
-        }
-        let Some(mut run) = self.open.take() else {
+            _ => return self.everything().await.map(Some),
+        };
+        let Some(mut run) = self.opened().await? else {
             return self.everything().await.map(Some);
         };
         let looked = self.at(&mut run, &parts).await;
@@ -77,6 +79,45 @@ impl Looks {
             tracing::debug!(error = %failed, "the end of a run that failed");
         }
         looked
+    }
+
+    /// The run that goes on; `None` if what is known of the pair is worth nothing.
+    async fn opened(&mut self) -> Result<Option<Run>, SyncError> {
+        if let Some(run) = self.open.take() {
+            return Ok(Some(run));
+        }
+        let opened = Opened::open(&self.job).await?;
+        if opened.needs_all()? {
+            return Ok(None);
+        }
+        let mut job = self.job.clone();
+        job.options.filter = Arc::clone(&self.filter);
+        Ok(Some(Run::new(job, opened)))
+    }
+
+    async fn has_other_rules(&self) -> Result<bool, SyncError> {
+        Ok(!Arc::ptr_eq(&filter_now(&self.job).await?, &self.filter))
+    }
+
+    /// What is left out, as of the last look at everything. Another one than before: watchers have to be set up anew.
+    pub fn filter(&self) -> &Arc<dyn Filter> {
+        &self.filter
+    }
+
+    /// Finds out where `side` holds something else than was agreed on: what a look at everything would find, at half its cost if the
+    /// other side tells its changes by itself. Nothing is changed.
+    pub async fn sweep(&mut self, side: Side) -> Result<Area, SyncError> {
+        if self.has_other_rules().await? {
+            return Ok(Area::Everything);
+        }
+        let Some(run) = self.opened().await? else {
+            return Ok(Area::Everything);
+        };
+        run.check_roots_again().await?;
+        let known = |path: &SyncPath| self.standing.has_trouble_at(path);
+        let area = pass::sweep(&run.context()?, side, &known).await?;
+        self.open = Some(run);
+        Ok(area)
     }
 
     /// Whether something is held open that [`Looks::rest`] lets go of.
@@ -94,6 +135,7 @@ impl Looks {
 
     async fn everything(&mut self) -> Result<Looked, SyncError> {
         self.rest().await?;
+        self.filter = filter_now(&self.job).await?;
         let report = run::one_shot(self.job.clone(), self.syncer).await?;
         self.standing = Standing {
             problems: report.problems.clone(),
@@ -153,6 +195,15 @@ impl Looks {
     }
 }
 
+/// Whether the rules of what is left out may have changed.
+fn is_about_rules(parts: &Parts) -> bool {
+    parts
+        .paths()
+        .iter()
+        .chain(parts.subtrees())
+        .any(is_ignore_file)
+}
+
 /// The places that moved on under a pass, and those that it made beside others.
 fn moved_on(found: &mut Findings) -> Parts {
     let mut parts = Parts::default();
@@ -186,6 +237,12 @@ impl Standing {
             }
         }
         parts
+    }
+
+    /// Whether a walk found trouble at `path`, and may find it again.
+    fn has_trouble_at(&self, path: &SyncPath) -> bool {
+        let mut of_walk = self.problems.iter().filter(|problem| is_of_walk(problem));
+        of_walk.any(|problem| problem.path == path.as_str())
     }
 
     fn concerns(&self, area: &Area) -> bool {

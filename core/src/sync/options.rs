@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{NewsSender, Patience, Progress};
+use super::{LastFilter, NewsSender, Patience, Progress};
+use crate::filter::Exclusions;
 use crate::model::{Direction, Sides, SyncPath};
 use crate::storage::{CasGrade, Durability, Filter, NoFilter, StorageBackend, TrashKeep};
 
@@ -92,7 +93,9 @@ pub struct SyncOptions {
     pub checksum: bool,
     /// How long each side keeps replaced and removed versions.
     pub trash_keep: TrashKeep,
-    /// What is left out.
+    /// What a person wants left out.
+    pub exclude: Exclusions,
+    /// What is left out besides.
     pub filter: Arc<dyn Filter>,
     /// A continuous run looks at everything at least this often, whatever its watchers say.
     pub rescan: Duration,
@@ -113,6 +116,7 @@ impl SyncOptions {
             require_cas: CasGrade::None,
             checksum: false,
             trash_keep: TrashKeep::default(),
+            exclude: Exclusions::default(),
             filter: Arc::new(NoFilter),
             rescan: RESCAN_INTERVAL,
             resolve: Vec::new(),
@@ -135,6 +139,8 @@ pub struct SyncJob {
     pub poll: Sides<Option<Duration>>,
     /// What a continuous run remembers of files that could not be transferred; a run that somebody waits for tries everything.
     pub patience: Option<Arc<Patience>>,
+    /// What the last run left out, so that the next one need not work it out again.
+    pub last_filter: LastFilter,
     /// Where the run tells how far it is.
     pub progress: Arc<Progress>,
     /// Where a continuous run tells what happens; one-shot runs have a report instead.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::exclude::filter_now;
 use super::guard::{
     check_pair, check_roots, check_source, root_changed, root_changes, root_markers, written_sides,
 };
@@ -23,12 +24,13 @@ pub(super) const MOST_PASSES: u32 = 3;
 ///
 /// `Err`: the run was refused or stopped before it could look at the storages. What stops it later is in the report, beside what was
 /// done until then.
-pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+pub async fn one_shot(mut job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
     let started = Instant::now();
     let opened = Opened::open(&job).await?;
     if opened.is_new()? {
         check_source(&job).await?;
     }
+    job.options.filter = filter_now(&job).await?;
     let mut run = Run::new(job, opened);
     run.begin().await?;
     Ok(run.carry_out(syncer, started).await)
@@ -463,6 +465,7 @@ impl Run {
             problems: found.problems,
             drift: found.drift,
             skipped: found.skipped,
+            excluded: found.excluded,
             bytes,
             seconds: started.elapsed().as_secs_f64(),
             notices: std::mem::take(&mut self.notices),

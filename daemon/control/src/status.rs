@@ -22,6 +22,9 @@ pub struct JobStatus {
     pub continuous: bool,
     /// `two-way`, `one-way` or `mirror`.
     pub direction: String,
+    /// What it leaves out, beside what the `.wlignore` of its storages says; missing if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<FilterStatus>,
     /// The source.
     pub source: StorageStatus,
     /// The target.
@@ -66,6 +69,18 @@ pub struct StorageStatus {
     pub watched: Option<String>,
     /// A change is seen after this many seconds at the worst.
     pub worst_delay: Option<f64>,
+}
+
+/// What a job leaves out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct FilterStatus {
+    /// Ready-made lists.
+    pub exclude_preset: Vec<String>,
+    /// Lines as in a `.gitignore`, the last of which wins.
+    pub exclude: Vec<String>,
+    /// Files of more bytes are left out.
+    pub max_size: Option<u64>,
 }
 
 /// How far a look is.

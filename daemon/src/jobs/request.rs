@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use wl_control::{Class, EventKind, Refusal};
+use wl_control::{Class, EventKind, FilterStatus, Refusal};
+use wl_core::filter::{Exclusions, MaxSize, Origin, Preset, Rule};
 use wl_core::model::{Direction, Sides};
 use wl_core::plugin::check_params;
 use wl_core::storage::{CasGrade, Durability, Limits};
@@ -89,11 +90,21 @@ pub struct Options {
     /// Requests a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests_per_second: Option<NonZeroU32>,
+    /// Ready-made lists of what is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude_preset: Vec<Preset>,
+    /// What is left out: lines as in a `.gitignore`, the last of which wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Files of more bytes are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<NonZeroU64>,
 }
 
 impl Options {
     /// What these options of a run and limits are in a request. A dry run is none: it is for whoever waits for its report.
     pub fn of(options: &SyncOptions, limits: Limits) -> Self {
+        let (rules, max_size) = (options.exclude.rules.iter(), options.exclude.max_size);
         Self {
             mirror: options.direction == Direction::Mirror,
             durability: Some(options.durability),
@@ -105,6 +116,33 @@ impl Options {
             require_cas: Some(options.require_cas),
             bwlimit: limits.bytes_per_second,
             max_requests_per_second: limits.requests_per_second,
+            exclude_preset: options.exclude.presets.clone(),
+            exclude: rules.map(|rule| rule.line.clone()).collect(),
+            max_size: max_size.and_then(|max| NonZeroU64::new(max.0)),
+        }
+    }
+
+    /// What is left out, for `status`; `None` if nothing.
+    pub(super) fn filters(&self) -> Option<FilterStatus> {
+        let presets = self.exclude_preset.iter();
+        let filters = FilterStatus {
+            exclude_preset: presets.map(Preset::to_string).collect(),
+            exclude: self.exclude.clone(),
+            max_size: self.max_size.map(NonZeroU64::get),
+        };
+        (filters != FilterStatus::default()).then_some(filters)
+    }
+
+    /// What is left out.
+    fn exclusions(&self) -> Exclusions {
+        let rule = |line: &String| Rule {
+            line: line.clone(),
+            origin: Origin::Job,
+        };
+        Exclusions {
+            presets: self.exclude_preset.clone(),
+            rules: self.exclude.iter().map(rule).collect(),
+            max_size: self.max_size.map(|bytes| MaxSize(bytes.get())),
         }
     }
 }
@@ -143,6 +181,7 @@ impl StartRequest {
     pub fn spec(&self, base_dir: &Path) -> Result<JobSpec, Refusal> {
         let spec = self.unchecked_spec(base_dir)?;
         check(&spec.storages).map_err(usage)?;
+        spec.options.exclude.check().map_err(usage)?;
         self.check_once()?;
         crate::job::check_writable(&spec).map_err(usage)?;
         Ok(spec)
@@ -167,6 +206,7 @@ impl StartRequest {
         options.allow_empty = asked.allow_empty && !self.continuous;
         options.accept_new_filesystem = asked.accept_new_filesystem && !self.continuous;
         options.checksum = asked.checksum;
+        options.exclude = asked.exclusions();
         options.durability = asked.durability.unwrap_or(options.durability);
         options.require_cas = asked.require_cas.unwrap_or(options.require_cas);
         if let Some(text) = &asked.max_delete {

@@ -239,6 +239,7 @@ impl Slot {
                 Direction::Mirror => "mirror",
             }
             .to_owned(),
+            filters: self.request.options.filters(),
             source: self.storage(Side::Source, &self.request.source),
             target: self.storage(Side::Target, &self.request.target),
             progress: self.progress(),

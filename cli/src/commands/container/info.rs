@@ -1,7 +1,7 @@
 //! `wl container info`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::commands::Context;
 use crate::commands::storage::describe;
@@ -20,16 +20,23 @@ impl Info {
     pub fn run(self, context: &Context<'_>) -> CliResult {
         let container = context.store()?.load(&self.name)?;
         let storages: Vec<_> = container.storages().iter().map(describe::json).collect();
-        let info = json!({
+        let filters = &container.filters;
+        let mut info = json!({
             "name": self.name,
             "paths": container.paths,
             "storages": storages,
         });
+        if let (Some(info), Ok(Value::Object(filters))) =
+            (info.as_object_mut(), serde_json::to_value(filters))
+        {
+            info.extend(filters);
+        }
         context.output.print(&info, || {
             let mut text = format!("{}\n", escape(&self.name));
             for path in &container.paths {
                 text += &format!("  path: {}\n", escape(path));
             }
+            text += &filters.text();
             for storage in container.storages() {
                 text += &format!("  storage: {}\n", describe::line(storage));
             }

@@ -61,6 +61,10 @@ pub fn jobs(
 ) -> CliResult<Vec<Job>> {
     let container = context.store()?.load(name)?;
     let (source, chosen) = choose(&container, source, targets)?;
+    let options = SyncOptions {
+        exclude: container.filters.exclusions()?.and(options.exclude.clone()),
+        ..options.clone()
+    };
     let make = |target: &&Storage| -> CliResult<Job> {
         Ok(Job {
             spec: JobSpec {

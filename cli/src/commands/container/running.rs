@@ -86,7 +86,9 @@ impl Running {
         let spec = request.spec(&context.base_dir()?);
         let mut spec = spec.map_err(|refusal| CliError::Usage(refusal.desc))?;
         spec.continuous = false;
-        spec.options = options;
+        // It leaves out what it was started to leave out.
+        let exclude = std::mem::take(&mut spec.options.exclude);
+        spec.options = SyncOptions { exclude, ..options };
         let id = |storage: &StorageRequest| storage.backend_id.clone().unwrap_or_default();
         let ids = Sides::new(id(&request.source), id(&request.target));
         let name = quote(&request.container_name);

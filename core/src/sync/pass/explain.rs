@@ -1,14 +1,17 @@
 //! Why a path is as it is: what both sides hold, what they last agreed on, and what follows. Nothing is changed.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::merge::is_too_large;
 use super::node::{Found, Node};
-use crate::model::{Conflict, ConflictSide, Kind, Side, Sides, SyncPath};
+use crate::model::{Conflict, ConflictSide, Kind, Meta, Side, Sides, SyncPath};
 use crate::reconcile::{Conflicting, Verdict};
 use crate::state::PairState;
-use crate::storage::{ListRequest, RootChange, Row, Scope};
+use crate::storage::{Filter, ListRequest, RootChange, Row, Scope};
+use crate::sync::exclude::filter_as_known;
 use crate::sync::guard::{root_changed, root_changes, root_markers};
 use crate::sync::{SyncError, SyncJob};
 
@@ -48,6 +51,7 @@ pub struct Seen {
 
 /// Looks at `path` on both sides and says what follows. Files whose content decides are read.
 pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, SyncError> {
+    let filter = filter_as_known(job).await?;
     let identities = job.storages.as_ref().map(|storage| storage.identity());
     let mut node = Node::new(path.clone(), job.options.checksum);
     let mut conflict = None;
@@ -65,8 +69,10 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
         let open = state.conflicts()?;
         conflict = open.into_iter().find(|open| open.path == path.as_str());
     }
-    let (source, target) =
-        tokio::join!(look(job, Side::Source, path), look(job, Side::Target, path));
+    let (source, target) = tokio::join!(
+        look(job, &filter, Side::Source, path),
+        look(job, &filter, Side::Target, path)
+    );
     let mut whys = Sides::<Option<String>>::default();
     for (side, (found, why)) in [(Side::Source, source), (Side::Target, target)] {
         node.found[side] = found;
@@ -105,16 +111,21 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
 }
 
 /// What a side holds, and why that is not known or left alone.
-async fn look(job: &SyncJob, side: Side, path: &SyncPath) -> (Found, Option<String>) {
+async fn look(
+    job: &SyncJob,
+    filter: &Arc<dyn Filter>,
+    side: Side,
+    path: &SyncPath,
+) -> (Found, Option<String>) {
     let storage = &job.storages[side];
-    let left_out = |at: &SyncPath| job.options.filter.excludes(at, true);
-    if let Some(folder) = path.ancestors().find(|folder| left_out(folder)) {
-        let why = format!("the folder {folder} is excluded");
+    let left_out = |at: SyncPath| Some((filter.reason(&at, true)?, at));
+    if let Some((reason, folder)) = path.ancestors().find_map(left_out) {
+        let why = format!("the folder {folder} is excluded by {reason}");
         return (Found::LeftAlone, Some(why));
     }
     let request = ListRequest {
         scope: Scope::Subtrees(vec![path.clone()]),
-        filter: job.options.filter.clone(),
+        filter: Arc::clone(filter),
         cancel: job.cancel.clone(),
         ..ListRequest::everything(&job.state_dir)
     };
@@ -129,8 +140,12 @@ async fn look(job: &SyncJob, side: Side, path: &SyncPath) -> (Found, Option<Stri
     };
     let row: crate::storage::Result<Option<Row>> = first.await;
     match row {
-        Ok(Some(Row::Present(entry))) if entry.path == *path => (Found::There(entry.meta), None),
-        Ok(Some(Row::Excluded(_))) => (Found::LeftAlone, Some("it is excluded".to_owned())),
+        Ok(Some(Row::Present(entry))) if entry.path == *path => there(job, entry.meta),
+        Ok(Some(Row::Excluded(key))) => {
+            let reason = filter.reason(&key.path, key.folder);
+            let by = reason.map_or(String::new(), |reason| format!(" by {reason}"));
+            (Found::LeftAlone, Some(format!("it is excluded{by}")))
+        }
         Ok(Some(Row::Skipped(_))) => {
             let why = "it is a special file (a socket, device or pipe)";
             (Found::Special, Some(why.to_owned()))
@@ -140,10 +155,23 @@ async fn look(job: &SyncJob, side: Side, path: &SyncPath) -> (Found, Option<Stri
         // A listing may be stale: what is not in it is looked for itself.
         Ok(_) => match storage.stat(path).await {
             Ok(None) => (Found::Absent, None),
-            Ok(Some(meta)) => (Found::There(meta), None),
+            Ok(Some(meta)) => there(job, meta),
             Err(error) => (Found::Unknown, Some(error.to_string())),
         },
         Err(error) => (Found::Unknown, Some(error.to_string())),
+    }
+}
+
+fn there(job: &SyncJob, meta: Meta) -> (Found, Option<String>) {
+    match job.options.exclude.max_size {
+        Some(max) if is_too_large(Some(max), &meta) => {
+            let why = format!(
+                "it is excluded: its {} bytes are more than --max-size {max}",
+                meta.size
+            );
+            (Found::LeftAlone, Some(why))
+        }
+        _ => (Found::There(meta), None),
     }
 }
 
@@ -152,7 +180,7 @@ fn presence(found: &Found) -> &'static str {
         Found::Absent => "absent",
         Found::There(_) => "there",
         Found::Unknown => "unknown",
-        Found::LeftAlone | Found::Special => "left alone",
+        Found::LeftAlone | Found::NoFolder | Found::Special => "left alone",
     }
 }
 

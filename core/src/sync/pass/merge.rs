@@ -7,7 +7,8 @@ use super::agreed::Agreed;
 use super::context::Context;
 use super::ground::Stretch;
 use super::node::{Found, Node};
-use crate::model::{Key, Side, Sides, SyncPath};
+use crate::filter::MaxSize;
+use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
 use crate::state::BaselineRow;
 use crate::storage::{ErrorKind, Listing, Row, StorageError};
 use crate::sync::SyncError;
@@ -129,6 +130,7 @@ pub(super) struct Merge {
     ready: VecDeque<Node>,
     remarks: Vec<Remark>,
     checksum: bool,
+    max_size: Option<MaxSize>,
 }
 
 impl Merge {
@@ -147,6 +149,7 @@ impl Merge {
             last: None,
         };
         let checksum = context.job.options.checksum;
+        let max_size = context.job.options.exclude.max_size;
         Self {
             cursors: Sides::new(cursor(Side::Source, source), cursor(Side::Target, target)),
             context,
@@ -155,6 +158,7 @@ impl Merge {
             ready: VecDeque::new(),
             remarks: Vec::new(),
             checksum,
+            max_size,
         }
     }
 
@@ -186,13 +190,29 @@ impl Merge {
             let Some(key) = keys.into_iter().flatten().min() else {
                 // A prefix waits below what it is a prefix of: the last is the innermost.
                 self.ready.extend(self.waiting.drain(..).rev());
-                return Ok(self.ready.pop_front());
+                break;
             };
             self.release_before(&key);
             let node = self.join(key);
             self.ready.extend(node);
         }
-        Ok(self.ready.pop_front())
+        let mut node = self.ready.pop_front();
+        if let Some(node) = &mut node {
+            self.leave_out_large(node);
+        }
+        Ok(node)
+    }
+
+    /// A file that is too large is left alone as if it were excluded. What the other side holds at its path then waits too.
+    fn leave_out_large(&self, node: &mut Node) {
+        for side in Side::BOTH {
+            if node.found[side]
+                .meta()
+                .is_some_and(|meta| is_too_large(self.max_size, meta))
+            {
+                node.found[side] = Found::LeftAlone;
+            }
+        }
     }
 
     /// Lets go of the waiting nodes whose folder can no longer come.
@@ -241,6 +261,11 @@ impl Merge {
         self.waiting.push(node);
         None
     }
+}
+
+/// Whether it is a file that is larger than what is synced.
+pub(super) fn is_too_large(max_size: Option<MaxSize>, meta: &Meta) -> bool {
+    meta.kind == Kind::File && max_size.is_some_and(|max| meta.size > max.0)
 }
 
 fn both_at(path: &SyncPath) -> StorageError {

@@ -293,6 +293,9 @@ impl Pass {
         if self.frames.is_closed() {
             return Ok(());
         }
+        if node.is_left_out() {
+            self.context.tally().found.excluded += 1;
+        }
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
         self.imply_agreed_folder(&mut node)?;
@@ -304,6 +307,7 @@ impl Pass {
                 verdict = node.decide(policy);
             }
         } else if self.wish.as_ref() == Some(&node.path) && self.is_wished(&node.path) {
+            self.tell_left_out(&node);
             // Only a look at everything knows what the folders above mean for this path: they may be unknown, or in conflict.
             let mut frame = Frame::new(node.path);
             frame.closed = true;
@@ -354,7 +358,7 @@ impl Pass {
                     meta.kind != Kind::Folder || meta.token == base.sides[side].token
                 }
                 Found::Absent => !self.was_mounted(base, side)?,
-                Found::Unknown | Found::LeftAlone | Found::Special => true,
+                Found::Unknown | Found::LeftAlone | Found::NoFolder | Found::Special => true,
             };
             if as_before {
                 continue;
@@ -405,7 +409,7 @@ impl Pass {
                 && matches!(node.found[side], Found::Absent)
                 && node.found[side.other()].is_folder()
             {
-                node.found[side] = Found::LeftAlone;
+                node.found[side] = Found::NoFolder;
             }
         }
     }
@@ -499,7 +503,7 @@ impl Pass {
             matches!(
                 node.found[side],
                 Found::Unknown | Found::LeftAlone | Found::Special
-            ) && !self.only_lacks_folders(node, side)
+            )
         });
         match verdict {
             Verdict::Conflict(Conflicting::Types) => frame.closed = true,
@@ -519,13 +523,6 @@ impl Pass {
         }
         self.frames.open(frame);
         Ok(())
-    }
-
-    /// The side was found without the folder only because it keeps none.
-    fn only_lacks_folders(&self, node: &Node, side: Side) -> bool {
-        matches!(node.found[side], Found::LeftAlone)
-            && !self.context.job.storages[side].capabilities().empty_folders
-            && node.found[side.other()].is_folder()
     }
 }
 

@@ -16,8 +16,10 @@ pub(super) enum Found {
     There(Meta),
     /// It could not be found out.
     Unknown,
-    /// Excluded, or a folder that the storage cannot show.
+    /// Something that is excluded, or too large.
     LeftAlone,
+    /// Perhaps a folder: the storage has none that are empty.
+    NoFolder,
     /// A socket, device or pipe.
     Special,
 }
@@ -56,6 +58,14 @@ impl Node {
             hashes: Sides::default(),
             checksum,
         }
+    }
+
+    /// Whether it is left out on a side.
+    pub(super) fn is_left_out(&self) -> bool {
+        let sides = Side::BOTH.into_iter();
+        sides
+            .map(|side| &self.found[side])
+            .any(|found| matches!(found, Found::LeftAlone))
     }
 
     /// Whether both sides are there with the tokens and modes of the baseline: nothing needs to be decided.
@@ -102,7 +112,7 @@ impl Node {
         match &self.found[side] {
             Found::Absent => Look::Absent,
             Found::Unknown => Look::Unknown,
-            Found::LeftAlone | Found::Special => Look::LeftAlone,
+            Found::LeftAlone | Found::NoFolder | Found::Special => Look::LeftAlone,
             Found::There(meta) => Look::There(Item {
                 kind: meta.kind,
                 content: self.content(side, meta),

@@ -12,6 +12,21 @@ use crate::sync::{Keep, SyncError};
 const LONGEST_NAME: usize = 255;
 
 impl Pass {
+    /// A conflict that is left out cannot be ended: nobody looks at it.
+    pub(super) fn tell_left_out(&self, node: &Node) {
+        for side in Side::BOTH {
+            if matches!(node.found[side], Found::LeftAlone) {
+                let error = StorageError::new(
+                    ErrorKind::Unsupported,
+                    "resolve",
+                    "it is left out, so nothing was done; `wl explain` names the rule, take it back first",
+                );
+                let location = self.context.job.storages[side].location();
+                return self.context.tally().problem(&node.path, &error, location);
+            }
+        }
+    }
+
     /// The policy that ends the conflict at `node`, if somebody asked for an end; the node is changed where a version was put
     /// beside the path.
     pub(super) async fn resolve(

@@ -21,6 +21,7 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) problems: Vec<Problem>,
     pub(in crate::sync) drift: Vec<Drift>,
     pub(in crate::sync) skipped: u64,
+    pub(in crate::sync) excluded: u64,
     /// Paths that moved on while the pass was looking: another pass will find them.
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
@@ -85,6 +86,7 @@ impl Findings {
         self.problems.extend(other.problems);
         self.drift.extend(other.drift);
         self.skipped += other.skipped;
+        self.excluded += other.excluded;
         self.unfinished.extend(other.unfinished);
         self.beside.extend(other.beside);
         self.problems_cut += other.problems_cut;

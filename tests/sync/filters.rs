@@ -1,0 +1,607 @@
+//! What is left out is not read, not written and not removed, whatever else happens around it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
+use wl_core::filter::{MaxSize, Origin, Rule};
+use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
+use wl_core::sync::{
+    Keep, News, NewsSender, SyncError, SyncErrorClass, SyncJob, SyncOptions, Syncer, SyncerType,
+    explain, filter_now,
+};
+use wl_core::testing::{Operation, Recording};
+use wl_syncers::General;
+
+use crate::world::World;
+
+const WAYS: [Direction; 3] = [Direction::TwoWay, Direction::OneWay, Direction::Mirror];
+
+fn without(direction: Direction, lines: &[&str]) -> SyncOptions {
+    let mut options = World::options(direction);
+    options.exclude.rules = lines
+        .iter()
+        .map(|line| Rule {
+            line: (*line).to_owned(),
+            origin: Origin::CommandLine,
+        })
+        .collect();
+    options
+}
+
+fn limited(direction: Direction, bytes: u64) -> SyncOptions {
+    let mut options = World::options(direction);
+    options.exclude.max_size = Some(MaxSize(bytes));
+    options
+}
+
+/// The texts of all files of a side, by path.
+fn files(world: &World, side: Side) -> Vec<(String, String)> {
+    let snapshot = world.storages[side].snapshot();
+    let text = |node| match node {
+        MemoryNode::File { content, .. } => Some(String::from_utf8(content.to_vec()).unwrap()),
+        _ => None,
+    };
+    let files = snapshot
+        .into_iter()
+        .filter_map(|(path, node)| Some((path, text(node)?)));
+    files.collect()
+}
+
+fn paths(world: &World, side: Side) -> Vec<String> {
+    world.storages[side].snapshot().into_keys().collect()
+}
+
+fn write(world: &World, side: Side, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        world.storages[side].write_file(path, *text).unwrap();
+    }
+}
+
+async fn synced(world: &World, options: &SyncOptions) -> RunReport {
+    let report = world.run(options.clone()).await.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    report
+}
+
+/// Nothing is done, whichever way.
+async fn rests(world: &World, options: &SyncOptions) {
+    let report = synced(world, options).await;
+    assert_eq!(report.changes, Sides::default());
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_a_first_sync_is_neither_read_nor_made() {
+    for direction in WAYS {
+        let world = World::new();
+        let big = "b".repeat(400_000);
+        write(
+            &world,
+            Side::Source,
+            &[
+                ("a", "1"),
+                ("x.o", "2"),
+                ("big.o", &big),
+                ("m/node_modules/p/q", "3"),
+            ],
+        );
+        write(
+            &world,
+            Side::Target,
+            &[("y.o", "4"), ("m/node_modules/z", "5")],
+        );
+        let recording = Recording::new();
+        let options = without(direction, &["*.o", "node_modules/"]);
+        let report = world
+            .run_over(options.clone(), |_, storage| recording.over(storage))
+            .await
+            .unwrap();
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(
+            paths(&world, Side::Target),
+            ["a", "m/", "m/node_modules/", "m/node_modules/z", "y.o"]
+        );
+        assert_eq!(paths(&world, Side::Source).len(), 7);
+        assert_eq!(report.excluded, 4, "a folder is one: {report:?}");
+        for operation in [
+            Operation::Read,
+            Operation::ReadSmall,
+            Operation::Hash,
+            Operation::Stat,
+        ] {
+            let asked = recording.paths(operation);
+            let out = |path: &&String| path.ends_with(".o") || path.contains("node_modules");
+            assert_eq!(asked.iter().find(out), None, "{operation:?} {direction:?}");
+        }
+        rests(&world, &options).await;
+    }
+}
+
+/// A rule, and a limit that says the same of the two files.
+fn each_way_to_leave_out(direction: Direction) -> [SyncOptions; 2] {
+    [without(direction, &["*.o"]), limited(direction, 5)]
+}
+
+async fn with_two_files() -> World {
+    let world = World::new();
+    write(
+        &world,
+        Side::Source,
+        &[("a", "1"), ("d/x.o", "object"), ("d/y.o", "object")],
+    );
+    synced(&world, &World::options(Direction::TwoWay)).await;
+    world
+}
+
+#[tokio::test]
+async fn a_rule_that_is_added_removes_nothing_and_holds_edits_back() {
+    for direction in WAYS {
+        for options in each_way_to_leave_out(direction) {
+            let world = with_two_files().await;
+            rests(&world, &options).await;
+            write(
+                &world,
+                Side::Source,
+                &[("d/x.o", "edited here"), ("a", "2")],
+            );
+            write(&world, Side::Target, &[("d/y.o", "edited there")]);
+            let report = synced(&world, &options).await;
+            assert_eq!(report.changes.target.updated, 1);
+            world.storages.source.remove("d/y.o").unwrap();
+            world.storages.target.remove("d/x.o").unwrap();
+            rests(&world, &options).await;
+            let (source, target) = (files(&world, Side::Source), files(&world, Side::Target));
+            let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+            assert_eq!(source, [file("a", "2"), file("d/x.o", "edited here")]);
+            assert_eq!(target, [file("a", "2"), file("d/y.o", "edited there")]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_is_taken_back_leaves_it_to_the_baseline() {
+    for options in each_way_to_leave_out(Direction::TwoWay) {
+        // Nothing happened meanwhile; one side was edited; both were.
+        let world = with_two_files().await;
+        rests(&world, &options).await;
+        rests(&world, &World::options(Direction::TwoWay)).await;
+
+        write(&world, Side::Source, &[("d/x.o", "edited")]);
+        rests(&world, &options).await;
+        let report = synced(&world, &World::options(Direction::TwoWay)).await;
+        assert_eq!(report.changes.target.updated, 1);
+        assert_eq!(files(&world, Side::Source), files(&world, Side::Target));
+
+        write(&world, Side::Source, &[("d/x.o", "one more")]);
+        write(&world, Side::Target, &[("d/x.o", "another")]);
+        rests(&world, &options).await;
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Conflicts);
+        assert_eq!(report.conflicts[0].path, "d/x.o");
+        assert!(report.conflicts[0].ancestor.is_some());
+        // Nobody can end a conflict that is left out; it is no longer told, and nothing is changed.
+        let mut resolving = options.clone();
+        resolving.resolve = vec![(SyncPath::new("d/x.o").unwrap(), Keep::Source)];
+        let report = world.run(resolving).await.unwrap();
+        assert_eq!(report.changes, Sides::default());
+        assert_eq!(report.result, Outcome::Failed, "{report:?}");
+        assert!(report.problems[0].reason.contains("left out"), "{report:?}");
+        rests(&world, &options).await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_the_other_side_removed_stays_with_what_is_left_out_in_it() {
+    for direction in WAYS {
+        for options in each_way_to_leave_out(direction) {
+            let world = World::new();
+            write(
+                &world,
+                Side::Source,
+                &[("d/e/f", "1"), ("d/e/x.o", "object"), ("d/g/h", "2")],
+            );
+            synced(&world, &World::options(Direction::TwoWay)).await;
+            world.storages.source.remove("d").unwrap();
+            synced(&world, &options).await;
+            assert_eq!(paths(&world, Side::Target), ["d/", "d/e/", "d/e/x.o"]);
+            rests(&world, &options).await;
+            assert_eq!(paths(&world, Side::Source), Vec::<String>::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_left_out_and_removed_on_one_side_stays_on_the_other() {
+    for removed in Side::BOTH {
+        for direction in WAYS {
+            let world = World::new();
+            write(
+                &world,
+                Side::Source,
+                &[("a", "1"), ("d/e/f", "1"), ("d/g", "2")],
+            );
+            synced(&world, &World::options(Direction::TwoWay)).await;
+            world.storages[removed].remove("d").unwrap();
+            let options = without(direction, &["d/"]);
+            rests(&world, &options).await;
+            let kept = paths(&world, removed.other());
+            assert_eq!(kept, ["a", "d/", "d/e/", "d/e/f", "d/g"]);
+            assert_eq!(paths(&world, removed), ["a"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_never_removes_what_is_left_out() {
+    for options in each_way_to_leave_out(Direction::Mirror) {
+        let world = World::new();
+        write(&world, Side::Source, &[("a", "1")]);
+        write(
+            &world,
+            Side::Target,
+            &[
+                ("a", "2"),
+                ("x.o", "object"),
+                ("d/y.o", "object"),
+                ("d/b", "3"),
+            ],
+        );
+        synced(&world, &options).await;
+        assert_eq!(paths(&world, Side::Target), ["a", "d/", "d/y.o", "x.o"]);
+        assert_eq!(world.storages.target.read_file("a").unwrap().as_ref(), b"1");
+        rests(&world, &options).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_crosses_the_limit_waits_on_both_sides_until_it_is_back() {
+    for side in Side::BOTH {
+        let world = World::new();
+        let options = limited(Direction::TwoWay, 4);
+        write(&world, side, &[("f", "1234")]);
+        synced(&world, &options).await;
+        write(&world, side, &[("f", "12345")]);
+        let recording = Recording::new();
+        let run = world.run_over(options.clone(), |_, storage| recording.over(storage));
+        assert_eq!(run.await.unwrap().changes, Sides::default());
+        assert_eq!(recording.requests(Operation::ReadSmall), 0);
+        // What the other side does at the path waits with it.
+        write(&world, side.other(), &[("f", "ab")]);
+        rests(&world, &options).await;
+        world.storages[side.other()].remove("f").unwrap();
+        rests(&world, &options).await;
+        write(&world, side, &[("f", "abc")]);
+        synced(&world, &options).await;
+        assert_eq!(files(&world, side), files(&world, side.other()));
+        assert_eq!(
+            files(&world, side).len(),
+            1,
+            "the edit wins over the removal"
+        );
+    }
+}
+
+/// Neither a file that is left out nor a folder in its place on the other side is touched, also where folders are only implied.
+#[tokio::test]
+async fn a_change_of_type_of_which_one_side_is_left_out_waits() {
+    for direction in WAYS {
+        for empty_folders in [true, false] {
+            for (lines, max) in [(&["p", "!p/"][..], None), (&[][..], Some(3))] {
+                for side in Side::BOTH {
+                    let mut world = World::new();
+                    let settings = MemorySettings::default().empty_folders(empty_folders);
+                    world.storages[side] = MemoryBackend::private(settings);
+                    write(&world, side, &[("a", "1"), ("p", "large")]);
+                    write(
+                        &world,
+                        side.other(),
+                        &[("a", "1"), ("p/q", "2"), ("p/r/s", "3")],
+                    );
+                    let mut options = without(direction, lines);
+                    options.exclude.max_size = max.map(MaxSize);
+                    let before = Sides::from_fn(|side| files(&world, side));
+                    rests(&world, &options).await;
+                    rests(&world, &options).await;
+                    let after = Sides::from_fn(|side| files(&world, side));
+                    assert_eq!(after, before, "{direction:?} {lines:?} on the {side}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_takes_a_files_place_leaves_behind_what_is_left_out() {
+    for (options, kept) in [
+        (without(Direction::TwoWay, &["*.o"]), "p/x.o"),
+        (limited(Direction::TwoWay, 5), "p/x.o"),
+    ] {
+        let world = World::new();
+        write(&world, Side::Source, &[("p", "1")]);
+        synced(&world, &options).await;
+        world.storages.source.remove("p").unwrap();
+        write(&world, Side::Source, &[("p/q", "2"), (kept, "object")]);
+        synced(&world, &options).await;
+        assert_eq!(paths(&world, Side::Target), ["p/", "p/q"]);
+        // Back to a file: what is left out keeps its folder, and that is a conflict.
+        world.storages.target.remove("p").unwrap();
+        write(&world, Side::Target, &[("p", "3")]);
+        let report = world.run(options).await.unwrap();
+        assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
+        assert_eq!(paths(&world, Side::Source), ["p/", "p/q", kept]);
+    }
+}
+
+#[tokio::test]
+async fn rules_match_without_case_where_a_side_folds_it() {
+    let mut world = World::new();
+    world.storages.target = MemoryBackend::private(MemorySettings::default().folds_case(true));
+    write(
+        &world,
+        Side::Source,
+        &[("Build/x", "1"), ("A.TMP", "2"), ("a", "3")],
+    );
+    let options = without(Direction::TwoWay, &["build/", "*.tmp"]);
+    synced(&world, &options).await;
+    assert_eq!(paths(&world, Side::Target), ["a"]);
+}
+
+#[tokio::test]
+async fn the_file_of_rules_of_either_side_counts_and_is_itself_synced() {
+    for side in Side::BOTH {
+        let world = World::new();
+        write(&world, side, &[(".wlignore", "*.o\n!k.o\n")]);
+        for at in Side::BOTH {
+            write(&world, at, &[("x.o", &*format!("{at}")), ("k.o", "k")]);
+        }
+        let options = World::options(Direction::TwoWay);
+        synced(&world, &options).await;
+        assert_eq!(paths(&world, side.other()), [".wlignore", "k.o", "x.o"]);
+        rests(&world, &options).await;
+    }
+}
+
+#[tokio::test]
+async fn the_rules_of_a_file_come_last_and_those_of_both_sides_add_up() {
+    let world = World::new();
+    // One side takes back what the command leaves out; the other has a word of its own, and leaves it out.
+    write(
+        &world,
+        Side::Source,
+        &[
+            (".wlignore", "!x.o\n"),
+            ("x.o", "1"),
+            ("y.o", "2"),
+            ("z.o", "3"),
+        ],
+    );
+    let options = without(Direction::OneWay, &["*.o"]);
+    synced(&world, &options).await;
+    assert_eq!(paths(&world, Side::Target), [".wlignore", "x.o"]);
+    write(&world, Side::Source, &[(".wlignore", "!y.o\n!z.o\n")]);
+    write(&world, Side::Target, &[(".wlignore", "!z.o\n")]);
+    let report = world.run(options).await.unwrap();
+    assert_eq!(
+        report.conflicts[0].path, ".wlignore",
+        "both sides' rules count all the same"
+    );
+    assert_eq!(paths(&world, Side::Target), [".wlignore", "x.o", "z.o"]);
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_read_refuse_the_run() {
+    let long = "x\n".repeat(140_000);
+    for (content, why) in [
+        (&b"fine\n[a\n"[..], "line 2"),
+        (b"a\xff", "UTF-8"),
+        (b"\xff\xfea\0", "UTF-8"),
+        (long.as_bytes(), "larger than 256 KiB"),
+    ] {
+        for side in Side::BOTH {
+            let world = World::new();
+            write(&world, Side::Source, &[("a", "1")]);
+            world.storages[side]
+                .write_file(".wlignore", content)
+                .unwrap();
+            let error = world
+                .run(World::options(Direction::TwoWay))
+                .await
+                .unwrap_err();
+            assert_eq!(error.class, SyncErrorClass::Filter, "{error}");
+            let says = [why, ".wlignore", &*side.to_string(), "nothing was synced"];
+            assert!(says.iter().all(|word| error.desc.contains(word)), "{error}");
+            assert!(!paths(&world, Side::Target).contains(&"a".to_owned()));
+            // Corrected, it goes on.
+            world.storages[side].write_file(".wlignore", "b\n").unwrap();
+            synced(&world, &World::options(Direction::TwoWay)).await;
+        }
+    }
+    let world = World::new();
+    world
+        .storages
+        .source
+        .make_link(".wlignore", "rules")
+        .unwrap();
+    let error = world
+        .run(World::options(Direction::TwoWay))
+        .await
+        .unwrap_err();
+    assert!(error.desc.contains("is a link"), "{error}");
+    world.storages.source.remove(".wlignore").unwrap();
+    world.storages.source.make_folder(".wlignore").unwrap();
+    let error = world
+        .run(World::options(Direction::TwoWay))
+        .await
+        .unwrap_err();
+    assert!(error.desc.contains("is a folder"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_rule_of_the_command_is_wrong_usage() {
+    let world = World::new();
+    let error = world
+        .run(without(Direction::TwoWay, &["["]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.class, SyncErrorClass::Usage);
+    assert!(error.desc.contains("`[` from the command line"), "{error}");
+}
+
+#[tokio::test]
+async fn a_side_whose_rules_cannot_be_read_now_is_no_side_without_rules() {
+    let world = World::new();
+    write(&world, Side::Source, &[("a", "1"), (".wlignore", "a\n")]);
+    world
+        .storages
+        .source
+        .set_unreadable(".wlignore", true)
+        .unwrap();
+    let error = world
+        .run(World::options(Direction::TwoWay))
+        .await
+        .unwrap_err();
+    assert_eq!(error.class, SyncErrorClass::Filter, "{error}");
+    assert!(error.desc.contains("make .wlignore readable"), "{error}");
+    world
+        .storages
+        .source
+        .set_unreadable(".wlignore", false)
+        .unwrap();
+    synced(&world, &World::options(Direction::TwoWay)).await;
+    assert_eq!(paths(&world, Side::Target), [".wlignore"]);
+}
+
+/// A job that polls, and what it tells.
+fn polling(world: &World, recording: &Arc<Recording>) -> (SyncJob, mpsc::Receiver<News>) {
+    let (tell, news) = mpsc::channel(1);
+    let plain = world.job(World::options(Direction::TwoWay));
+    let job = SyncJob {
+        storages: plain
+            .storages
+            .clone()
+            .map(|storage| recording.over(storage)),
+        poll: Sides::from_fn(|_| Some(Duration::from_secs(60))),
+        news: NewsSender::to(tell),
+        ..plain
+    };
+    (job, news)
+}
+
+/// The report of the next look, or why there is none.
+async fn looked(news: &mut mpsc::Receiver<News>) -> Result<RunReport, SyncError> {
+    loop {
+        match news.recv().await.unwrap() {
+            News::Looked(report) => return Ok(*report),
+            News::Ended(error) => return Err(error),
+            News::Panicked(fault) => panic!("{fault}"),
+            News::Watching(_) | News::Looking => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_goes_on_follows_the_file_of_rules() {
+    let world = World::new();
+    let recording = Recording::new();
+    let (job, mut news) = polling(&world, &recording);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    looked(&mut news).await.unwrap();
+    // Made on one side, in one moment with what it is about.
+    write(
+        &world,
+        Side::Target,
+        &[(".wlignore", "*.o\n"), ("x.o", "1")],
+    );
+    let report = looked(&mut news).await.unwrap();
+    assert_eq!(report.changes.source.created, 1);
+    assert_eq!(paths(&world, Side::Source), [".wlignore"]);
+    // Unchanged, it is not read again once its tokens say so.
+    world.storages.source.pass_time(Duration::from_secs(60));
+    world.storages.target.pass_time(Duration::from_secs(60));
+    looked(&mut news).await.unwrap();
+    recording.clear();
+    looked(&mut news).await.unwrap();
+    assert_eq!(recording.requests(Operation::ReadSmall), 0);
+    // Edited on the other side: both count until it has arrived.
+    write(
+        &world,
+        Side::Source,
+        &[(".wlignore", "*.c\n"), ("y.c", "2")],
+    );
+    assert_eq!(looked(&mut news).await.unwrap().changes.target.updated, 1);
+    assert_eq!(looked(&mut news).await.unwrap().changes.source.created, 1);
+    assert_eq!(paths(&world, Side::Source), [".wlignore", "x.o", "y.c"]);
+    assert_eq!(paths(&world, Side::Target), [".wlignore", "x.o"]);
+    // Taken away: what it left out travels, and nothing is removed.
+    world.storages.source.remove(".wlignore").unwrap();
+    assert_eq!(looked(&mut news).await.unwrap().changes.target.removed, 1);
+    assert_eq!(looked(&mut news).await.unwrap().changes.target.created, 1);
+    for side in Side::BOTH {
+        assert_eq!(paths(&world, side), ["x.o", "y.c"]);
+    }
+    // Made wrong, it ends the job with the reason.
+    write(&world, Side::Source, &[(".wlignore", "[\n"), ("z", "3")]);
+    let error = looked(&mut news).await.unwrap_err();
+    assert_eq!(error.class, SyncErrorClass::Filter);
+    assert!(!paths(&world, Side::Target).contains(&"z".to_owned()));
+    syncer.stop_sync().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_leaves_a_path_out_is_explained() {
+    let world = World::new();
+    write(
+        &world,
+        Side::Source,
+        &[
+            (".wlignore", "# mine\nd/\n"),
+            ("d/e/f", "1"),
+            ("x.o", "2"),
+            ("large", "large"),
+        ],
+    );
+    let mut options = without(Direction::TwoWay, &["*.o"]);
+    options.exclude.max_size = Some(MaxSize(3));
+    for (path, why) in [
+        (
+            "d/e/f",
+            "the folder d is excluded by `d/` (from .wlignore of the source, line 2)",
+        ),
+        (
+            "d",
+            "excluded by `d/` (from .wlignore of the source, line 2)",
+        ),
+        ("x.o", "excluded by `*.o` (from the command line)"),
+        ("large", "excluded: its 5 bytes are more than --max-size 3"),
+    ] {
+        let job = world.job(options.clone());
+        let said = explain(&job, &SyncPath::new(path).unwrap()).await.unwrap();
+        let seen = &said.seen.source;
+        assert_eq!(seen.presence, "left alone", "{said:?}");
+        assert!(seen.why.as_ref().unwrap().contains(why), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_follows_a_job_can_tell_that_rules_changed() {
+    let world = World::new();
+    write(&world, Side::Source, &[(".wlignore", "a\n")]);
+    let job = world.job(World::options(Direction::TwoWay));
+    let first = filter_now(&job).await.unwrap();
+    let is_first = async || Arc::ptr_eq(&first, &filter_now(&job.clone()).await.unwrap());
+    assert!(is_first().await);
+    // Written again as it was, it says the same.
+    write(&world, Side::Source, &[(".wlignore", "a\n")]);
+    assert!(is_first().await);
+    write(&world, Side::Target, &[(".wlignore", "b\n")]);
+    assert!(!is_first().await, "the other side has a word too");
+    world.storages.target.remove(".wlignore").unwrap();
+    let back = filter_now(&job).await.unwrap();
+    let path = |text| SyncPath::new(text).unwrap();
+    assert!(back.excludes(&path("a"), false) && !back.excludes(&path("b"), false));
+    world.storages.source.remove(".wlignore").unwrap();
+    let none = filter_now(&job).await.unwrap();
+    assert!(!none.excludes(&path("a"), false));
+}
