@@ -167,6 +167,10 @@ impl StorageWatcher for PollWatcher {
         }
     }
 
+    fn polls(&self) -> bool {
+        true
+    }
+
     fn health(&self) -> WatchHealth {
         let interval = self.rhythm.interval();
         WatchHealth {

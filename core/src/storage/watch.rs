@@ -220,11 +220,15 @@ pub trait StorageWatcher: Send {
     /// The next observation. Changes made after the watcher was handed out are covered by some observation. May be dropped at any
     /// point: nothing is lost by it.
     async fn next(&mut self) -> Result<Observation>;
-    /// A look at everything begins now, on both sides, whoever asked for it: one that asks every so often counts from here.
+    /// A look at everything on the watched side begins now, whoever asked for it: one that asks every so often counts from here.
     fn looking(&mut self) {}
     /// The last look found that this changed on the watched side, by other hands than ours. One that has no events looks there more
     /// often for a while.
     fn acted(&mut self, _area: &Area) {}
+    /// Whether it only asks for looks every so often: it knows of no change by itself.
+    fn polls(&self) -> bool {
+        false
+    }
     /// How it watches at this moment; may be another after each observation.
     fn health(&self) -> WatchHealth;
 }

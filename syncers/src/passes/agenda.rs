@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wl_core::model::SyncPath;
+use wl_core::model::{Side, Sides, SyncPath};
 use wl_core::storage::{Area, MOST_PLACES};
 
 /// A path that did not come to rest, or failed, is looked at again after this long, then after twice as long, and so on.
@@ -14,10 +14,23 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// A path that moves on under so many looks is told as one that keeps changing.
 const MOST_TRIES: u32 = 6;
 
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Look here.
+    Look(Area),
+    /// Find out where this side changed.
+    Sweep(Side),
+    /// Nothing is due.
+    Rest,
+}
+
 /// Where to look next.
 #[derive(Debug)]
 pub(super) struct Agenda {
     now: Area,
+    /// Sides that may have changed anywhere.
+    sweeps: Sides<bool>,
     /// Paths that are let alone for a while, whatever is said of them.
     resting: BTreeMap<SyncPath, Rest>,
     everything: Instant,
@@ -35,6 +48,7 @@ impl Agenda {
     pub(super) fn new(rescan: Duration, now: Instant) -> Self {
         Self {
             now: Area::Everything,
+            sweeps: Sides::default(),
             resting: BTreeMap::new(),
             everything: now + rescan,
             rescan,
@@ -58,10 +72,21 @@ impl Agenda {
         }
     }
 
-    /// Where to look now; nowhere, mostly.
-    pub(super) fn take(&mut self, now: Instant) -> Area {
-        if self.everything <= now {
-            self.now = Area::Everything;
+    /// Anything may have changed on `side`, and nothing is said of the other.
+    pub(super) fn sweep(&mut self, side: Side) {
+        self.sweeps[side] = true;
+    }
+
+    /// What to do now. What one path needs goes before what all of a side needs.
+    pub(super) fn take(&mut self, now: Instant) -> Next {
+        let all = self.everything <= now
+            || self.now == Area::Everything
+            || (self.sweeps.source && self.sweeps.target);
+        if all {
+            self.now = Area::default();
+            self.sweeps = Sides::default();
+            self.everything = now + self.rescan;
+            return Next::Look(Area::Everything);
         }
         let mut area = std::mem::take(&mut self.now);
         for (path, rest) in &self.resting {
@@ -69,10 +94,15 @@ impl Agenda {
                 area.add_path(path.clone());
             }
         }
-        if area == Area::Everything {
-            self.everything = now + self.rescan;
+        if !area.is_empty() {
+            return Next::Look(area);
         }
-        area
+        for side in Side::BOTH {
+            if std::mem::take(&mut self.sweeps[side]) {
+                return Next::Sweep(side);
+            }
+        }
+        Next::Rest
     }
 
     /// `area` was looked at, and these paths in it have to be looked at again. Whether one of them was so often that it should be told.
@@ -119,7 +149,7 @@ mod tests {
 
     fn started(now: Instant) -> Agenda {
         let mut agenda = Agenda::new(HOUR, now);
-        assert_eq!(agenda.take(now), Area::Everything);
+        assert_eq!(agenda.take(now), Next::Look(Area::Everything));
         agenda.looked(&Area::Everything, &[], now);
         agenda
     }
@@ -128,13 +158,13 @@ mod tests {
     fn everything_is_due_at_first_and_every_so_often() {
         let now = Instant::now();
         let mut agenda = started(now);
-        assert!(agenda.take(now).is_empty());
+        assert_eq!(agenda.take(now), Next::Rest);
         assert_eq!(agenda.due(), now + HOUR);
-        assert_eq!(agenda.take(now + HOUR), Area::Everything);
+        assert_eq!(agenda.take(now + HOUR), Next::Look(Area::Everything));
         assert_eq!(agenda.due(), now + 2 * HOUR);
         agenda.add(Area::Everything);
         let later = now + HOUR + HOUR / 2;
-        assert_eq!(agenda.take(later), Area::Everything);
+        assert_eq!(agenda.take(later), Next::Look(Area::Everything));
         assert_eq!(agenda.due(), later + HOUR, "whoever asked for it");
     }
 
@@ -146,8 +176,8 @@ mod tests {
         agenda.add(Area::subtree(path("b")));
         let mut area = Area::path(path("a"));
         area.add_subtree(path("b"));
-        assert_eq!(agenda.take(now), area);
-        assert!(agenda.take(now).is_empty());
+        assert_eq!(agenda.take(now), Next::Look(area));
+        assert_eq!(agenda.take(now), Next::Rest);
     }
 
     #[test]
@@ -160,10 +190,10 @@ mod tests {
             told.push(agenda.looked(&busy, &[path("busy")], at));
             // Events come all the time.
             agenda.add(busy.clone());
-            assert!(agenda.take(at).is_empty());
+            assert_eq!(agenda.take(at), Next::Rest);
             rests.push(agenda.due() - at);
             at = agenda.due();
-            assert_eq!(agenda.take(at), busy);
+            assert_eq!(agenda.take(at), Next::Look(busy.clone()));
         }
         assert_eq!(rests[0], FIRST_REST);
         assert_eq!(rests[1], FIRST_REST * 2);
@@ -174,7 +204,7 @@ mod tests {
         );
         agenda.looked(&busy, &[], at);
         agenda.add(busy.clone());
-        assert_eq!(agenda.take(at), busy, "at rest again");
+        assert_eq!(agenda.take(at), Next::Look(busy), "at rest again");
     }
 
     #[test]
@@ -183,10 +213,32 @@ mod tests {
         let mut agenda = started(now);
         agenda.looked(&Area::path(path("a/x")), &[path("a/x")], now);
         agenda.add(Area::subtree(path("a")));
-        let area = agenda.take(now);
-        assert_eq!(area, Area::subtree(path("a")));
+        let area = Area::subtree(path("a"));
+        assert_eq!(agenda.take(now), Next::Look(area.clone()));
         agenda.looked(&area, &[], now);
         assert_eq!(agenda.due(), now + HOUR);
+    }
+
+    #[test]
+    fn a_side_that_may_have_changed_anywhere_is_swept_and_both_are_everything() {
+        let now = Instant::now();
+        let mut agenda = started(now);
+        agenda.sweep(Side::Target);
+        agenda.add(Area::path(path("a")));
+        assert_eq!(
+            agenda.take(now),
+            Next::Look(Area::path(path("a"))),
+            "what is quick comes first"
+        );
+        assert_eq!(agenda.take(now), Next::Sweep(Side::Target));
+        assert_eq!(agenda.take(now), Next::Rest);
+        Side::BOTH.into_iter().for_each(|side| agenda.sweep(side));
+        assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+        assert_eq!(agenda.take(now), Next::Rest);
+        agenda.sweep(Side::Source);
+        agenda.add(Area::Everything);
+        assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+        assert_eq!(agenda.take(now), Next::Rest, "it was for that side too");
     }
 
     #[test]
@@ -197,6 +249,6 @@ mod tests {
         agenda.looked(&Area::Everything, &many, now);
         assert!(agenda.resting.is_empty());
         assert_eq!(agenda.due(), now + LONGEST_REST);
-        assert_eq!(agenda.take(agenda.due()), Area::Everything);
+        assert_eq!(agenda.take(agenda.due()), Next::Look(Area::Everything));
     }
 }

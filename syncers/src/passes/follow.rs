@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use wl_core::model::{Side, Sides};
 use wl_core::storage::{
-    Area, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth, WatchRequest,
+    Area, Filter, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth, WatchRequest,
 };
-use wl_core::sync::{Looked, Looks, News, SyncError, SyncJob};
+use wl_core::sync::{Looked, Looks, News, SyncError, SyncJob, filter_now};
 
-use super::agenda::Agenda;
+use super::agenda::{Agenda, Next};
 use super::{Findings, note};
 
 /// What is held open between looks is let go of after this long without one.
@@ -25,15 +25,14 @@ pub(super) async fn follow(
     last: &Mutex<Findings>,
 ) -> Result<(), SyncError> {
     // Watched first, then looked at: what changes in between is seen by the one or the other.
-    let watchers = Sides::new(
-        watch(job, Side::Source).await?,
-        watch(job, Side::Target).await?,
-    );
+    let filter = filter_now(job).await?;
+    let watchers = watch_both(job, &filter).await?;
     let mut run = Following {
         looks: Looks::new(job.clone(), name),
         agenda: Agenda::new(job.options.rescan, Instant::now()),
         health: watchers.as_ref().map(|watcher| watcher.health()),
         watchers,
+        filter,
         job,
         last,
     };
@@ -50,6 +49,8 @@ struct Following<'a> {
     looks: Looks,
     agenda: Agenda,
     watchers: Watchers,
+    /// What the watchers leave out.
+    filter: Arc<dyn Filter>,
     health: Sides<WatchHealth>,
 }
 
@@ -57,45 +58,82 @@ impl Following<'_> {
     async fn go_on(&mut self) -> Result<(), SyncError> {
         let mut quiet_since = Instant::now();
         while !self.job.cancel.is_cancelled() {
-            let area = self.agenda.take(Instant::now());
-            if !area.is_empty() {
-                self.look(area).await?;
+            let next = self.agenda.take(Instant::now());
+            if next != Next::Rest {
+                self.carry_out(next).await?;
                 quiet_since = Instant::now();
+                continue;
             }
+            self.tell_health().await;
             let rest = quiet_since + QUIET;
             tokio::select! {
                 biased;
                 () = self.job.cancel.cancelled() => break,
-                seen = self.watchers.source.next() => self.agenda.add(seen?.into_area()),
-                seen = self.watchers.target.next() => self.agenda.add(seen?.into_area()),
+                seen = self.watchers.source.next() => self.saw(Side::Source, seen?.into_area()),
+                seen = self.watchers.target.next() => self.saw(Side::Target, seen?.into_area()),
                 () = sleep_until(self.agenda.due()) => {}
                 () = sleep_until(rest), if self.looks.is_open() => self.looks.rest().await?,
             }
-            self.tell_health().await;
         }
         Ok(())
     }
 
-    async fn look(&mut self, area: Area) -> Result<(), SyncError> {
+    fn saw(&mut self, side: Side, area: Area) {
+        match area {
+            // Both ask every so often: one look serves both.
+            Area::Everything if self.watchers[side.other()].polls() => self.agenda.add(area),
+            Area::Everything => self.agenda.sweep(side),
+            Area::Parts(_) => self.agenda.add(area),
+        }
+    }
+
+    async fn carry_out(&mut self, next: Next) -> Result<(), SyncError> {
         self.job.progress.restart();
+        let done = match next {
+            Next::Rest => Ok(()),
+            Next::Look(area) => self.look(area).await,
+            Next::Sweep(side) => self.sweep(side).await,
+        };
+        match done {
+            // What a run that is stopped fails with is no news.
+            _ if self.job.cancel.is_cancelled() => Ok(()),
+            Err(error) => {
+                note(self.last, &Err(error.clone()));
+                Err(error)
+            }
+            Ok(()) => self.follow_rules().await,
+        }
+    }
+
+    /// Other things are left out than before: they are watched, or not watched any more, and looked at once that is so.
+    async fn follow_rules(&mut self) -> Result<(), SyncError> {
+        if !Arc::ptr_eq(&self.filter, self.looks.filter()) {
+            self.filter = Arc::clone(self.looks.filter());
+            self.watchers = watch_both(self.job, &self.filter).await?;
+            self.agenda.add(Area::Everything);
+        }
+        Ok(())
+    }
+
+    async fn sweep(&mut self, side: Side) -> Result<(), SyncError> {
+        self.watchers[side].looking();
+        let area = self.looks.sweep(side).await?;
+        self.watchers[side].acted(&area);
+        self.agenda.add(area);
+        Ok(())
+    }
+
+    async fn look(&mut self, area: Area) -> Result<(), SyncError> {
         if area == Area::Everything {
             self.job.news.tell(News::Looking).await;
             self.watchers.source.looking();
             self.watchers.target.looking();
         }
-        let looked = self.looks.look(area.clone()).await;
-        if self.job.cancel.is_cancelled() {
-            return Ok(());
-        }
-        match looked {
-            Ok(None) => {
+        match self.looks.look(area.clone()).await? {
+            Some(looked) => self.looked(&area, looked).await,
+            None => {
                 self.agenda.looked(&area, &[], Instant::now());
                 Ok(())
-            }
-            Ok(Some(looked)) => self.looked(&area, looked).await,
-            Err(error) => {
-                note(self.last, &Err(error.clone()));
-                Err(error)
             }
         }
     }
@@ -107,6 +145,15 @@ impl Following<'_> {
             moving,
         } = looked;
         let often = self.agenda.looked(area, &again, Instant::now());
+        if self.job.cancel.is_cancelled() {
+            return Ok(());
+        }
+        for side in Side::BOTH {
+            // What went to the other side came from this one.
+            if report.changes[side.other()].total() > 0 {
+                self.watchers[side].acted(area);
+            }
+        }
         let report = Ok(report);
         note(self.last, &report);
         let report = report?;
@@ -127,16 +174,27 @@ impl Following<'_> {
     }
 }
 
+async fn watch_both(job: &SyncJob, filter: &Arc<dyn Filter>) -> Result<Watchers, SyncError> {
+    Ok(Sides::new(
+        watch(job, Side::Source, filter).await?,
+        watch(job, Side::Target, filter).await?,
+    ))
+}
+
 /// A watcher on a side: polling, if the job or the storage says so.
-async fn watch(job: &SyncJob, side: Side) -> Result<Box<dyn StorageWatcher>, SyncError> {
+async fn watch(
+    job: &SyncJob,
+    side: Side,
+    filter: &Arc<dyn Filter>,
+) -> Result<Box<dyn StorageWatcher>, SyncError> {
     if let Some(interval) = job.poll[side] {
         return Ok(Box::new(PollWatcher::new(interval)));
     }
     let request = WatchRequest {
-        filter: Arc::clone(&job.options.filter),
+        filter: Arc::clone(filter),
     };
     Ok(match job.storages[side].watcher(request).await? {
         Some(watcher) => watcher,
-        None => Box::new(PollWatcher::new(POLL_INTERVAL)),
+        None => Box::new(PollWatcher::adaptive(POLL_INTERVAL)),
     })
 }

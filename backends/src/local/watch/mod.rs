@@ -3,7 +3,7 @@
 //! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls,
 //! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do, `mounts` what is mounted
 //! below the root. What cannot be watched is polled.
-//! Not the crate `notify`: see decision 14.
+//! Not the crate `notify`: see decision 15.
 //!
 //! *Deliberately absent:* any memory of files or of what happened to them.
 
@@ -137,7 +137,7 @@ impl LocalWatcher {
         }
     }
 
-    fn polls(&mut self, why: Why) {
+    fn poll_for(&mut self, why: Why) {
         self.state = State::Polling { why, attempt: None };
         self.retry = Retry::new();
         self.rhythm.looking();
@@ -263,7 +263,7 @@ impl StorageWatcher for LocalWatcher {
                         said = watching.next(&mut self.fold) => match said {
                             Ok(said) => return Ok(said),
                             Err(reason) => {
-                                self.polls(Why::Refused(reason.clone()));
+                                self.poll_for(Why::Refused(reason.clone()));
                                 return Ok(gap(reason));
                             }
                         },
@@ -297,6 +297,10 @@ impl StorageWatcher for LocalWatcher {
         if let State::Watching(watching) = &self.state {
             watching.shared.check.notify_one();
         }
+    }
+
+    fn polls(&self) -> bool {
+        matches!(self.state, State::Polling { .. })
     }
 
     fn acted(&mut self, area: &Area) {

@@ -16,7 +16,7 @@ use crate::sync::SyncError;
 pub(in crate::sync) async fn sweep(
     context: &Context,
     side: Side,
-    known: &dyn Fn(&SyncPath) -> bool,
+    known: &(dyn Fn(&SyncPath) -> bool + Sync),
 ) -> Result<Area, SyncError> {
     let mut sweep = Sweep {
         context,
@@ -36,7 +36,7 @@ pub(in crate::sync) async fn sweep(
 struct Sweep<'a> {
     context: &'a Context,
     side: Side,
-    known: &'a dyn Fn(&SyncPath) -> bool,
+    known: &'a (dyn Fn(&SyncPath) -> bool + Sync),
     agreed: Agreed,
     area: Area,
     rows: u64,
