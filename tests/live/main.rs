@@ -11,10 +11,11 @@
     clippy::print_stderr
 )]
 
+mod acting;
 mod editor;
-
+mod folders;
 mod histories;
-
+mod programs;
 #[path = "../real/running.rs"]
 mod running;
 mod world;

@@ -17,6 +17,9 @@ use crate::running::{Running, all, is_settled, job};
 /// How changes are noticed if `WL_LIVE` does not say: `watch` is what a user has, `poll` is every second.
 const LIVE: &str = "poll";
 
+/// What the names of marks begin with.
+const MARK: &str = "0mark-";
+
 /// Which side, as a number.
 pub const SIDES: [usize; 2] = [0, 1];
 
@@ -137,22 +140,17 @@ impl World {
     /// Makes a mark on each side and waits until both have come over and the job rests. Events keep their order: what was done
     /// before the marks has been told before them.
     async fn marked(&mut self, client: &mut Client) {
+        // Each has a name of its own: a file that a killed daemon has published and not recorded conflicts with its next edit.
         self.marks += 1;
-        let mark = self.marks.to_string();
         for side in SIDES {
-            fs::write(self.mark(side, side), &mark).unwrap();
+            fs::write(self.mark(side, side), "mark").unwrap();
         }
-        let arrived = || {
-            let there = |side: usize| fs::read_to_string(self.mark(1 - side, side));
-            SIDES
-                .iter()
-                .all(|side| there(*side).is_ok_and(|found| found == mark))
-        };
+        let arrived = || SIDES.iter().all(|side| self.mark(1 - side, *side).exists());
         all(client, |job| is_settled(job) && arrived()).await;
     }
 
     fn mark(&self, on: usize, of: usize) -> PathBuf {
-        self.roots[on].join(["0mark-a", "0mark-b"][of])
+        self.roots[on].join(format!("{MARK}{of}-{}", self.marks))
     }
 
     /// Both sides without the marks.
@@ -212,9 +210,7 @@ impl World {
 }
 
 pub fn without_marks(mut tree: Tree) -> Tree {
-    for name in ["0mark-a", "0mark-b", "always"] {
-        tree.remove(name);
-    }
+    tree.retain(|name, _| !name.starts_with(MARK) && name != "always");
     tree
 }
 
