@@ -175,7 +175,7 @@ impl Report {
             let (tool, times) = (tool.name(), figures.untold);
             let _ = writeln!(
                 text,
-                "- {tool}: {times} changes were found by a look, up to half a second late, not by an event."
+                "- {tool}: {times} of the changes were found by a look, up to half a second late, and not by an event."
             );
         }
         for note in &self.notes {

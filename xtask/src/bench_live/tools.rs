@@ -57,7 +57,7 @@ impl Tool {
         match (self, options.poll) {
             (Tool::Wl, Some(seconds)) => Some(format!("wl polled every {seconds} s.")),
             (Tool::Wl, None) => None,
-            (Tool::Lsyncd, _) => Some("lsyncd with `default.direct` and `delay = 1`, the least that waits; one way.".into()),
+            (Tool::Lsyncd, _) => Some("lsyncd with `default.rsync` and `delay = 1`, the least that gathers changes; one way. (With `default.direct`, which moves by itself, it takes a process for every new file.)".into()),
             (Tool::Unison, _) if has_fsmonitor() => {
                 Some("unison with `-repeat watch` and unison-fsmonitor.".into())
             }
@@ -181,7 +181,7 @@ fn lsyncd(home: &Path, [source, target]: &[PathBuf; 2]) -> Result<Command> {
     let config = home.join("lsyncd.lua");
     let text = format!(
         "settings {{ nodaemon = true, insist = true, logfile = {log:?}, statusFile = {status:?} }}\n\
-         sync {{ default.direct, source = {source:?}, target = {target:?}, delay = 1 }}\n",
+         sync {{ default.rsync, source = {source:?}, target = {target:?}, delay = 1 }}\n",
         log = home.join("lsyncd.log"),
         status = home.join("lsyncd.status"),
     );
