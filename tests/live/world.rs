@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::inotify;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use wl_control::Client;
 use wl_test_trees::folders::{contents, read};
 use wl_test_trees::{Random, Tree, take};
 
-use crate::running::{Running, all, is_settled, job};
+use crate::running::{PATIENCE, Running, all, is_settled, job, status};
 
 /// How changes are noticed if `WL_LIVE` does not say: `watch` is what a user has, `poll` is every second.
 const LIVE: &str = "poll";
@@ -116,14 +119,16 @@ impl World {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    /// Waits, by the daemon's events, until it has seen all that was done so far and has nothing left to do.
+    /// Waits until the job has seen all that was done so far and has nothing left to do, without looking at a clock.
+    ///
+    /// A mark is made on each side after everything else. Events keep their order, so what was done before the marks is known
+    /// when they come over; and the look that they came over with has ended when marks come over that are made after that.
+    /// (A job with conflicts is not heard of again when it carries something over, so events alone would not do.)
     pub async fn quiet(&mut self) -> Quiet {
+        self.marked().await;
+        self.marked().await;
         let mut client = self.client().await;
-        self.marked(&mut client).await;
-        if !is_watching() {
-            // A look may have passed a folder just before it was changed, and then found the mark: another one sees all.
-            self.marked(&mut client).await;
-        }
+        all(&mut client, is_settled).await;
         let conflicts = self.conflicts(&mut client).await;
         let mut everywhere = BTreeSet::new();
         for root in &self.roots {
@@ -137,16 +142,24 @@ impl World {
         }
     }
 
-    /// Makes a mark on each side and waits until both have come over and the job rests. Events keep their order: what was done
-    /// before the marks has been told before them.
-    async fn marked(&mut self, client: &mut Client) {
+    /// Makes a mark on each side and waits, by inotify, until both have come over.
+    async fn marked(&mut self) {
         // Each has a name of its own: a file that a killed daemon has published and not recorded conflicts with its next edit.
         self.marks += 1;
+        let mut created = created_in(&self.roots);
         for side in SIDES {
             fs::write(self.mark(side, side), "mark").unwrap();
         }
         let arrived = || SIDES.iter().all(|side| self.mark(1 - side, *side).exists());
-        all(client, |job| is_settled(job) && arrived()).await;
+        let waiting = async {
+            while !arrived() {
+                created.recv().await.unwrap();
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            let mut client = self.client().await;
+            panic!("no mark arrived: {:#?}", status(&mut client).await);
+        }
     }
 
     fn mark(&self, on: usize, of: usize) -> PathBuf {
@@ -207,6 +220,23 @@ impl World {
         }
         modes
     }
+}
+
+/// Tells when something came to be in the folders.
+fn created_in(folders: &[PathBuf]) -> mpsc::UnboundedReceiver<()> {
+    let inotify = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    for folder in folders {
+        let flags = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+        inotify::add_watch(&inotify, folder, flags).unwrap();
+    }
+    let (sender, receiver) = mpsc::unbounded_channel();
+    // It ends with the first event that nobody waits for any more; that a folder went away is one.
+    std::thread::spawn(move || {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        while reader.next().is_ok() && sender.send(()).is_ok() {}
+    });
+    receiver
 }
 
 pub fn without_marks(mut tree: Tree) -> Tree {
