@@ -56,10 +56,10 @@ pub async fn killed(seed: u64, act: Act) {
     let quiet = world.quiet().await;
     quiet.agree();
     for version in &left {
-        quiet.holds(version);
+        quiet.holds("work", version);
     }
     let quiet = world.resolve(&quiet.conflicts, "source").await;
     for version in &left {
-        quiet.holds(version);
+        quiet.holds("work", version);
     }
 }

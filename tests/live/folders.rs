@@ -172,7 +172,7 @@ async fn moved_on_one_side_while_the_other_edits_in_it() {
             quiet.conflicts
         );
         for text in &written {
-            quiet.holds(text.as_bytes());
+            quiet.holds("in", text.as_bytes());
         }
     }
 }

@@ -267,10 +267,34 @@ impl Quiet {
         assert_same(&trees[0], &trees[1], "source against target");
     }
 
+    /// The version is somewhere; if not, it is said what is there of it.
     #[track_caller]
-    pub fn holds(&self, version: &[u8]) {
-        let head = String::from_utf8_lossy(&version[..version.len().min(60)]);
-        assert!(self.everywhere.contains(version), "lost: {head:?}");
+    pub fn holds(&self, path: &str, version: &[u8]) {
+        if self.everywhere.contains(version) {
+            return;
+        }
+        let short = |content: &[u8]| {
+            let ends = [
+                &content[..content.len().min(60)],
+                &content[content.len().saturating_sub(40)..],
+            ];
+            let [head, tail] = ends.map(String::from_utf8_lossy);
+            format!("{head:?} .. {tail:?}, {} bytes", content.len())
+        };
+        let line = version
+            .split_inclusive(|byte| *byte == b'\n')
+            .next()
+            .unwrap();
+        let alike = self
+            .everywhere
+            .iter()
+            .filter(|content| content.starts_with(line));
+        let alike: Vec<String> = alike.map(|content| short(content)).collect();
+        let conflicts = &self.conflicts;
+        panic!(
+            "lost: {path}: {}; alike: {alike:#?}; conflicts: {conflicts:?}",
+            short(version)
+        );
     }
 }
 
