@@ -289,12 +289,24 @@ impl Editor {
         }
     }
 
+    /// What is at a path is about to be replaced or removed by this side itself. It may be a version that it wrote elsewhere: the
+    /// other side's renames arrive as renames.
+    fn give_up(&mut self, at: &Path) {
+        if let Ok(content) = fs::read(at) {
+            self.last.retain(|_, version| *version != content);
+        }
+    }
+
     /// Edits what somebody edits on the other side too; wl may take away or put there what it likes meanwhile.
     fn contend(&mut self) {
         let path = self.contested_path();
         let at = self.root.join(&path);
         let _ = fs::create_dir(at.parent().unwrap());
-        match self.random.below(8) {
+        let edit = self.random.below(8);
+        if edit < 7 {
+            self.give_up(&at);
+        }
+        match edit {
             0..3 => {
                 let content = self.content().into_bytes();
                 let new = self.outside.join("new");
@@ -322,6 +334,9 @@ impl Editor {
             _ => {
                 let to = self.contested_path();
                 let _ = fs::create_dir(self.root.join(&to).parent().unwrap());
+                if path != to {
+                    self.give_up(&self.root.join(&to));
+                }
                 if path != to && fs::rename(&at, self.root.join(&to)).is_ok() {
                     self.last.remove(&to);
                     let moved = self.last.remove(&path);
