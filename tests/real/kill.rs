@@ -15,23 +15,9 @@ use crate::pair::{Pair, Ran};
 use crate::trees::{self, contents, write};
 use wl_daemon::model::Direction;
 
+pub use wl_test_trees::Random;
+
 type Versions = BTreeSet<Vec<u8>>;
-
-/// Numbers from a seed.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end
-    }
-}
 
 /// When the long tests end.
 pub fn soak_end() -> Instant {

@@ -20,6 +20,7 @@ mod kill;
 mod modes;
 mod pair;
 mod roots;
+mod running;
 mod skip;
 mod trash;
 

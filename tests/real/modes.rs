@@ -198,3 +198,21 @@ fn a_mode_travels_alone_and_with_content() {
     assert_eq!(fs::read(pair.b.join("each")).unwrap(), b"edited here");
     assert_eq!(pair.sync("").report["bytes"]["written"], 0);
 }
+
+/// A link has no permissions: those of the file that takes its place come with it, or what was for its owner alone would be for all.
+#[test]
+fn a_file_in_place_of_a_link_keeps_its_permissions() {
+    let pair = Pair::new();
+    for (side, other, bits) in [(&pair.a, &pair.b, 0o600), (&pair.b, &pair.a, 0o755)] {
+        std::os::unix::fs::symlink("somewhere", side.join("x")).unwrap();
+        pair.sync("").synced();
+        fs::remove_file(side.join("x")).unwrap();
+        write(side, "x", "secret");
+        set(&side.join("x"), bits);
+        pair.sync("").synced();
+        assert_eq!(mode(&other.join("x")), bits);
+        assert_eq!(mode(&side.join("x")), bits);
+        fs::remove_file(side.join("x")).unwrap();
+        pair.sync("--max-delete 100% --allow-empty").synced();
+    }
+}

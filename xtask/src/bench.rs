@@ -1,7 +1,9 @@
 //! What the benchmarks share: trees to sync, time and peak memory of a command, a folder that goes away, tables.
 
+pub mod daemon;
 pub mod figures;
 pub mod measure;
+pub mod processes;
 pub mod room;
 pub mod tree;
 

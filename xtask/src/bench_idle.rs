@@ -1,16 +1,15 @@
 //! `cargo xtask bench-idle`: what a daemon costs whose jobs have nothing to do.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::bench::daemon::Daemon;
 use crate::bench::figures::write_to_docs;
+use crate::bench::processes::Memory;
 use crate::bench::room::Room;
 use crate::bench::{build, number};
 
@@ -49,11 +48,11 @@ pub fn main(args: &[String]) -> Result<()> {
         daemon.add(job, room.path(), options.files)?;
     }
     daemon.all_synced(options.jobs)?;
-    let (before, looks, began) = (daemon.cpu()?, daemon.looks()?, Instant::now());
+    let (before, looks, began) = (daemon.tree().cpu()?, daemon.looks()?, Instant::now());
     std::thread::sleep(Duration::from_secs(options.seconds));
-    let (cpu, seconds) = (daemon.cpu()? - before, began.elapsed().as_secs_f64());
+    let (cpu, seconds) = (daemon.tree().cpu()? - before, began.elapsed().as_secs_f64());
     let looks = daemon.looks()? - looks;
-    let memory = daemon.memory()?;
+    let memory = daemon.tree().memory()?;
     drop(daemon);
 
     let percent = 100.0 * cpu / seconds;
@@ -119,64 +118,8 @@ impl Options {
     }
 }
 
-/// What the kernel says about memory, in MiB.
-struct Memory {
-    resident: f64,
-    share: f64,
-    anonymous: f64,
-}
-
-/// A daemon and a connection to it.
-struct Daemon {
-    child: Child,
-    reader: BufReader<UnixStream>,
-}
-
+/// What this benchmark asks of a daemon.
 impl Daemon {
-    fn start(wl: &Path, base: &Path) -> Result<Self> {
-        let mut child = Command::new(wl)
-            .args(["daemon", "--announce", "--base-dir"])
-            .arg(base)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut said = String::new();
-        let out = child.stdout.take().ok_or("the daemon has no stdout")?;
-        BufReader::new(out).read_line(&mut said)?;
-        if said != "ready\n" {
-            return Err(format!("the daemon did not start: {said}").into());
-        }
-        let stream = UnixStream::connect(base.join("run/wl.sock"))?;
-        let reader = BufReader::new(stream);
-        Ok(Self { child, reader })
-    }
-
-    /// The answer to a command.
-    fn ask(&mut self, cmd: &str, args: Value) -> Result<Value> {
-        let request = json!({ "cmd": cmd, "args": args, "id": 1 });
-        let stream = self.reader.get_mut();
-        stream.write_all(format!("{request}\n\n").as_bytes())?;
-        loop {
-            let message = self.message()?;
-            if message["id"] == 1 {
-                return match message.get("result") {
-                    Some(result) => Ok(result.clone()),
-                    None => Err(format!("{cmd}: {}", message["error"]).into()),
-                };
-            }
-        }
-    }
-
-    fn message(&mut self) -> Result<Value> {
-        let mut text = String::new();
-        while !text.ends_with("\n\n") {
-            if self.reader.read_line(&mut text)? == 0 {
-                return Err("the daemon has ended".into());
-            }
-        }
-        Ok(serde_json::from_str(&text)?)
-    }
-
     /// Makes two folders and starts a job between them.
     fn add(&mut self, job: u64, room: &Path, files: u64) -> Result<()> {
         let sides = ["source", "target"].map(|side| room.join(format!("{side}{job}")));
@@ -216,39 +159,5 @@ impl Daemon {
         let status = self.ask("status", json!({}))?;
         let looks = status.as_array().into_iter().flatten();
         Ok(looks.filter_map(|job| job["done"]["looks"].as_u64()).sum())
-    }
-
-    /// Seconds of CPU that it has used, threads that ended included.
-    fn cpu(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name may hold anything; the numbers begin behind its bracket.
-        let numbers = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = numbers.split_whitespace().skip(11).take(2);
-        let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        // The kernel shows hundredths of a second to everyone.
-        Ok(ticks as f64 / 100.0)
-    }
-
-    fn memory(&self) -> Result<Memory> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let mib = |name: &str| {
-            let line = rollup.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-            kib.map(|kib| kib / 1024.0)
-                .ok_or_else(|| format!("the kernel does not tell {name}"))
-        };
-        Ok(Memory {
-            resident: mib("Rss:")?,
-            share: mib("Pss:")?,
-            anonymous: mib("Anonymous:")?,
-        })
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It is ours, and what it knows goes away with the room.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -8,6 +8,7 @@
 
 mod bench;
 mod bench_idle;
+mod bench_live;
 mod bench_local;
 mod bench_s3;
 mod ci;
@@ -29,6 +30,7 @@ Tasks:
   ci           Check formatting, lints, licences and bans, then run all tests
   deny         Check licences, banned crates and sources against deny.toml
   bench-idle   Measure what a daemon costs whose jobs have nothing to do (--help for options)
+  bench-live   Measure how soon wl and its peers carry changes over while they run (--help for options)
   bench-local  Measure wl and its peers on a RAM-backed folder (--help for options)
   bench-s3     Measure wl and its peers against a SeaweedFS on this machine (--help for options)
   services     Install servers and tools of others for benchmarks: services install
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "ci" => ci::main(&rest),
         "deny" => deny::main(&rest),
         "bench-idle" => bench_idle::main(&rest),
+        "bench-live" => bench_live::main(&rest),
         "bench-local" => bench_local::main(&rest),
         "bench-s3" => bench_s3::main(&rest),
         "services" => services::main(&rest),

@@ -1,7 +1,7 @@
 //! Permission bits, merged as a value of their own.
 
 use super::look::{Base, Item, Policy};
-use crate::model::{Mode, Side, Sides};
+use crate::model::{Kind, Mode, Side, Sides};
 
 /// What happens to the permission bits at a path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,6 +31,12 @@ pub fn merge_modes(
     items: Sides<&Item<'_>>,
     content_to: Option<Side>,
 ) -> ModePlan {
+    // A link has no bits of its own: what takes its place brings them, as something new does.
+    if let Some(to) = content_to
+        && items[to].kind == Kind::Link
+    {
+        return ModePlan::create(to, items[to.other()].mode);
+    }
     let mut plan = ModePlan::default();
     let (Some(source), Some(target)) = (items.source.mode, items.target.mode) else {
         return plan;

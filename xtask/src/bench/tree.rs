@@ -31,7 +31,8 @@ impl Shape {
         self.files * (pages * 4096 + 1024) + self.folders * 1024
     }
 
-    fn folder(&self, number: u64) -> PathBuf {
+    /// A folder's path in the tree.
+    pub fn folder(&self, number: u64) -> PathBuf {
         let parent = match number {
             0 => PathBuf::new(),
             _ => self.folder((number - 1) / 10),
@@ -39,7 +40,8 @@ impl Shape {
         parent.join(format!("folder-{number}"))
     }
 
-    fn file(&self, number: u64) -> PathBuf {
+    /// A file's path in the tree.
+    pub fn file(&self, number: u64) -> PathBuf {
         self.folder(number % self.folders)
             .join(format!("file-{number:07}.dat"))
     }
