@@ -18,7 +18,7 @@ use wl_test_trees::{Random, Tree, take};
 use crate::running::{PATIENCE, Running, all, is_settled, job, status};
 
 /// How changes are noticed if `WL_LIVE` does not say: `watch` is what a user has, `poll` is every second.
-const LIVE: &str = "poll";
+const LIVE: &str = "watch";
 
 /// What the names of marks begin with.
 const MARK: &str = "0mark-";

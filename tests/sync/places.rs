@@ -33,7 +33,19 @@ fn differing(path: &str, before: &Tree, after: &Tree, found: &mut BTreeSet<Strin
     }
 }
 
+/// How it is found out where something changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// The paths that changed.
+    Paths,
+    /// The same, as subtrees.
+    Subtrees,
+    /// Both sides are swept.
+    Swept,
+}
+
 struct Watched {
+    told: Told,
     world: World,
     direction: Direction,
     looks: Looks,
@@ -50,16 +62,17 @@ fn looks(world: &World, direction: Direction) -> Looks {
 }
 
 impl Watched {
-    fn edit(&mut self, side: Side, after: &Tree, as_subtrees: bool) {
+    fn edit(&mut self, side: Side, after: &Tree) {
         let before = read(&self.world.storages[side]);
         let mut found = BTreeSet::new();
         differing("", &before, after, &mut found);
         edit_to(&self.world.storages[side], after);
         for path in found {
             let path = SyncPath::new(path).unwrap();
-            match as_subtrees {
-                true => self.area.add_subtree(path),
-                false => self.area.add_path(path),
+            match self.told {
+                Told::Paths => self.area.add_path(path),
+                Told::Subtrees => self.area.add_subtree(path),
+                Told::Swept => {}
             }
         }
     }
@@ -82,7 +95,13 @@ impl Watched {
     async fn look(&mut self) {
         let sides = self.world.storages.as_ref().map(read);
         let expected = expect(self.direction, &self.base, &sides.source, &sides.target);
-        let area = std::mem::take(&mut self.area);
+        let mut area = std::mem::take(&mut self.area);
+        if self.told == Told::Swept && area != Area::Everything {
+            area = Area::default();
+            for side in Side::BOTH {
+                area.add(self.looks.sweep(side).await.unwrap());
+            }
+        }
         let case = format!("{area:?}\nbase {:?}\n{sides:?}", self.base);
         let looked = self.looks.look(area).await.unwrap();
         if let Some(looked) = looked {
@@ -112,9 +131,10 @@ impl Watched {
     }
 }
 
-async fn play(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
+async fn play(direction: Direction, history: Vec<Step>, told: Told) {
     let world = World::new();
     let mut watched = Watched {
+        told,
         looks: looks(&world, direction),
         world,
         direction,
@@ -138,7 +158,7 @@ async fn play(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
                 }
                 let mut tree = read(&watched.world.storages[side]);
                 apply(&mut tree, &edit);
-                watched.edit(side, &tree, as_subtrees);
+                watched.edit(side, &tree);
             }
             Step::Forget => {
                 watched.looks.rest().await.unwrap();
@@ -146,7 +166,7 @@ async fn play(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
                 watched.base = Tree::new();
                 watched.everything().await;
             }
-            Step::Sync => watched.look().await,
+            Step::Sync | Step::Filtered => watched.look().await,
         }
     }
     // Nothing was overlooked, and nothing is left to be done.
@@ -161,34 +181,44 @@ async fn play(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
     assert_eq!(conflicts.collect::<BTreeSet<_>>(), watched.conflicts);
 }
 
-fn run(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
+fn run(direction: Direction, history: Vec<Step>, told: Told) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(play(direction, history, as_subtrees));
+    runtime.block_on(play(direction, history, told));
 }
 
 proptest! {
-    #![proptest_config(config(600))]
+    #![proptest_config(config(300))]
 
     #[test]
     fn two_way(history in history()) {
-        run(Direction::TwoWay, history, false);
+        run(Direction::TwoWay, history, Told::Paths);
     }
 
     #[test]
     fn two_way_by_subtrees(history in history()) {
-        run(Direction::TwoWay, history, true);
+        run(Direction::TwoWay, history, Told::Subtrees);
+    }
+
+    #[test]
+    fn two_way_by_sweeps(history in history()) {
+        run(Direction::TwoWay, history, Told::Swept);
+    }
+
+    #[test]
+    fn mirror_by_sweeps(history in history()) {
+        run(Direction::Mirror, history, Told::Swept);
     }
 
     #[test]
     fn one_way(history in history()) {
-        run(Direction::OneWay, history, false);
+        run(Direction::OneWay, history, Told::Paths);
     }
 
     #[test]
     fn mirror(history in history()) {
-        run(Direction::Mirror, history, false);
+        run(Direction::Mirror, history, Told::Paths);
     }
 }

@@ -115,7 +115,18 @@ impl Looks {
         };
         run.check_roots_again().await?;
         let known = |path: &SyncPath| self.standing.has_trouble_at(path);
-        let area = pass::sweep(&run.context()?, side, &known).await?;
+        let mut area = pass::sweep(&run.context()?, side, &known).await?;
+        // What is open may be over because something is gone that was never agreed on: a sweep does not see that.
+        let conflicts = run.conflicts_outside(&Area::default())?.outside;
+        let conflicts = conflicts.iter().map(|conflict| &conflict.path);
+        let drift = self.standing.drift.iter().map(|drift| &drift.path);
+        let open = conflicts
+            .chain(drift)
+            .filter_map(|path| SyncPath::new(&**path).ok());
+        let problems = places(&self.standing.problems);
+        open.chain(problems)
+            .filter(|path| !path.is_root())
+            .for_each(|path| area.add_path(path));
         self.open = Some(run);
         Ok(area)
     }
