@@ -104,8 +104,7 @@ impl Watched {
         }
         let case = format!("{area:?}\nbase {:?}\n{sides:?}", self.base);
         let looked = self.looks.look(area).await.unwrap();
-        if let Some(looked) = looked {
-            let report = looked.report;
+        if let Some(report) = looked.report {
             assert!(report.problems.is_empty(), "{report:?}\n{case}");
             assert_eq!(report.error, None, "{case}");
             let conflicts = report.conflicts.into_iter();

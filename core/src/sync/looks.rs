@@ -34,12 +34,14 @@ struct Standing {
 }
 
 /// What a look came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Looked {
-    /// What was done by this look, and all that is open now, wherever that was found.
-    pub report: RunReport,
+    /// What was done by this look, and all that is open now, wherever that was found. `None`: nothing differs from what is known.
+    pub report: Option<RunReport>,
     /// Paths that moved on under the look, or failed: to be looked at again after a while.
     pub again: Vec<SyncPath>,
+    /// Paths that changed so lately that they may have changed again without its showing: to be looked at once more, a little later.
+    pub young: Vec<SyncPath>,
     /// Some moved on, and it may be that they have come to rest by now.
     pub moving: bool,
 }
@@ -56,24 +58,30 @@ impl Looks {
         }
     }
 
-    /// Looks at `area`, and does what is to be done there. `None`: nothing there differs from what is known.
+    /// Looks at `area`, and does what is to be done there.
     ///
     /// `Err`: the look was refused or stopped before it could begin. What stops it later is in the report.
-    pub async fn look(&mut self, area: Area) -> Result<Option<Looked>, SyncError> {
+    pub async fn look(&mut self, area: Area) -> Result<Looked, SyncError> {
         let parts = match area {
             // With other rules everything may be looked at otherwise.
             Area::Parts(parts) if !is_about_rules(&parts) || !self.has_other_rules().await? => {
                 parts
             }
-            _ => return self.everything().await.map(Some),
+            _ => return self.everything().await,
         };
         let Some(mut run) = self.opened().await? else {
-            return self.everything().await.map(Some);
+            return self.everything().await;
         };
         let looked = self.at(&mut run, &parts).await;
         // A run that failed is not gone on with.
-        if matches!(&looked, Ok(looked) if looked.as_ref().is_none_or(|looked| looked.report.error.is_none()))
-        {
+        let failed = match &looked {
+            Ok(looked) => looked
+                .report
+                .as_ref()
+                .is_some_and(|report| report.error.is_some()),
+            Err(_) => true,
+        };
+        if !failed {
             self.open = Some(run);
         } else if let Err(failed) = run.close().await {
             tracing::debug!(error = %failed, "the end of a run that failed");
@@ -155,12 +163,12 @@ impl Looks {
         };
         Ok(Looked {
             again: places(&report.problems),
-            moving: false,
-            report,
+            report: Some(report),
+            ..Looked::default()
         })
     }
 
-    async fn at(&mut self, run: &mut Run, parts: &Parts) -> Result<Option<Looked>, SyncError> {
+    async fn at(&mut self, run: &mut Run, parts: &Parts) -> Result<Looked, SyncError> {
         let started = Instant::now();
         run.check_roots_again().await?;
         let mut parts = self.standing.widen(parts);
@@ -172,8 +180,12 @@ impl Looks {
         let mut covers = ground.covers().clone();
         let known = run.conflicts_outside(&covers)?;
         if ground.is_quiet() && !known.some_inside && !self.standing.concerns(&covers) {
-            return Ok(None);
+            return Ok(Looked {
+                young: ground.take_young(),
+                ..Looked::default()
+            });
         }
+        let young = ground.take_young();
         run.begin().await?;
         let mut result = run.pass(Look::Ground(ground)).await;
         let mut found = run.take_found();
@@ -198,11 +210,12 @@ impl Looks {
         found.skipped = self.standing.skipped;
         run.settle(&mut found).await?;
         let report = run.report(found, self.syncer, started, result.err());
-        Ok(Some(Looked {
-            report,
+        Ok(Looked {
+            report: Some(report),
             again,
+            young,
             moving,
-        }))
+        })
     }
 }
 

@@ -11,6 +11,8 @@ use wl_core::storage::{Area, MOST_PLACES};
 const FIRST_REST: Duration = Duration::from_millis(50);
 /// But never later than after this long.
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// After this long a token of a local file says whether it changed. Later, so that many are looked at together.
+const YOUNG: Duration = Duration::from_millis(250);
 /// A path that moves on under so many looks is told as one that keeps changing.
 const MOST_TRIES: u32 = 6;
 
@@ -33,6 +35,8 @@ pub(super) struct Agenda {
     sweeps: Sides<bool>,
     /// Paths that are let alone for a while, whatever is said of them.
     resting: BTreeMap<SyncPath, Rest>,
+    /// Paths that changed so lately that they have to be looked at once more.
+    young: BTreeMap<SyncPath, Instant>,
     everything: Instant,
     rescan: Duration,
 }
@@ -50,6 +54,7 @@ impl Agenda {
             now: Area::Everything,
             sweeps: Sides::default(),
             resting: BTreeMap::new(),
+            young: BTreeMap::new(),
             everything: now + rescan,
             rescan,
         }
@@ -94,6 +99,11 @@ impl Agenda {
                 area.add_path(path.clone());
             }
         }
+        for (path, due) in &self.young {
+            if *due <= now {
+                area.add_path(path.clone());
+            }
+        }
         if !area.is_empty() {
             return Next::Look(area);
         }
@@ -107,6 +117,7 @@ impl Agenda {
 
     /// `area` was looked at, and these paths in it have to be looked at again. Whether one of them was so often that it should be told.
     pub(super) fn looked(&mut self, area: &Area, again: &[SyncPath], now: Instant) -> bool {
+        self.young.retain(|path, _| !area.holds(path));
         let before: BTreeMap<_, _> = match area {
             Area::Everything => std::mem::take(&mut self.resting),
             Area::Parts(_) => self
@@ -130,9 +141,20 @@ impl Agenda {
         often
     }
 
+    /// These paths of what was looked at are too young to be known.
+    pub(super) fn confirm(&mut self, young: Vec<SyncPath>, now: Instant) {
+        for path in young {
+            // With too many the next look at everything finds it out.
+            if self.young.len() < MOST_PLACES {
+                self.young.insert(path, now + YOUNG);
+            }
+        }
+    }
+
     /// When something is due by itself.
     pub(super) fn due(&self) -> Instant {
         let rests = self.resting.values().map(|rest| rest.until);
+        let rests = rests.chain(self.young.values().copied());
         rests.fold(self.everything, Instant::min)
     }
 }
@@ -205,6 +227,23 @@ mod tests {
         agenda.looked(&busy, &[], at);
         agenda.add(busy.clone());
         assert_eq!(agenda.take(at), Next::Look(busy), "at rest again");
+    }
+
+    #[test]
+    fn a_young_path_is_looked_at_once_more_and_at_once_if_it_changes() {
+        let now = Instant::now();
+        let mut agenda = started(now);
+        let fresh = Area::path(path("fresh"));
+        agenda.confirm(vec![path("fresh")], now);
+        assert_eq!(agenda.take(now), Next::Rest);
+        assert_eq!(agenda.due(), now + YOUNG);
+        agenda.add(fresh.clone());
+        assert_eq!(agenda.take(now), Next::Look(fresh.clone()));
+        agenda.looked(&fresh, &[], now);
+        agenda.confirm(vec![path("fresh")], now);
+        assert_eq!(agenda.take(now + YOUNG), Next::Look(fresh.clone()));
+        agenda.looked(&fresh, &[], now + YOUNG);
+        assert_eq!(agenda.due(), now + HOUR);
     }
 
     #[test]

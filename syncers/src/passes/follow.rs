@@ -129,22 +129,17 @@ impl Following<'_> {
             self.watchers.source.looking();
             self.watchers.target.looking();
         }
-        match self.looks.look(area.clone()).await? {
-            Some(looked) => self.looked(&area, looked).await,
-            None => {
-                self.agenda.looked(&area, &[], Instant::now());
-                Ok(())
-            }
-        }
+        let looked = self.looks.look(area.clone()).await?;
+        self.looked(&area, looked).await
     }
 
     async fn looked(&mut self, area: &Area, looked: Looked) -> Result<(), SyncError> {
-        let Looked {
-            report,
-            again,
-            moving,
-        } = looked;
-        let often = self.agenda.looked(area, &again, Instant::now());
+        let now = Instant::now();
+        let often = self.agenda.looked(area, &looked.again, now);
+        self.agenda.confirm(looked.young, now);
+        let Some(report) = looked.report else {
+            return Ok(());
+        };
         if self.job.cancel.is_cancelled() {
             return Ok(());
         }
@@ -159,7 +154,7 @@ impl Following<'_> {
         let report = report?;
         let error = report.error.clone();
         // A path that moved on under the look is looked at again at once: only one that goes on so is worth a word.
-        if error.is_some() || !moving || often {
+        if error.is_some() || !looked.moving || often {
             self.job.news.tell(News::Looked(Box::new(report))).await;
         }
         error.map_or(Ok(()), |error| Err(error.into()))

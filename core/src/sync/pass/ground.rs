@@ -63,6 +63,8 @@ pub(in crate::sync) struct Ground {
     stirred: bool,
     /// Folders that one side seems to have renamed.
     moves: Vec<FolderMove>,
+    /// Paths that are as agreed on if a token can be believed that is too young for that.
+    young: Vec<SyncPath>,
 }
 
 /// What was seen at a path.
@@ -278,6 +280,11 @@ impl Survey<'_> {
             }
             if place.named {
                 ground.covers.add_path(path.clone());
+                let young = |node: &Node| node.is_to_be_confirmed() && node.is_young();
+                if node.as_ref().is_some_and(young) {
+                    ground.young.push(path);
+                    continue;
+                }
                 let quiet = node.as_ref().is_some_and(is_quiet);
                 ground.stirred |= !quiet && !place.is_excluded();
             }
@@ -341,6 +348,11 @@ impl Ground {
     /// Whether nothing differs from what was agreed on.
     pub(in crate::sync) fn is_quiet(&self) -> bool {
         !self.stirred
+    }
+
+    /// Paths that are as agreed on, unless they changed again within the resolution of their times: to be looked at a little later.
+    pub(in crate::sync) fn take_young(&mut self) -> Vec<SyncPath> {
+        std::mem::take(&mut self.young)
     }
 
     /// Folders that one side seems to have renamed, outermost first.

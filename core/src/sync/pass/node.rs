@@ -78,6 +78,23 @@ impl Node {
             })
     }
 
+    /// Whether both sides seem to hold what was agreed on, and only the youth of a token keeps that from being known: a little later it can
+    /// be found out once and for all.
+    pub(super) fn is_to_be_confirmed(&self) -> bool {
+        let Some(base) = &self.base else { return false };
+        let looks_agreed = |side: Side| {
+            let meta = self.found[side].meta();
+            meta.is_some_and(|meta| base.looks_like(side, meta))
+        };
+        !self.checksum && base.kind == Kind::File && Side::BOTH.into_iter().all(looks_agreed)
+    }
+
+    /// Whether a token is still too young to say anything.
+    pub(super) fn is_young(&self) -> bool {
+        let young = |side: Side| self.found[side].meta().is_some_and(|meta| !meta.settled);
+        Side::BOTH.into_iter().any(young)
+    }
+
     /// Whether on a side another folder took the place of the one that was agreed on, with the same name.
     pub(super) fn is_another_folder(&self) -> bool {
         let Some(base) = &self.base else { return false };
@@ -253,10 +270,14 @@ fn is_other(before: Option<FileId>, now: Option<FileId>) -> bool {
 impl BaselineRow {
     /// Whether what `side` holds is known to be what was agreed on, without reading.
     pub(super) fn is_on(&self, side: Side, meta: &Meta) -> bool {
+        self.sides[side].settled && self.looks_like(side, meta)
+    }
+
+    /// The same, were all tokens as good as settled.
+    fn looks_like(&self, side: Side, meta: &Meta) -> bool {
         let was = &self.sides[side];
         meta.kind == self.kind
             && was.token == meta.token
-            && was.settled
             && was.mode == meta.mode
             && (self.kind != Kind::File || self.hash.is_some())
             && (self.kind != Kind::Link || self.link == meta.link)

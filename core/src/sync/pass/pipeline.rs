@@ -10,6 +10,7 @@ use super::item::Item;
 use super::publish::{Aftermath, Batch, broken, commit, flush, publish};
 use super::work::work_on;
 use crate::model::{Side, Sides};
+use crate::reconcile::Verdict;
 use crate::storage::SMALL_FILE;
 use crate::sync::SyncError;
 
@@ -75,7 +76,10 @@ impl Pipeline {
     pub(super) async fn push(&mut self, item: Item) -> Result<Vec<Item>, SyncError> {
         let size = item.size();
         self.on_their_way += 1;
-        self.context.job.progress.found(1, size);
+        // To confirm what is known is no work that anybody should hear of.
+        if !(matches!(item.verdict, Verdict::Read(_)) && item.node.is_to_be_confirmed()) {
+            self.context.job.progress.found(1, size);
+        }
         if size > SMALL_FILE {
             self.chunks
                 .spawn(work_on(Arc::clone(&self.context), vec![item]).in_current_span());

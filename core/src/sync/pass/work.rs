@@ -1,10 +1,12 @@
 //! Reading, deciding again with what was read, staging: a chunk of paths at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::copy::{name_versions, stage_copies, travels};
 use super::item::{Item, Progressed};
+use super::node::Found;
 use super::recall::recall;
 use crate::model::{Hasher, Kind, Meta, Side};
 use crate::reconcile::Verdict;
@@ -12,6 +14,11 @@ use crate::storage::{
     ErrorKind, Payload, ReadRequest, Result, SMALL_FILE, StageRequest, Staged, StorageError,
 };
 use crate::sync::SyncError;
+
+/// A file of this size is not read twice if waiting a moment saves it.
+const WORTH_WAITING: u64 = 4 << 20;
+/// After this long a local file's token can be believed: longer than the ticks of the system's clock for files.
+const SETTLES: Duration = Duration::from_millis(25);
 
 /// Takes a chunk of paths as far as it goes without the rest of the pass.
 pub(super) async fn work_on(
@@ -242,6 +249,21 @@ async fn stage_small(context: &Context, items: &mut [Item]) {
     }
 }
 
+/// Waits until the file's token can be believed, if that does not take long: otherwise all of it is read once more later.
+async fn settle(context: &Context, item: &mut Item, side: Side, meta: Meta) -> Result<Meta> {
+    tokio::time::sleep(SETTLES).await;
+    match context.job.storages[side].stat(&item.node.path).await? {
+        Some(now) if now.token == meta.token => {
+            item.node.found[side] = Found::There(now.clone());
+            Ok(now)
+        }
+        _ => {
+            let reason = "it is being written to";
+            Err(StorageError::new(ErrorKind::Busy, "read", reason).at(&item.node.path))
+        }
+    }
+}
+
 pub(super) fn staged(side: Side, result: Result<Staged>) -> Progressed {
     match result {
         Ok(staged) => Progressed::Staged(staged),
@@ -289,6 +311,10 @@ async fn stream_content(
     };
     let at = |side| move |error| (side, error);
     let size = meta.size;
+    let meta = match size >= WORTH_WAITING && !meta.settled {
+        true => settle(context, item, from, meta).await.map_err(at(from))?,
+        false => meta,
+    };
     let request = ReadRequest {
         path: item.node.path.clone(),
         meta,
