@@ -187,7 +187,7 @@ impl Looks {
         }
         let young = ground.take_young();
         run.begin().await?;
-        let mut result = run.pass(Look::Ground(ground)).await;
+        let mut result = run.pass(Look::Ground(Box::new(ground))).await;
         let mut found = run.take_found();
         let next = moved_on(&mut found);
         if result.is_ok() && !next.is_empty() {
@@ -195,7 +195,7 @@ impl Looks {
             let ground = survey(&run.context()?, &next).await?;
             found.forget(ground.covers());
             covers.add(ground.covers().clone());
-            result = run.pass(Look::Ground(ground)).await;
+            result = run.pass(Look::Ground(Box::new(ground))).await;
             found.add(run.take_found());
         }
         let moving = found.is_unfinished();

@@ -33,7 +33,7 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt};
 use tokio::sync::OnceCell;
-use wl_core::model::{Mode, SyncPath};
+use wl_core::model::{FileId, Mode, SyncPath};
 use wl_core::storage::{
     ContentWriter, CopyFrom, Displaced, Durability, ErrorKind, Expect, Expected, Published,
     RemoveRequest, RenameRequest, ReplaceRequest, Result, SessionOptions, StageRequest, Staged,
@@ -271,6 +271,13 @@ impl WriteSession for Session {
             self.0.until_stopped("rename", path, self.0.rename(request))
         });
         self.0.at_once(tasks.collect()).await
+    }
+
+    /// Folders of servers have no id by which one could be known again.
+    async fn rename_folder(&self, from: &SyncPath, _: FileId, _: &SyncPath) -> Result<()> {
+        let reason = "folders are not renamed here; move what is in it";
+        let error = StorageError::new(ErrorKind::Unsupported, "rename", reason);
+        Err(error.at(from).on(&self.0.remote.location))
     }
 
     async fn make_folder(&self, path: &SyncPath, mode: Option<Mode>) -> Result<Published> {

@@ -59,7 +59,7 @@ pub(in crate::sync) enum Look {
     /// At one path and what is below it: for the conflict there, and for nothing else.
     Wish(SyncPath),
     /// At the places of a survey.
-    Ground(Ground),
+    Ground(Box<Ground>),
 }
 
 /// Looks, and does what is to be done.

@@ -143,7 +143,7 @@ async fn what_is_not_watched_is_polled_every_interval_and_more_often_where_somet
 async fn a_root_without_events_is_polled_and_tried_again_ever_less_often() {
     let (lab, mut watcher) = half_blind(&[]);
     drop(lab);
-    watcher.polls(Why::Silent("nfs"));
+    watcher.poll_for(Why::Silent("nfs"));
     let health = watcher.health();
     assert_eq!(health.mode, "poll every 10 s (nfs sends no events)");
     assert_eq!(health.worst_delay, POLL_INTERVAL);
