@@ -1,11 +1,13 @@
 //! The general syncer as a job that goes on until it is stopped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::{Notify, mpsc};
 use wl_core::model::{Direction, RunReport, Sides};
-use wl_core::sync::{News, NewsSender, SyncErrorClass, SyncJob, Syncer, SyncerType};
+use wl_core::sync::{News, NewsSender, Progress, SyncErrorClass, SyncJob, Syncer, SyncerType};
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_syncers::General;
 
@@ -280,5 +282,39 @@ async fn what_waits_is_still_compared() {
     assert_eq!(looked(&mut news).await.problems.len(), 1);
     world.storages.target.write_file("bad", "1").unwrap();
     assert_eq!(looked(&mut news).await.problems.len(), 0);
+    syncer.stop_sync().await.unwrap();
+}
+
+/// Notes whether work was told of when a removal is asked for.
+#[derive(Debug)]
+struct ToldFirst(Arc<Progress>, AtomicBool);
+
+impl Observer for ToldFirst {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        if call.operation == Operation::Remove {
+            let told = self.0.found_work().now_or_never().is_some();
+            self.1.store(told, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// What is to be taken away is work before it is done: nobody is told meanwhile that both are in sync.
+#[tokio::test(start_paused = true)]
+async fn a_removal_is_work_before_it_is_done() {
+    let world = World::new();
+    for name in ["a", "b"] {
+        world.storages.source.write_file(name, name).unwrap();
+    }
+    let (mut job, mut news) = told(&world);
+    let told = Arc::new(ToldFirst(Arc::clone(&job.progress), AtomicBool::default()));
+    job.storages.target = observe(job.storages.target, Arc::clone(&told) as _);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    looked(&mut news).await;
+    told.0.found_work().await;
+    world.storages.source.remove("a").unwrap();
+    assert_eq!(looked(&mut news).await.changes.target.removed, 1);
+    assert!(told.1.load(Relaxed));
     syncer.stop_sync().await.unwrap();
 }

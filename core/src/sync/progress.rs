@@ -1,6 +1,6 @@
 //! How far a run is: counters that anyone may look at while it goes on.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::Notify;
 
@@ -24,6 +24,8 @@ pub struct Progress {
     files_done: AtomicU64,
     bytes_found: AtomicU64,
     bytes_done: AtomicU64,
+    /// Something to be done was found.
+    stirred: AtomicBool,
     work: Notify,
 }
 
@@ -77,7 +79,15 @@ impl Progress {
         ] {
             counter.store(0, Relaxed);
         }
+        self.stirred.store(false, Relaxed);
         self.enter(Phase::Comparing);
+    }
+
+    /// There is something to be done, whether that is counted or not.
+    pub(crate) fn stir(&self) {
+        if !self.stirred.swap(true, Relaxed) {
+            self.work.notify_one();
+        }
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -89,19 +99,14 @@ impl Progress {
     }
 
     pub(crate) fn found(&self, files: u64, bytes: u64) {
-        let before = self.files_found.fetch_add(files, Relaxed);
-        if before == 0 && files > 0 {
-            self.work.notify_one();
-        }
+        self.files_found.fetch_add(files, Relaxed);
         self.bytes_found.fetch_add(bytes, Relaxed);
+        self.stir();
     }
 
     pub(crate) fn did(&self, files: u64, bytes: u64) {
-        let before = self.files_done.fetch_add(files, Relaxed);
-        // Removals and renames are not found, only done.
-        if before == 0 && files > 0 && self.files_found.load(Relaxed) == 0 {
-            self.work.notify_one();
-        }
+        self.files_done.fetch_add(files, Relaxed);
         self.bytes_done.fetch_add(bytes, Relaxed);
+        self.stir();
     }
 }

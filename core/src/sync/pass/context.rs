@@ -108,7 +108,10 @@ impl Context {
             kind if is_problem(kind) => {
                 tally.problem(path, error, self.job.storages[side].location());
             }
-            _ => tally.unfinished(path, error, self.job.storages[side].location()),
+            _ => {
+                self.job.progress.stir();
+                tally.unfinished(path, error, self.job.storages[side].location());
+            }
         }
     }
 

@@ -60,6 +60,7 @@ impl Pass {
             hash,
             group: item.place.group.clone(),
         };
+        self.context.job.progress.stir();
         Ok(self.context.state().add_pending(&[pending])?)
     }
 
