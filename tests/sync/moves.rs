@@ -158,6 +158,57 @@ async fn an_emptied_root_stops_the_run() {
     assert!(world.storages.target.read_file("a").is_none());
 }
 
+/// A job that goes on sees a large removal in pieces: they count together, also for the run that comes after a failed one.
+#[tokio::test]
+async fn many_small_removals_are_one_large() {
+    let world = World::new();
+    let path = |n: usize| format!("f{n}");
+    for n in 0..100 {
+        world
+            .storages
+            .source
+            .write_file(&path(n), format!("content {n}"))
+            .unwrap();
+    }
+    let options = wl_core::sync::SyncOptions::new(Direction::TwoWay);
+    let mut job = world.job(options.clone());
+    job.patience = Some(Arc::default());
+    let mut looks = Looks::new(job.clone(), "test");
+    looks.look(Area::Everything).await.unwrap();
+    let mut pieces = Vec::new();
+    for piece in 0..4 {
+        let mut gone = Area::default();
+        for n in piece * 15..piece * 15 + 15 {
+            world.storages.source.remove(&path(n)).unwrap();
+            gone.add_path(SyncPath::new(path(n)).unwrap());
+        }
+        let report = looks.look(gone).await.unwrap().report.unwrap();
+        pieces.push((
+            report.changes.target.removed,
+            report.error.map(|error| error.class),
+        ));
+    }
+    let class = Some("delete-budget".to_owned());
+    assert_eq!(
+        pieces,
+        [(15, None), (15, None), (15, None), (0, class.clone())]
+    );
+    // The job is started again by the daemon, and looks at everything.
+    let mut looks = Looks::new(job, "test");
+    let report = looks.look(Area::Everything).await.unwrap().report.unwrap();
+    assert_eq!(report.error.map(|error| error.class), class);
+    assert!(world.storages.target.read_file(&path(59)).is_some());
+    looks.rest().await.unwrap();
+    // Somebody means it.
+    let mut accepted = options;
+    accepted.max_delete = wl_core::sync::DeleteBudget::Percent(100);
+    let report = world.run(accepted).await.unwrap();
+    assert_eq!(report.changes.target.removed, 15, "{report:?}");
+    world.storages.source.remove(&path(60)).unwrap();
+    let report = looks.look(area(&["f60"])).await.unwrap().report.unwrap();
+    assert_eq!(report.changes.target.removed, 1, "counted anew: {report:?}");
+}
+
 /// What a storage was asked to do.
 #[derive(Debug, Default)]
 struct Asked(Mutex<Vec<Operation>>);

@@ -1,6 +1,7 @@
 //! Options of everything that runs a pass.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use wl_daemon::Limits;
@@ -78,6 +79,9 @@ pub struct RunArgs {
     /// Send each storage at most this many requests a second
     #[arg(long, allow_hyphen_values = true, value_parser = parse::requests_per_second, value_name = "N", help_heading = "Run options")]
     max_requests_per_second: Option<NonZeroU32>,
+    /// In a continuous job, look at everything at least every so many seconds, whatever the watchers say
+    #[arg(long, allow_hyphen_values = true, value_parser = parse::seconds, default_value = "3600", value_name = "S", help_heading = "Run options")]
+    rescan_interval: u64,
     #[command(flatten)]
     filter: FilterArgs,
 }
@@ -95,6 +99,7 @@ impl RunArgs {
             checksum: self.checksum,
             require_cas: self.require_cas.into(),
             exclude: self.filter.exclusions(),
+            rescan: Duration::from_secs(self.rescan_interval),
             ..SyncOptions::new(self.direction.direction())
         }
     }

@@ -4,6 +4,7 @@
 //! lists the rest as conflicts.
 
 mod learnt;
+mod losses;
 mod pair;
 mod pending;
 mod row;

@@ -243,7 +243,7 @@ impl PairState {
         Ok(self.db.execute_batch("ROLLBACK")?)
     }
 
-    fn set_meta(&self, name: &str, value: &str) -> Result<(), StateError> {
+    pub(super) fn set_meta(&self, name: &str, value: &str) -> Result<(), StateError> {
         if self.meta(name)?.as_deref() != Some(value) {
             self.db
                 .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
@@ -252,7 +252,7 @@ impl PairState {
         Ok(())
     }
 
-    fn meta(&self, name: &str) -> Result<Option<String>, StateError> {
+    pub(super) fn meta(&self, name: &str) -> Result<Option<String>, StateError> {
         Ok(self
             .db
             .prepare_cached("SELECT value FROM meta WHERE name = ?1")?

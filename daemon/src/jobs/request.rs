@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -90,6 +91,9 @@ pub struct Options {
     /// Requests a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests_per_second: Option<NonZeroU32>,
+    /// Everything is looked at at least every so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rescan_interval: Option<NonZeroU64>,
     /// Ready-made lists of what is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude_preset: Vec<Preset>,
@@ -116,6 +120,7 @@ impl Options {
             require_cas: Some(options.require_cas),
             bwlimit: limits.bytes_per_second,
             max_requests_per_second: limits.requests_per_second,
+            rescan_interval: NonZeroU64::new(options.rescan.as_secs()),
             exclude_preset: options.exclude.presets.clone(),
             exclude: rules.map(|rule| rule.line.clone()).collect(),
             max_size: max_size.and_then(|max| NonZeroU64::new(max.0)),
@@ -211,6 +216,9 @@ impl StartRequest {
         options.require_cas = asked.require_cas.unwrap_or(options.require_cas);
         if let Some(text) = &asked.max_delete {
             options.max_delete = text.parse().map_err(usage)?;
+        }
+        if let Some(seconds) = asked.rescan_interval {
+            options.rescan = Duration::from_secs(seconds.get());
         }
         if let Some(text) = &asked.trash_keep {
             options.trash_keep = text.parse().map_err(usage)?;

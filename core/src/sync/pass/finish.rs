@@ -1,5 +1,7 @@
 //! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::Pass;
 use super::context::Context;
 use super::item::Item;
@@ -254,40 +256,74 @@ impl Pass {
 
     /// Whether the removals may be carried out; if not they are dropped.
     fn judge_budget(&self) -> Result<Option<SyncError>, SyncError> {
-        let state = self.context.state();
         for side in Side::BOTH {
             // A root that was emptied on purpose loses its share; a plain count was named for this run and holds.
-            let share = matches!(
-                self.context.job.options.max_delete,
-                DeleteBudget::Percent(_)
-            );
-            if share && self.emptied == Some(side.other()) {
+            if self.budget_is_share() && self.emptied == Some(side.other()) {
                 continue;
             }
-            let lost = state.lost_contents(side)?;
-            let files = match self.baseline_files {
-                Some(files) => files,
-                // So little is never too much, of how many whatever.
-                None if share && lost <= SMALL_LOSS => 0,
-                None => state.count_files()?,
-            };
-            let losses = Losses { side, lost, files };
-            if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
-                continue;
+            if let Some(exceeded) = self.judge_losses_of(side)? {
+                let state = self.context.state();
+                state.hold_losses(side, now())?;
+                state.drop_removals()?;
+                state.end_all_groups()?;
+                return Ok(Some(exceeded));
             }
-            state.drop_removals()?;
-            state.end_all_groups()?;
-            return Ok(Some(SyncError::new(
-                SyncErrorClass::DeleteBudget,
-                format!(
-                    "{lost} different contents would be lost on the {side} {}, of {} files: no removal was carried out; \
-                     if that is meant, run again with a higher --max-delete",
-                    self.context.job.storages[side].location(),
-                    files
-                ),
-            )));
         }
         Ok(None)
+    }
+
+    fn budget_is_share(&self) -> bool {
+        matches!(
+            self.context.job.options.max_delete,
+            DeleteBudget::Percent(_)
+        )
+    }
+
+    fn judge_losses_of(&self, side: Side) -> Result<Option<SyncError>, SyncError> {
+        let state = self.context.state();
+        let lost = state.lost_contents(side)?;
+        // A continuous run sees a large removal in pieces: they are judged together.
+        let continuous = self.context.job.patience.is_some();
+        let recent = match continuous && lost > 0 {
+            true => state.recent_losses(side, now())?,
+            false => 0,
+        };
+        let files = match self.baseline_files {
+            Some(files) => files,
+            // So little is never too much, of how many whatever.
+            None if self.budget_is_share() && lost + recent <= SMALL_LOSS => 0,
+            None => state.count_files()?,
+        };
+        let losses = Losses {
+            side,
+            lost: lost + recent,
+            files: files + recent,
+        };
+        if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
+            match continuous {
+                true if lost > 0 => state.add_losses(side, lost, now())?,
+                true => {}
+                false => state.forgive_losses(side)?,
+            }
+            return Ok(None);
+        }
+        let before = match recent {
+            0 => String::new(),
+            recent => format!(", after {recent} in the last minutes"),
+        };
+        let again = match continuous {
+            true => "once (--one-shot)",
+            false => "again",
+        };
+        Ok(Some(SyncError::new(
+            SyncErrorClass::DeleteBudget,
+            format!(
+                "{lost} different contents would be lost on the {side} {}{before}, of {} files: no removal was carried out; \
+                 if that is meant, run {again} with a higher --max-delete",
+                self.context.job.storages[side].location(),
+                losses.files,
+            ),
+        )))
     }
 
     async fn remove_files(&mut self) -> Result<(), SyncError> {
@@ -411,4 +447,10 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// The time in seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
