@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use wl_core::model::{Direction, Outcome, Sides, SyncPath};
 use wl_core::storage::Area;
-use wl_core::sync::Looks;
+use wl_core::sync::{Looked, Looks};
 use wl_core::testing::{Call, Observer, Operation, observe};
 
 use crate::world::{World, read};
@@ -207,6 +207,80 @@ async fn many_small_removals_are_one_large() {
     world.storages.source.remove(&path(60)).unwrap();
     let report = looks.look(area(&["f60"])).await.unwrap().report.unwrap();
     assert_eq!(report.changes.target.removed, 1, "counted anew: {report:?}");
+}
+
+/// A hundred files on both sides, and the looks of a job that goes on.
+async fn hundred() -> (World, Looks) {
+    let world = World::new();
+    for n in 0..100 {
+        let content = format!("content {n}");
+        world
+            .storages
+            .source
+            .write_file(&format!("f{n}"), content)
+            .unwrap();
+    }
+    let mut job = world.job(wl_core::sync::SyncOptions::new(Direction::TwoWay));
+    job.patience = Some(Arc::default());
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    (world, looks)
+}
+
+/// Removes these files, and the looks are told of it.
+async fn remove(world: &World, looks: &mut Looks, numbers: std::ops::Range<usize>) -> Looked {
+    let mut gone = Area::default();
+    for n in numbers {
+        world.storages.source.remove(&format!("f{n}")).unwrap();
+        gone.add_path(SyncPath::new(format!("f{n}")).unwrap());
+    }
+    looks.look(gone).await.unwrap()
+}
+
+fn on_target(world: &World) -> usize {
+    read(&world.storages.target).len()
+}
+
+/// Somebody takes a tree away, and is seen while he is at it: nothing goes before it is known how much it is.
+#[tokio::test]
+async fn large_removals_wait_for_more_of_them_and_are_judged_as_one() {
+    let (world, mut looks) = hundred().await;
+    for piece in 0..3 {
+        let looked = remove(&world, &mut looks, piece * 25..piece * 25 + 25).await;
+        assert!(looked.moving, "nobody is told of it yet");
+        assert!(looks.due().is_some());
+        assert_eq!(on_target(&world), 100);
+    }
+    // A little more while they wait does not slip through.
+    remove(&world, &mut looks, 80..81).await;
+    assert_eq!(on_target(&world), 100);
+    let report = looks.look_again().await.unwrap().report.unwrap();
+    assert_eq!(report.error.unwrap().class, "delete-budget");
+    assert_eq!(on_target(&world), 100);
+}
+
+#[tokio::test]
+async fn an_emptied_root_is_noticed_before_anything_is_removed() {
+    let (world, mut looks) = hundred().await;
+    for piece in 0..4 {
+        remove(&world, &mut looks, piece * 25..piece * 25 + 25).await;
+    }
+    let report = looks.look_again().await.unwrap().report.unwrap();
+    assert_eq!(report.error.unwrap().class, "root-emptied");
+    assert_eq!(on_target(&world), 100);
+}
+
+#[tokio::test]
+async fn a_removal_that_is_not_too_much_is_carried_out_when_it_has_waited() {
+    let (world, mut looks) = hundred().await;
+    remove(&world, &mut looks, 0..30).await;
+    world.storages.source.write_file("new", "new").unwrap();
+    looks.look(area(&["new"])).await.unwrap();
+    assert_eq!(on_target(&world), 101, "other things go on");
+    let report = looks.look_again().await.unwrap().report.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(on_target(&world), 71);
+    assert_eq!(looks.due(), None);
 }
 
 /// What a storage was asked to do.

@@ -5,13 +5,16 @@
 //! was quiet for a while ([`Looks::rest`]), so that others may work on the pair and nothing of the storages is held.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::exclude::{filter_now, is_ignore_file};
-use super::pass::{self, Findings, Look, survey};
+use super::pass::{self, Findings, Look, Removals, survey};
 use super::run::{self, Opened, Run};
 use super::{SyncError, SyncJob};
 use crate::model::{Drift, Problem, RunReport, Side, SyncPath};
+use crate::reconcile::SMALL_LOSS;
 use crate::storage::{Area, Filter, Parts};
 
 /// Looks at one pair.
@@ -23,7 +26,23 @@ pub struct Looks {
     standing: Standing,
     /// What is left out, as of the last look at everything.
     filter: Arc<dyn Filter>,
+    waiting: Option<Waiting>,
 }
+
+/// Removals that wait until no more come: then they are judged together.
+#[derive(Debug)]
+struct Waiting {
+    area: Area,
+    /// Contents that they would give up.
+    lost: u64,
+    due: Instant,
+    since: Instant,
+}
+
+/// Removals that give up more contents than the smallest loss that a budget looks at wait so long for more of them.
+const MORE_COME: Duration = Duration::from_millis(300);
+/// But no longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What earlier looks found and no later one found otherwise.
 #[derive(Debug, Default)]
@@ -42,6 +61,8 @@ pub struct Looked {
     pub again: Vec<SyncPath>,
     /// Paths that changed so lately that they may have changed again without its showing: to be looked at once more, a little later.
     pub young: Vec<SyncPath>,
+    /// Something is in the way of walks; it may pass without anybody telling.
+    pub blocked: bool,
     /// Some moved on, and it may be that they have come to rest by now.
     pub moving: bool,
 }
@@ -54,6 +75,7 @@ impl Looks {
             job,
             syncer,
             open: None,
+            waiting: None,
             standing: Standing::default(),
         }
     }
@@ -72,9 +94,18 @@ impl Looks {
         let Some(mut run) = self.opened().await? else {
             return self.everything().await;
         };
+        run.removals = match &self.waiting {
+            Some(_) => Removals::UpTo(0),
+            None => Removals::UpTo(SMALL_LOSS),
+        };
         let looked = self.at(&mut run, &parts).await;
-        // A run that failed is not gone on with.
-        let failed = match &looked {
+        self.keep_open(run, &looked).await;
+        looked
+    }
+
+    /// A run that failed is not gone on with.
+    async fn keep_open(&mut self, mut run: Run, looked: &Result<Looked, SyncError>) {
+        let failed = match looked {
             Ok(looked) => looked
                 .report
                 .as_ref()
@@ -86,7 +117,6 @@ impl Looks {
         } else if let Err(failed) = run.close().await {
             tracing::debug!(error = %failed, "the end of a run that failed");
         }
-        looked
     }
 
     /// The run that goes on; `None` if what is known of the pair is worth nothing.
@@ -139,6 +169,45 @@ impl Looks {
         Ok(area)
     }
 
+    /// When removals that wait are due.
+    pub fn due(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|waiting| waiting.due)
+    }
+
+    /// Carries the removals out that waited, unless there are more of them by now.
+    pub async fn look_again(&mut self) -> Result<Looked, SyncError> {
+        let Some(waiting) = self.waiting.take() else {
+            return Ok(Looked::default());
+        };
+        let (Area::Parts(parts), Some(mut run)) = (&waiting.area, self.opened().await?) else {
+            return self.everything().await;
+        };
+        run.removals = match waiting.since.elapsed() < LONGEST_WAIT {
+            true => Removals::UpTo(waiting.lost),
+            false => Removals::All,
+        };
+        let looked = self.at(&mut run, parts).await;
+        if let Some(again) = &mut self.waiting {
+            again.since = waiting.since;
+        }
+        self.keep_open(run, &looked).await;
+        looked
+    }
+
+    /// Removals were found that wait for more of them.
+    fn wait(&mut self, parts: &Parts, lost: u64) {
+        let now = Instant::now();
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            area: Area::default(),
+            lost: 0,
+            due: now,
+            since: now,
+        });
+        waiting.area.add(Area::Parts(parts.clone()));
+        waiting.lost += lost;
+        waiting.due = now + MORE_COME;
+    }
+
     /// Whether something is held open that [`Looks::rest`] lets go of.
     pub fn is_open(&self) -> bool {
         self.open.is_some()
@@ -154,6 +223,7 @@ impl Looks {
 
     async fn everything(&mut self) -> Result<Looked, SyncError> {
         self.rest().await?;
+        self.waiting = None;
         self.filter = filter_now(&self.job).await?;
         let report = run::one_shot(self.job.clone(), self.syncer).await?;
         self.standing = Standing {
@@ -164,12 +234,13 @@ impl Looks {
         Ok(Looked {
             again: places(&report.problems),
             report: Some(report),
+            blocked: self.standing.is_blocked(),
             ..Looked::default()
         })
     }
 
     async fn at(&mut self, run: &mut Run, parts: &Parts) -> Result<Looked, SyncError> {
-        let started = Instant::now();
+        let started = std::time::Instant::now();
         run.check_roots_again().await?;
         let mut parts = self.standing.widen(parts);
         let mut ground = survey(&run.context()?, &parts).await?;
@@ -198,7 +269,12 @@ impl Looks {
             result = run.pass(Look::Ground(Box::new(ground))).await;
             found.add(run.take_found());
         }
-        let moving = found.is_unfinished();
+        let waiting = std::mem::take(&mut found.waiting);
+        if waiting > 0 {
+            self.wait(&parts, waiting);
+        }
+        // Nobody is told of a state that is known to pass.
+        let moving = found.is_unfinished() || waiting > 0;
         found.close();
         let again = places(&found.problems);
         self.standing.replace(&covers, &found);
@@ -214,6 +290,7 @@ impl Looks {
             report: Some(report),
             again,
             young,
+            blocked: self.standing.is_blocked(),
             moving,
         })
     }
@@ -254,13 +331,20 @@ impl Standing {
     fn widen(&self, parts: &Parts) -> Parts {
         let mut parts = parts.clone();
         for problem in self.problems.iter().filter(|problem| is_of_walk(problem)) {
-            if let Ok(path) = SyncPath::new(&*problem.path)
-                && parts.paths().contains(&path)
-            {
-                parts.add_subtree(path);
+            let Ok(path) = SyncPath::new(&*problem.path) else {
+                continue;
+            };
+            // What is said of a folder may be that it can be read again.
+            let mut told = parts.paths().iter();
+            if let Some(told) = told.find(|told| path.is_within(told)).cloned() {
+                parts.add_subtree(told);
             }
         }
         parts
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.problems.iter().any(is_of_walk)
     }
 
     /// Whether a walk found trouble at `path`, and may find it again.

@@ -7,7 +7,7 @@ use super::exclude::filter_now;
 use super::guard::{
     check_pair, check_roots, check_source, root_changed, root_changes, root_markers, written_sides,
 };
-use super::pass::{self, Context, Findings, FolderMove, Look, Tally};
+use super::pass::{self, Context, Findings, FolderMove, Look, Removals, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
@@ -130,6 +130,8 @@ pub(super) struct Run {
     /// What was behind the roots when the run began.
     markers: Sides<RootMarker>,
     of_others: bool,
+    /// What its passes may remove.
+    pub(super) removals: Removals,
 }
 
 /// The conflicts that the last run left open.
@@ -162,6 +164,7 @@ impl Run {
             notices,
             markers,
             of_others,
+            removals: Removals::All,
         }
     }
 
@@ -186,11 +189,13 @@ impl Run {
 
     /// What a pass shares.
     pub(super) fn context(&self) -> Result<Context, SyncError> {
-        Context::new(
+        let mut context = Context::new(
             self.job.clone(),
             self.sessions.clone(),
             Arc::clone(&self.state),
-        )
+        )?;
+        context.removals = self.removals;
+        Ok(context)
     }
 
     async fn carry_out(mut self, syncer: &str, started: Instant) -> RunReport {

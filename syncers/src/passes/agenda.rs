@@ -35,10 +35,37 @@ pub(super) struct Agenda {
     sweeps: Sides<bool>,
     /// Paths that are let alone for a while, whatever is said of them.
     resting: BTreeMap<SyncPath, Rest>,
+    /// Paths that are looked at one time after the other.
+    busy: BTreeMap<SyncPath, Busy>,
     /// Paths that changed so lately that they have to be looked at once more.
     young: BTreeMap<SyncPath, Instant>,
     everything: Instant,
     rescan: Duration,
+}
+
+/// A path that is looked at so often in a row is let alone for a while: each of its versions would be sent, and kept in the trash.
+const MOST_IN_A_ROW: u32 = 5;
+/// Looks that are no further apart are in a row.
+const ROW: Duration = Duration::from_secs(2);
+/// A path that changes all the time is looked at this often.
+const LONGEST_PACE: Duration = Duration::from_secs(10);
+/// So many paths are watched for that.
+const MOST_BUSY: usize = 1024;
+
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    last: Instant,
+    row: u32,
+}
+
+impl Busy {
+    /// How long it is let alone after a look.
+    fn pace(&self) -> Duration {
+        match self.row.checked_sub(MOST_IN_A_ROW) {
+            None => Duration::ZERO,
+            Some(more) => Duration::from_secs(1 << more.min(8)).min(LONGEST_PACE),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +81,7 @@ impl Agenda {
             now: Area::Everything,
             sweeps: Sides::default(),
             resting: BTreeMap::new(),
+            busy: BTreeMap::new(),
             young: BTreeMap::new(),
             everything: now + rescan,
             rescan,
@@ -61,7 +89,7 @@ impl Agenda {
     }
 
     /// Something may have changed here.
-    pub(super) fn add(&mut self, area: Area) {
+    pub(super) fn add(&mut self, area: Area, now: Instant) {
         match area {
             Area::Everything => self.now = Area::Everything,
             Area::Parts(parts) => {
@@ -69,7 +97,13 @@ impl Agenda {
                     self.now.add_subtree(path.clone());
                 }
                 for path in parts.paths() {
-                    if !self.resting.contains_key(path) {
+                    let busy = self.busy.get(path).map(|busy| busy.last + busy.pace());
+                    if self.resting.contains_key(path) {
+                        // It is looked at when it has rested.
+                    } else if let Some(until) = busy.filter(|until| *until > now) {
+                        let rest = Rest { until, tries: 0 };
+                        self.resting.insert(path.clone(), rest);
+                    } else {
                         self.now.add_path(path.clone());
                     }
                 }
@@ -118,6 +152,7 @@ impl Agenda {
     /// `area` was looked at, and these paths in it have to be looked at again. Whether one of them was so often that it should be told.
     pub(super) fn looked(&mut self, area: &Area, again: &[SyncPath], now: Instant) -> bool {
         self.young.retain(|path, _| !area.holds(path));
+        self.pace(area, now);
         let before: BTreeMap<_, _> = match area {
             Area::Everything => std::mem::take(&mut self.resting),
             Area::Parts(_) => self
@@ -139,6 +174,29 @@ impl Agenda {
             self.everything = self.everything.min(now + LONGEST_REST);
         }
         often
+    }
+
+    /// Counts looks that follow each other.
+    fn pace(&mut self, area: &Area, now: Instant) {
+        let Area::Parts(parts) = area else { return };
+        if self.busy.len() + parts.paths().len() > MOST_BUSY {
+            self.busy
+                .retain(|_, busy| now < busy.last + busy.pace() + ROW);
+        }
+        for path in parts.paths() {
+            if let Some(busy) = self.busy.get_mut(path) {
+                let in_row = now < busy.last + busy.pace() + ROW;
+                busy.row = if in_row { busy.row + 1 } else { 1 };
+                busy.last = now;
+            } else if self.busy.len() < MOST_BUSY {
+                self.busy.insert(path.clone(), Busy { last: now, row: 1 });
+            }
+        }
+    }
+
+    /// Everything is to be looked at within this time.
+    pub(super) fn everything_within(&mut self, time: Duration, now: Instant) {
+        self.everything = self.everything.min(now + time);
     }
 
     /// These paths of what was looked at are too young to be known.
@@ -184,7 +242,7 @@ mod tests {
         assert_eq!(agenda.due(), now + HOUR);
         assert_eq!(agenda.take(now + HOUR), Next::Look(Area::Everything));
         assert_eq!(agenda.due(), now + 2 * HOUR);
-        agenda.add(Area::Everything);
+        agenda.add(Area::Everything, now);
         let later = now + HOUR + HOUR / 2;
         assert_eq!(agenda.take(later), Next::Look(Area::Everything));
         assert_eq!(agenda.due(), later + HOUR, "whoever asked for it");
@@ -194,8 +252,8 @@ mod tests {
     fn what_is_said_is_due_at_once() {
         let now = Instant::now();
         let mut agenda = started(now);
-        agenda.add(Area::path(path("a")));
-        agenda.add(Area::subtree(path("b")));
+        agenda.add(Area::path(path("a")), now);
+        agenda.add(Area::subtree(path("b")), now);
         let mut area = Area::path(path("a"));
         area.add_subtree(path("b"));
         assert_eq!(agenda.take(now), Next::Look(area));
@@ -211,7 +269,7 @@ mod tests {
         for _ in 0..20 {
             told.push(agenda.looked(&busy, &[path("busy")], at));
             // Events come all the time.
-            agenda.add(busy.clone());
+            agenda.add(busy.clone(), at);
             assert_eq!(agenda.take(at), Next::Rest);
             rests.push(agenda.due() - at);
             at = agenda.due();
@@ -225,8 +283,35 @@ mod tests {
             Some(MOST_TRIES as usize - 1)
         );
         agenda.looked(&busy, &[], at);
-        agenda.add(busy.clone());
+        agenda.add(busy.clone(), now);
         assert_eq!(agenda.take(at), Next::Look(busy), "at rest again");
+    }
+
+    #[test]
+    fn a_path_that_changes_all_the_time_is_looked_at_at_a_pace() {
+        let start = Instant::now();
+        let mut agenda = started(start);
+        let log = Area::path(path("log"));
+        let (mut now, mut looks) = (start, Vec::new());
+        while now < start + Duration::from_secs(60) {
+            agenda.add(log.clone(), now);
+            if agenda.take(now) == Next::Look(log.clone()) {
+                looks.push((now - start).as_millis());
+                agenda.looked(&log, &[], now);
+            }
+            now += Duration::from_millis(10);
+        }
+        assert_eq!(looks[..5], [0, 10, 20, 30, 40], "at once at first");
+        assert!(looks.len() < 5 + 12, "{looks:?}");
+        assert_eq!(looks[5], 1040);
+        // Left alone, it is at once again.
+        now += LONGEST_PACE + ROW;
+        let _ = agenda.take(now);
+        agenda.looked(&log, &[], now);
+        now += LONGEST_PACE + ROW;
+        agenda.looked(&log, &[], now);
+        agenda.add(log.clone(), now + Duration::from_millis(1));
+        assert_eq!(agenda.take(now), Next::Look(log));
     }
 
     #[test]
@@ -237,7 +322,7 @@ mod tests {
         agenda.confirm(vec![path("fresh")], now);
         assert_eq!(agenda.take(now), Next::Rest);
         assert_eq!(agenda.due(), now + YOUNG);
-        agenda.add(fresh.clone());
+        agenda.add(fresh.clone(), now);
         assert_eq!(agenda.take(now), Next::Look(fresh.clone()));
         agenda.looked(&fresh, &[], now);
         agenda.confirm(vec![path("fresh")], now);
@@ -251,7 +336,7 @@ mod tests {
         let now = Instant::now();
         let mut agenda = started(now);
         agenda.looked(&Area::path(path("a/x")), &[path("a/x")], now);
-        agenda.add(Area::subtree(path("a")));
+        agenda.add(Area::subtree(path("a")), now);
         let area = Area::subtree(path("a"));
         assert_eq!(agenda.take(now), Next::Look(area.clone()));
         agenda.looked(&area, &[], now);
@@ -263,7 +348,7 @@ mod tests {
         let now = Instant::now();
         let mut agenda = started(now);
         agenda.sweep(Side::Target);
-        agenda.add(Area::path(path("a")));
+        agenda.add(Area::path(path("a")), now);
         assert_eq!(
             agenda.take(now),
             Next::Look(Area::path(path("a"))),
@@ -275,7 +360,7 @@ mod tests {
         assert_eq!(agenda.take(now), Next::Look(Area::Everything));
         assert_eq!(agenda.take(now), Next::Rest);
         agenda.sweep(Side::Source);
-        agenda.add(Area::Everything);
+        agenda.add(Area::Everything, now);
         assert_eq!(agenda.take(now), Next::Look(Area::Everything));
         assert_eq!(agenda.take(now), Next::Rest, "it was for that side too");
     }

@@ -16,6 +16,9 @@ use super::{Findings, note};
 /// What is held open between looks is let go of after this long without one.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// What is in the way of walks is looked for after this long: not everything that takes it away is told.
+const BLOCKED: Duration = Duration::from_secs(300);
+
 type Watchers = Sides<Box<dyn StorageWatcher>>;
 
 /// Looks again and again until the job is stopped (`Ok`) or a look fails as a whole.
@@ -58,6 +61,13 @@ impl Following<'_> {
     async fn go_on(&mut self) -> Result<(), SyncError> {
         let mut quiet_since = Instant::now();
         while !self.job.cancel.is_cancelled() {
+            // Neither side waits for the other to be quiet.
+            self.hear_both().await?;
+            if self.looks.due().is_some_and(|due| due <= Instant::now()) {
+                self.look_again().await?;
+                quiet_since = Instant::now();
+                continue;
+            }
             let next = self.agenda.take(Instant::now());
             if next != Next::Rest {
                 self.carry_out(next).await?;
@@ -66,24 +76,53 @@ impl Following<'_> {
             }
             self.tell_health().await;
             let rest = quiet_since + QUIET;
+            let due = self.looks.due().unwrap_or_else(|| self.agenda.due());
+            let due = due.min(self.agenda.due());
             tokio::select! {
                 biased;
                 () = self.job.cancel.cancelled() => break,
                 seen = self.watchers.source.next() => self.saw(Side::Source, seen?.into_area()),
                 seen = self.watchers.target.next() => self.saw(Side::Target, seen?.into_area()),
-                () = sleep_until(self.agenda.due()) => {}
+                () = sleep_until(due) => {}
                 () = sleep_until(rest), if self.looks.is_open() => self.looks.rest().await?,
             }
         }
         Ok(())
     }
 
+    /// Takes what both watchers have to say at this moment.
+    async fn hear_both(&mut self) -> Result<(), SyncError> {
+        for side in Side::BOTH {
+            let seen = tokio::select! {
+                biased;
+                seen = self.watchers[side].next() => seen?,
+                () = std::future::ready(()) => continue,
+            };
+            self.saw(side, seen.into_area());
+        }
+        Ok(())
+    }
+
+    /// Removals have waited long enough.
+    async fn look_again(&mut self) -> Result<(), SyncError> {
+        self.job.progress.restart();
+        let looked = self.looks.look_again().await;
+        let done = match looked {
+            Ok(looked) => self.looked(&Area::default(), looked).await,
+            Err(error) => Err(error),
+        };
+        self.went(done)
+    }
+
     fn saw(&mut self, side: Side, area: Area) {
+        let now = Instant::now();
         match area {
             // Both ask every so often: one look serves both.
-            Area::Everything if self.watchers[side.other()].polls() => self.agenda.add(area),
+            Area::Everything if self.watchers[side.other()].polls() => {
+                self.agenda.add(area, now);
+            }
             Area::Everything => self.agenda.sweep(side),
-            Area::Parts(_) => self.agenda.add(area),
+            Area::Parts(_) => self.agenda.add(area, now),
         }
     }
 
@@ -94,14 +133,22 @@ impl Following<'_> {
             Next::Look(area) => self.look(area).await,
             Next::Sweep(side) => self.sweep(side).await,
         };
+        self.went(done)?;
+        match self.job.cancel.is_cancelled() {
+            true => Ok(()),
+            false => self.follow_rules().await,
+        }
+    }
+
+    fn went(&self, done: Result<(), SyncError>) -> Result<(), SyncError> {
         match done {
             // What a run that is stopped fails with is no news.
-            _ if self.job.cancel.is_cancelled() => Ok(()),
+            Err(_) if self.job.cancel.is_cancelled() => Ok(()),
             Err(error) => {
                 note(self.last, &Err(error.clone()));
                 Err(error)
             }
-            Ok(()) => self.follow_rules().await,
+            Ok(()) => Ok(()),
         }
     }
 
@@ -110,7 +157,7 @@ impl Following<'_> {
         if !Arc::ptr_eq(&self.filter, self.looks.filter()) {
             self.filter = Arc::clone(self.looks.filter());
             self.watchers = watch_both(self.job, &self.filter).await?;
-            self.agenda.add(Area::Everything);
+            self.agenda.add(Area::Everything, Instant::now());
         }
         Ok(())
     }
@@ -119,7 +166,7 @@ impl Following<'_> {
         self.watchers[side].looking();
         let area = self.looks.sweep(side).await?;
         self.watchers[side].acted(&area);
-        self.agenda.add(area);
+        self.agenda.add(area, Instant::now());
         Ok(())
     }
 
@@ -137,6 +184,9 @@ impl Following<'_> {
         let now = Instant::now();
         let often = self.agenda.looked(area, &looked.again, now);
         self.agenda.confirm(looked.young, now);
+        if looked.blocked {
+            self.agenda.everything_within(BLOCKED, now);
+        }
         let Some(report) = looked.report else {
             return Ok(());
         };

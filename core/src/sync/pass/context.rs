@@ -12,6 +12,17 @@ use crate::state::PairState;
 use crate::storage::{CopySource, ErrorKind, StorageError, WriteSession};
 use crate::sync::{SyncError, SyncJob};
 
+/// Which removals a pass carries out. Somebody who removes a tree is seen while he is at it: what is too much as a whole is little
+/// in each piece.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::sync) enum Removals {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that make so many contents exist nowhere at the most; if there are more all of them wait.
+    UpTo(u64),
+}
+
 /// What all parts of a pass share.
 #[derive(Debug)]
 pub(in crate::sync) struct Context {
@@ -23,6 +34,7 @@ pub(in crate::sync) struct Context {
     pub(in crate::sync) has_baseline: bool,
     /// Whether an earlier pass left contents that it had read but not agreed on.
     pub(super) has_learnt: bool,
+    pub(in crate::sync) removals: Removals,
     /// By the side that is written to: the other side, if it can copy from there by itself.
     pub(in crate::sync) copies: Sides<Option<CopySource>>,
     state: Arc<Mutex<PairState>>,
@@ -56,6 +68,7 @@ impl Context {
         let has_learnt = !job.options.checksum && lock(&state).has_learnt()?;
         let policy = job.options.direction.into();
         Ok(Self {
+            removals: Removals::All,
             copies: Sides::from_fn(|side| copies(&job, &sessions, side)),
             job,
             policy,

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Pass;
-use super::context::Context;
+use super::context::{Context, Removals};
 use super::item::Item;
 use super::node::{Found, Node};
 use super::publish::{NewFolder, commit, finish_folder, flush};
@@ -56,6 +56,7 @@ impl Pass {
         }
         self.prove_absences().await?;
         self.create_or_move().await?;
+        self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
         self.remove_files().await?;
@@ -237,6 +238,24 @@ impl Pass {
         let done = self.pipeline.push(item).await?;
         self.absorb(done)?;
         self.pipeline.publish_if_full().await
+    }
+
+    /// Puts the removals off, if there are more than this pass is to carry out.
+    fn wait_with_removals(&self) -> Result<(), SyncError> {
+        let Removals::UpTo(most) = self.context.removals else {
+            return Ok(());
+        };
+        let state = self.context.state();
+        let mut lost = 0;
+        for side in Side::BOTH {
+            lost += state.lost_contents(side)?;
+        }
+        if lost > most {
+            state.drop_removals()?;
+            state.end_all_groups()?;
+            self.context.tally().found.waiting = lost;
+        }
+        Ok(())
     }
 
     /// A pass over some places sees a root that is being emptied from below: something at the top went, and nothing is left.

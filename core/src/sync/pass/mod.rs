@@ -29,7 +29,7 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 
-pub(super) use context::Context;
+pub(super) use context::{Context, Removals};
 pub use explain::{Explanation, Seen, explain};
 pub(super) use ground::{Ground, survey};
 pub(super) use moves::{FolderMove, follow as follow_move};

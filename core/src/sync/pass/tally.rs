@@ -22,6 +22,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) drift: Vec<Drift>,
     pub(in crate::sync) skipped: u64,
     pub(in crate::sync) excluded: u64,
+    /// So many contents would be given up by removals that wait.
+    pub(in crate::sync) waiting: u64,
     /// Paths that moved on while the pass was looking: another pass will find them.
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
@@ -89,6 +91,7 @@ impl Findings {
         self.excluded += other.excluded;
         self.unfinished.extend(other.unfinished);
         self.beside.extend(other.beside);
+        self.waiting += other.waiting;
         self.problems_cut += other.problems_cut;
         self.unfinished_cut += other.unfinished_cut;
     }
