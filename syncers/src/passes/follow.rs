@@ -17,7 +17,7 @@ use super::{Findings, note};
 const QUIET: Duration = Duration::from_secs(2);
 
 /// What is in the way of walks is looked for after this long: not everything that takes it away is told.
-const BLOCKED: Duration = Duration::from_secs(300);
+const BLOCKED: Duration = Duration::from_secs(60);
 
 type Watchers = Sides<Box<dyn StorageWatcher>>;
 
