@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::groups::GROUP;
 use super::pass::{Findings, Look, survey};
 use super::run::{self, Opened, Run};
 use super::{SyncError, SyncJob};
@@ -19,6 +20,8 @@ pub struct Looks {
     syncer: &'static str,
     open: Option<Run>,
     standing: Standing,
+    /// A group was staged and not published.
+    restless: bool,
 }
 
 /// What earlier looks found and no later one found otherwise.
@@ -48,6 +51,7 @@ impl Looks {
             syncer,
             open: None,
             standing: Standing::default(),
+            restless: false,
         }
     }
 
@@ -69,8 +73,10 @@ impl Looks {
             return self.everything().await.map(Some);
         };
         let looked = self.at(&mut run, &parts).await;
-        // A run that failed is not gone on with.
-        if matches!(&looked, Ok(looked) if looked.as_ref().is_none_or(|looked| looked.report.error.is_none()))
+        // A run that failed is not gone on with, nor one that holds what was staged for nothing.
+        let restless = std::mem::take(&mut self.restless);
+        if !restless
+            && matches!(&looked, Ok(looked) if looked.as_ref().is_none_or(|looked| looked.report.error.is_none()))
         {
             self.open = Some(run);
         } else if let Err(failed) = run.close().await {
@@ -134,6 +140,7 @@ impl Looks {
             found.add(run.take_found());
         }
         let moving = found.is_unfinished();
+        self.restless = found.restless;
         found.close();
         let again = places(&found.problems);
         self.standing.replace(&covers, &found);
@@ -157,7 +164,10 @@ impl Looks {
 fn moved_on(found: &mut Findings) -> Parts {
     let mut parts = Parts::default();
     let beside = std::mem::take(&mut found.beside);
-    let paths = places(&found.unfinished).into_iter().chain(beside);
+    // A group gets time to come to rest.
+    let at_once = |problem: &&Problem| problem.operation != GROUP;
+    let at_once: Vec<_> = found.unfinished.iter().filter(at_once).cloned().collect();
+    let paths = places(&at_once).into_iter().chain(beside);
     paths.for_each(|path| parts.add_path(path));
     parts
 }

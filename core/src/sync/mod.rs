@@ -1,6 +1,7 @@
 //! The contract with syncers, and the pass that all of them share.
 
 mod error;
+pub(crate) mod groups;
 mod guard;
 mod looks;
 mod news;
@@ -13,6 +14,7 @@ mod run;
 mod syncer;
 
 pub use error::{SyncError, SyncErrorClass};
+pub use groups::{Group, GroupKind};
 pub use looks::{Looked, Looks};
 pub use news::{News, NewsSender};
 pub use options::{DeleteBudget, Keep, RESCAN_INTERVAL, SyncJob, SyncOptions};

@@ -66,8 +66,8 @@ impl Following<'_> {
             tokio::select! {
                 biased;
                 () = self.job.cancel.cancelled() => break,
-                seen = self.watchers.source.next() => self.agenda.add(seen?.into_area()),
-                seen = self.watchers.target.next() => self.agenda.add(seen?.into_area()),
+                seen = self.watchers.source.next() => self.agenda.add(seen?.into_area(), Instant::now()),
+                seen = self.watchers.target.next() => self.agenda.add(seen?.into_area(), Instant::now()),
                 () = sleep_until(self.agenda.due()) => {}
                 () = sleep_until(rest), if self.looks.is_open() => self.looks.rest().await?,
             }

@@ -208,6 +208,17 @@ impl Merge {
         std::mem::take(&mut self.remarks)
     }
 
+    /// Whether a file or link at `path` was found, or was agreed on, and is still to come.
+    pub(super) fn is_coming(&self, path: &SyncPath) -> bool {
+        let there = |node: &Node| {
+            let found = Side::BOTH.into_iter();
+            let mut found = found.map(|side| &node.found[side]);
+            node.base.is_some() || found.any(|found| !matches!(found, Found::Absent))
+        };
+        let mut coming = self.waiting.iter().chain(&self.ready);
+        coming.any(|node| node.path == *path && there(node))
+    }
+
     async fn fill(&mut self) {
         let Sides { source, target } = &mut self.cursors;
         let mut later = Vec::new();

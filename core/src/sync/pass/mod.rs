@@ -9,6 +9,7 @@ mod copy;
 mod explain;
 mod finish;
 mod frames;
+mod gather;
 mod ground;
 mod hold;
 mod item;
@@ -21,6 +22,8 @@ mod publish;
 mod recall;
 mod resolve;
 mod tally;
+mod together;
+mod together_steps;
 mod work;
 
 use std::collections::HashSet;
@@ -34,6 +37,7 @@ pub(super) use moves::{FolderMove, follow as follow_move};
 pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};
+use gather::Gatherer;
 use ground::Stretch;
 use item::{Item, Progressed};
 use merge::{Merge, Remark};
@@ -42,7 +46,7 @@ use pipeline::Pipeline;
 
 use super::guard::root_emptied;
 use super::progress::Phase;
-use super::{SyncError, SyncErrorClass};
+use super::{Group, SyncError, SyncErrorClass};
 use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
@@ -65,6 +69,7 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
     let mut pass = Pass {
         pipeline: Pipeline::new(Arc::clone(&context)),
         frames: Frames::default(),
+        groups: Gatherer::default(),
         cut_short: false,
         wish: None,
         partial: false,
@@ -80,10 +85,14 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
             (list(&context, Scope::Everything).await?, Stretch::all())
         }
         Look::Wish(path) => {
-            let scope = Scope::Subtrees(vec![path.clone()]);
-            let baseline = Stretch::subtree(&path).into();
+            if pass.refuse_inside(&path) {
+                return Ok(());
+            }
+            // If it is a database, what lies beside it is part of it.
+            let paths = gather::wished(&path);
+            let baseline = paths.iter().flat_map(Stretch::subtree).collect();
             pass.wish = Some(path);
-            (list(&context, scope).await?, baseline)
+            (list(&context, Scope::Subtrees(paths)).await?, baseline)
         }
         Look::Ground(mut ground) => {
             pass.partial = true;
@@ -164,6 +173,7 @@ struct Pass {
     context: Arc<Context>,
     pipeline: Pipeline,
     frames: Frames,
+    groups: Gatherer,
     /// A listing ended in an error: nothing is removed in this pass.
     cut_short: bool,
     /// The only path that is looked at: for the conflict there, and for nothing else.
@@ -196,7 +206,8 @@ impl Pass {
                 self.context.job.progress.saw(std::mem::take(&mut seen));
             }
             self.frames.enter(&node.path);
-            self.visit(node).await?;
+            let group = self.groups.of(&node, merge);
+            self.visit(node, group).await?;
             self.pipeline.publish_if_full().await?;
         }
         self.context.job.progress.saw(seen);
@@ -278,7 +289,7 @@ impl Pass {
         }
     }
 
-    async fn visit(&mut self, mut node: Node) -> Result<(), SyncError> {
+    async fn visit(&mut self, mut node: Node, group: Option<Group>) -> Result<(), SyncError> {
         let is_accepted = |folder: &SyncPath| node.path.is_within(folder);
         if self.accepted.as_ref().is_some_and(is_accepted) {
             // It was read before it was forgotten.
@@ -293,6 +304,9 @@ impl Pass {
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
         self.imply_agreed_folder(&mut node)?;
+        if let Some(group) = group.filter(|_| self.frames.group().is_none()) {
+            return self.visit_in_group(node, group).await;
+        }
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
         if let Verdict::Conflict(what) = verdict {
@@ -492,12 +506,7 @@ impl Pass {
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }
-        frame.closed = Side::BOTH.into_iter().any(|side| {
-            matches!(
-                node.found[side],
-                Found::Unknown | Found::LeftAlone | Found::Special
-            ) && !self.only_lacks_folders(node, side)
-        });
+        frame.closed = self.is_closed_to_us(node);
         match verdict {
             Verdict::Conflict(Conflicting::Types) => frame.closed = true,
             Verdict::Retype { from } => frame.group = Some((node.path.clone(), from)),
@@ -516,6 +525,16 @@ impl Pass {
         }
         self.frames.open(frame);
         Ok(())
+    }
+
+    /// Whether nobody knows what is in it, or it is left alone.
+    fn is_closed_to_us(&self, node: &Node) -> bool {
+        Side::BOTH.into_iter().any(|side| {
+            matches!(
+                node.found[side],
+                Found::Unknown | Found::LeftAlone | Found::Special
+            ) && !self.only_lacks_folders(node, side)
+        })
     }
 
     /// The side was found without the folder only because it keeps none.
