@@ -8,6 +8,7 @@ mod doubt;
 mod exhaustive;
 mod explain;
 mod faults;
+mod groups;
 mod histories;
 mod modes;
 mod moves;

@@ -89,29 +89,21 @@ impl Gatherer {
     }
 }
 
-fn kinds(node: &Node) -> impl Iterator<Item = Kind> {
-    let found = Side::BOTH.into_iter().filter_map(|side| {
-        let meta = node.found[side].meta()?;
-        Some(meta.kind)
-    });
-    found.chain(node.base.as_ref().map(|base| base.kind))
-}
-
 /// Whether it is a folder, wherever it is, and was none of another type.
 fn is_folder(node: &Node) -> bool {
     let mut folder = false;
-    kinds(node).all(|kind| {
+    node.kinds().all(|kind| {
         folder = true;
         kind == Kind::Folder
     }) && folder
 }
 
 fn is_no_folder(node: &Node) -> bool {
-    kinds(node).all(|kind| kind != Kind::Folder)
+    node.kinds().all(|kind| kind != Kind::Folder)
 }
 
 fn is_anything(node: &Node) -> bool {
-    kinds(node).next().is_some()
+    node.kinds().next().is_some()
 }
 
 /// Where to look for a conflict at `path` that somebody wants to end.

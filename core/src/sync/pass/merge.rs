@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::ground::Stretch;
 use super::node::{Found, Node};
-use crate::model::{Key, Side, Sides, SyncPath};
+use crate::model::{Key, Kind, Side, Sides, SyncPath};
 use crate::state::BaselineRow;
 use crate::storage::{ErrorKind, Listing, Row, StorageError};
 use crate::sync::SyncError;
@@ -208,15 +208,14 @@ impl Merge {
         std::mem::take(&mut self.remarks)
     }
 
-    /// Whether a file or link at `path` was found, or was agreed on, and is still to come.
+    /// Whether `path` is still to come, and is or was a file or link and no folder.
     pub(super) fn is_coming(&self, path: &SyncPath) -> bool {
-        let there = |node: &Node| {
-            let found = Side::BOTH.into_iter();
-            let mut found = found.map(|side| &node.found[side]);
-            node.base.is_some() || found.any(|found| !matches!(found, Found::Absent))
-        };
         let mut coming = self.waiting.iter().chain(&self.ready);
-        coming.any(|node| node.path == *path && there(node))
+        let node = coming.find(|node| node.path == *path);
+        node.is_some_and(|node| {
+            let mut kinds = node.kinds().peekable();
+            kinds.peek().is_some() && kinds.all(|kind| kind != Kind::Folder)
+        })
     }
 
     async fn fill(&mut self) {

@@ -445,9 +445,7 @@ fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<Conflict> {
         match item.verdict {
             Verdict::Update { to, modes } => {
                 changed[to.other()] = true;
-                let gone = item.node.base.is_some() && matches!(item.node.found[to], Found::Absent);
-                // A log that is missing is made anew: it was we who took it away, or somebody who put all of it into the database.
-                changed[to] |= gone && !group.is_beside(&item.node.path);
+                // That the other side removed it changes nothing: the edit wins, and with it all that this side holds.
                 changed[to] |= modes.conflict;
             }
             Verdict::Remove { on } => changed[on.other()] = true,

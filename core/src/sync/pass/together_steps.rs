@@ -103,6 +103,10 @@ impl Pass {
             if retypes || (whole && group.is_beside(&item.node.path)) {
                 acts.extend(take_away(&mut item, to, group, step));
             }
+            // Folders may be there early.
+            let from = &item.node.found[to.other()];
+            let early = above.is_none() && !is_removal(&item) && from.is_folder();
+            let step = if early { 0 } else { step };
             acts.extend(act(item, to, step));
         }
         Ok(acts)
@@ -237,6 +241,10 @@ fn gone(node: &Node, on: Side) -> Option<Expected> {
         Kind::Folder => Some(Expected::of(meta, None)),
         _ => node.expected(on),
     }
+}
+
+fn is_removal(item: &Item) -> bool {
+    matches!(item.verdict, Verdict::Remove { .. })
 }
 
 fn act(mut item: Item, to: Side, step: u8) -> Option<Act> {
