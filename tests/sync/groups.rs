@@ -589,6 +589,28 @@ async fn a_look_at_one_path_is_a_look_at_the_group() {
     }
 }
 
+/// What is never synced keeps the folders that it is in, and holds up nobody.
+#[tokio::test]
+async fn what_is_left_alone_keeps_its_folder() {
+    let world = begun(Kind::Git).await;
+    let Sides { source, target } = &world.storages;
+    target.make_special("r/.git/refs/daemon.ipc").unwrap();
+    target.add_odd_name("r/.git/objects", "odd").unwrap();
+    write(source, Kind::Git, 2);
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(held(target), state(Kind::Git, 2), "{report:?}");
+    source.remove("r/.git").unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert!(held(target).is_empty(), "{report:?}");
+    assert!(target.snapshot().contains_key("r/.git/refs/"));
+    assert!(target.snapshot().contains_key("r/.git/objects/"));
+    let told = report
+        .problems
+        .iter()
+        .map(|problem| problem.operation.as_str());
+    assert_eq!(told.collect::<Vec<_>>(), ["list"], "{report:?}");
+}
+
 const NAMES: [&str; 6] = [".git", "x", "x-wal", "x-journal", "HEAD", "refs"];
 
 /// One side alone is edited: groups come and go, change their types, and lose parts; the outcome is that of any other paths.

@@ -109,7 +109,7 @@ impl Pass {
 
     async fn carry(&mut self, gathered: &Gathered) -> Result<(), Stop> {
         let group = &gathered.group;
-        let nodes = self.look_at(group).await?;
+        let (nodes, mut stays) = self.look_at(group).await?;
         let before = marks(&nodes);
         let lock = nodes.iter().find(|node| is_lock(group, node));
         let lock = lock.map(|node| node.path.clone());
@@ -118,6 +118,8 @@ impl Pass {
         let scratch: Vec<Node> = nodes.iter().filter(scratch).cloned().collect();
         let mut items = self.decide_all(gathered, nodes).await?;
         self.tell_drift(&items);
+        let waits = items.iter().filter(|item| item.verdict == Verdict::Wait);
+        stays.extend(waits.map(|item| item.node.path.clone()));
         items.retain(is_to_be_done);
         let Some(to) = items.iter().find_map(written) else {
             return self.keep_scratch(&scratch);
@@ -130,8 +132,9 @@ impl Pass {
         } else {
             self.keep_scratch(&scratch)?;
         }
+        acts.retain(|act| !stays.iter().any(|path| act.removes_folder_of(path)));
         self.stage_all(&mut acts).await?;
-        let now = self.look_at(group).await?;
+        let (now, _) = self.look_at(group).await?;
         if marks(&now) != before {
             return Err(busy(
                 "it changed while it was read; nothing of it was published",
@@ -149,8 +152,8 @@ impl Pass {
         self.publish_together(gathered, to, acts).await
     }
 
-    /// All of the group, as both sides and the baseline hold it now.
-    async fn look_at(&self, group: &Group) -> Result<Vec<Node>, Stop> {
+    /// All of the group, as both sides and the baseline hold it now; and the folders that stay for names in them that cannot be told.
+    async fn look_at(&self, group: &Group) -> Result<(Vec<Node>, Vec<SyncPath>), Stop> {
         let listings = list(&self.context, group.scope()).await?;
         let paths = group.paths();
         let baseline = paths.iter().flat_map(Stretch::subtree);
@@ -159,12 +162,13 @@ impl Pass {
             GroupKind::Sqlite => baseline.step_by(2).collect(),
         };
         let mut merge = Merge::new(Arc::clone(&self.context), listings, baseline);
-        let (mut nodes, mut hidden) = (Vec::new(), None::<SyncPath>);
+        let (mut nodes, mut stays, mut hidden) = (Vec::new(), Vec::new(), None::<SyncPath>);
         loop {
             let node = merge.next().await?;
             for remark in merge.take_remarks() {
                 match remark {
-                    Remark::Skipped | Remark::Unrepresentable(..) => {}
+                    Remark::Skipped => {}
+                    Remark::Unrepresentable(_, folder, ..) => stays.push(folder),
                     Remark::UnknownInside(side, _, error)
                     | Remark::UnknownAt(side, error)
                     | Remark::CutShort(side, error) => {
@@ -185,7 +189,7 @@ impl Pass {
             }
             nodes.push(node);
         }
-        Ok(nodes)
+        Ok((nodes, stays))
     }
 
     /// Decides at every path; the end of a conflict that somebody wants included.

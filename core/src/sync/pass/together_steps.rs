@@ -15,6 +15,8 @@ use crate::state::{Pending, PendingAction};
 use crate::storage::{Expected, Staged};
 use crate::sync::groups::Group;
 
+/// Folders go when all that was in them is gone.
+const EMPTIED: u8 = u8::MAX - 1;
 /// Permission bits that let nobody change what is in a folder are set when all is in it.
 const LAST: u8 = u8::MAX;
 
@@ -38,6 +40,11 @@ enum What {
 impl Act {
     pub(super) fn is_removal_of(&self, path: &SyncPath) -> bool {
         matches!(&self.what, What::Remove(at, _) if at == path)
+    }
+
+    /// Whether it removes a folder that `path` is or lies in.
+    pub(super) fn removes_folder_of(&self, path: &SyncPath) -> bool {
+        matches!(&self.what, What::Remove(at, expected) if expected.kind == Kind::Folder && path.is_within(at))
     }
 
     /// The removal of what is of no use without the rest of its group.
@@ -105,8 +112,13 @@ impl Pass {
             }
             // Folders may be there early.
             let from = &item.node.found[to.other()];
-            let early = above.is_none() && !is_removal(&item) && from.is_folder();
-            let step = if early { 0 } else { step };
+            let early = !is_removal(&item) && from.is_folder();
+            let emptied = is_removal(&item) && item.node.found[to].is_folder();
+            let step = match above {
+                None if early => 0,
+                None if emptied => EMPTIED,
+                _ => step,
+            };
             acts.extend(act(item, to, step));
         }
         Ok(acts)
