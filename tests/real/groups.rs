@@ -1,0 +1,332 @@
+//! A repository that is worked in, and a database that is written to, while `wl sync --watch` runs: what is seen on the other side can be
+//! used at any moment.
+//!
+//! What a copy made at any moment can be promised: a repository's HEAD, read before the objects, names a commit of which all is
+//! there; a database and its log, if neither was replaced while they were copied, hold what was once committed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::pair::Pair;
+use crate::skip::skipped;
+use crate::trees;
+
+/// How long somebody works.
+const WORK: Duration = Duration::from_secs(8);
+
+/// A `wl sync --watch` over the pair.
+struct Watch {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    fn start(pair: &Pair) -> Self {
+        let mut child = pair.start("--watch");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Reads on until both folders are equal; whatever is done is told.
+    fn until_equal(&mut self, equal: impl Fn() -> bool) {
+        while !equal() {
+            self.lines.next().expect("it ended").unwrap();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        let _ = kill_process(pid, Signal::INT);
+        let _ = self.child.wait();
+    }
+}
+
+fn is_there(tool: &str) -> bool {
+    let there = Command::new(tool).arg("--version").output();
+    let there = there.is_ok_and(|out| out.status.success());
+    if !there {
+        skipped(&format!("there is no {tool} here"));
+    }
+    there
+}
+
+fn git(at: &Path, line: &str) -> (bool, String) {
+    let out = Command::new("git")
+        .args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@t",
+            "-c",
+            "gc.auto=0",
+        ])
+        .args(line.split(' '))
+        .current_dir(at)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("HOME", at)
+        .output()
+        .unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    (
+        out.status.success(),
+        String::from_utf8_lossy(&said).trim().to_owned(),
+    )
+}
+
+#[track_caller]
+fn git_well(at: &Path, line: &str) -> String {
+    let (well, said) = git(at, line);
+    assert!(well, "git {line}: {said}");
+    said
+}
+
+/// Commits on two branches and goes back and forth between them.
+fn work_in(repo: &Path, stop: &AtomicBool) {
+    for round in 0_u32.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let branch = ["one", "two"][round as usize % 2];
+        git_well(repo, &format!("checkout -q {branch}"));
+        for n in 0..5 {
+            fs::write(repo.join(format!("f{n}")), format!("{branch} {round} {n}")).unwrap();
+        }
+        git_well(repo, "add -A");
+        git_well(repo, &format!("commit -q -m {round}"));
+        // People stop to think now and then: what came of it is seen.
+        if round % 8 == 7 {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp")
+        .arg("-r")
+        .arg(from)
+        .arg(to)
+        .output()
+        .unwrap();
+    drop(done);
+}
+
+/// Copies a repository that is published at the same time, in the order in which git itself reads it.
+fn copy_repository(from: &Path, to: &Path) -> bool {
+    fs::create_dir_all(to).unwrap();
+    for name in ["HEAD", "refs", "packed-refs", "config", "objects"] {
+        copy(&from.join(name), &to.join(name));
+    }
+    to.join("HEAD").exists() && to.join("config").exists()
+}
+
+/// Does `work` beside, for a while, and `look` again and again meanwhile.
+fn while_somebody_works(work: impl Fn(&AtomicBool) + Send, mut look: impl FnMut()) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (told, end) = (&stop, Instant::now() + WORK);
+        let worker = scope.spawn(move || work(told));
+        while Instant::now() < end && !worker.is_finished() {
+            look();
+        }
+        stop.store(true, Ordering::Relaxed);
+        worker.join().unwrap();
+    });
+}
+
+#[test]
+fn a_repository_that_is_worked_in_can_be_used_on_the_other_side_at_any_moment() {
+    if !is_there("git") {
+        return;
+    }
+    let pair = Pair::new();
+    let (repo, other) = (pair.a.join("repo"), pair.b.join("repo"));
+    fs::create_dir(&repo).unwrap();
+    git_well(&repo, "init -q -b one");
+    fs::write(repo.join("f0"), "first").unwrap();
+    git_well(&repo, "add -A");
+    git_well(&repo, "commit -q -m first");
+    git_well(&repo, "branch two");
+    let mut watch = Watch::start(&pair);
+    let (mut copies, mut heads) = (0, std::collections::HashSet::new());
+    while_somebody_works(
+        |stop| work_in(&repo, stop),
+        || {
+            copies += 1;
+            let at = pair.at(&format!("copy{copies}"));
+            if copy_repository(&other.join(".git"), &at) {
+                let (well, head) = git(&at, "--git-dir=. rev-parse HEAD");
+                assert!(well, "{head}");
+                git_well(&at, "--git-dir=. rev-list --objects --quiet --all");
+                git_well(
+                    &at,
+                    "--git-dir=. fsck --connectivity-only --no-dangling --no-reflogs",
+                );
+                git_well(&repo, &format!("cat-file -e {head}"));
+                heads.insert(head);
+            }
+            fs::remove_dir_all(at).unwrap();
+        },
+    );
+    eprintln!("{copies} copies, {} different heads", heads.len());
+    assert!(heads.len() > 1, "nothing came while somebody worked");
+    watch.until_equal(|| trees::read(&pair.a) == trees::read(&pair.b));
+    drop(watch);
+    git_well(&other, "fsck --connectivity-only");
+    assert_eq!(git_well(&other, "status --porcelain"), "");
+    assert_eq!(
+        git_well(&other, "rev-parse HEAD"),
+        git_well(&repo, "rev-parse HEAD")
+    );
+    pair.sync("").synced();
+}
+
+/// Commits the same number into two tables, with a log that is soon carried over into the database.
+const WRITER: &str = r"
+import os, sqlite3, sys, time
+path, stop = sys.argv[1], sys.argv[2]
+db = sqlite3.connect(path, isolation_level=None)
+db.execute('pragma journal_mode=wal')
+db.execute('pragma wal_autocheckpoint=20')
+db.execute('create table if not exists a (n integer, t text)')
+db.execute('create table if not exists b (n integer, t text)')
+n = 0
+while not os.path.exists(stop):
+    n += 1
+    db.execute('begin')
+    for table in 'ab':
+        db.execute('insert into %s values (?, ?)' % table, (n, 'x' * (n % 1500)))
+    db.execute('commit')
+    if n % 60 == 0: time.sleep(0.6)
+    if n % 240 == 0:
+        db.close()
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute('pragma wal_autocheckpoint=20')
+";
+
+const READER: &str = r"
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+assert db.execute('pragma integrity_check').fetchall() == [('ok',)], 'broken'
+names = [row[0] for row in db.execute('select name from sqlite_master order by name')]
+tables = [db.execute('select count(*), max(n) from ' + name).fetchone() for name in names]
+if len(tables) == 2:
+    assert tables[0] == tables[1], tables
+    assert tables[0][0] == (tables[0][1] or 0), tables
+print(tables[0][0] if tables else 0)
+";
+
+fn python(script: &str, words: &[&Path]) -> (bool, String) {
+    let out = Command::new("python3")
+        .arg("-c")
+        .arg(script)
+        .args(words)
+        .output()
+        .unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    (
+        out.status.success(),
+        String::from_utf8_lossy(&said).trim().to_owned(),
+    )
+}
+
+/// Which files a database is made of.
+fn versions(db: &Path) -> Vec<Option<(u64, u64, i64, i64)>> {
+    let version = |end: &str| {
+        let meta = fs::metadata(PathBuf::from(format!("{}{end}", db.display()))).ok()?;
+        Some((meta.ino(), meta.len(), meta.mtime(), meta.ctime_nsec()))
+    };
+    ["", "-wal"].map(version).to_vec()
+}
+
+#[test]
+fn a_database_that_is_written_to_is_whole_on_the_other_side_at_any_moment() {
+    if !is_there("python3") {
+        return;
+    }
+    let pair = Pair::new();
+    let (db, other) = (pair.a.join("x.db"), pair.b.join("x.db"));
+    let stop_file = pair.at("stop");
+    let mut watch = Watch::start(&pair);
+    let (mut before, mut copies, mut counts) = (Vec::new(), 0, std::collections::BTreeSet::new());
+    while_somebody_works(
+        |stop| {
+            std::thread::scope(|scope| {
+                let writer = scope.spawn(|| python(WRITER, &[&db, &stop_file]));
+                while !stop.load(Ordering::Relaxed) && !writer.is_finished() {
+                    std::thread::yield_now();
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                fs::write(&stop_file, "").unwrap();
+                let (well, said) = writer.join().unwrap();
+                assert!(well, "{said}");
+            });
+        },
+        || {
+            let now = versions(&other);
+            if now == before || now[0].is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+                return;
+            }
+            let at = pair.at("copy");
+            let _ = fs::remove_dir_all(&at);
+            fs::create_dir(&at).unwrap();
+            for end in ["", "-wal"] {
+                copy(Path::new(&format!("{}{end}", other.display())), &at);
+            }
+            if versions(&other) == now {
+                let (well, said) = python(READER, &[&at.join("x.db")]);
+                assert!(well, "{now:?}: {said}");
+                counts.insert(said.parse::<u64>().unwrap());
+                copies += 1;
+                before = now;
+            }
+        },
+    );
+    eprintln!("{copies} copies, with {counts:?} rows");
+    assert!(counts.len() > 1, "nothing came while somebody wrote");
+    let equal = || {
+        let read = |at: &Path| ["x.db", "x.db-wal"].map(|name| fs::read(at.join(name)).ok());
+        read(&pair.a) == read(&pair.b)
+    };
+    watch.until_equal(equal);
+    drop(watch);
+    let (well, last) = python(READER, &[&db]);
+    assert!(well, "{last}");
+    assert_eq!(python(READER, &[&other]), (true, last));
+    pair.sync("").synced();
+}
+
+/// A lock that nobody takes away is told, with what to do.
+#[test]
+fn a_lock_that_stays_is_told() {
+    let pair = Pair::new();
+    trees::write(&pair.a, "r/.git/HEAD", "h");
+    trees::write(&pair.a, "r/.git/index.lock", "");
+    trees::write(&pair.a, "r/x", "x");
+    let ran = pair.sync("");
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.problems(), ["r/.git"]);
+    assert!(
+        ran.reasons()
+            .contains("r/.git/index.lock is there; remove it"),
+        "{ran:?}"
+    );
+    assert!(pair.b.join("r/x").exists() && !pair.b.join("r/.git/HEAD").exists());
+    fs::remove_file(pair.a.join("r/.git/index.lock")).unwrap();
+    pair.sync("").synced();
+    pair.assert_equal();
+    // What both sides change is one conflict, and ends by one command.
+    trees::write(&pair.a, "r/.git/HEAD", "a");
+    trees::write(&pair.b, "r/.git/refs", "b");
+    let ran = pair.sync("");
+    assert_eq!((ran.code, ran.conflicts()), (3, vec!["r/.git".to_owned()]));
+}
