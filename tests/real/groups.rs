@@ -89,8 +89,48 @@ fn git_well(at: &Path, line: &str) -> String {
     said
 }
 
+/// How the two folders are kept equal while somebody works.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Watched,
+    /// By one run after the other, which wait for nobody.
+    AgainAndAgain,
+}
+
+impl How {
+    /// Thinks about what to do next: for about as long as makes the others begin to look.
+    fn think(self, round: u32) {
+        let (least, more) = match self {
+            Self::Watched => (180, 60),
+            Self::AgainAndAgain => (0, 50),
+        };
+        let ms = least + u64::from(round * 37 % more);
+        std::thread::sleep(Duration::from_millis(ms));
+    }
+
+    fn begin(self, pair: &Pair) -> Option<Watch> {
+        (self == Self::Watched).then(|| Watch::start(pair))
+    }
+
+    /// Runs until it is told to stop, if that is how.
+    fn run(self, pair: &Pair, stop: &AtomicBool) {
+        while self == Self::AgainAndAgain && !stop.load(Ordering::Relaxed) {
+            let ran = pair.sync("--trash-keep none");
+            assert!(ran.code == 0 || ran.code == 1, "{ran:?}");
+            assert!(ran.conflicts().is_empty(), "{ran:?}");
+        }
+    }
+
+    fn end(pair: &Pair, watch: Option<Watch>, equal: impl Fn() -> bool) {
+        match watch {
+            Some(mut watch) => watch.until_equal(equal),
+            None => pair.sync("").synced(),
+        }
+    }
+}
+
 /// Commits on two branches and goes back and forth between them.
-fn work_in(repo: &Path, stop: &AtomicBool) {
+fn work_in(repo: &Path, how: How, stop: &AtomicBool) {
     for round in 0_u32.. {
         if stop.load(Ordering::Relaxed) {
             return;
@@ -102,10 +142,7 @@ fn work_in(repo: &Path, stop: &AtomicBool) {
         }
         git_well(repo, "add -A");
         git_well(repo, &format!("commit -q -m {round}"));
-        // People stop to think now and then: what came of it is seen.
-        if round % 8 == 7 {
-            std::thread::sleep(Duration::from_millis(600));
-        }
+        how.think(round);
     }
 }
 
@@ -128,25 +165,47 @@ fn copy_repository(from: &Path, to: &Path) -> bool {
     to.join("HEAD").exists() && to.join("config").exists()
 }
 
+/// Tells the others to stop, whatever happens.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Does `work` beside, for a while, and `look` again and again meanwhile.
-fn while_somebody_works(work: impl Fn(&AtomicBool) + Send, mut look: impl FnMut()) {
+fn while_somebody_works(
+    how: How,
+    pair: &Pair,
+    work: impl Fn(&AtomicBool) + Send,
+    mut look: impl FnMut(),
+) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (told, end) = (&stop, Instant::now() + WORK);
+        let guard = Stop(told);
         let worker = scope.spawn(move || work(told));
+        let runs = scope.spawn(move || how.run(pair, told));
         while Instant::now() < end && !worker.is_finished() {
             look();
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(guard);
         worker.join().unwrap();
+        runs.join().unwrap();
     });
 }
 
 #[test]
 fn a_repository_that_is_worked_in_can_be_used_on_the_other_side_at_any_moment() {
-    if !is_there("git") {
-        return;
+    if is_there("git") {
+        [How::Watched, How::AgainAndAgain]
+            .into_iter()
+            .for_each(repository);
     }
+}
+
+fn repository(how: How) {
     let pair = Pair::new();
     let (repo, other) = (pair.a.join("repo"), pair.b.join("repo"));
     fs::create_dir(&repo).unwrap();
@@ -155,10 +214,12 @@ fn a_repository_that_is_worked_in_can_be_used_on_the_other_side_at_any_moment() 
     git_well(&repo, "add -A");
     git_well(&repo, "commit -q -m first");
     git_well(&repo, "branch two");
-    let mut watch = Watch::start(&pair);
+    let watch = how.begin(&pair);
     let (mut copies, mut heads) = (0, std::collections::HashSet::new());
     while_somebody_works(
-        |stop| work_in(&repo, stop),
+        how,
+        &pair,
+        |stop| work_in(&repo, how, stop),
         || {
             copies += 1;
             let at = pair.at(&format!("copy{copies}"));
@@ -176,10 +237,11 @@ fn a_repository_that_is_worked_in_can_be_used_on_the_other_side_at_any_moment() 
             fs::remove_dir_all(at).unwrap();
         },
     );
-    eprintln!("{copies} copies, {} different heads", heads.len());
+    eprintln!("{how:?}: {copies} copies, {} different heads", heads.len());
     assert!(heads.len() > 1, "nothing came while somebody worked");
-    watch.until_equal(|| trees::read(&pair.a) == trees::read(&pair.b));
-    drop(watch);
+    How::end(&pair, watch, || {
+        trees::read(&pair.a) == trees::read(&pair.b)
+    });
     git_well(&other, "fsck --connectivity-only");
     assert_eq!(git_well(&other, "status --porcelain"), "");
     assert_eq!(
@@ -192,7 +254,7 @@ fn a_repository_that_is_worked_in_can_be_used_on_the_other_side_at_any_moment() 
 /// Commits the same number into two tables, with a log that is soon carried over into the database.
 const WRITER: &str = r"
 import os, sqlite3, sys, time
-path, stop = sys.argv[1], sys.argv[2]
+path, stop, least = sys.argv[1], sys.argv[2], int(sys.argv[3])
 db = sqlite3.connect(path, isolation_level=None)
 db.execute('pragma journal_mode=wal')
 db.execute('pragma wal_autocheckpoint=20')
@@ -205,8 +267,8 @@ while not os.path.exists(stop):
     for table in 'ab':
         db.execute('insert into %s values (?, ?)' % table, (n, 'x' * (n % 1500)))
     db.execute('commit')
-    if n % 60 == 0: time.sleep(0.6)
-    if n % 240 == 0:
+    if n % 5 == 0: time.sleep((least + n * 37 % 60) / 1000)
+    if n % 40 == 0:
         db.close()
         db = sqlite3.connect(path, isolation_level=None)
         db.execute('pragma wal_autocheckpoint=20')
@@ -249,18 +311,26 @@ fn versions(db: &Path) -> Vec<Option<(u64, u64, i64, i64)>> {
 
 #[test]
 fn a_database_that_is_written_to_is_whole_on_the_other_side_at_any_moment() {
-    if !is_there("python3") {
-        return;
+    if is_there("python3") {
+        [How::Watched, How::AgainAndAgain]
+            .into_iter()
+            .for_each(database);
     }
+}
+
+fn database(how: How) {
     let pair = Pair::new();
     let (db, other) = (pair.a.join("x.db"), pair.b.join("x.db"));
     let stop_file = pair.at("stop");
-    let mut watch = Watch::start(&pair);
+    let watch = how.begin(&pair);
     let (mut before, mut copies, mut counts) = (Vec::new(), 0, std::collections::BTreeSet::new());
+    let least = PathBuf::from(if how == How::Watched { "180" } else { "0" });
     while_somebody_works(
+        how,
+        &pair,
         |stop| {
             std::thread::scope(|scope| {
-                let writer = scope.spawn(|| python(WRITER, &[&db, &stop_file]));
+                let writer = scope.spawn(|| python(WRITER, &[&db, &stop_file, &least]));
                 while !stop.load(Ordering::Relaxed) && !writer.is_finished() {
                     std::thread::yield_now();
                     std::thread::sleep(Duration::from_millis(20));
@@ -291,14 +361,13 @@ fn a_database_that_is_written_to_is_whole_on_the_other_side_at_any_moment() {
             }
         },
     );
-    eprintln!("{copies} copies, with {counts:?} rows");
+    eprintln!("{how:?}: {copies} copies, with {counts:?} rows");
     assert!(counts.len() > 1, "nothing came while somebody wrote");
     let equal = || {
         let read = |at: &Path| ["x.db", "x.db-wal"].map(|name| fs::read(at.join(name)).ok());
         read(&pair.a) == read(&pair.b)
     };
-    watch.until_equal(equal);
-    drop(watch);
+    How::end(&pair, watch, equal);
     let (well, last) = python(READER, &[&db]);
     assert!(well, "{last}");
     assert_eq!(python(READER, &[&other]), (true, last));

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use proptest::prelude::*;
-use wl_backends::memory::MemoryBackend;
+use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::{Area, ErrorKind, Result, StorageError};
 use wl_core::sync::{DeleteBudget, Keep, Looks};
 use wl_core::testing::{Call, Observer, Operation, observe};
 
-use crate::histories::{Step, config, history, run as play, with_names};
-use crate::world::{World, read};
+use wl_test_trees::{Node, Tree};
+
+use crate::histories::{Step, apply, config, history, run as play, with_names};
+use crate::world::{World, edit_to, read};
 
 /// A group whose states have numbers: the number is in every file, and which files there are depends on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -611,6 +613,110 @@ async fn what_is_left_alone_keeps_its_folder() {
     assert_eq!(told.collect::<Vec<_>>(), ["list"], "{report:?}");
 }
 
+/// Storages that keep no empty folders or bits, and whose listings prove nothing.
+#[tokio::test]
+async fn weaker_storages_get_groups_whole_too() {
+    let weak = MemorySettings {
+        stale_listings: true,
+        ..MemorySettings::default().empty_folders(false).modes(false)
+    };
+    for (kind, weaker) in KINDS
+        .into_iter()
+        .flat_map(|kind| Side::BOTH.map(|side| (kind, side)))
+    {
+        let mut world = World::new();
+        world.storages[weaker] = MemoryBackend::private(weak);
+        for number in [1, 2, 3, 4] {
+            write(&world.storages.source, kind, number);
+            let report = world.sync(Direction::TwoWay).await;
+            assert_eq!(
+                report.result,
+                Outcome::Synced,
+                "{kind:?} {number} {report:?}"
+            );
+            assert_eq!(held(&world.storages.target), state(kind, number));
+        }
+        write(&world.storages.target, kind, 5);
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{kind:?} {report:?}");
+        assert_eq!(held(&world.storages.source), state(kind, 5));
+        world.storages.source.remove("r").unwrap();
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{kind:?} {report:?}");
+        assert!(held(&world.storages.target).is_empty());
+    }
+}
+
+/// Whether the storages copy by themselves or not, what is published was read.
+#[tokio::test]
+async fn groups_are_not_copied_by_storages() {
+    let world = World::copying();
+    write(&world.storages.source, Kind::Git, 1);
+    world.storages.source.write_file("other", "o").unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.bytes.read, state(Kind::Git, 1).len() as u64);
+    assert_eq!(held(&world.storages.target), state(Kind::Git, 1));
+}
+
+fn at<'a>(tree: &'a Tree, path: &str) -> Option<&'a Node> {
+    let (first, rest) = path
+        .split_once('/')
+        .map_or((path, None), |(a, b)| (a, Some(b)));
+    match (tree.get(first)?, rest) {
+        (node, None) => Some(node),
+        (Node::Folder(inside), Some(rest)) => at(inside, rest),
+        _ => None,
+    }
+}
+
+/// Both sides are edited: a conflict touches nothing of its group, and where there is none both are equal.
+async fn edited_by_both(history: Vec<Step>) {
+    let world = World::new();
+    for step in history.into_iter().chain([Step::Sync]) {
+        match step {
+            Step::Edit(source, edit) => {
+                let side = if source { Side::Source } else { Side::Target };
+                let mut tree = read(&world.storages[side]);
+                apply(&mut tree, &edit);
+                edit_to(&world.storages[side], &tree);
+            }
+            Step::Forget => world.forget(),
+            Step::Sync => {
+                let before = world.storages.as_ref().map(read);
+                let report = world.sync(Direction::TwoWay).await;
+                let after = world.storages.as_ref().map(read);
+                let case = format!("{before:?}\n{after:?}\n{report:?}");
+                assert!(
+                    report.problems.is_empty() && report.error.is_none(),
+                    "{case}"
+                );
+                if report.conflicts.is_empty() {
+                    assert_eq!(after.source, after.target, "{case}");
+                }
+                for conflict in &report.conflicts {
+                    for end in ["", "-wal", "-journal"] {
+                        let path = format!("{}{end}", conflict.path);
+                        let folder =
+                            |side: Side| matches!(at(&before[side], &path), Some(Node::Folder(_)));
+                        let part = conflict.reason.contains("SQLite")
+                            && !Side::BOTH.into_iter().any(folder);
+                        if end.is_empty() || part {
+                            for side in Side::BOTH {
+                                let untouched = at(&before[side], &path) == at(&after[side], &path);
+                                assert!(untouched, "{path} on the {side}\n{case}");
+                            }
+                        }
+                    }
+                }
+                let again = world.sync(Direction::TwoWay).await;
+                assert_eq!(again.changes, Sides::default(), "{again:?}\n{case}");
+                assert_eq!(again.conflicts, report.conflicts, "{case}");
+            }
+        }
+    }
+}
+
 const NAMES: [&str; 6] = [".git", "x", "x-wal", "x-journal", "HEAD", "refs"];
 
 /// One side alone is edited: groups come and go, change their types, and lose parts; the outcome is that of any other paths.
@@ -632,6 +738,14 @@ proptest! {
     fn edits_of_one_side_arrive(history in history()) {
         with_names(NAMES, || play(Direction::TwoWay, one_sided(history.clone())));
         with_names(NAMES, || play(Direction::OneWay, one_sided(history)));
+    }
+
+    #[test]
+    fn edits_of_both_sides_meet_in_groups(history in history()) {
+        with_names(NAMES, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(edited_by_both(history));
+        });
     }
 
     #[test]

@@ -207,8 +207,12 @@ impl Pass {
                 return self.keep(&item.node.path, &item.place);
             }
             Verdict::Wait | Verdict::Read(_) => blocked = true,
-            Verdict::Remove { on } => self.judge_together(&item, on)?,
-            Verdict::Retype { from } => self.judge_together(&item, from.other())?,
+            Verdict::Remove { on } => self.judge_together(&item, on, None)?,
+            Verdict::Retype { from } => {
+                // It goes because of what is there on the other side, not of what is missing.
+                let path = Some(item.node.path.clone());
+                self.judge_together(&item, from.other(), path)?;
+            }
             Verdict::Agreed(_) | Verdict::Update { .. } => {}
             Verdict::Conflict(_) | Verdict::Drift => {}
         }
@@ -217,7 +221,12 @@ impl Pass {
     }
 
     /// What goes with a group is judged with all other removals.
-    fn judge_together(&self, item: &Item, on: Side) -> Result<(), SyncError> {
+    fn judge_together(
+        &self,
+        item: &Item,
+        on: Side,
+        retyped: Option<SyncPath>,
+    ) -> Result<(), SyncError> {
         let Some(meta) = item.node.found[on].meta() else {
             return Ok(());
         };
@@ -234,7 +243,7 @@ impl Pass {
             side: on,
             hash: expected.hash,
             action: PendingAction::RemoveTogether(expected),
-            group: None,
+            group: retyped,
         };
         Ok(self.context.state().add_pending(&[removal])?)
     }
