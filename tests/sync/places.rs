@@ -161,7 +161,7 @@ async fn play(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
     assert_eq!(conflicts.collect::<BTreeSet<_>>(), watched.conflicts);
 }
 
-fn run(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
+pub fn run(direction: Direction, history: Vec<Step>, as_subtrees: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

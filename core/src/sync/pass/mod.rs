@@ -295,6 +295,11 @@ impl Pass {
             // It was read before it was forgotten.
             node.base = None;
         }
+        let outside = |wish: &SyncPath| group.is_none() && !node.path.is_within(wish);
+        if self.wish.as_ref().is_some_and(outside) {
+            // It was looked at for the sake of a group that is none.
+            return Ok(());
+        }
         if node.is_untouched() {
             return self.open_untouched(&node);
         }

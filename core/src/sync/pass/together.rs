@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::context::has_moved_on;
 use super::gather::Gathered;
 use super::item::{Item, Progressed};
 use super::merge::{Merge, Remark};
@@ -22,8 +23,9 @@ use crate::storage::{ErrorKind, ReadRequest, Result as StorageResult, StorageErr
 use crate::sync::groups::{GROUP, Group, GroupKind, HOT_JOURNAL, winner};
 use crate::sync::{Keep, SyncError};
 
-/// So many paths are read and staged as one, and so many of these at once.
+/// So many paths, of so many bytes, are read and staged as one, and so many of these at once.
 const CHUNK_ITEMS: usize = 64;
+const CHUNK_BYTES: u64 = 1 << 20;
 const CHUNKS_AT_ONCE: usize = 4;
 
 /// What keeps a group from being transferred in this pass.
@@ -260,6 +262,10 @@ impl Pass {
             .partition(|item| matches!(item.verdict, Verdict::Read(_)));
         decided.extend(self.work_on_all(unread).await?);
         decided.sort_by_cached_key(|item| item.node.path.clone());
+        for item in &mut decided {
+            // What is copied is read for it: not all of a group is held in memory.
+            item.contents = Sides::default();
+        }
         let unread = |item: &&Item| matches!(item.verdict, Verdict::Read(_));
         match decided.iter().find(unread) {
             Some(item) => Err(busy(format!("{} could not be read", item.node.path))),
@@ -268,20 +274,15 @@ impl Pass {
     }
 
     /// Reads and stages; a failure is told.
-    async fn work_on_all(&self, mut items: Vec<Item>) -> Result<Vec<Item>, Stop> {
+    async fn work_on_all(&self, items: Vec<Item>) -> Result<Vec<Item>, Stop> {
         for item in &items {
             if let Some((side, error)) = self.context.waits(&item.node) {
                 self.context.file_error(side, &item.node.path, &error);
                 return Err(Stop::Told);
             }
         }
-        let mut chunks = Vec::new();
-        while !items.is_empty() {
-            let rest = items.split_off(items.len().min(CHUNK_ITEMS));
-            chunks.push(std::mem::replace(&mut items, rest));
-        }
         let context = &self.context;
-        let work = chunks
+        let work = chunks(items)
             .into_iter()
             .map(|chunk| work_on(Arc::clone(context), chunk));
         let chunks = futures::stream::iter(work).buffered(CHUNKS_AT_ONCE);
@@ -292,6 +293,10 @@ impl Pass {
                 &item.progressed
             {
                 self.context.check_cancelled()?;
+                if has_moved_on(error.kind()) {
+                    let reason = error.reason();
+                    return Err(busy(format!("{}: {reason}", item.node.path)));
+                }
                 self.context.not_transferred(*side, item, error);
                 self.context.check_going()?;
                 return Err(Stop::Told);
@@ -363,6 +368,10 @@ impl Pass {
     /// What goes is what was judged with all other removals, and was not given up since.
     fn check_judged(&self, items: &[Item]) -> Result<(), Stop> {
         for item in items {
+            if self.cut_short && removes(item) {
+                // That nothing is removed in this pass is told.
+                return Err(Stop::Told);
+            }
             let on = match item.verdict {
                 Verdict::Remove { on } => on,
                 Verdict::Retype { from } => from.other(),
@@ -381,10 +390,20 @@ impl Pass {
         Ok(())
     }
 
+    /// Below a folder that the target lacks, every path would say so again.
     fn tell_drift(&self, items: &[Item]) {
+        let mut lacking: Option<&SyncPath> = None;
         for item in items.iter().filter(|item| item.verdict == Verdict::Drift) {
+            let path = &item.node.path;
+            let absent = matches!(item.node.found.target, Found::Absent);
+            let above = item.place.lacking.iter();
+            let above = above.into_iter().any(|(_, side, _)| *side == Side::Target);
+            if absent && (above || lacking.is_some_and(|lacking| path.is_within(lacking))) {
+                continue;
+            }
+            lacking = absent.then_some(path).or(lacking);
             let reason = super::apply::drift_reason(&item.node);
-            self.context.tally().drift(&item.node.path, reason);
+            self.context.tally().drift(path, reason);
         }
     }
 
@@ -395,6 +414,21 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// Pieces that are worked on as one.
+fn chunks(items: Vec<Item>) -> Vec<Vec<Item>> {
+    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        bytes += item.size();
+        if chunk.len() >= CHUNK_ITEMS || bytes > CHUNK_BYTES {
+            bytes = item.size();
+            chunks.push(std::mem::take(&mut chunk));
+        }
+        chunk.push(item);
+    }
+    chunks.push(chunk);
+    chunks
 }
 
 /// Whether what is there is neither transferred nor removed with the group: it is of no use, or not what it seems by its name.
@@ -418,6 +452,13 @@ fn is_to_be_done(item: &Item) -> bool {
         Verdict::Agreed(plan) => plan != ModePlan::default(),
         _ => false,
     }
+}
+
+fn removes(item: &Item) -> bool {
+    matches!(
+        item.verdict,
+        Verdict::Remove { .. } | Verdict::Retype { .. }
+    )
 }
 
 /// The side that is written.
