@@ -543,6 +543,24 @@ async fn a_group_that_a_one_way_target_lacks_is_one_drift() {
     }
 }
 
+/// What was agreed on of another type is met late in the merge; it is a group all the same.
+#[tokio::test]
+async fn a_database_where_a_folder_was_is_one() {
+    let world = World::new();
+    world.storages.source.make_folder("x").unwrap();
+    world.sync(Direction::TwoWay).await;
+    for side in Side::BOTH {
+        world.storages[side].remove("x").unwrap();
+        world.storages[side]
+            .write_file("x", format!("{side:?}"))
+            .unwrap();
+    }
+    world.storages.source.write_file("x-wal", "w").unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.conflicts.len(), 1, "{report:?}");
+    assert_eq!(world.storages.target.read_file("x-wal"), None);
+}
+
 /// A wish for one path says nothing of what only looks as if it were beside it.
 #[tokio::test]
 async fn a_wish_touches_nothing_beside_its_path() {

@@ -98,8 +98,9 @@ fn is_folder(node: &Node) -> bool {
     }) && folder
 }
 
+/// Whether no side holds a folder there. What was agreed on once may be met too late to tell.
 fn is_no_folder(node: &Node) -> bool {
-    node.kinds().all(|kind| kind != Kind::Folder)
+    !Side::BOTH.iter().any(|&side| node.found[side].is_folder())
 }
 
 fn is_anything(node: &Node) -> bool {

@@ -213,8 +213,8 @@ impl Merge {
         let mut coming = self.waiting.iter().chain(&self.ready);
         let node = coming.find(|node| node.path == *path);
         node.is_some_and(|node| {
-            let mut kinds = node.kinds().peekable();
-            kinds.peek().is_some() && kinds.all(|kind| kind != Kind::Folder)
+            let folder = Side::BOTH.iter().any(|&side| node.found[side].is_folder());
+            !folder && node.kinds().any(|kind| kind != Kind::Folder)
         })
     }
 

@@ -5,6 +5,7 @@
 //! what a storage keeps of it in memory grows with the group.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -17,7 +18,7 @@ use super::node::{Found, Node};
 use super::together_steps::Act;
 use super::work::work_on;
 use super::{Pass, Stretch, list};
-use crate::model::{Conflict, Key, Kind, Mode, Side, Sides, SyncPath, Token};
+use crate::model::{Conflict, ContentHash, Hasher, Key, Kind, Side, Sides, SyncPath};
 use crate::reconcile::{Conflicting, ModePlan, Policy, Verdict};
 use crate::storage::{ErrorKind, ReadRequest, Result as StorageResult, StorageError};
 use crate::sync::groups::{GROUP, Group, GroupKind, HOT_JOURNAL, winner};
@@ -49,32 +50,29 @@ fn busy(reason: impl Into<String>) -> Stop {
     Stop::Later(StorageError::new(ErrorKind::Busy, GROUP, reason.into()))
 }
 
-/// What is at a path, as far as a change of it shows.
-type Mark = (
-    u8,
-    Option<(Kind, Token, u64, Option<Box<str>>, Option<Mode>)>,
-);
-
-fn mark(found: &Found) -> Mark {
-    match found {
-        Found::Absent => (0, None),
-        Found::Unknown => (1, None),
-        Found::LeftAlone => (2, None),
-        Found::Special => (3, None),
-        Found::There(meta) => {
-            let token = meta.token.clone();
-            let there = (meta.kind, token, meta.size, meta.link.clone(), meta.mode);
-            (4, Some(there))
-        }
-    }
+/// A group as it was at a look. Its size is that of what differs from the baseline, not that of the group.
+struct Seen {
+    /// What is not as it was agreed on, and what the group is called by.
+    nodes: Vec<Node>,
+    /// Folders that stay for names in them that cannot be told.
+    stays: Vec<SyncPath>,
+    /// Says that somebody is at work.
+    lock: Option<SyncPath>,
+    /// Another one if anything in the group is another.
+    print: ContentHash,
 }
 
-fn marks(nodes: &[Node]) -> Vec<(SyncPath, Sides<Mark>)> {
-    let marks = |node: &Node| {
-        let found = Sides::from_fn(|side| mark(&node.found[side]));
-        (node.path.clone(), found)
-    };
-    nodes.iter().map(marks).collect()
+/// Adds what is at a path, as far as a change of it shows.
+fn add_to_print(print: &mut Hasher, node: &Node) {
+    let mut text = format!("{:?}", node.path.as_str());
+    for side in Side::BOTH {
+        let found = &node.found[side];
+        let there = found.meta();
+        let there = there.map(|meta| (meta.kind, &meta.token, meta.size, &meta.link, meta.mode));
+        // `Write` to a `String` does not fail.
+        let _ = write!(text, " {:?} {there:?};", std::mem::discriminant(found));
+    }
+    print.update(text.as_bytes());
 }
 
 impl Pass {
@@ -111,10 +109,8 @@ impl Pass {
 
     async fn carry(&mut self, gathered: &Gathered) -> Result<(), Stop> {
         let group = &gathered.group;
-        let (nodes, mut stays) = self.look_at(group).await?;
-        let before = marks(&nodes);
-        let lock = nodes.iter().find(|node| is_lock(group, node));
-        let lock = lock.map(|node| node.path.clone());
+        let seen = self.look_at(group).await?;
+        let (nodes, mut stays, before) = (seen.nodes, seen.stays, seen.print);
         let is_folder = |node: &Node| Side::BOTH.iter().any(|&side| node.found[side].is_folder());
         let scratch = |node: &&Node| group.is_scratch(&node.path) && !is_folder(node);
         let scratch: Vec<Node> = nodes.iter().filter(scratch).cloned().collect();
@@ -126,7 +122,7 @@ impl Pass {
         let Some(to) = items.iter().find_map(written) else {
             return self.keep_scratch(&scratch);
         };
-        self.check_rest(group, lock).await?;
+        self.check_rest(group, seen.lock).await?;
         self.check_judged(&items)?;
         let mut acts = self.plan(group, to, items)?;
         if acts.iter().any(|act| act.is_removal_of(&group.path)) {
@@ -136,13 +132,13 @@ impl Pass {
         }
         acts.retain(|act| !stays.iter().any(|path| act.removes_folder_of(path)));
         self.stage_all(&mut acts).await?;
-        let (now, _) = self.look_at(group).await?;
-        if marks(&now) != before {
+        let now = self.look_at(group).await?;
+        if now.print != before {
             return Err(busy(
                 "it changed while it was read; nothing of it was published",
             ));
         }
-        let unsettled = unsettled(&now, to.other());
+        let unsettled = unsettled(&now.nodes, to.other());
         if let Some(path) = acts
             .iter()
             .filter_map(Act::reads)
@@ -154,8 +150,8 @@ impl Pass {
         self.publish_together(gathered, to, acts).await
     }
 
-    /// All of the group, as both sides and the baseline hold it now; and the folders that stay for names in them that cannot be told.
-    async fn look_at(&self, group: &Group) -> Result<(Vec<Node>, Vec<SyncPath>), Stop> {
+    /// Looks at all of the group, on both sides and in the baseline.
+    async fn look_at(&self, group: &Group) -> Result<Seen, Stop> {
         let listings = list(&self.context, group.scope()).await?;
         let paths = group.paths();
         let baseline = paths.iter().flat_map(Stretch::subtree);
@@ -164,7 +160,8 @@ impl Pass {
             GroupKind::Sqlite => baseline.step_by(2).collect(),
         };
         let mut merge = Merge::new(Arc::clone(&self.context), listings, baseline);
-        let (mut nodes, mut stays, mut hidden) = (Vec::new(), Vec::new(), None::<SyncPath>);
+        let (mut nodes, mut stays, mut lock) = (Vec::new(), Vec::new(), None);
+        let (mut hidden, mut print) = (None::<SyncPath>, Hasher::new());
         loop {
             let node = merge.next().await?;
             for remark in merge.take_remarks() {
@@ -184,6 +181,13 @@ impl Pass {
             if hidden.as_ref().is_some_and(below) {
                 continue;
             }
+            add_to_print(&mut print, &node);
+            if is_lock(group, &node) {
+                lock = Some(node.path.clone());
+            }
+            if node.is_untouched() && node.path != group.path && !group.is_scratch(&node.path) {
+                continue;
+            }
             self.excuse_missing_folder(&mut node);
             self.imply_agreed_folder(&mut node)?;
             if self.is_closed_to_us(&node) {
@@ -191,7 +195,13 @@ impl Pass {
             }
             nodes.push(node);
         }
-        Ok((nodes, stays))
+        let print = print.finish();
+        Ok(Seen {
+            nodes,
+            stays,
+            lock,
+            print,
+        })
     }
 
     /// Decides at every path; the end of a conflict that somebody wants included.
