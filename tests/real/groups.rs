@@ -20,6 +20,8 @@ use crate::trees;
 
 /// How long somebody works.
 const WORK: Duration = Duration::from_secs(8);
+/// After so long something must have come, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A `wl sync --watch` over the pair.
 struct Watch {
@@ -130,7 +132,7 @@ impl How {
 }
 
 /// Commits on two branches and goes back and forth between them.
-fn work_in(repo: &Path, how: How, stop: &AtomicBool) {
+fn work_in(repo: &Path, other: &Path, how: How, stop: &AtomicBool) {
     for round in 0_u32.. {
         if stop.load(Ordering::Relaxed) {
             return;
@@ -143,6 +145,11 @@ fn work_in(repo: &Path, how: How, stop: &AtomicBool) {
         git_well(repo, "add -A");
         git_well(repo, &format!("commit -q -m {round}"));
         how.think(round);
+        let log = |at: &Path| fs::read(at.join(".git/logs/HEAD")).ok();
+        // People go home now and then.
+        while round % 8 == 7 && log(repo) != log(other) && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -174,21 +181,26 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Does `work` beside, for a while, and `look` again and again meanwhile.
+/// Does `work` beside, for a while and until `look` has seen enough, which it does again and again meanwhile.
 fn while_somebody_works(
     how: How,
     pair: &Pair,
     work: impl Fn(&AtomicBool) + Send,
-    mut look: impl FnMut(),
+    mut look: impl FnMut() -> bool,
 ) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (told, end) = (&stop, Instant::now() + WORK);
+        let (told, began) = (&stop, Instant::now());
         let guard = Stop(told);
         let worker = scope.spawn(move || work(told));
         let runs = scope.spawn(move || how.run(pair, told));
-        while Instant::now() < end && !worker.is_finished() {
-            look();
+        let mut seen = false;
+        while (began.elapsed() < WORK || !seen) && !worker.is_finished() {
+            seen = look();
+            assert!(
+                began.elapsed() < PATIENCE,
+                "nothing came while somebody worked"
+            );
         }
         drop(guard);
         worker.join().unwrap();
@@ -219,7 +231,7 @@ fn repository(how: How) {
     while_somebody_works(
         how,
         &pair,
-        |stop| work_in(&repo, how, stop),
+        |stop| work_in(&repo, &other, how, stop),
         || {
             copies += 1;
             let at = pair.at(&format!("copy{copies}"));
@@ -235,10 +247,10 @@ fn repository(how: How) {
                 heads.insert(head);
             }
             fs::remove_dir_all(at).unwrap();
+            heads.len() > 1
         },
     );
     eprintln!("{how:?}: {copies} copies, {} different heads", heads.len());
-    assert!(heads.len() > 1, "nothing came while somebody worked");
     How::end(&pair, watch, || {
         trees::read(&pair.a) == trees::read(&pair.b)
     });
@@ -254,7 +266,9 @@ fn repository(how: How) {
 /// Commits the same number into two tables, with a log that is soon carried over into the database.
 const WRITER: &str = r"
 import os, sqlite3, sys, time
-path, stop, least = sys.argv[1], sys.argv[2], int(sys.argv[3])
+path, other, stop, least = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+def read(path):
+    return [open(path + end, 'rb').read() if os.path.exists(path + end) else None for end in ('', '-wal')]
 db = sqlite3.connect(path, isolation_level=None)
 db.execute('pragma journal_mode=wal')
 db.execute('pragma wal_autocheckpoint=20')
@@ -268,6 +282,7 @@ while not os.path.exists(stop):
         db.execute('insert into %s values (?, ?)' % table, (n, 'x' * (n % 1500)))
     db.execute('commit')
     if n % 5 == 0: time.sleep((least + n * 37 % 60) / 1000)
+    while n % 100 == 0 and read(path) != read(other) and not os.path.exists(stop): time.sleep(0.005)
     if n % 40 == 0:
         db.close()
         db = sqlite3.connect(path, isolation_level=None)
@@ -330,7 +345,7 @@ fn database(how: How) {
         &pair,
         |stop| {
             std::thread::scope(|scope| {
-                let writer = scope.spawn(|| python(WRITER, &[&db, &stop_file, &least]));
+                let writer = scope.spawn(|| python(WRITER, &[&db, &other, &stop_file, &least]));
                 while !stop.load(Ordering::Relaxed) && !writer.is_finished() {
                     std::thread::yield_now();
                     std::thread::sleep(Duration::from_millis(20));
@@ -344,7 +359,7 @@ fn database(how: How) {
             let now = versions(&other);
             if now == before || now[0].is_none() {
                 std::thread::sleep(Duration::from_millis(1));
-                return;
+                return counts.len() > 1;
             }
             let at = pair.at("copy");
             let _ = fs::remove_dir_all(&at);
@@ -359,10 +374,10 @@ fn database(how: How) {
                 copies += 1;
                 before = now;
             }
+            counts.len() > 1
         },
     );
     eprintln!("{how:?}: {copies} copies, with {counts:?} rows");
-    assert!(counts.len() > 1, "nothing came while somebody wrote");
     let equal = || {
         let read = |at: &Path| ["x.db", "x.db-wal"].map(|name| fs::read(at.join(name)).ok());
         read(&pair.a) == read(&pair.b)
