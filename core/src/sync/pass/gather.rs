@@ -89,13 +89,16 @@ impl Gatherer {
     }
 }
 
-/// Whether it is a folder, wherever it is, and was none of another type.
+/// Whether it is a folder, wherever it is; if it is nowhere, whether it was.
 fn is_folder(node: &Node) -> bool {
-    let mut folder = false;
-    node.kinds().all(|kind| {
-        folder = true;
-        kind == Kind::Folder
-    }) && folder
+    let found = Side::BOTH
+        .iter()
+        .filter_map(|&side| node.found[side].meta());
+    let kinds: Vec<Kind> = found.map(|meta| meta.kind).collect();
+    match kinds[..] {
+        [] => node.kinds().any(|kind| kind == Kind::Folder),
+        _ => kinds.iter().all(|&kind| kind == Kind::Folder),
+    }
 }
 
 /// Whether no side holds a folder there. What was agreed on once may be met too late to tell.
