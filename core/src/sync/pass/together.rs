@@ -529,7 +529,9 @@ fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<Conflict> {
         .or(clash)
         .or(items.iter().find(there))?;
     let mut conflict = shown.node.conflict(Conflicting::Content);
-    conflict.path = group.path.as_str().to_owned();
+    // What lies beside a folder is told by itself.
+    let told = at_path.map_or(&shown.node.path, |_| &group.path);
+    conflict.path = told.as_str().to_owned();
     conflict.reason = match clash {
         Some(item) if item.node.path != group.path => format!(
             "both sides changed {}, of which one side can only be taken whole (first: {})",
