@@ -14,6 +14,7 @@ mod big;
 mod busy;
 mod daemon;
 mod full;
+mod groups;
 mod histories;
 mod hostile;
 mod kill;

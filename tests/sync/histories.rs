@@ -61,8 +61,20 @@ pub fn history() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..24)
 }
 
+thread_local! {
+    /// The names that edits mean on this thread.
+    static IN_USE: std::cell::Cell<[&'static str; 6]> = const { std::cell::Cell::new(NAMES) };
+}
+
+/// Does `work` with other names.
+pub fn with_names(names: [&'static str; 6], work: impl FnOnce()) {
+    IN_USE.set(names);
+    work();
+    IN_USE.set(NAMES);
+}
+
 pub fn names(path: &[usize]) -> Vec<&'static str> {
-    path.iter().map(|&name| NAMES[name]).collect()
+    path.iter().map(|&name| IN_USE.get()[name]).collect()
 }
 
 pub fn apply(tree: &mut Tree, edit: &Edit) {
@@ -222,7 +234,7 @@ async fn play_nested(world: World, direction: Direction, history: Vec<Step>) {
     }
 }
 
-fn run(direction: Direction, history: Vec<Step>) {
+pub fn run(direction: Direction, history: Vec<Step>) {
     run_in(World::new(), direction, history);
 }
 

@@ -9,6 +9,7 @@ mod exhaustive;
 mod explain;
 mod faults;
 mod filters;
+mod groups;
 mod histories;
 mod modes;
 mod moves;

@@ -35,7 +35,7 @@ fn differing(path: &str, before: &Tree, after: &Tree, found: &mut BTreeSet<Strin
 
 /// How it is found out where something changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+pub enum Told {
     /// The paths that changed.
     Paths,
     /// The same, as subtrees.
@@ -180,7 +180,7 @@ async fn play(direction: Direction, history: Vec<Step>, told: Told) {
     assert_eq!(conflicts.collect::<BTreeSet<_>>(), watched.conflicts);
 }
 
-fn run(direction: Direction, history: Vec<Step>, told: Told) {
+pub fn run(direction: Direction, history: Vec<Step>, told: Told) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

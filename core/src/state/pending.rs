@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateError;
 use super::pair::PairState;
-use crate::model::{Conflict, ContentHash, Key, Meta, Mode, Side, SyncPath};
+use crate::model::{Conflict, ContentHash, Key, Kind, Meta, Mode, Side, SyncPath};
 use crate::storage::Expected;
 
 /// What is to be done.
@@ -22,6 +22,8 @@ pub enum PendingAction {
     CreateFolder(Box<Meta>),
     /// Set a folder's mode, when it is filled.
     FolderMode(Expected, Mode),
+    /// Something goes with the rest of its group, and is here only to be judged.
+    RemoveTogether(Expected),
 }
 
 /// Something that is held back.
@@ -62,6 +64,7 @@ const REMOVE_FOLDER: i64 = 2;
 const CREATE: i64 = 3;
 const CREATE_FOLDER: i64 = 4;
 const FOLDER_MODE: i64 = 5;
+const REMOVE_TOGETHER: i64 = 6;
 
 impl PendingAction {
     fn stage(&self) -> i64 {
@@ -71,14 +74,16 @@ impl PendingAction {
             Self::Create(_) => CREATE,
             Self::CreateFolder(_) => CREATE_FOLDER,
             Self::FolderMode(..) => FOLDER_MODE,
+            Self::RemoveTogether(_) => REMOVE_TOGETHER,
         }
     }
 
     fn is_folder(&self) -> bool {
-        matches!(
-            self,
-            Self::RemoveFolder(_) | Self::CreateFolder(_) | Self::FolderMode(..)
-        )
+        match self {
+            Self::RemoveFolder(_) | Self::CreateFolder(_) | Self::FolderMode(..) => true,
+            Self::RemoveTogether(expected) => expected.kind == Kind::Folder,
+            Self::RemoveFile(_) | Self::Create(_) => false,
+        }
     }
 }
 
@@ -110,6 +115,8 @@ pub enum PendingStage {
     CreateFolders,
     /// Folder modes, deepest first.
     FolderModes,
+    /// Removals that are carried out with the rest of a group.
+    RemoveTogether,
 }
 
 impl PendingStage {
@@ -120,6 +127,7 @@ impl PendingStage {
             Self::Create => CREATE,
             Self::CreateFolders => CREATE_FOLDER,
             Self::FolderModes => FOLDER_MODE,
+            Self::RemoveTogether => REMOVE_TOGETHER,
         }
     }
 
@@ -350,6 +358,15 @@ impl PairState {
         Ok(())
     }
 
+    /// Whether the removal of this with the rest of its group is held back, and was not dropped since.
+    pub fn goes_together(&self, key: &Key, side: Side) -> Result<bool, StateError> {
+        let mut statement = self.db().prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage = ?1 AND key = ?2 AND side = ?3)",
+        )?;
+        let held = params![REMOVE_TOGETHER, key.to_text(), side_name(side)];
+        Ok(statement.query_row(held, |row| row.get(0))?)
+    }
+
     /// Drops one.
     pub fn drop_pending(&self, id: i64) -> Result<(), StateError> {
         self.db()
@@ -361,8 +378,8 @@ impl PairState {
     /// Drops all pending removals.
     pub fn drop_removals(&self) -> Result<(), StateError> {
         self.db().execute(
-            "DELETE FROM pending WHERE stage IN (?1, ?2)",
-            [REMOVE_FILE, REMOVE_FOLDER],
+            "DELETE FROM pending WHERE stage IN (?1, ?2, ?3)",
+            [REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER],
         )?;
         Ok(())
     }
@@ -370,8 +387,8 @@ impl PairState {
     /// Whether an entry of the root itself is to be removed.
     pub fn removes_at_top(&self) -> Result<bool, StateError> {
         Ok(self.db().query_row(
-            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2) AND done = 0 AND instr(rtrim(key, '/'), '/') = 0)",
-            params![REMOVE_FILE, REMOVE_FOLDER],
+            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2, ?3) AND done = 0 AND instr(rtrim(key, '/'), '/') = 0)",
+            params![REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER],
             |row| row.get(0),
         )?)
     }
@@ -381,18 +398,18 @@ impl PairState {
     pub fn lost_contents(&self, side: Side) -> Result<u64, StateError> {
         self.index()?;
         let lost: i64 = self.db().query_row(
-            "SELECT count(DISTINCT p.hash) FROM pending p WHERE p.stage = ?1 AND p.side = ?2 AND p.done = 0 \
+            "SELECT count(DISTINCT p.hash) FROM pending p WHERE p.stage IN (?1, ?4) AND p.side = ?2 AND p.done = 0 \
              AND NOT EXISTS (SELECT 1 FROM pending c WHERE c.hash = p.hash AND c.stage = ?3) \
              AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = p.hash AND NOT EXISTS \
-                (SELECT 1 FROM pending q WHERE q.stage = ?1 AND q.key = r.key AND q.done = 0))",
-            params![REMOVE_FILE, side_name(side), CREATE],
+                (SELECT 1 FROM pending q WHERE q.stage IN (?1, ?4) AND q.key = r.key AND q.done = 0))",
+            params![REMOVE_FILE, side_name(side), CREATE, REMOVE_TOGETHER],
             |row| row.get(0),
         )?;
         // A removal without a known hash (a mirror's, without a baseline) is a content of its own.
         let unknown: i64 = self.db().query_row(
-            "SELECT count(*) FROM pending WHERE stage = ?1 AND side = ?2 AND done = 0 AND hash IS NULL \
-             AND action NOT LIKE '%\"kind\":\"link\"%'",
-            params![REMOVE_FILE, side_name(side)],
+            "SELECT count(*) FROM pending WHERE stage IN (?1, ?3) AND side = ?2 AND done = 0 AND hash IS NULL \
+             AND action NOT LIKE '%\"kind\":\"link\"%' AND action NOT LIKE '%\"kind\":\"folder\"%'",
+            params![REMOVE_FILE, side_name(side), REMOVE_TOGETHER],
             |row| row.get(0),
         )?;
         Ok((lost + unknown) as u64)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::exclude::{filter_now, is_ignore_file};
+use super::groups::GROUP;
 use super::pass::{self, Findings, Look, Removals, survey};
 use super::run::{self, Opened, Run};
 use super::{SyncError, SyncJob};
@@ -27,6 +28,8 @@ pub struct Looks {
     /// What is left out, as of the last look at everything.
     filter: Arc<dyn Filter>,
     waiting: Option<Waiting>,
+    /// A group was staged and not published.
+    restless: bool,
 }
 
 /// Removals that wait until no more come: then they are judged together.
@@ -77,6 +80,7 @@ impl Looks {
             open: None,
             waiting: None,
             standing: Standing::default(),
+            restless: false,
         }
     }
 
@@ -112,7 +116,9 @@ impl Looks {
                 .is_some_and(|report| report.error.is_some()),
             Err(_) => true,
         };
-        if !failed {
+        // Nor one that holds what was staged for nothing.
+        let restless = std::mem::take(&mut self.restless);
+        if !failed && !restless {
             self.open = Some(run);
         } else if let Err(failed) = run.close().await {
             tracing::debug!(error = %failed, "the end of a run that failed");
@@ -275,6 +281,7 @@ impl Looks {
         }
         // Nobody is told of a state that is known to pass.
         let moving = found.is_unfinished() || waiting > 0;
+        self.restless = found.restless;
         found.close();
         let again = places(&found.problems);
         self.standing.replace(&covers, &found);
@@ -309,7 +316,10 @@ fn is_about_rules(parts: &Parts) -> bool {
 fn moved_on(found: &mut Findings) -> Parts {
     let mut parts = Parts::default();
     let beside = std::mem::take(&mut found.beside);
-    let paths = places(&found.unfinished).into_iter().chain(beside);
+    // A group gets time to come to rest.
+    let at_once = |problem: &&Problem| problem.operation != GROUP;
+    let at_once: Vec<_> = found.unfinished.iter().filter(at_once).cloned().collect();
+    let paths = places(&at_once).into_iter().chain(beside);
     paths.for_each(|path| parts.add_path(path));
     parts
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod exclude;
+pub(crate) mod groups;
 mod guard;
 mod looks;
 mod news;
@@ -15,6 +16,7 @@ mod syncer;
 
 pub use error::{SyncError, SyncErrorClass};
 pub use exclude::{LastFilter, filter_now};
+pub use groups::{Group, GroupKind};
 pub use looks::{Looked, Looks};
 pub use news::{News, NewsSender};
 pub use options::{DeleteBudget, Keep, RESCAN_INTERVAL, SyncJob, SyncOptions};

@@ -1,7 +1,7 @@
 //! A run from lock to report: one pass, and further ones while paths moved on under the first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::exclude::filter_now;
 use super::guard::{
@@ -17,8 +17,12 @@ use crate::storage::{
     Area, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
 };
 
-/// Passes that a look makes at the most while paths change under it.
-pub(super) const MOST_PASSES: u32 = 3;
+/// The passes that a look makes at the most while paths change under it, and how long each waits for groups to come to rest.
+const RESTS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
 
 /// Runs `job` once on behalf of the syncer named `syncer`.
 ///
@@ -265,7 +269,14 @@ impl Run {
     /// Passes until nothing moves on under them.
     async fn look(&mut self, look: impl Fn() -> Look) -> Result<(), SyncError> {
         let (mut beside, mut met) = (Vec::new(), false);
-        for _ in 0..MOST_PASSES {
+        for (pass, rest) in RESTS.into_iter().enumerate() {
+            if pass > 0 && self.total.found.restless {
+                // What only makes sense together is not read while it changes: it gets some time to come to rest.
+                tokio::select! {
+                    () = self.job.cancel.cancelled() => {}
+                    () = tokio::time::sleep(rest) => {}
+                }
+            }
             self.pass(look()).await?;
             beside.append(&mut self.total.found.beside);
             met |= self.total.found.met;

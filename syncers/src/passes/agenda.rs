@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wl_core::model::{Side, Sides, SyncPath};
 use wl_core::storage::{Area, MOST_PLACES};
+use wl_core::sync::Group;
 
 /// A path that did not come to rest, or failed, is looked at again after this long, then after twice as long, and so on.
 const FIRST_REST: Duration = Duration::from_millis(50);
@@ -13,6 +14,9 @@ const FIRST_REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// After this long a token of a local file says whether it changed. Later, so that many are looked at together.
 const YOUNG: Duration = Duration::from_millis(250);
+/// A group is looked at when nothing was said of it for this long, or for a tenth of the time that it has been changing, if that is more.
+const QUIET_GROUP: Duration = Duration::from_millis(200);
+const QUIET_SHARE: u32 = 10;
 /// A path that moves on under so many looks is told as one that keeps changing.
 const MOST_TRIES: u32 = 6;
 
@@ -39,6 +43,8 @@ pub(super) struct Agenda {
     busy: BTreeMap<SyncPath, Busy>,
     /// Paths that changed so lately that they have to be looked at once more.
     young: BTreeMap<SyncPath, Instant>,
+    /// Groups of which something was said: they are let alone until they are quiet.
+    groups: BTreeMap<SyncPath, Changing>,
     everything: Instant,
     rescan: Duration,
 }
@@ -74,6 +80,21 @@ struct Rest {
     tries: u32,
 }
 
+#[derive(Clone, Debug)]
+struct Changing {
+    group: Group,
+    since: Instant,
+    until: Instant,
+}
+
+impl Changing {
+    /// Something was said of it: it is not quiet yet. But it is never let alone for longer than anything else.
+    fn stir(&mut self, now: Instant) {
+        let quiet = QUIET_GROUP.max((now - self.since) / QUIET_SHARE);
+        self.until = (now + quiet).min(self.since + LONGEST_REST);
+    }
+}
+
 impl Agenda {
     /// Everything is due at once, and again every `rescan`.
     pub(super) fn new(rescan: Duration, now: Instant) -> Self {
@@ -83,6 +104,7 @@ impl Agenda {
             resting: BTreeMap::new(),
             busy: BTreeMap::new(),
             young: BTreeMap::new(),
+            groups: BTreeMap::new(),
             everything: now + rescan,
             rescan,
         }
@@ -90,25 +112,63 @@ impl Agenda {
 
     /// Something may have changed here.
     pub(super) fn add(&mut self, area: Area, now: Instant) {
-        match area {
-            Area::Everything => self.now = Area::Everything,
-            Area::Parts(parts) => {
-                for path in parts.subtrees() {
-                    self.now.add_subtree(path.clone());
-                }
-                for path in parts.paths() {
-                    let busy = self.busy.get(path).map(|busy| busy.last + busy.pace());
-                    if self.resting.contains_key(path) {
-                        // It is looked at when it has rested.
-                    } else if let Some(until) = busy.filter(|until| *until > now) {
-                        let rest = Rest { until, tries: 0 };
-                        self.resting.insert(path.clone(), rest);
-                    } else {
-                        self.now.add_path(path.clone());
-                    }
-                }
+        let parts = match area {
+            Area::Everything => {
+                self.now = Area::Everything;
+                return;
+            }
+            Area::Parts(parts) => parts,
+        };
+        for path in parts.subtrees() {
+            if !self.is_of_group(path, now) {
+                self.now.add_subtree(path.clone());
             }
         }
+        for path in parts.paths() {
+            if !self.is_of_group(path, now) {
+                self.add_one(path, now);
+            }
+        }
+    }
+
+    fn add_one(&mut self, path: &SyncPath, now: Instant) {
+        let busy = self.busy.get(path).map(|busy| busy.last + busy.pace());
+        if self.resting.contains_key(path) {
+            // It is looked at when it has rested.
+        } else if let Some(until) = busy.filter(|until| *until > now) {
+            let rest = Rest { until, tries: 0 };
+            self.resting.insert(path.clone(), rest);
+        } else {
+            self.now.add_path(path.clone());
+        }
+    }
+
+    /// Whether the path is part of a group, which then waits until it is quiet.
+    fn is_of_group(&mut self, path: &SyncPath, now: Instant) -> bool {
+        let group = match Group::by_name(path) {
+            Some(group) => group,
+            // That it is a database, what lies beside it has told.
+            None => match self.groups.get(path) {
+                Some(changing) => changing.group.clone(),
+                None => return false,
+            },
+        };
+        if self.resting.contains_key(&group.path) {
+            return true;
+        }
+        let changing = self.groups.entry(group.path.clone());
+        let changing = changing.or_insert(Changing {
+            group,
+            since: now,
+            until: now,
+        });
+        changing.stir(now);
+        if self.groups.len() > MOST_PLACES {
+            // Too many to be told apart.
+            self.groups.clear();
+            self.everything = self.everything.min(now + LONGEST_REST);
+        }
+        true
     }
 
     /// Anything may have changed on `side`, and nothing is said of the other.
@@ -124,19 +184,31 @@ impl Agenda {
         if all {
             self.now = Area::default();
             self.sweeps = Sides::default();
+            self.groups.clear();
             self.everything = now + self.rescan;
             return Next::Look(Area::Everything);
         }
         let mut area = std::mem::take(&mut self.now);
         for (path, rest) in &self.resting {
             if rest.until <= now {
-                area.add_path(path.clone());
+                match Group::by_name(path) {
+                    Some(group) if group.path == *path => area.add(group.area()),
+                    _ => area.add_path(path.clone()),
+                }
             }
         }
         for (path, due) in &self.young {
             if *due <= now {
                 area.add_path(path.clone());
             }
+        }
+        let groups = self.groups.extract_if(.., |path, changing| {
+            changing.until <= now || area.holds(path)
+        });
+        let groups: Vec<_> = groups.map(|(_, changing)| changing.group.area()).collect();
+        groups.into_iter().for_each(|group| area.add(group));
+        if area == Area::Everything {
+            self.everything = now + self.rescan;
         }
         if !area.is_empty() {
             return Next::Look(area);
@@ -213,166 +285,10 @@ impl Agenda {
     pub(super) fn due(&self) -> Instant {
         let rests = self.resting.values().map(|rest| rest.until);
         let rests = rests.chain(self.young.values().copied());
-        rests.fold(self.everything, Instant::min)
+        let groups = self.groups.values().map(|group| group.until);
+        rests.chain(groups).fold(self.everything, Instant::min)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn path(text: &str) -> SyncPath {
-        SyncPath::new(text).unwrap()
-    }
-
-    fn started(now: Instant) -> Agenda {
-        let mut agenda = Agenda::new(HOUR, now);
-        assert_eq!(agenda.take(now), Next::Look(Area::Everything));
-        agenda.looked(&Area::Everything, &[], now);
-        agenda
-    }
-
-    #[test]
-    fn everything_is_due_at_first_and_every_so_often() {
-        let now = Instant::now();
-        let mut agenda = started(now);
-        assert_eq!(agenda.take(now), Next::Rest);
-        assert_eq!(agenda.due(), now + HOUR);
-        assert_eq!(agenda.take(now + HOUR), Next::Look(Area::Everything));
-        assert_eq!(agenda.due(), now + 2 * HOUR);
-        agenda.add(Area::Everything, now);
-        let later = now + HOUR + HOUR / 2;
-        assert_eq!(agenda.take(later), Next::Look(Area::Everything));
-        assert_eq!(agenda.due(), later + HOUR, "whoever asked for it");
-    }
-
-    #[test]
-    fn what_is_said_is_due_at_once() {
-        let now = Instant::now();
-        let mut agenda = started(now);
-        agenda.add(Area::path(path("a")), now);
-        agenda.add(Area::subtree(path("b")), now);
-        let mut area = Area::path(path("a"));
-        area.add_subtree(path("b"));
-        assert_eq!(agenda.take(now), Next::Look(area));
-        assert_eq!(agenda.take(now), Next::Rest);
-    }
-
-    #[test]
-    fn a_path_that_does_not_come_to_rest_is_let_alone_longer_and_longer() {
-        let now = Instant::now();
-        let mut agenda = started(now);
-        let busy = Area::path(path("busy"));
-        let (mut at, mut rests, mut told) = (now, Vec::new(), Vec::new());
-        for _ in 0..20 {
-            told.push(agenda.looked(&busy, &[path("busy")], at));
-            // Events come all the time.
-            agenda.add(busy.clone(), at);
-            assert_eq!(agenda.take(at), Next::Rest);
-            rests.push(agenda.due() - at);
-            at = agenda.due();
-            assert_eq!(agenda.take(at), Next::Look(busy.clone()));
-        }
-        assert_eq!(rests[0], FIRST_REST);
-        assert_eq!(rests[1], FIRST_REST * 2);
-        assert_eq!(rests[19], LONGEST_REST);
-        assert_eq!(
-            told.iter().position(|told| *told),
-            Some(MOST_TRIES as usize - 1)
-        );
-        agenda.looked(&busy, &[], at);
-        agenda.add(busy.clone(), now);
-        assert_eq!(agenda.take(at), Next::Look(busy), "at rest again");
-    }
-
-    #[test]
-    fn a_path_that_changes_all_the_time_is_looked_at_at_a_pace() {
-        let start = Instant::now();
-        let mut agenda = started(start);
-        let log = Area::path(path("log"));
-        let (mut now, mut looks) = (start, Vec::new());
-        while now < start + Duration::from_secs(60) {
-            agenda.add(log.clone(), now);
-            if agenda.take(now) == Next::Look(log.clone()) {
-                looks.push((now - start).as_millis());
-                agenda.looked(&log, &[], now);
-            }
-            now += Duration::from_millis(10);
-        }
-        assert_eq!(looks[..5], [0, 10, 20, 30, 40], "at once at first");
-        assert!(looks.len() < 5 + 12, "{looks:?}");
-        assert_eq!(looks[5], 1040);
-        // Left alone, it is at once again.
-        now += LONGEST_PACE + ROW;
-        let _ = agenda.take(now);
-        agenda.looked(&log, &[], now);
-        now += LONGEST_PACE + ROW;
-        agenda.looked(&log, &[], now);
-        agenda.add(log.clone(), now + Duration::from_millis(1));
-        assert_eq!(agenda.take(now), Next::Look(log));
-    }
-
-    #[test]
-    fn a_young_path_is_looked_at_once_more_and_at_once_if_it_changes() {
-        let now = Instant::now();
-        let mut agenda = started(now);
-        let fresh = Area::path(path("fresh"));
-        agenda.confirm(vec![path("fresh")], now);
-        assert_eq!(agenda.take(now), Next::Rest);
-        assert_eq!(agenda.due(), now + YOUNG);
-        agenda.add(fresh.clone(), now);
-        assert_eq!(agenda.take(now), Next::Look(fresh.clone()));
-        agenda.looked(&fresh, &[], now);
-        agenda.confirm(vec![path("fresh")], now);
-        assert_eq!(agenda.take(now + YOUNG), Next::Look(fresh.clone()));
-        agenda.looked(&fresh, &[], now + YOUNG);
-        assert_eq!(agenda.due(), now + HOUR);
-    }
-
-    #[test]
-    fn a_resting_path_is_looked_at_with_what_holds_it() {
-        let now = Instant::now();
-        let mut agenda = started(now);
-        agenda.looked(&Area::path(path("a/x")), &[path("a/x")], now);
-        agenda.add(Area::subtree(path("a")), now);
-        let area = Area::subtree(path("a"));
-        assert_eq!(agenda.take(now), Next::Look(area.clone()));
-        agenda.looked(&area, &[], now);
-        assert_eq!(agenda.due(), now + HOUR);
-    }
-
-    #[test]
-    fn a_side_that_may_have_changed_anywhere_is_swept_and_both_are_everything() {
-        let now = Instant::now();
-        let mut agenda = started(now);
-        agenda.sweep(Side::Target);
-        agenda.add(Area::path(path("a")), now);
-        assert_eq!(
-            agenda.take(now),
-            Next::Look(Area::path(path("a"))),
-            "what is quick comes first"
-        );
-        assert_eq!(agenda.take(now), Next::Sweep(Side::Target));
-        assert_eq!(agenda.take(now), Next::Rest);
-        Side::BOTH.into_iter().for_each(|side| agenda.sweep(side));
-        assert_eq!(agenda.take(now), Next::Look(Area::Everything));
-        assert_eq!(agenda.take(now), Next::Rest);
-        agenda.sweep(Side::Source);
-        agenda.add(Area::Everything, now);
-        assert_eq!(agenda.take(now), Next::Look(Area::Everything));
-        assert_eq!(agenda.take(now), Next::Rest, "it was for that side too");
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let now = Instant::now();
-        let mut agenda = started(now);
-        let many: Vec<_> = (0..=MOST_PLACES).map(|n| path(&n.to_string())).collect();
-        agenda.looked(&Area::Everything, &many, now);
-        assert!(agenda.resting.is_empty());
-        assert_eq!(agenda.due(), now + LONGEST_REST);
-        assert_eq!(agenda.take(agenda.due()), Next::Look(Area::Everything));
-    }
-}
+mod tests;

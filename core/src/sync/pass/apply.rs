@@ -48,6 +48,7 @@ impl Pass {
                 self.hold_back_creation(&item, to)
             }
             Progressed::Decided if item.place.group.is_some() => self.apply_in_group(item),
+            Progressed::Decided if item.place.together.is_some() => self.apply_together(item),
             Progressed::Decided => self.apply_verdict(item),
         }
     }
@@ -55,12 +56,13 @@ impl Pass {
     /// The path has trouble: what depends on it does not happen in this pass.
     fn leave_for_later(&mut self, item: &Item) -> Result<(), SyncError> {
         self.context.check_going()?;
+        self.groups.block(item);
         let group = item.place.group.as_ref().unwrap_or(&item.node.path);
         self.context.state().end_group(group, GroupEnd::Wait)?;
         self.keep(&item.node.path, &item.place)
     }
 
-    fn apply_verdict(&mut self, item: Item) -> Result<(), SyncError> {
+    pub(super) fn apply_verdict(&mut self, item: Item) -> Result<(), SyncError> {
         let node = &item.node;
         match item.verdict {
             Verdict::Nothing | Verdict::Read(_) => {}
@@ -177,7 +179,7 @@ impl Pass {
     }
 
     /// A special file is no failure, unless it keeps out what the other side holds.
-    fn tell_special(&self, node: &Node) {
+    pub(super) fn tell_special(&self, node: &Node) {
         for side in Side::BOTH {
             let special = matches!(node.found[side], Found::Special);
             if special && node.found[side.other()].meta().is_some() {
@@ -192,14 +194,14 @@ impl Pass {
         }
     }
 
-    fn forget(&mut self, node: &Node) {
+    pub(super) fn forget(&mut self, node: &Node) {
         if let Some(base) = &node.base {
             self.pipeline.batch.rows.push(RowChange::Delete(base.key()));
         }
     }
 
     /// The path survives: the folders above it are not removed.
-    fn keep(&mut self, path: &SyncPath, place: &Place) -> Result<(), SyncError> {
+    pub(super) fn keep(&mut self, path: &SyncPath, place: &Place) -> Result<(), SyncError> {
         if !place.lacking.is_empty() {
             self.context.state().keep_folders(path)?;
         }
@@ -207,7 +209,7 @@ impl Pass {
     }
 
     /// Something is written to `to`: the folders above it are not removed, and are made there where they are lacking.
-    fn make_lacking(&mut self, item: &Item, to: Side) -> Result<(), SyncError> {
+    pub(super) fn make_lacking(&mut self, item: &Item, to: Side) -> Result<(), SyncError> {
         self.keep(&item.node.path, &item.place)?;
         for (path, side, like) in &item.place.lacking {
             if *side == to && self.brought_back.insert((path.clone(), to)) {
@@ -224,13 +226,13 @@ impl Pass {
 }
 
 /// Whether a folder gets a mode with which its owner cannot change what is in it.
-fn is_closing(node: &Node, plan: ModePlan) -> bool {
+pub(super) fn is_closing(node: &Node, plan: ModePlan) -> bool {
     let closes = |mode: Mode| mode.bits() & 0o700 != 0o700;
     let sides = Side::BOTH.into_iter();
     node.found.source.is_folder() && sides.filter_map(|side| plan.set[side]).any(closes)
 }
 
-fn drift_reason(node: &Node) -> &'static str {
+pub(super) fn drift_reason(node: &Node) -> &'static str {
     match (&node.found.source, &node.found.target, &node.base) {
         (_, Found::Absent, _) => "it was removed on the target",
         (Found::Absent, _, None) => "it is on the target only",

@@ -201,9 +201,13 @@ impl Context {
 
 /// Whether a path has trouble, and did not only move on.
 fn is_problem(kind: ErrorKind) -> bool {
+    !has_moved_on(kind) && kind != ErrorKind::Cancelled && !kind.is_of_storage()
+}
+
+/// Whether only something else is there by now.
+pub(super) fn has_moved_on(kind: ErrorKind) -> bool {
     use ErrorKind as K;
-    let moved_on = [K::Busy, K::Changed, K::NotFound, K::NoParent, K::NotEmpty];
-    !moved_on.contains(&kind) && kind != K::Cancelled && !kind.is_of_storage()
+    [K::Busy, K::Changed, K::NotFound, K::NoParent, K::NotEmpty].contains(&kind)
 }
 
 fn lock(state: &Mutex<PairState>) -> MutexGuard<'_, PairState> {

@@ -18,7 +18,10 @@ fn file(item: &Item, side: Side) -> Option<&Meta> {
 
 /// Whether the content travels to `to` by itself.
 pub(super) fn travels(context: &Context, item: &Item, to: Side) -> bool {
-    context.copies[to].is_some() && is_copied(item) && file(item, to.other()).is_some()
+    context.copies[to].is_some()
+        && is_copied(item)
+        && !item.passes
+        && file(item, to.other()).is_some()
 }
 
 /// Names versions that differ from the baseline on one side only, instead of reading them.

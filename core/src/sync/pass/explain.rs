@@ -13,7 +13,7 @@ use crate::state::PairState;
 use crate::storage::{Filter, ListRequest, RootChange, Row, Scope};
 use crate::sync::exclude::filter_as_known;
 use crate::sync::guard::{root_changed, root_changes, root_markers};
-use crate::sync::{SyncError, SyncJob};
+use crate::sync::{Group, SyncError, SyncJob};
 
 /// What is known of a path, and what is decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,11 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
         }
         node.base = state.row_at(path)?;
         let open = state.conflicts()?;
-        conflict = open.into_iter().find(|open| open.path == path.as_str());
+        let group = Group::by_name(path).map(|group| group.path);
+        let here = |open: &Conflict| {
+            open.path == path.as_str() || group.as_ref().is_some_and(|it| open.path == it.as_str())
+        };
+        conflict = open.into_iter().find(here);
     }
     let (source, target) = tokio::join!(
         look(job, &filter, Side::Source, path),
@@ -90,6 +94,7 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
         verdict = node.decide(policy);
     }
     let (decision, rule, next) = words(verdict, &node);
+    let next = in_group(path, conflict.as_ref(), next);
     let seen_at = SystemTime::now().duration_since(UNIX_EPOCH);
     let found = node.conflict(Conflicting::Content);
     let entries = Sides::new(found.source, found.target);
@@ -172,6 +177,23 @@ fn there(job: &SyncJob, meta: Meta) -> (Found, Option<String>) {
             (Found::LeftAlone, Some(why))
         }
         _ => (Found::There(meta), None),
+    }
+}
+
+/// What happens to a path in a group happens to all of the group.
+fn in_group(path: &SyncPath, conflict: Option<&Conflict>, next: String) -> String {
+    match (Group::by_name(path), conflict) {
+        (Some(group), Some(conflict)) if conflict.path == group.path.as_str() => format!(
+            "nothing is changed until somebody ends the conflict of {} with `resolve`",
+            group.path
+        ),
+        (Some(group), _) if next != "nothing" => {
+            format!(
+                "{next}; together with the rest of {}, when that is quiet",
+                group.path
+            )
+        }
+        _ => next,
     }
 }
 

@@ -59,6 +59,7 @@ impl Pass {
         self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
+        self.carry_groups().await?;
         self.remove_files().await?;
         self.remove_folders().await?;
         self.create_in_groups().await?;
@@ -390,13 +391,15 @@ impl Pass {
         Ok(())
     }
 
-    async fn remove_all(
+    /// Whether all went.
+    pub(super) async fn remove_all(
         &mut self,
         side: Side,
         all: Vec<(Pending, Expected)>,
-    ) -> Result<(), SyncError> {
+    ) -> Result<bool, SyncError> {
+        let (wanted, mut rows) = (all.len(), Vec::new());
         if all.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let requests = all.iter().map(|(one, expected)| RemoveRequest {
             path: one.path.clone(),
@@ -406,7 +409,6 @@ impl Pass {
             Ok(session) => session.remove(requests.collect()).await,
             Err(error) => all.iter().map(|_| Err(error.repeat())).collect(),
         };
-        let mut rows = Vec::new();
         for ((one, expected), result) in all.into_iter().zip(results) {
             match result {
                 Ok(()) => {
@@ -421,8 +423,10 @@ impl Pass {
                 Err(error) => self.context.file_error(side, &one.path, &error),
             }
         }
+        let gone = rows.len();
         flush(&self.context).await?;
-        commit(&self.context, rows).await
+        commit(&self.context, rows).await?;
+        Ok(gone == wanted)
     }
 
     /// What took the place of something else's type.

@@ -83,6 +83,7 @@ impl Frames {
         Place {
             listed,
             group: self.group().map(|(path, _)| path.clone()),
+            together: None,
             lacking: self
                 .0
                 .iter()

@@ -16,6 +16,7 @@ use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
 use crate::state::BaselineRow;
 use crate::storage::{Area, ListRequest, Listing, Parts, Result, Row, Scope};
 use crate::sync::SyncError;
+use crate::sync::groups::{Group, companions, database, git_folder};
 
 /// A stretch of the baseline, in the order of keys.
 #[derive(Debug)]
@@ -127,7 +128,9 @@ pub(in crate::sync) async fn survey(
         places: BTreeMap::new(),
         whole: Parts::default(),
         moves: Vec::new(),
+        guessed: BTreeSet::new(),
     };
+    let parts = with_groups(parts);
     let usable = |path: &&SyncPath| !path.is_reserved() && !path.is_root();
     let subtrees = parts.subtrees().iter().filter(usable);
     subtrees
@@ -139,13 +142,31 @@ pub(in crate::sync) async fn survey(
     while !named.is_empty() {
         let new = survey.look(std::mem::take(&mut named)).await?;
         named = survey.earlier_places(&new)?;
+        named.extend(survey.companions(&new)?);
     }
     survey.judge()
+}
+
+/// The places, and where one lies in a `.git` folder, all of that.
+fn with_groups(parts: &Parts) -> Parts {
+    let mut whole = Parts::default();
+    for path in parts.subtrees() {
+        whole.add_subtree(git_folder(path).unwrap_or_else(|| path.clone()));
+    }
+    for path in parts.paths() {
+        match git_folder(path) {
+            Some(git) if git != *path => whole.add_subtree(git),
+            _ => whole.add_path(path.clone()),
+        }
+    }
+    whole
 }
 
 struct Survey<'a> {
     context: &'a Context,
     places: BTreeMap<SyncPath, Place>,
+    /// Files that may be beside one that was named. Nobody knows of them: they are looked for only where that costs nothing.
+    guessed: BTreeSet<SyncPath>,
     whole: Parts,
     moves: Vec<FolderMove>,
 }
@@ -189,8 +210,12 @@ impl Survey<'_> {
     async fn rows(&self, side: Side, ask: &BTreeSet<SyncPath>) -> Result<Vec<Row>> {
         let storage = &self.context.job.storages[side];
         let folders = storage.capabilities().empty_folders;
+        let near = storage.capabilities().listing_proves_absence;
         // Where folders are only implied nothing is learnt from looking at those above.
-        let paths = ask.iter().filter(|path| folders || self.is_named(path));
+        let paths = ask
+            .iter()
+            .filter(|path| folders || self.is_named(path))
+            .filter(|path| near || !self.guessed.contains(path));
         let paths: Vec<_> = paths.cloned().collect();
         if paths.is_empty() {
             return Ok(Vec::new());
@@ -250,6 +275,36 @@ impl Survey<'_> {
         Ok(earlier)
     }
 
+    /// What may lie beside databases at these paths, and the databases that these may lie beside.
+    fn companions(
+        &mut self,
+        paths: &[SyncPath],
+    ) -> std::result::Result<BTreeSet<SyncPath>, SyncError> {
+        let mut beside = BTreeSet::new();
+        for path in paths {
+            let place = self.places.get(path);
+            let folder = |&side: &Side| place.is_some_and(|place| place.is_folder(side));
+            if git_folder(path).is_some() || Side::BOTH.iter().any(folder) {
+                continue;
+            }
+            if let Some(database) = database(path) {
+                beside.extend(Group::sqlite(database).paths());
+                continue;
+            }
+            let mut guesses = Vec::new();
+            for path in companions(path) {
+                match self.context.state().row_at(&path)? {
+                    Some(_) => _ = beside.insert(path),
+                    None => guesses.push(path),
+                }
+            }
+            self.guessed.extend(guesses.iter().cloned());
+            beside.extend(guesses);
+        }
+        beside.retain(|path| !self.is_named(path));
+        Ok(beside)
+    }
+
     /// Which places are told by their rows, and which are walked.
     fn judge(self) -> std::result::Result<Ground, SyncError> {
         let Self {
@@ -257,6 +312,7 @@ impl Survey<'_> {
             places,
             mut whole,
             moves,
+            guessed: _,
         } = self;
         let mut ground = Ground {
             moves,
@@ -274,7 +330,7 @@ impl Survey<'_> {
             let replaced = node.as_ref().is_some_and(Node::is_another_folder);
             if place.is_excluded() {
                 hidden = Some(path.clone());
-            } else if replaced || !is_plain(context, &place, base.as_ref()) {
+            } else if replaced || !is_plain(context, path.name() == ".git", &place, base.as_ref()) {
                 whole.add_subtree(path);
                 continue;
             }
@@ -313,9 +369,12 @@ impl Survey<'_> {
 }
 
 /// Whether what is at a place can be told without looking into it: it is no folder anywhere, or it is one that both sides agreed on.
-fn is_plain(context: &Context, place: &Place, base: Option<&BaselineRow>) -> bool {
+fn is_plain(context: &Context, is_git: bool, place: &Place, base: Option<&BaselineRow>) -> bool {
     let was_folder = base.is_some_and(|row| row.kind == Kind::Folder);
     let folder = Sides::from_fn(|side| place.is_folder(side));
+    if place.named && is_git && (folder.source || folder.target) {
+        return false;
+    }
     if !(folder.source || folder.target || was_folder) {
         return place.named;
     }

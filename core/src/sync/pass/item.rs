@@ -7,12 +7,15 @@ use crate::model::Side;
 use crate::model::{Meta, Sides, SyncPath};
 use crate::reconcile::{Policy, Verdict};
 use crate::storage::{Noted, Staged, StorageError};
+use crate::sync::Group;
 
 /// What is known about where a path lies, taken along when it leaves the merge.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     /// The change of type that it lies in.
     pub(super) group: Option<SyncPath>,
+    /// What it only makes sense together with.
+    pub(super) together: Option<Group>,
     /// Folders above it that one side does not have (any more) and that are made there if the path survives: with the side
     /// that lacks them.
     pub(super) lacking: Vec<(SyncPath, Side, Meta)>,
@@ -51,6 +54,8 @@ pub(super) struct Item {
     pub(super) travels: bool,
     /// It was looked up already: it is copied, whatever it may be.
     pub(super) not_moved: bool,
+    /// Its content passes through here, whatever the storages can do among themselves.
+    pub(super) passes: bool,
 }
 
 impl Item {
@@ -65,6 +70,7 @@ impl Item {
             progressed: Progressed::Decided,
             travels: false,
             not_moved: false,
+            passes: false,
         }
     }
 

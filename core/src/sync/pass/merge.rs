@@ -173,6 +173,16 @@ impl Merge {
         std::mem::take(&mut self.remarks)
     }
 
+    /// Whether `path` is still to come, and is or was a file or link and no folder.
+    pub(super) fn is_coming(&self, path: &SyncPath) -> bool {
+        let mut coming = self.waiting.iter().chain(&self.ready);
+        let node = coming.find(|node| node.path == *path);
+        node.is_some_and(|node| {
+            let folder = Side::BOTH.iter().any(|&side| node.found[side].is_folder());
+            !folder && node.kinds().any(|kind| kind != Kind::Folder)
+        })
+    }
+
     async fn fill(&mut self) {
         let Sides { source, target } = &mut self.cursors;
         let mut later = Vec::new();

@@ -10,6 +10,7 @@ mod copy;
 mod explain;
 mod finish;
 mod frames;
+mod gather;
 mod ground;
 mod hold;
 mod item;
@@ -23,6 +24,8 @@ mod recall;
 mod resolve;
 mod sweep;
 mod tally;
+mod together;
+mod together_steps;
 mod work;
 
 use std::collections::HashSet;
@@ -37,6 +40,7 @@ pub(super) use sweep::sweep;
 pub(super) use tally::{Findings, Tally};
 
 use frames::{Frame, Frames};
+use gather::Gatherer;
 use ground::Stretch;
 use item::{Item, Progressed};
 use merge::{Merge, Remark};
@@ -45,7 +49,7 @@ use pipeline::Pipeline;
 
 use super::guard::root_emptied;
 use super::progress::Phase;
-use super::{SyncError, SyncErrorClass};
+use super::{Group, SyncError, SyncErrorClass};
 use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
@@ -68,6 +72,7 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
     let mut pass = Pass {
         pipeline: Pipeline::new(Arc::clone(&context)),
         frames: Frames::default(),
+        groups: Gatherer::default(),
         cut_short: false,
         wish: None,
         partial: false,
@@ -83,10 +88,14 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
             (list(&context, Scope::Everything).await?, Stretch::all())
         }
         Look::Wish(path) => {
-            let scope = Scope::Subtrees(vec![path.clone()]);
-            let baseline = Stretch::subtree(&path).into();
+            if pass.refuse_inside(&path) {
+                return Ok(());
+            }
+            // If it is a database, what lies beside it is part of it.
+            let paths = gather::wished(&path);
+            let baseline = paths.iter().flat_map(Stretch::subtree).collect();
             pass.wish = Some(path);
-            (list(&context, scope).await?, baseline)
+            (list(&context, Scope::Subtrees(paths)).await?, baseline)
         }
         Look::Ground(mut ground) => {
             pass.partial = true;
@@ -167,6 +176,7 @@ struct Pass {
     context: Arc<Context>,
     pipeline: Pipeline,
     frames: Frames,
+    groups: Gatherer,
     /// A listing ended in an error: nothing is removed in this pass.
     cut_short: bool,
     /// The only path that is looked at: for the conflict there, and for nothing else.
@@ -199,7 +209,8 @@ impl Pass {
                 self.context.job.progress.saw(std::mem::take(&mut seen));
             }
             self.frames.enter(&node.path);
-            self.visit(node).await?;
+            let group = self.groups.of(&node, merge);
+            self.visit(node, group).await?;
             self.pipeline.publish_if_full().await?;
         }
         self.context.job.progress.saw(seen);
@@ -281,11 +292,16 @@ impl Pass {
         }
     }
 
-    async fn visit(&mut self, mut node: Node) -> Result<(), SyncError> {
+    async fn visit(&mut self, mut node: Node, group: Option<Group>) -> Result<(), SyncError> {
         let is_accepted = |folder: &SyncPath| node.path.is_within(folder);
         if self.accepted.as_ref().is_some_and(is_accepted) {
             // It was read before it was forgotten.
             node.base = None;
+        }
+        let outside = |wish: &SyncPath| group.is_none() && !node.path.is_within(wish);
+        if self.wish.as_ref().is_some_and(outside) {
+            // It was looked at for the sake of a group that is none.
+            return Ok(());
         }
         if node.is_untouched() {
             return self.open_untouched(&node);
@@ -299,6 +315,9 @@ impl Pass {
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
         self.imply_agreed_folder(&mut node)?;
+        if let Some(group) = group.filter(|_| self.frames.group().is_none()) {
+            return self.visit_in_group(node, group).await;
+        }
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut verdict = self.decide_wished(&mut node, policy).await;
         if let Verdict::Conflict(what) = verdict {
@@ -499,12 +518,7 @@ impl Pass {
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }
-        frame.closed = Side::BOTH.into_iter().any(|side| {
-            matches!(
-                node.found[side],
-                Found::Unknown | Found::LeftAlone | Found::Special
-            )
-        });
+        frame.closed = is_closed_to_us(node);
         match verdict {
             Verdict::Conflict(Conflicting::Types) => frame.closed = true,
             Verdict::Retype { from } => frame.group = Some((node.path.clone(), from)),
@@ -540,4 +554,14 @@ fn lacking(node: &Node, verdict: Verdict) -> Option<(Side, Meta)> {
             .find_map(of),
         _ => None,
     }
+}
+
+/// Whether nobody knows what is in it, or it is left alone.
+fn is_closed_to_us(node: &Node) -> bool {
+    Side::BOTH.into_iter().any(|side| {
+        matches!(
+            node.found[side],
+            Found::Unknown | Found::LeftAlone | Found::Special
+        )
+    })
 }

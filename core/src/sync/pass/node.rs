@@ -107,6 +107,13 @@ impl Node {
             })
     }
 
+    /// What both sides have there, and what they last agreed on.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let metas = Side::BOTH.into_iter().map(|side| self.found[side].meta());
+        let found = metas.flatten().map(|meta| meta.kind);
+        found.chain(self.base.as_ref().map(|base| base.kind))
+    }
+
     fn content(&self, side: Side, meta: &Meta) -> Content {
         if let Some(hash) = self.hashes[side].or(meta.hash) {
             return Content::Hash(hash);

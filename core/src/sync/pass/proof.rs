@@ -25,7 +25,11 @@ impl Pass {
         if !Side::BOTH.iter().any(doubtful) {
             return Ok(());
         }
-        for stage in [PendingStage::RemoveFiles, PendingStage::RemoveFolders] {
+        for stage in [
+            PendingStage::RemoveFiles,
+            PendingStage::RemoveFolders,
+            PendingStage::RemoveTogether,
+        ] {
             let mut pages = Pages::of(stage);
             while let Some(mut page) = pages.next(context)? {
                 page.retain(|removal| doubtful(&removal.side) && is_for_absence(removal));

@@ -150,7 +150,7 @@ fn record(meta: &Meta, published: &Published) -> SideRecord {
     }
 }
 
-async fn make_folder(
+pub(super) async fn make_folder(
     context: &Context,
     folder: NewFolder,
     after: &mut Aftermath,
@@ -214,7 +214,7 @@ async fn is_folder(context: &Context, side: Side, path: &SyncPath) -> bool {
     matches!(context.job.storages[side].stat(path).await, Ok(Some(meta)) if meta.kind == Kind::Folder)
 }
 
-async fn replace(
+pub(super) async fn replace(
     context: &Arc<Context>,
     side: Side,
     files: Vec<(Item, Staged)>,
@@ -340,7 +340,7 @@ async fn set_mode(context: &Context, side: Side, item: &Item, mode: Mode) -> Opt
         .ok()
 }
 
-async fn set_modes(context: &Context, modes: NewModes, after: &mut Aftermath) {
+pub(super) async fn set_modes(context: &Context, modes: NewModes, after: &mut Aftermath) {
     let NewModes { item, plan } = modes;
     let Some(mut row) = item.node.agreed_row() else {
         return;

@@ -51,7 +51,8 @@ pub(super) fn remember(context: &Context, item: &Item) -> Result<(), SyncError> 
         Verdict::Conflict(_) | Verdict::Drift | Verdict::Wait | Verdict::Read(_)
     );
     let failed = matches!(item.progressed, Progressed::Failed(..));
-    if !undecided && !failed && item.place.group.is_none() {
+    let decided_only = !super::work::is_copied(item);
+    if !undecided && !failed && !decided_only {
         return Ok(());
     }
     for side in Side::BOTH {

@@ -115,8 +115,13 @@ impl Pass {
     }
 
     fn refuse(&self, node: &Node, reason: &str) {
+        self.refuse_at(&node.path, reason);
+    }
+
+    /// Somebody wants what cannot be had.
+    pub(super) fn refuse_at(&self, path: &SyncPath, reason: &str) {
         let error = StorageError::new(ErrorKind::Unsupported, "resolve", reason);
-        self.context.tally().problem(&node.path, &error, "");
+        self.context.tally().problem(path, &error, "");
     }
 
     /// Puts one version beside the path: the target's, or the one that is no folder.

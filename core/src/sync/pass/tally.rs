@@ -28,6 +28,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
+    /// A group was not at rest.
+    pub(in crate::sync) restless: bool,
     /// A conflict that somebody wants to end was met.
     pub(in crate::sync) met: bool,
     problems_cut: u64,
@@ -92,6 +94,7 @@ impl Findings {
         self.unfinished.extend(other.unfinished);
         self.beside.extend(other.beside);
         self.waiting += other.waiting;
+        self.restless |= other.restless;
         self.problems_cut += other.problems_cut;
         self.unfinished_cut += other.unfinished_cut;
     }

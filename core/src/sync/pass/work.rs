@@ -53,9 +53,9 @@ pub(super) fn in_progress(item: &Item) -> bool {
     matches!(item.progressed, Progressed::Decided)
 }
 
-/// What belongs to a change of type is only read for its decision.
+/// What belongs to a change of type or to a group is only read for its decision.
 pub(super) fn is_copied(item: &Item) -> bool {
-    item.place.group.is_none()
+    item.place.group.is_none() && item.place.together.is_none()
 }
 
 fn is_small(meta: &Meta) -> bool {

@@ -1,0 +1,547 @@
+//! Carries out what is to be done in a group: all of it or nothing, and in steps after each of which something usable is there.
+//!
+//! The group is looked at anew, decided, read and staged; then it is looked at once more. If anything in it is not what it was, or somebody is
+//! at work in it, nothing of it is published: it is looked at again later. What is staged of a group is held until all of it is, so
+//! what a storage keeps of it in memory grows with the group.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::context::has_moved_on;
+use super::gather::Gathered;
+use super::item::{Item, Progressed};
+use super::merge::{Merge, Remark};
+use super::node::{Found, Node};
+use super::together_steps::Act;
+use super::work::work_on;
+use super::{Pass, Stretch, list};
+use crate::model::{Conflict, ContentHash, Hasher, Key, Kind, Side, Sides, SyncPath};
+use crate::reconcile::{Conflicting, ModePlan, Policy, Verdict};
+use crate::storage::{ErrorKind, ReadRequest, Result as StorageResult, StorageError};
+use crate::sync::groups::{GROUP, Group, GroupKind, HOT_JOURNAL, winner};
+use crate::sync::{Keep, SyncError};
+
+/// So many paths, of so many bytes, are read and staged as one, and so many of these at once.
+const CHUNK_ITEMS: usize = 64;
+const CHUNK_BYTES: u64 = 1 << 20;
+const CHUNKS_AT_ONCE: usize = 4;
+
+/// What keeps a group from being transferred in this pass.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It is told already, or there is nothing to tell.
+    Told,
+    /// It is not at rest: later.
+    Later(StorageError),
+    /// The run cannot go on.
+    Run(SyncError),
+}
+
+impl<E: Into<SyncError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+fn busy(reason: impl Into<String>) -> Stop {
+    Stop::Later(StorageError::new(ErrorKind::Busy, GROUP, reason.into()))
+}
+
+/// A group as it was at a look. Its size is that of what differs from the baseline, not that of the group.
+struct Seen {
+    /// What is not as it was agreed on, and what the group is called by.
+    nodes: Vec<Node>,
+    /// Folders that stay for names in them that cannot be told.
+    stays: Vec<SyncPath>,
+    /// Says that somebody is at work.
+    lock: Option<SyncPath>,
+    /// Another one if anything in the group is another.
+    print: ContentHash,
+}
+
+/// Adds what is at a path, as far as a change of it shows.
+fn add_to_print(print: &mut Hasher, node: &Node) {
+    let mut text = format!("{:?}", node.path.as_str());
+    for side in Side::BOTH {
+        let found = &node.found[side];
+        let there = found.meta();
+        let there = there.map(|meta| (meta.kind, &meta.token, meta.size, &meta.link, meta.mode));
+        // `Write` to a `String` does not fail.
+        let _ = write!(text, " {:?} {there:?};", std::mem::discriminant(found));
+    }
+    print.update(text.as_bytes());
+}
+
+impl Pass {
+    /// Carries out what the merge has noted, a group at a time.
+    pub(super) async fn carry_groups(&mut self) -> Result<(), SyncError> {
+        // The merge is through: no folder is open any more.
+        self.frames.enter(&SyncPath::root());
+        for gathered in self.groups.take() {
+            self.context.check_going()?;
+            let path = gathered.group.path.clone();
+            let stop = match gathered.blocked {
+                true => Stop::Told,
+                false => match self.carry(&gathered).await {
+                    Ok(()) => continue,
+                    Err(stop) => stop,
+                },
+            };
+            self.context.state().keep_folders(&path)?;
+            match stop {
+                Stop::Told => {}
+                Stop::Run(error) => return Err(error),
+                Stop::Later(error) => {
+                    self.context.check_cancelled()?;
+                    let mut tally = self.context.tally();
+                    tally.found.restless = true;
+                    let reason = error.reason().to_owned();
+                    let error = StorageError::new(error.kind(), GROUP, reason);
+                    tally.unfinished(&path, &error, "");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry(&mut self, gathered: &Gathered) -> Result<(), Stop> {
+        let group = &gathered.group;
+        let seen = self.look_at(group).await?;
+        let (nodes, mut stays, before) = (seen.nodes, seen.stays, seen.print);
+        let is_folder = |node: &Node| Side::BOTH.iter().any(|&side| node.found[side].is_folder());
+        let scratch = |node: &&Node| group.is_scratch(&node.path) && !is_folder(node);
+        let scratch: Vec<Node> = nodes.iter().filter(scratch).cloned().collect();
+        let mut items = self.decide_all(gathered, nodes).await?;
+        self.tell_drift(&items);
+        let waits = items.iter().filter(|item| item.verdict == Verdict::Wait);
+        stays.extend(waits.map(|item| item.node.path.clone()));
+        items.retain(is_to_be_done);
+        let Some(to) = items.iter().find_map(written) else {
+            return self.keep_scratch(&scratch);
+        };
+        self.check_rest(group, seen.lock).await?;
+        self.check_judged(&items)?;
+        let mut acts = self.plan(group, to, items)?;
+        if acts.iter().any(|act| act.is_removal_of(&group.path)) {
+            acts.extend(scratch.iter().filter_map(|node| Act::scratch(node, to)));
+        } else {
+            self.keep_scratch(&scratch)?;
+        }
+        acts.retain(|act| !stays.iter().any(|path| act.removes_folder_of(path)));
+        self.stage_all(&mut acts).await?;
+        let now = self.look_at(group).await?;
+        if now.print != before {
+            return Err(busy(
+                "it changed while it was read; nothing of it was published",
+            ));
+        }
+        let unsettled = unsettled(&now.nodes, to.other());
+        if let Some(path) = acts
+            .iter()
+            .filter_map(Act::reads)
+            .find(|path| unsettled.contains(path))
+        {
+            // A later write could leave the same token.
+            return Err(busy(format!("{path} was written to a moment ago")));
+        }
+        self.publish_together(gathered, to, acts).await
+    }
+
+    /// Looks at all of the group, on both sides and in the baseline.
+    async fn look_at(&self, group: &Group) -> Result<Seen, Stop> {
+        let listings = list(&self.context, group.scope()).await?;
+        let paths = group.paths();
+        let baseline = paths.iter().flat_map(Stretch::subtree);
+        let baseline = match group.kind {
+            GroupKind::Git => baseline.collect(),
+            GroupKind::Sqlite => baseline.step_by(2).collect(),
+        };
+        let mut merge = Merge::new(Arc::clone(&self.context), listings, baseline);
+        let (mut nodes, mut stays, mut lock) = (Vec::new(), Vec::new(), None);
+        let (mut hidden, mut print) = (None::<SyncPath>, Hasher::new());
+        loop {
+            let node = merge.next().await?;
+            for remark in merge.take_remarks() {
+                match remark {
+                    Remark::Skipped => {}
+                    Remark::Unrepresentable(_, folder, ..) => stays.push(folder),
+                    Remark::UnknownInside(side, _, error)
+                    | Remark::UnknownAt(side, error)
+                    | Remark::CutShort(side, error) => {
+                        let lost = self.context.is_outage(side, &error);
+                        return Err(if lost { Stop::Told } else { Stop::Later(error) });
+                    }
+                }
+            }
+            let Some(mut node) = node else { break };
+            let below = |above: &SyncPath| node.path.is_within(above);
+            if hidden.as_ref().is_some_and(below) {
+                continue;
+            }
+            add_to_print(&mut print, &node);
+            if is_lock(group, &node) {
+                lock = Some(node.path.clone());
+            }
+            if node.is_untouched() && node.path != group.path && !group.is_scratch(&node.path) {
+                continue;
+            }
+            self.excuse_missing_folder(&mut node);
+            self.imply_agreed_folder(&mut node)?;
+            if super::is_closed_to_us(&node) {
+                hidden = Some(node.path.clone());
+            }
+            nodes.push(node);
+        }
+        let print = print.finish();
+        Ok(Seen {
+            nodes,
+            stays,
+            lock,
+            print,
+        })
+    }
+
+    /// Decides at every path; the end of a conflict that somebody wants included.
+    async fn decide_all(
+        &mut self,
+        gathered: &Gathered,
+        nodes: Vec<Node>,
+    ) -> Result<Vec<Item>, Stop> {
+        let group = &gathered.group;
+        let wish = self.wish_for(group);
+        let usual = match wish {
+            Some(_) => self.context.policy,
+            None => gathered.policy,
+        };
+        let items = self.decide_by(gathered, nodes, usual).await?;
+        let conflict = conflict(group, &items, usual);
+        match (conflict, wish) {
+            (None, None) => Ok(items),
+            // No conflict of this group is there to be ended.
+            (None, Some(_)) => Err(Stop::Told),
+            (Some(conflict), None) => {
+                self.context.tally().conflict(conflict);
+                Err(Stop::Told)
+            }
+            (Some(conflict), Some(keep)) => {
+                self.context.tally().found.met = true;
+                let Some(side) = winner(keep) else {
+                    return Err(self.refuse_keep(group, keep, conflict));
+                };
+                let nodes = items.into_iter().map(|item| item.node).collect();
+                self.decide_by(gathered, nodes, Policy::Master(side)).await
+            }
+        }
+    }
+
+    fn refuse_keep(&self, group: &Group, keep: Keep, conflict: Conflict) -> Stop {
+        let why = match keep {
+            Keep::Newer => "it cannot be told which side's is newer",
+            _ => "two of them cannot be kept beside each other",
+        };
+        let what = group.what();
+        self.refuse_at(
+            &group.path,
+            &format!("this is {what}: {why}; choose source or target"),
+        );
+        self.context.tally().conflict(conflict);
+        Stop::Told
+    }
+
+    async fn decide_by(
+        &self,
+        gathered: &Gathered,
+        nodes: Vec<Node>,
+        policy: Policy,
+    ) -> Result<Vec<Item>, Stop> {
+        let group = &gathered.group;
+        let mut items = Vec::with_capacity(nodes.len());
+        for node in nodes.into_iter().filter(|node| !is_left(group, node)) {
+            let verdict = node.decide(policy);
+            let mut place = gathered.place.clone();
+            place.listed = Sides::default();
+            // Nothing is copied yet: only what decides is read.
+            place.together = Some(group.clone());
+            items.push(Item::new(node, policy, verdict, place));
+        }
+        let (unread, mut decided): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .partition(|item| matches!(item.verdict, Verdict::Read(_)));
+        decided.extend(self.work_on_all(unread).await?);
+        decided.sort_by_cached_key(|item| item.node.path.clone());
+        for item in &mut decided {
+            // What is copied is read for it: not all of a group is held in memory.
+            item.contents = Sides::default();
+        }
+        let unread = |item: &&Item| matches!(item.verdict, Verdict::Read(_));
+        match decided.iter().find(unread) {
+            Some(item) => Err(busy(format!("{} could not be read", item.node.path))),
+            None => Ok(decided),
+        }
+    }
+
+    /// Reads and stages; a failure is told.
+    async fn work_on_all(&self, items: Vec<Item>) -> Result<Vec<Item>, Stop> {
+        for item in &items {
+            if let Some((side, error)) = self.context.waits(&item.node) {
+                self.context.file_error(side, &item.node.path, &error);
+                return Err(Stop::Told);
+            }
+        }
+        let context = &self.context;
+        let work = chunks(items)
+            .into_iter()
+            .map(|chunk| work_on(Arc::clone(context), chunk));
+        let chunks = futures::stream::iter(work).buffered(CHUNKS_AT_ONCE);
+        let done: Vec<Vec<Item>> = chunks.try_collect().await?;
+        let done: Vec<Item> = done.into_iter().flatten().collect();
+        for item in &done {
+            if let Progressed::Failed(side, error) | Progressed::Waits(side, error) =
+                &item.progressed
+            {
+                self.context.check_cancelled()?;
+                if has_moved_on(error.kind()) {
+                    let reason = error.reason();
+                    return Err(busy(format!("{}: {reason}", item.node.path)));
+                }
+                self.context.not_transferred(*side, item, error);
+                self.context.check_going()?;
+                return Err(Stop::Told);
+            }
+        }
+        Ok(done)
+    }
+
+    async fn stage_all(&self, acts: &mut Vec<Act>) -> Result<(), Stop> {
+        let mut items = Vec::new();
+        acts.retain_mut(|act| {
+            let item = act.take_unstaged();
+            let copied = item.is_some();
+            items.extend(item);
+            !copied
+        });
+        for (_, item) in &items {
+            self.context.job.progress.found(1, item.size());
+        }
+        let (steps, items): (Vec<u8>, Vec<Item>) = items.into_iter().unzip();
+        for (step, item) in steps.into_iter().zip(self.work_on_all(items).await?) {
+            let path = item.node.path.clone();
+            match Act::staged(step, item) {
+                Some(act) => acts.push(act),
+                None => return Err(busy(format!("{path} changed while it was read"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody may be at work in it, without anything having changed in between.
+    async fn check_rest(&self, group: &Group, lock: Option<SyncPath>) -> Result<(), Stop> {
+        match lock {
+            Some(lock) => Err(busy(format!(
+                "somebody is at work in it: {lock} is there; remove it if no git runs"
+            ))),
+            None => self.check_journal(group).await,
+        }
+    }
+
+    async fn check_journal(&self, group: &Group) -> Result<(), Stop> {
+        let Some(path) = group.journal() else {
+            return Ok(());
+        };
+        for side in Side::BOTH {
+            if self.is_hot(side, &path).await.map_err(Stop::Later)? {
+                return Err(busy(format!(
+                    "a transaction is under way on the {side}, or broke off: {path} is there; end it, or open the database once"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_hot(&self, side: Side, path: &SyncPath) -> StorageResult<bool> {
+        let storage = &self.context.job.storages[side];
+        let Some(meta) = storage.stat(path).await? else {
+            return Ok(false);
+        };
+        if meta.kind != Kind::File || meta.size == 0 {
+            return Ok(false);
+        }
+        let path = path.clone();
+        let mut reader = storage.read(ReadRequest { path, meta }).await?;
+        let first = reader.next().await?;
+        Ok(first.is_some_and(|first| first.starts_with(&HOT_JOURNAL)))
+    }
+
+    /// What goes is what was judged with all other removals, and was not given up since.
+    fn check_judged(&self, items: &[Item]) -> Result<(), Stop> {
+        for item in items {
+            if self.cut_short && removes(item) {
+                // That nothing is removed in this pass is told.
+                return Err(Stop::Told);
+            }
+            let on = match item.verdict {
+                Verdict::Remove { on } => on,
+                Verdict::Retype { from } => from.other(),
+                _ => continue,
+            };
+            let folder = item.node.found[on].is_folder();
+            let path = item.node.path.clone();
+            if !self
+                .context
+                .state()
+                .goes_together(&Key { path, folder }, on)?
+            {
+                return Err(busy("what is removed in it is not what was found at first"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Below a folder that the target lacks, every path would say so again.
+    fn tell_drift(&self, items: &[Item]) {
+        let mut lacking: Option<&SyncPath> = None;
+        for item in items.iter().filter(|item| item.verdict == Verdict::Drift) {
+            let path = &item.node.path;
+            let absent = matches!(item.node.found.target, Found::Absent);
+            let above = item.place.lacking.iter();
+            let above = above.into_iter().any(|(_, side, _)| *side == Side::Target);
+            if absent && (above || lacking.is_some_and(|lacking| path.is_within(lacking))) {
+                continue;
+            }
+            lacking = absent.then_some(path).or(lacking);
+            let reason = super::apply::drift_reason(&item.node);
+            self.context.tally().drift(path, reason);
+        }
+    }
+
+    /// What is left out keeps the folder that it is in.
+    fn keep_scratch(&self, scratch: &[Node]) -> Result<(), Stop> {
+        for node in scratch {
+            self.context.state().keep_folders(&node.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Pieces that are worked on as one.
+fn chunks(items: Vec<Item>) -> Vec<Vec<Item>> {
+    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        bytes += item.size();
+        if chunk.len() >= CHUNK_ITEMS || bytes > CHUNK_BYTES {
+            bytes = item.size();
+            chunks.push(std::mem::take(&mut chunk));
+        }
+        chunk.push(item);
+    }
+    chunks.push(chunk);
+    chunks
+}
+
+/// Whether what is there is neither transferred nor removed with the group: it is of no use, or not what it seems by its name.
+fn is_left(group: &Group, node: &Node) -> bool {
+    let is_folder = |&side: &Side| node.found[side].is_folder();
+    match group.kind {
+        GroupKind::Git => false,
+        GroupKind::Sqlite => group.is_scratch(&node.path) || Side::BOTH.iter().any(is_folder),
+    }
+}
+
+fn is_lock(group: &Group, node: &Node) -> bool {
+    let there = |&side: &Side| node.found[side].meta().is_some();
+    group.is_lock(&node.path) && Side::BOTH.iter().any(there)
+}
+
+/// Whether something happens at the path but a note in the baseline, which the merge has made.
+fn is_to_be_done(item: &Item) -> bool {
+    match item.verdict {
+        Verdict::Update { .. } | Verdict::Remove { .. } | Verdict::Retype { .. } => true,
+        Verdict::Agreed(plan) => plan != ModePlan::default(),
+        _ => false,
+    }
+}
+
+fn removes(item: &Item) -> bool {
+    matches!(
+        item.verdict,
+        Verdict::Remove { .. } | Verdict::Retype { .. }
+    )
+}
+
+/// The side that is written.
+fn written(item: &Item) -> Option<Side> {
+    match item.verdict {
+        Verdict::Update { to, .. } => Some(to),
+        Verdict::Remove { on } => Some(on),
+        Verdict::Retype { from } => Some(from.other()),
+        Verdict::Agreed(plan) => Side::BOTH
+            .into_iter()
+            .find(|&side| plan.set[side].is_some()),
+        _ => None,
+    }
+}
+
+/// The files whose tokens prove nothing yet.
+fn unsettled(nodes: &[Node], side: Side) -> HashSet<&SyncPath> {
+    let fresh = |node: &&Node| node.found[side].meta().is_some_and(|meta| !meta.settled);
+    nodes.iter().filter(fresh).map(|node| &node.path).collect()
+}
+
+/// The group's conflict, if both sides changed something in it, or something is in conflict.
+fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<Conflict> {
+    if matches!(policy, Policy::Master(_)) {
+        return None;
+    }
+    let (mut changed, mut clash) = (Sides::new(false, false), None);
+    for item in items {
+        match item.verdict {
+            Verdict::Update { to, modes } => {
+                changed[to.other()] = true;
+                // That the other side removed it changes nothing: the edit wins, and with it all that this side holds.
+                changed[to] |= modes.conflict;
+            }
+            Verdict::Remove { on } => changed[on.other()] = true,
+            Verdict::Retype { from } => changed[from] = true,
+            Verdict::Agreed(plan) => {
+                Side::BOTH
+                    .iter()
+                    .for_each(|&side| changed[side] |= plan.set[side.other()].is_some());
+            }
+            Verdict::Drift => changed.target = true,
+            Verdict::Conflict(_) => clash = clash.or(Some(item)),
+            Verdict::Nothing | Verdict::Forget | Verdict::Read(_) | Verdict::Wait => {}
+        }
+    }
+    if clash.is_none() && !(changed.source && changed.target) {
+        return None;
+    }
+    let there = |item: &&Item| {
+        Side::BOTH
+            .iter()
+            .any(|&side| item.node.found[side].meta().is_some())
+    };
+    let at_path = items.iter().find(|item| item.node.path == group.path);
+    let shown = at_path
+        .filter(there)
+        .or(clash)
+        .or(items.iter().find(there))?;
+    let mut conflict = shown.node.conflict(Conflicting::Content);
+    // What lies beside a folder is told by itself.
+    let told = at_path.map_or(&shown.node.path, |_| &group.path);
+    conflict.path = told.as_str().to_owned();
+    conflict.reason = match clash {
+        Some(item) if item.node.path != group.path => format!(
+            "both sides changed {}, of which one side can only be taken whole (first: {})",
+            group.what(),
+            item.node.path
+        ),
+        _ => format!(
+            "both sides changed {}, of which one side can only be taken whole",
+            group.what()
+        ),
+    };
+    Some(conflict)
+}

@@ -1,0 +1,233 @@
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn path(text: &str) -> SyncPath {
+    SyncPath::new(text).unwrap()
+}
+
+fn started(now: Instant) -> Agenda {
+    let mut agenda = Agenda::new(HOUR, now);
+    assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+    agenda.looked(&Area::Everything, &[], now);
+    agenda
+}
+
+#[test]
+fn everything_is_due_at_first_and_every_so_often() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    assert_eq!(agenda.take(now), Next::Rest);
+    assert_eq!(agenda.due(), now + HOUR);
+    assert_eq!(agenda.take(now + HOUR), Next::Look(Area::Everything));
+    assert_eq!(agenda.due(), now + 2 * HOUR);
+    agenda.add(Area::Everything, now);
+    let later = now + HOUR + HOUR / 2;
+    assert_eq!(agenda.take(later), Next::Look(Area::Everything));
+    assert_eq!(agenda.due(), later + HOUR, "whoever asked for it");
+}
+
+#[test]
+fn what_is_said_is_due_at_once() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    agenda.add(Area::path(path("a")), now);
+    agenda.add(Area::subtree(path("b")), now);
+    let mut area = Area::path(path("a"));
+    area.add_subtree(path("b"));
+    assert_eq!(agenda.take(now), Next::Look(area));
+    assert_eq!(agenda.take(now), Next::Rest);
+}
+
+#[test]
+fn a_path_that_does_not_come_to_rest_is_let_alone_longer_and_longer() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    let busy = Area::path(path("busy"));
+    let (mut at, mut rests, mut told) = (now, Vec::new(), Vec::new());
+    for _ in 0..20 {
+        told.push(agenda.looked(&busy, &[path("busy")], at));
+        // Events come all the time.
+        agenda.add(busy.clone(), at);
+        assert_eq!(agenda.take(at), Next::Rest);
+        rests.push(agenda.due() - at);
+        at = agenda.due();
+        assert_eq!(agenda.take(at), Next::Look(busy.clone()));
+    }
+    assert_eq!(rests[0], FIRST_REST);
+    assert_eq!(rests[1], FIRST_REST * 2);
+    assert_eq!(rests[19], LONGEST_REST);
+    assert_eq!(
+        told.iter().position(|told| *told),
+        Some(MOST_TRIES as usize - 1)
+    );
+    agenda.looked(&busy, &[], at);
+    agenda.add(busy.clone(), now);
+    assert_eq!(agenda.take(at), Next::Look(busy), "at rest again");
+}
+
+#[test]
+fn a_path_that_changes_all_the_time_is_looked_at_at_a_pace() {
+    let start = Instant::now();
+    let mut agenda = started(start);
+    let log = Area::path(path("log"));
+    let (mut now, mut looks) = (start, Vec::new());
+    while now < start + Duration::from_secs(60) {
+        agenda.add(log.clone(), now);
+        if agenda.take(now) == Next::Look(log.clone()) {
+            looks.push((now - start).as_millis());
+            agenda.looked(&log, &[], now);
+        }
+        now += Duration::from_millis(10);
+    }
+    assert_eq!(looks[..5], [0, 10, 20, 30, 40], "at once at first");
+    assert!(looks.len() < 5 + 12, "{looks:?}");
+    assert_eq!(looks[5], 1040);
+    // Left alone, it is at once again.
+    now += LONGEST_PACE + ROW;
+    let _ = agenda.take(now);
+    agenda.looked(&log, &[], now);
+    now += LONGEST_PACE + ROW;
+    agenda.looked(&log, &[], now);
+    agenda.add(log.clone(), now + Duration::from_millis(1));
+    assert_eq!(agenda.take(now), Next::Look(log));
+}
+
+#[test]
+fn a_young_path_is_looked_at_once_more_and_at_once_if_it_changes() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    let fresh = Area::path(path("fresh"));
+    agenda.confirm(vec![path("fresh")], now);
+    assert_eq!(agenda.take(now), Next::Rest);
+    assert_eq!(agenda.due(), now + YOUNG);
+    agenda.add(fresh.clone(), now);
+    assert_eq!(agenda.take(now), Next::Look(fresh.clone()));
+    agenda.looked(&fresh, &[], now);
+    agenda.confirm(vec![path("fresh")], now);
+    assert_eq!(agenda.take(now + YOUNG), Next::Look(fresh.clone()));
+    agenda.looked(&fresh, &[], now + YOUNG);
+    assert_eq!(agenda.due(), now + HOUR);
+}
+
+#[test]
+fn a_resting_path_is_looked_at_with_what_holds_it() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    agenda.looked(&Area::path(path("a/x")), &[path("a/x")], now);
+    agenda.add(Area::subtree(path("a")), now);
+    let area = Area::subtree(path("a"));
+    assert_eq!(agenda.take(now), Next::Look(area.clone()));
+    agenda.looked(&area, &[], now);
+    assert_eq!(agenda.due(), now + HOUR);
+}
+
+#[test]
+fn a_side_that_may_have_changed_anywhere_is_swept_and_both_are_everything() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    agenda.sweep(Side::Target);
+    agenda.add(Area::path(path("a")), now);
+    assert_eq!(
+        agenda.take(now),
+        Next::Look(Area::path(path("a"))),
+        "what is quick comes first"
+    );
+    assert_eq!(agenda.take(now), Next::Sweep(Side::Target));
+    assert_eq!(agenda.take(now), Next::Rest);
+    Side::BOTH.into_iter().for_each(|side| agenda.sweep(side));
+    assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+    assert_eq!(agenda.take(now), Next::Rest);
+    agenda.sweep(Side::Source);
+    agenda.add(Area::Everything, now);
+    assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+    assert_eq!(agenda.take(now), Next::Rest, "it was for that side too");
+}
+
+#[test]
+fn a_group_is_looked_at_whole_when_it_was_quiet() {
+    for (said, group) in [
+        ("a/.git/index", Area::subtree(path("a/.git"))),
+        ("a/.git", Area::subtree(path("a/.git"))),
+        (
+            "x.db-wal",
+            Group::by_name(&path("x.db-wal")).unwrap().area(),
+        ),
+    ] {
+        let now = Instant::now();
+        let mut agenda = started(now);
+        agenda.add(Area::path(path(said)), now);
+        assert_eq!(agenda.take(now), Next::Rest, "{said}");
+        let later = now + QUIET_GROUP / 2;
+        agenda.add(Area::subtree(path(said)), later);
+        assert_eq!(agenda.due(), later + QUIET_GROUP, "{said}");
+        assert_eq!(agenda.take(now + QUIET_GROUP), Next::Rest, "{said}");
+        assert_eq!(agenda.take(agenda.due()), Next::Look(group), "{said}");
+        assert_eq!(agenda.due(), now + HOUR);
+    }
+}
+
+#[test]
+fn a_database_waits_with_what_lies_beside_it() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    agenda.add(Area::path(path("x-journal")), now);
+    agenda.add(Area::path(path("x")), now);
+    assert_eq!(agenda.take(now), Next::Rest);
+    let Next::Look(area) = agenda.take(agenda.due()) else {
+        panic!("nothing is due")
+    };
+    assert!(area.holds(&path("x")) && area.holds(&path("x-wal")));
+    agenda.add(Area::path(path("x")), now);
+    assert_eq!(
+        agenda.take(now),
+        Next::Look(Area::path(path("x"))),
+        "a file like others"
+    );
+}
+
+#[test]
+fn a_group_that_keeps_changing_is_looked_at_all_the_same() {
+    let start = Instant::now();
+    let (mut agenda, mut now, mut quiet) = (started(start), start, Duration::ZERO);
+    while agenda.take(now) == Next::Rest {
+        agenda.add(Area::path(path(".git/HEAD")), now);
+        quiet = quiet.max(agenda.due() - now);
+        now += Duration::from_millis(100);
+        assert!(now - start <= LONGEST_REST + QUIET_GROUP);
+    }
+    assert_eq!(now - start, LONGEST_REST);
+    assert!(quiet > 10 * QUIET_GROUP, "{quiet:?}");
+}
+
+#[test]
+fn a_group_that_did_not_come_to_rest_is_let_alone_and_then_looked_at_whole() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    let git = Area::subtree(path(".git"));
+    agenda.looked(&git, &[path(".git")], now);
+    agenda.add(Area::path(path(".git/HEAD")), now);
+    assert_eq!(agenda.due(), now + FIRST_REST);
+    assert_eq!(agenda.take(agenda.due()), Next::Look(git));
+}
+
+#[test]
+fn a_group_goes_along_with_what_holds_it() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    agenda.add(Area::path(path("a/.git/HEAD")), now);
+    agenda.add(Area::subtree(path("a")), now);
+    assert_eq!(agenda.take(now), Next::Look(Area::subtree(path("a"))));
+    assert_eq!(agenda.due(), now + HOUR);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    let many: Vec<_> = (0..=MOST_PLACES).map(|n| path(&n.to_string())).collect();
+    agenda.looked(&Area::Everything, &many, now);
+    assert!(agenda.resting.is_empty());
+    assert_eq!(agenda.due(), now + LONGEST_REST);
+    assert_eq!(agenda.take(agenda.due()), Next::Look(Area::Everything));
+}
