@@ -188,6 +188,7 @@ fn a_target_that_is_taken_away_is_not_made_again() {
 }
 
 /// Shows one folder at another one; `None` where this user may not.
+#[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
 fn bind(from: &Path, at: &Path) -> Option<Bound> {
     let bound = Command::new("mount")
         .arg("--bind")
