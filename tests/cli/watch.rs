@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStdout, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -183,6 +184,61 @@ fn a_target_that_is_taken_away_is_not_made_again() {
     assert!(!home.path("b").exists());
     std::fs::rename(home.path("c"), home.path("b")).unwrap();
     watch.until_state(3);
+    assert_eq!(watch.end(Signal::INT).0, 0);
+}
+
+/// Shows one folder at another one; `None` where this user may not.
+#[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
+fn bind(from: &Path, at: &Path) -> Option<Bound> {
+    let bound = Command::new("mount")
+        .arg("--bind")
+        .args([from, at])
+        .output();
+    if bound.is_ok_and(|done| done.status.success()) {
+        return Some(Bound(at.to_owned()));
+    }
+    eprintln!("SKIPPED: a folder cannot be mounted here");
+    None
+}
+
+struct Bound(PathBuf);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Lazily: a look at it may be under way.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_bind_mount_that_goes_away_meanwhile_is_told_and_removes_nothing() {
+    let home = home();
+    for folder in ["other", "a/sub"] {
+        std::fs::create_dir(home.path(folder)).unwrap();
+    }
+    for number in 0..30 {
+        std::fs::write(home.path(&format!("other/{number}")), "1").unwrap();
+    }
+    let Some(mount) = bind(&home.path("other"), &home.path("a/sub")) else {
+        return;
+    };
+    let mut watch = Watch::start(&home, "--output json sync a b --watch");
+    watch.until_state(3);
+    let files = || std::fs::read_dir(home.path("b/sub")).unwrap().count();
+    assert_eq!(files(), 30);
+    drop(mount);
+    // Emptied by mistake it would say so as well, and fail here.
+    let synced = |event: &Value| event["type"] == "state" && event["state"][0] == 3;
+    let told = watch.until(|event| event["type"] == "error" || synced(event) && files() == 0);
+    assert!(
+        told.to_string().contains("--accept-new-filesystem"),
+        "{told}"
+    );
+    // Without a word from anybody it goes on when the folder is back.
+    let _mount = bind(&home.path("other"), &home.path("a/sub")).unwrap();
+    watch.until_state(3);
+    std::fs::write(home.path("a/sub/new"), "1").unwrap();
+    watch.until(|event| synced(event) && files() == 31);
     assert_eq!(watch.end(Signal::INT).0, 0);
 }
 

@@ -85,6 +85,47 @@ fn a_folder_of_the_tree_that_was_unmounted_is_not_a_removal() {
     assert_eq!(ran.code, 1, "{ran:?}");
 }
 
+/// A bind mount has the device of what is around it.
+#[test]
+fn a_folder_of_the_same_file_system_that_was_unmounted_is_not_a_removal() {
+    let pair = Pair::new();
+    let other = pair.at("other");
+    for number in 0..30 {
+        write(&other, &format!("d/{number}"), "y");
+    }
+    write(&pair.a, "x", "x");
+    let bind = || Mount::bind(&other, &pair.a.join("sub"));
+    let Some(mount) = bind() else {
+        return;
+    };
+    pair.sync("").synced();
+    let before = read(&pair.b);
+    drop(mount);
+    for gone in [false, true] {
+        if gone {
+            fs::remove_dir(pair.a.join("sub")).unwrap();
+        }
+        for options in ["", "--mirror --max-delete 100%", "--max-delete 100%"] {
+            let ran = pair.sync(options);
+            assert_eq!(ran.code, 1, "{ran:?}");
+            assert!(ran.reasons().contains("mount"), "{ran:?}");
+            assert_eq!(read(&pair.b), before, "{ran:?}");
+        }
+    }
+    // Mounted again (with another number) it is what it was, and a removal in it is one.
+    let mount = bind().unwrap();
+    pair.sync("").synced();
+    assert_eq!(read(&pair.b), before);
+    fs::remove_file(other.join("d/7")).unwrap();
+    pair.sync("").synced();
+    assert!(!pair.b.join("sub/d/7").exists());
+    // If it is meant to be so, what is missing was never removed.
+    drop(mount);
+    pair.sync("--accept-new-filesystem").synced();
+    assert_eq!(fs::read_dir(pair.b.join("sub/d")).unwrap().count(), 29);
+    pair.assert_equal();
+}
+
 #[test]
 fn an_emptied_root_is_refused_unless_it_is_meant() {
     let pair = synced();

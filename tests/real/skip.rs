@@ -41,6 +41,20 @@ impl Mount {
         None
     }
 
+    /// Shows the folder `from` at another folder as well, which is made.
+    pub fn bind(from: &Path, at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let bound = Command::new("mount")
+            .arg("--bind")
+            .args([from, at])
+            .output();
+        if bound.is_ok_and(|done| done.status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        skipped("a folder cannot be mounted here");
+        None
+    }
+
     /// Makes room.
     pub fn grow(&self, size: &str) {
         let done = Command::new("mount")

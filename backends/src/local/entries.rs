@@ -47,6 +47,7 @@ impl Found {
                 u64::from(stat.mode),
                 stat.dev,
                 stat.born,
+                stat.mount,
             ];
             for number in numbers {
                 bytes.extend_from_slice(&number.to_le_bytes());
@@ -69,7 +70,7 @@ impl Found {
         Some(match tag {
             0 => Found::Entry(stat_from(rest)?),
             1 => {
-                let target = std::str::from_utf8(rest.get(72..)?).ok()?;
+                let target = std::str::from_utf8(rest.get(80..)?).ok()?;
                 Found::Link(stat_from(rest)?, target.into())
             }
             2 => Found::Excluded { folder: false },
@@ -102,6 +103,7 @@ fn stat_from(bytes: &[u8]) -> Option<Stat> {
         mode: number(6)? as u32,
         dev: number(7)?,
         born: number(8)?,
+        mount: number(9)?,
     })
 }
 
@@ -228,6 +230,7 @@ mod tests {
             mode,
             dev: 5,
             born: 6,
+            mount: 7,
         }
     }
 

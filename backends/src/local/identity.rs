@@ -158,6 +158,7 @@ mod tests {
             mode: 0o040_755,
             dev: 7,
             born,
+            mount: 1,
         };
         let told = |magic, born, place| words(Keeping::of(magic), &stat(born), place);
         assert_eq!(told(0xef53, 0xa, None).as_deref(), Some("1f born-a"));

@@ -11,6 +11,9 @@ use super::sys::{self, Stat, Sys};
 pub(super) struct Facts {
     /// The root's device.
     pub(super) dev: u64,
+    /// The number of the mount that the root was opened through; 0 where the system does not tell. Another one after each mount, so it is
+    /// compared with those of this moment only.
+    pub(super) mount: u64,
     /// Times are kept to two seconds or so, and there is no true ctime.
     pub(super) coarse: bool,
 }
@@ -18,6 +21,8 @@ pub(super) struct Facts {
 /// A file changed within this time may change again without its times showing it: the system's clock for files ticks
 /// every 1 to 10 ms.
 const TICK: u32 = 20_000_000;
+/// The token of folders that a bind mount shows. Stored in baselines.
+const BOUND: &str = "bind";
 
 impl Facts {
     /// Whether an equal token later proves equal content. `now` was read before the attributes were.
@@ -29,6 +34,17 @@ impl Facts {
             return now.secs - stat.mtime.secs > 2;
         }
         aged(stat.mtime, now) || aged(stat.ctime, now)
+    }
+
+    /// The token of a folder on the root's own file system: empty, but for what another mount shows there (a bind mount). That has the same
+    /// token whatever is bound, as nothing of a mount is the same after the next one. `None`: another file system.
+    pub(super) fn near_token(&self, stat: &Stat) -> Option<Token> {
+        if stat.dev != self.dev {
+            return None;
+        }
+        let told = stat.mount != 0 && self.mount != 0;
+        let bound = told && stat.mount != self.mount;
+        Some(Token::new(if bound { BOUND } else { "" }))
     }
 
     /// The attributes of an entry. A folder's token needs [`folder_token`]; a link's target is given.
@@ -73,15 +89,15 @@ pub(super) fn token_stem(token: &str) -> &str {
     token.rfind('-').map_or(token, |at| &token[..at])
 }
 
-/// The token of the folder `name`: empty on the root's own file system, else what is mounted there.
+/// The token of the folder `name`: see [`Facts::near_token`]; on another file system its name.
 pub(super) fn folder_token(
     facts: &Facts,
     stat: &Stat,
     folder: BorrowedFd<'_>,
     name: &str,
 ) -> Token {
-    if stat.dev == facts.dev {
-        return Token::new("");
+    if let Some(token) = facts.near_token(stat) {
+        return token;
     }
     let marker = super::dir::open_folder(folder, name, super::dir::PATH)
         .and_then(|opened| super::root::file_system(&opened, stat.dev));
@@ -166,10 +182,41 @@ mod tests {
             mode: 0o100_644,
             dev: 7,
             born: 0,
+            mount: 1,
         };
         let token = file_token(&stat);
         assert_eq!(token.as_str(), "1f-0-10.ff-ffffffffffffffff.0");
         assert_eq!(token_stem(token.as_str()), "1f-0-10.ff");
+    }
+
+    #[test]
+    fn only_another_mount_of_the_same_device_is_bound() {
+        let token = |dev, mount, root_mount| {
+            let facts = Facts {
+                dev: 7,
+                mount: root_mount,
+                coarse: false,
+            };
+            let stat = Stat {
+                ino: 1,
+                size: 0,
+                mtime: at(16, 255),
+                ctime: at(17, 0),
+                mode: 0o040_755,
+                dev,
+                born: 0,
+                mount,
+            };
+            let token = facts.near_token(&stat);
+            token.map(|token| token.as_str().to_owned())
+        };
+        assert_eq!(token(7, 3, 3).as_deref(), Some(""));
+        assert_eq!(token(7, 4, 3).as_deref(), Some("bind"));
+        assert_eq!(token(8, 4, 3), None, "another file system has a name");
+        // A system that tells no mounts knows of no other one.
+        assert_eq!(token(7, 0, 0).as_deref(), Some(""));
+        assert_eq!(token(7, 4, 0).as_deref(), Some(""));
+        assert_eq!(token(7, 0, 3).as_deref(), Some(""));
     }
 
     #[test]
@@ -182,6 +229,7 @@ mod tests {
             mode: 0o100_644,
             dev: 7,
             born,
+            mount: 1,
         };
         assert_eq!(stat(1, 2).file_id(), stat(1, 2).file_id());
         assert_ne!(stat(1, 2).file_id(), stat(1, 3).file_id());

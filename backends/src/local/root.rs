@@ -203,6 +203,7 @@ fn open_root(path: &Path, location: &str) -> Result<Root> {
     Ok(Root {
         facts: Facts {
             dev: stat.dev,
+            mount: stat.mount,
             coarse,
         },
         location: location.into(),

@@ -22,7 +22,8 @@ const WANTED: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::SIZE)
     .union(StatxFlags::MTIME)
     .union(StatxFlags::CTIME)
-    .union(StatxFlags::BTIME);
+    .union(StatxFlags::BTIME)
+    .union(StatxFlags::MNT_ID);
 
 /// An entry's attributes as the system tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(super) struct Stat {
     pub(super) dev: u64,
     /// When the inode was made, in nanoseconds; 0 where the file system does not tell.
     pub(super) born: u64,
+    /// The number of the mount that it was reached through; 0 where the system does not tell (Linux before 5.8).
+    pub(super) mount: u64,
 }
 
 impl Stat {
@@ -55,6 +58,10 @@ impl Stat {
                 _ => (raw.stx_btime.tv_sec as u64)
                     .wrapping_mul(1_000_000_000)
                     .wrapping_add(u64::from(raw.stx_btime.tv_nsec)),
+            },
+            mount: match raw.stx_mask & StatxFlags::MNT_ID.bits() {
+                0 => 0,
+                _ => raw.stx_mnt_id,
             },
         }
     }

@@ -277,10 +277,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What names the file system of a folder; empty where it is that of the root.
+    /// As [`folder_token`](super::meta::folder_token), for a folder that is open already.
     fn folder_token(&self, stat: &Stat, fd: Option<&OwnedFd>) -> Token {
-        if stat.dev == self.root.facts.dev {
-            return Token::new("");
+        if let Some(token) = self.root.facts.near_token(stat) {
+            return token;
         }
         let told = fd.and_then(|fd| file_system(fd, stat.dev).ok());
         Token::new(told.unwrap_or_else(|| format!("dev-{:x}", stat.dev)))

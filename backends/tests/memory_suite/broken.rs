@@ -472,6 +472,9 @@ impl WriteSession for BrokenSession {
         self.inner.flush().await
     }
     async fn rename_folder(&self, from: &SyncPath, id: FileId, to: &SyncPath) -> Result<()> {
+        if self.backend.is(Fault::RenamesOver) {
+            let _ = self.backend.memory.remove(to.as_str());
+        }
         self.inner.rename_folder(from, id, to).await
     }
     async fn replace(&self, requests: Vec<ReplaceRequest>) -> Vec<Result<Published>> {
@@ -637,7 +640,10 @@ const TABLE: &[(Fault, &[&str])] = &[
         ],
     ),
     (Fault::EndsWhenStopped, &["a_listing_stops_when_told"]),
-    (Fault::HidesAbsence, &["an_absent_scope_is_told"]),
+    (
+        Fault::HidesAbsence,
+        &["an_absent_scope_is_told", "paths_are_looked_at_alone"],
+    ),
     (Fault::StartsAnywhere, &["a_listing_starts_after_a_row"]),
     (Fault::HidesExcluded, &["what_is_excluded_keeps_its_place"]),
     (
@@ -696,7 +702,10 @@ const TABLE: &[(Fault, &[&str])] = &[
             "a_dropped_session_leaves_nothing",
         ],
     ),
-    (Fault::RenamesOver, &["rename_refuses_what_is_there"]),
+    (
+        Fault::RenamesOver,
+        &["rename_refuses_what_is_there", "a_folder_is_renamed_whole"],
+    ),
     (Fault::RemovesFullFolders, &["remove_refuses_a_full_folder"]),
     (Fault::DropsTimes, &["modification_times_are_kept"]),
     (Fault::DropsModes, &["modes_are_kept"]),

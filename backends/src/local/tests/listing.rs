@@ -7,11 +7,12 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
-use wl_core::model::{Key, Meta};
-use wl_core::storage::{ErrorKind, Filter, ListRequest, Scope, StorageBackend};
+use wl_core::model::{Key, Kind, Meta};
+use wl_core::storage::{ErrorKind, Expected, Filter, ListRequest, Row, Scope, StorageBackend};
 
 use super::kit::{Lab, kind, p};
 use crate::local::LocalBackend;
+use crate::local::sys::Renames;
 use crate::local::walk::IN_MEMORY;
 
 fn scope(lab: &Lab, paths: &[&str]) -> ListRequest {
@@ -263,10 +264,81 @@ async fn another_file_system_in_the_tree_shows_in_its_folders_token() {
         .await
         .unwrap();
     let rows = listing.next().await.unwrap().unwrap();
-    let wl_core::storage::Row::Present(entry) = &rows[0] else {
+    let Row::Present(entry) = &rows[0] else {
         panic!("a folder was due")
     };
     assert_eq!(entry.meta.token, token);
+}
+
+/// The tokens of all folders: listed, looked at by their paths, and alone; all three say the same.
+async fn folder_tokens(lab: &Lab, folders: &[&str]) -> Vec<String> {
+    let everything = ListRequest::everything(lab.dir.path());
+    let mut by_paths = everything.clone();
+    by_paths.scope = Scope::Paths(folders.iter().map(|path| p(path)).collect());
+    let mut subtrees = everything.clone();
+    subtrees.scope = Scope::Subtrees(folders.iter().map(|path| p(path)).collect());
+    let mut told = Vec::new();
+    for path in folders {
+        told.push(lab.meta(path).await.token.as_str().to_owned());
+    }
+    for request in [everything, by_paths, subtrees] {
+        let mut listing = lab.backend.list(request).await.unwrap();
+        let mut tokens = std::collections::BTreeMap::new();
+        while let Some(rows) = listing.next().await.unwrap() {
+            for row in rows {
+                if let Row::Present(entry) = row
+                    && entry.meta.kind == Kind::Folder
+                {
+                    let token = entry.meta.token.as_str().to_owned();
+                    tokens.insert(entry.path.as_str().to_owned(), token);
+                }
+            }
+        }
+        for (path, told) in folders.iter().zip(&told) {
+            assert_eq!(tokens.get(*path), Some(told), "{path} {tokens:?}");
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_bind_mount_on_the_same_file_system_shows_in_its_folders_token() {
+    let (lab, other) = (Lab::new(), Lab::new());
+    lab.write("b/in/f", b"1");
+    lab.write("m/below", b"1");
+    other.write("d/f", b"1");
+    assert_eq!(folder_tokens(&lab, &["b", "b/in", "m"]).await, [""; 3]);
+    let Some(mount) = super::staging::Mount::bind(other.dir.path(), &lab.at("m")) else {
+        return;
+    };
+    let folders = ["b", "b/in", "m", "m/d"];
+    let bound = ["", "", "bind", "bind"];
+    assert_eq!(folder_tokens(&lab, &folders).await, bound);
+    // What a session makes or changes there has the token that a look finds.
+    let session = lab.begin().await;
+    let made = session.make_folder(&p("m/new"), None).await.unwrap();
+    assert_eq!(made.token.as_str(), "bind");
+    let expected = Expected::of(&lab.meta("m/new").await, None);
+    let mode = wl_core::model::Mode::new(0o711);
+    let changed = session
+        .set_mode(&p("m/new"), &expected, mode)
+        .await
+        .unwrap();
+    assert_eq!(changed.token.as_str(), "bind");
+    let made = session.make_folder(&p("b/new"), None).await.unwrap();
+    assert_eq!(made.token.as_str(), "");
+    session.finish().await.unwrap();
+    drop(mount);
+    assert_eq!(folder_tokens(&lab, &["b", "b/in", "m"]).await, [""; 3]);
+    // A root that is itself a bind mount has no other one below it; its number after the next mount is another one.
+    let at = lab.at("root");
+    std::fs::create_dir(&at).unwrap();
+    for _ in 0..2 {
+        let _mount = super::staging::Mount::bind(other.dir.path(), &at);
+        let root = super::kit::open(&at, Renames::ALL);
+        let meta = root.stat(&p("d")).await.unwrap().unwrap();
+        assert_eq!(meta.token.as_str(), "");
+    }
 }
 
 /// Not a test of correctness: run with `--release -- --ignored --nocapture`.

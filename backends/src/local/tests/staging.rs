@@ -16,6 +16,15 @@ use crate::local::sys::Renames;
 pub struct Mount(PathBuf);
 
 impl Mount {
+    /// Shows the folder `from` at `at` as well.
+    pub fn bind(from: &Path, at: &Path) -> Option<Self> {
+        if rustix::mount::mount_bind(from, at).is_ok() {
+            return Some(Self(at.to_owned()));
+        }
+        println!("SKIPPED: a folder cannot be mounted here");
+        None
+    }
+
     pub fn new(at: &Path, size: &str) -> Option<Self> {
         // No program is started for this: a fork copies the locks of all other tests for a moment.
         let options = std::ffi::CString::new(format!("size={size}")).unwrap();

@@ -47,27 +47,27 @@ pub(super) struct Limit {
 impl Limit {
     /// What limits the watches. In a container it may be the container's own limit.
     pub(super) fn of_watches() -> Self {
-        let own = read("/proc/sys/user/max_inotify_watches");
-        let all = read("/proc/sys/fs/inotify/max_user_watches");
-        match (own, all) {
-            (Some(own), Some(all)) if own < all => Self {
-                name: "user.max_inotify_watches",
-                now: Some(own),
-                better: 524_288,
-            },
-            _ => Self {
-                name: "fs.inotify.max_user_watches",
-                now: all,
-                better: 524_288,
-            },
-        }
+        let own = "user.max_inotify_watches";
+        Self::lower(own, "fs.inotify.max_user_watches", 524_288)
     }
 
+    /// What limits the watchers; the same holds of it.
     fn of_instances() -> Self {
-        Self {
-            name: "fs.inotify.max_user_instances",
-            now: read("/proc/sys/fs/inotify/max_user_instances"),
-            better: 1024,
+        let own = "user.max_inotify_instances";
+        Self::lower(own, "fs.inotify.max_user_instances", 1024)
+    }
+
+    /// The limit that is reached first: to raise the other one would not help.
+    fn lower(own: &'static str, all: &'static str, better: u64) -> Self {
+        let limit = |name: &'static str| Self {
+            name,
+            now: read(&format!("/proc/sys/{}", name.replace('.', "/"))),
+            better,
+        };
+        let (own, all) = (limit(own), limit(all));
+        match (own.now, all.now) {
+            (Some(inner), Some(outer)) if inner < outer => own,
+            _ => all,
         }
     }
 

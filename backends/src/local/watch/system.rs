@@ -9,6 +9,7 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::fs::{self, FileType, RawDir};
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
+use wl_core::storage::StorageError;
 
 use super::limits::{self, silent};
 use super::machine::{Event, Looked, Why};
@@ -79,13 +80,19 @@ impl Kernel {
     }
 
     fn open(&mut self, path: &SyncPath) -> Sys<OwnedFd> {
-        // The root itself is opened anew: something else may be there by now.
-        if path.is_root() || self.root.is_none() {
-            self.root = None;
+        if self.root.is_none() {
             self.root = Some(self.spot.open().map_err(|_| Errno::NOENT)?);
         }
         let root = self.root.as_ref().ok_or(Errno::NOENT)?;
         open_folder(root.fd.as_fd(), path.as_str(), dir::READ)
+    }
+
+    fn without_root(&mut self, error: &StorageError) -> Looked {
+        self.root = None;
+        Looked::Unwatched {
+            why: Why::Refused(error.reason().to_owned()),
+            folders: Vec::new(),
+        }
     }
 
     fn watch(&mut self, path: &SyncPath, folder: &OwnedFd) -> Sys<i32> {
@@ -128,6 +135,13 @@ impl Kernel {
 
 impl System for Kernel {
     fn look(&mut self, path: &SyncPath) -> Looked {
+        if path.is_root() {
+            // Opened anew: something else may be there by now. What that is, only the error tells.
+            match self.spot.open() {
+                Ok(root) => self.root = Some(root),
+                Err(error) => return self.without_root(&error),
+            }
+        }
         let folder = match self.open(path) {
             Ok(folder) => folder,
             Err(errno) if is_missing(errno) => return Looked::Nothing,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use wl_core::storage::{
-    Area, NoFilter, POLL_INTERVAL, Rhythm, StorageBackend, StorageWatcher, WatchRequest,
+    Area, NoFilter, Observation, POLL_INTERVAL, Rhythm, StorageBackend, StorageWatcher,
+    WatchRequest,
 };
 
 use super::fake::{Fake, text};
 use super::namespace::{inside_namespaces, is_inside};
-use super::real::{next, until};
+use super::real::{PATIENCE, next, until};
 use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::Fold;
@@ -19,6 +20,7 @@ use crate::local::watch::machine::{MOST_POLLED, Why};
 use crate::local::watch::{LocalWatcher, Place, RETRY_SELDOM, Retry, State, Watching};
 
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
+const INSTANCES: &str = "/proc/sys/user/max_inotify_instances";
 
 #[test]
 fn what_is_beyond_the_limit_is_polled_and_counted() {
@@ -157,14 +159,44 @@ async fn a_root_without_events_is_polled_and_tried_again_ever_less_often() {
     while watcher.next().await.unwrap().into_area() != Area::Everything {}
     assert_eq!(start.elapsed(), POLL_INTERVAL);
     // The folder of this test is not there: that is found out by the attempts, and said.
-    assert_eq!(
-        watcher.health().mode,
-        "poll every 10 s (the root is not there)"
-    );
+    let mode = watcher.health().mode;
+    let reason = "poll every 10 s (the folder cannot be opened: No such file or directory";
+    assert!(mode.starts_with(reason), "{mode}");
     while start.elapsed().as_secs() < 600 {
         watcher.next().await.unwrap();
     }
     assert_eq!(watcher.retry.wait, RETRY_SELDOM);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_folder_at_the_root_is_told_and_the_right_one_is_watched_again() {
+    let (lab, mut watcher) = half_blind(&[]);
+    let root = lab.at("");
+    let away = root.with_extension("away");
+    fs::rename(&root, &away).unwrap();
+    fs::create_dir(&root).unwrap();
+    watcher.poll_for(Why::Refused("for the test".to_owned()));
+    for _ in 0..3 {
+        let said = watcher.next().await.unwrap();
+        assert!(matches!(said, Observation::Look { .. }), "{said:?}");
+    }
+    let mode = watcher.health().mode;
+    assert!(
+        mode.contains("(another folder was put in its place"),
+        "{mode}"
+    );
+    assert!(watcher.polls());
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    let start = Instant::now();
+    loop {
+        if let Observation::Gap { area, .. } = watcher.next().await.unwrap() {
+            assert_eq!(area, Area::Everything);
+            break;
+        }
+        assert!(start.elapsed() <= RETRY_SELDOM, "it is not watched again");
+    }
+    assert_eq!(watcher.health().mode, "inotify");
 }
 
 #[tokio::test]
@@ -206,6 +238,49 @@ fn a_limit_says_the_command_that_raises_it_and_by_enough() {
     assert!(limit(None).text().contains("max_user_watches is reached"));
 }
 
+/// The command that is told raises the limit that is the lower one.
+#[test]
+fn a_limit_of_watchers_is_named_with_the_command_that_raises_it() {
+    for (number, inside) in [(0, "none"), (1, "one")] {
+        let prepare = format!("echo {number} > {INSTANCES}");
+        inside_namespaces("-Ur", &prepare, &format!("limits::inside_with_{inside}"));
+    }
+}
+
+async fn mode_at_the_limit(number: u64) -> String {
+    let lab = Lab::new();
+    let request = WatchRequest {
+        filter: Arc::new(NoFilter),
+    };
+    let mut watchers = Vec::new();
+    for _ in 0..=number {
+        let watcher = lab.backend.watcher(request.clone()).await;
+        watchers.push(watcher.unwrap().unwrap());
+    }
+    watchers.pop().unwrap().health().mode
+}
+
+/// Run by the test above.
+#[tokio::test]
+async fn inside_with_none() {
+    if is_inside() {
+        assert_eq!(
+            mode_at_the_limit(0).await,
+            "poll every 10 s (the limit user.max_inotify_instances (0) is reached; raise it with: sudo sysctl \
+             user.max_inotify_instances=1024)"
+        );
+    }
+}
+
+/// Run by the test above.
+#[tokio::test]
+async fn inside_with_one() {
+    if is_inside() {
+        let mode = mode_at_the_limit(1).await;
+        assert!(mode.contains("user.max_inotify_instances (1)"), "{mode}");
+    }
+}
+
 /// In a namespace of its own, where the limit can be set: 100 watches for 212 folders.
 #[test]
 fn a_real_limit_is_named_with_the_command_that_raises_it() {
@@ -242,7 +317,11 @@ async fn inside_with_few_watches() {
     // When the limit is raised all is watched, without being told, and what was missed meanwhile is said.
     fs::write(LIMIT, "10000").unwrap();
     until(&mut watcher, &all).await;
-    while watcher.health().mode != "inotify" {
-        next(&mut watcher).await;
-    }
+    let watched = async {
+        while watcher.health().mode != "inotify" {
+            next(&mut watcher).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, watched).await;
+    ended.expect("some of it is still polled");
 }

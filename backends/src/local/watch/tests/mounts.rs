@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use wl_core::storage::{Area, NoFilter, Observation, StorageBackend, WatchRequest};
 
 use super::namespace::{inside_namespaces, is_inside};
-use super::real::{Watcher, next, until, watch};
+use super::real::{PATIENCE, Watcher, next, until, watch};
 use crate::local::sys::Renames;
 use crate::local::tests::kit::{Lab, open};
 
@@ -23,7 +23,13 @@ fn unmount(at: &Path) {
 
 async fn until_gap(watcher: &mut Watcher) {
     let everything = Area::Everything;
-    while !matches!(next(watcher).await, Observation::Gap { area, .. } if area == everything) {}
+    // Polling goes on meanwhile: what is said by itself shows no progress.
+    let gap = async {
+        while !matches!(next(watcher).await, Observation::Gap { area, .. } if area == everything) {}
+    };
+    tokio::time::timeout(PATIENCE, gap)
+        .await
+        .expect("no gap of everything was said");
 }
 
 #[test]
@@ -54,29 +60,85 @@ async fn inside_below_the_root() {
     until(&mut watcher, &["a/m/below"]).await;
 }
 
-/// Run by the test above.
+/// Run by the test above. Each part begins with a root of its own.
 #[tokio::test]
 async fn inside_at_the_root() {
     if !is_inside() {
         return;
     }
-    let lab = Lab::new();
-    lab.write("root/f", b"1");
-    let at = lab.at("root");
-    mount(&at);
-    let root = open(&at, Renames::ALL);
+    covered_and_uncovered().await;
+    unmounted_and_mounted_again().await;
+    unmounted_for_good().await;
+}
+
+async fn watch_folder(at: &Path) -> Watcher {
     let request = WatchRequest {
         filter: Arc::new(NoFilter),
     };
-    let mut watcher = root.watcher(request).await.unwrap().unwrap();
-    // Unmounted; then something else is mounted there.
-    unmount(&at);
-    until_gap(&mut watcher).await;
-    until_gap(&mut watcher).await;
+    let root = open(at, Renames::ALL);
+    root.watcher(request).await.unwrap().unwrap()
+}
+
+/// Says that all may have changed, and polls with the reason.
+async fn until_polled(watcher: &mut Watcher) -> String {
+    until_gap(watcher).await;
+    let mode = watcher.health().mode;
+    assert!(mode.starts_with("poll every 10 s ("), "{mode}");
+    mode
+}
+
+/// Says that all may have changed, and watches.
+async fn until_watched(watcher: &mut Watcher, at: &Path) {
+    until_gap(watcher).await;
     assert_eq!(watcher.health().mode, "inotify");
-    mount(&at);
-    until_gap(&mut watcher).await;
-    until_gap(&mut watcher).await;
     fs::write(at.join("g"), b"1").unwrap();
-    until(&mut watcher, &["g"]).await;
+    until(watcher, &["g"]).await;
+}
+
+async fn covered_and_uncovered() {
+    let lab = Lab::new();
+    lab.write("root/f", b"1");
+    let at = lab.at("root");
+    let mut watcher = watch_folder(&at).await;
+    mount(&at);
+    let mode = until_polled(&mut watcher).await;
+    assert!(
+        mode.contains("another folder was put in its place"),
+        "{mode}"
+    );
+    unmount(&at);
+    until_watched(&mut watcher, &at).await;
+}
+
+/// The mounted folder stays reachable elsewhere: the system tells no watch that it was unmounted.
+async fn unmounted_and_mounted_again() {
+    let lab = Lab::new();
+    let (disk, at) = (lab.at("disk"), lab.at("root"));
+    fs::create_dir(&disk).unwrap();
+    fs::create_dir(&at).unwrap();
+    mount(&disk);
+    let bind = || rustix::mount::mount_bind(&disk, &at).unwrap();
+    bind();
+    let mut watcher = watch_folder(&at).await;
+    unmount(&at);
+    let mode = until_polled(&mut watcher).await;
+    assert!(
+        mode.contains("another folder was put in its place"),
+        "{mode}"
+    );
+    // Another one in between is not taken for it.
+    mount(&at);
+    unmount(&at);
+    bind();
+    until_watched(&mut watcher, &at).await;
+}
+
+async fn unmounted_for_good() {
+    let lab = Lab::new();
+    let at = lab.at("root");
+    fs::create_dir(&at).unwrap();
+    mount(&at);
+    let mut watcher = watch_folder(&at).await;
+    unmount(&at);
+    until_polled(&mut watcher).await;
 }

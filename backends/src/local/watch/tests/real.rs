@@ -43,9 +43,14 @@ pub fn covers(area: &Area, path: &SyncPath) -> bool {
 /// All that is said until it covers these paths.
 pub async fn until(watcher: &mut Watcher, paths: &[&str]) -> Area {
     let mut said = Area::default();
-    while !paths.iter().all(|path| covers(&said, &p(path))) {
-        said.add(next(watcher).await.into_area());
-    }
+    // As a whole: where something is polled, something is said for ever.
+    let all = async {
+        while !paths.iter().all(|path| covers(&said, &p(path))) {
+            said.add(next(watcher).await.into_area());
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, all).await;
+    ended.unwrap_or_else(|_| panic!("{paths:?} were not said"));
     said
 }
 
