@@ -10,6 +10,7 @@ mod explain;
 mod faults;
 mod filters;
 mod histories;
+mod interrupted;
 mod modes;
 mod moves;
 mod outage;

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::context::Context;
-use super::moves::FolderMove;
 use super::node::{Found, Node};
 use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
-use crate::state::BaselineRow;
+use crate::state::{BaselineRow, FolderMove};
 use crate::storage::{Area, ListRequest, Listing, Parts, Result, Row, Scope};
 use crate::sync::SyncError;
 
