@@ -11,6 +11,7 @@ mod faults;
 mod filters;
 mod groups;
 mod histories;
+mod interrupted;
 mod modes;
 mod moves;
 mod outage;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use wl_core::model::{Direction, Side, Sides, SyncPath};
-use wl_core::storage::Area;
+use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::storage::{Area, ErrorKind, StorageError};
 use wl_core::sync::Looks;
-use wl_core::testing::Strict;
+use wl_core::testing::{Call, Observer, Operation, Strict, observe};
 use wl_test_trees::oracle::expect;
 use wl_test_trees::{Node, Tree};
 
@@ -220,4 +220,67 @@ proptest! {
     fn mirror(history in history()) {
         run(Direction::Mirror, history, Told::Paths);
     }
+}
+
+/// Refuses to make anything below a folder.
+#[derive(Debug)]
+struct Refuses;
+
+impl Observer for Refuses {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        use Operation as O;
+        let makes = [O::MakeFolder, O::Replace, O::Stage].contains(&call.operation);
+        let path = call.path.as_ref();
+        if makes && path.is_some_and(|path| path.as_str().starts_with("d")) {
+            let reason = "as planned";
+            return Err(StorageError::new(ErrorKind::Denied, "make folder", reason));
+        }
+        Ok(())
+    }
+}
+
+/// A watcher tells that a folder is gone, not what was in it.
+#[tokio::test]
+async fn what_was_open_in_a_folder_that_is_gone_is_over() {
+    let world = World::new();
+    world.storages.source.write_file("other", "o").unwrap();
+    let mut job = world.job(World::options(Direction::TwoWay));
+    job.storages.target = observe(job.storages.target, std::sync::Arc::new(Refuses));
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    for path in ["d/a/f", "d/b/g"] {
+        world.storages.source.write_file(path, "content").unwrap();
+    }
+    let d = SyncPath::new("d").unwrap();
+    let looked = looks.look(Area::path(d.clone())).await.unwrap();
+    let report = looked.report.unwrap();
+    assert!(
+        report.problems.iter().any(|problem| problem.path != "d"),
+        "{report:?}"
+    );
+    world.storages.source.remove("d").unwrap();
+    let report = looks.look(Area::path(d)).await.unwrap().report.unwrap();
+    assert_eq!(report.problems, []);
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+}
+
+/// Where both agreed on the folder it is walked when it is gone: what the target changed in it is over, too.
+#[tokio::test]
+async fn drift_in_a_folder_that_is_gone_is_over() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    for path in ["d/a/f", "d/b/g", "other"] {
+        source.write_file(path, "content").unwrap();
+    }
+    let mut looks = looks(&world, Direction::OneWay);
+    looks.look(Area::Everything).await.unwrap();
+    target.write_file("d/a/f", "edited by target").unwrap();
+    let edited = Area::path(SyncPath::new("d/a/f").unwrap());
+    let report = looks.look(edited).await.unwrap().report.unwrap();
+    assert_eq!(report.drift.len(), 1, "{report:?}");
+    source.remove("d").unwrap();
+    target.remove("d").unwrap();
+    let gone = Area::path(SyncPath::new("d").unwrap());
+    let report = looks.look(gone).await.unwrap().report.unwrap();
+    assert_eq!((report.drift, report.problems), (vec![], vec![]));
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContentHash, Sides};
+use super::{ContentHash, Side, Sides};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +151,27 @@ pub struct RunError {
 }
 
 impl RunReport {
+    /// Adds what an earlier run did.
+    pub fn add_done(&mut self, before: &Self) {
+        for side in Side::BOTH {
+            let (sum, more) = (&mut self.changes[side], &before.changes[side]);
+            sum.created += more.created;
+            sum.updated += more.updated;
+            sum.removed += more.removed;
+            sum.renamed += more.renamed;
+        }
+        self.bytes.read += before.bytes.read;
+        self.bytes.written += before.bytes.written;
+        self.notices.extend_from_slice(&before.notices);
+    }
+
+    /// What was done is told; what was found stands.
+    pub fn forget_done(&mut self) {
+        self.changes = Sides::default();
+        self.bytes = ByteCounts::default();
+        self.notices.clear();
+    }
+
     /// The result that the lists stand for: problems win over conflicts.
     pub fn judge(&self) -> Outcome {
         match (

@@ -5,6 +5,7 @@
 
 mod learnt;
 mod losses;
+mod moves;
 mod pair;
 mod pending;
 mod row;
@@ -12,6 +13,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
+pub use moves::FolderMove;
 pub use pair::{PairState, StateError};
 pub use pending::{GroupEnd, Pending, PendingAction, PendingStage};
 pub use row::{BaselineRow, RowChange, SideRecord};

@@ -284,6 +284,7 @@ impl PairState {
         self.in_transaction(|this| {
             if of_others {
                 this.db.execute("DELETE FROM rows", [])?;
+                this.forget_move()?;
             }
             for side in Side::BOTH {
                 let (column, marker) = (this.column(side), &markers[side]);

@@ -287,24 +287,23 @@ impl PairState {
         Ok(())
     }
 
-    /// The folder at `from` became the one at `to`, with all that is in it; what was known of `to` is forgotten.
-    pub fn move_tree(&mut self, from: &SyncPath, to: &SyncPath) -> Result<(), StateError> {
+    /// The folder at `from` became the one at `to`, with all that is in it; what was known of `to` is forgotten. To be called in a
+    /// transaction.
+    pub(super) fn move_tree(&self, from: &SyncPath, to: &SyncPath) -> Result<(), StateError> {
         let texts = |path: &SyncPath| {
             let path = path.as_str();
             (format!("{path}/"), format!("{path}0"))
         };
         let ((from, from_end), (new, new_end)) = (texts(from), texts(to));
-        self.in_transaction(|this| {
-            this.db()
-                .prepare_cached("DELETE FROM rows WHERE key = ?1 OR (key >= ?2 AND key < ?3)")?
-                .execute([to.as_str(), &new, &new_end])?;
-            this.db()
-                .prepare_cached(
-                    "UPDATE rows SET key = ?1 || substr(key, length(?2) + 1) WHERE key >= ?2 AND key < ?3",
-                )?
-                .execute([&new, &from, &from_end])?;
-            Ok(())
-        })
+        self.db()
+            .prepare_cached("DELETE FROM rows WHERE key = ?1 OR (key >= ?2 AND key < ?3)")?
+            .execute([to.as_str(), &new, &new_end])?;
+        self.db()
+            .prepare_cached(
+                "UPDATE rows SET key = ?1 || substr(key, length(?2) + 1) WHERE key >= ?2 AND key < ?3",
+            )?
+            .execute([&new, &from, &from_end])?;
+        Ok(())
     }
 
     fn apply_one(&self, change: &RowChange) -> Result<(), StateError> {

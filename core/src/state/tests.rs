@@ -191,6 +191,51 @@ fn a_rehearsal_leaves_nothing_behind() {
     assert_eq!(keys(&state), ["a"]);
 }
 
+fn album_moves(on: Side) -> FolderMove {
+    FolderMove {
+        from: path("album"),
+        to: path("holiday"),
+        on,
+        id: FileId(u64::MAX),
+    }
+}
+
+#[test]
+fn a_folder_that_is_renamed_is_known_until_that_is_recorded_by_whichever_role() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    put(
+        &mut state,
+        &[folder("album"), row("album/f", "1"), row("album 2", "2")],
+    );
+    assert_eq!(state.move_under_way().unwrap(), None);
+    state.begin_move(&album_moves(Side::Target)).unwrap();
+    drop(state);
+    let mut state = PairState::open(dir.path(), REVERSED).unwrap();
+    let moved = state.move_under_way().unwrap().unwrap();
+    assert_eq!(moved, album_moves(Side::Source), "the same storage");
+    state.end_move(&moved, false).unwrap();
+    assert_eq!(state.move_under_way().unwrap(), None);
+    assert_eq!(keys(&state), ["album 2", "album/", "album/f"]);
+    state.begin_move(&moved).unwrap();
+    state.end_move(&moved, true).unwrap();
+    assert_eq!(state.move_under_way().unwrap(), None);
+    assert_eq!(keys(&state), ["album 2", "holiday/", "holiday/f"]);
+}
+
+#[test]
+fn a_rename_in_roots_that_are_gone_is_forgotten_with_them() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    put(&mut state, &[folder("album")]);
+    state.begin_move(&album_moves(Side::Target)).unwrap();
+    let markers = Sides::from_fn(|_| RootMarker::default());
+    state.set_root_markers(&markers, false).unwrap();
+    assert!(state.move_under_way().unwrap().is_some());
+    state.set_root_markers(&markers, true).unwrap();
+    assert_eq!(state.move_under_way().unwrap(), None);
+}
+
 #[test]
 fn moves_are_found_by_content_and_by_file_id() {
     let dir = TempDir::new().unwrap();

@@ -4,6 +4,7 @@
 //! Between looks that follow each other closely the pair stays open: its lock, its baseline, and what is written through. It is closed when it
 //! was quiet for a while ([`Looks::rest`]), so that others may work on the pair and nothing of the storages is held.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use tokio::time::Instant;
 
 use super::exclude::{filter_now, is_ignore_file};
 use super::groups::GROUP;
-use super::pass::{self, Findings, Look, Removals, survey};
+use super::pass::{self, Findings, Ground, Look, Removals, survey};
 use super::run::{self, Opened, Run};
 use super::{SyncError, SyncJob};
-use crate::model::{Drift, Problem, RunReport, Side, SyncPath};
+use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
 use crate::reconcile::SMALL_LOSS;
 use crate::storage::{Area, Filter, Parts};
 
@@ -255,7 +256,12 @@ impl Looks {
             ground = survey(&run.context()?, &parts).await?;
         }
         let mut covers = ground.covers().clone();
-        let known = run.conflicts_outside(&covers)?;
+        let mut known = run.conflicts_outside(&covers)?;
+        let gone = self.gone_above(&ground, &known.outside);
+        if !gone.is_empty() {
+            gone.into_iter().for_each(|path| covers.add_subtree(path));
+            known = run.conflicts_outside(&covers)?;
+        }
         if ground.is_quiet() && !known.some_inside && !self.standing.concerns(&covers) {
             return Ok(Looked {
                 young: ground.take_young(),
@@ -300,6 +306,18 @@ impl Looks {
             blocked: self.standing.is_blocked(),
             moving,
         })
+    }
+
+    /// Folders that are no more, with something open that was found in them: that is over. Watchers tell of the folder, not of what was in it.
+    fn gone_above(&self, ground: &Ground, conflicts: &[Conflict]) -> BTreeSet<SyncPath> {
+        let conflicts = conflicts.iter().map(|conflict| &conflict.path);
+        let drift = self.standing.drift.iter().map(|drift| &drift.path);
+        let problems = self.standing.problems.iter().map(|problem| &problem.path);
+        conflicts
+            .chain(drift)
+            .chain(problems)
+            .filter_map(|path| ground.gone_above(&SyncPath::new(&**path).ok()?))
+            .collect()
     }
 }
 

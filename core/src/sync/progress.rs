@@ -84,7 +84,7 @@ impl Progress {
     }
 
     /// There is something to be done, whether that is counted or not.
-    pub(crate) fn stir(&self) {
+    pub fn stir(&self) {
         if !self.stirred.swap(true, Relaxed) {
             self.work.notify_one();
         }

@@ -7,12 +7,12 @@ use super::exclude::filter_now;
 use super::guard::{
     check_pair, check_roots, check_source, root_changed, root_changes, root_markers, written_sides,
 };
-use super::pass::{self, Context, Findings, FolderMove, Look, Removals, Tally};
+use super::pass::{self, Context, Findings, Look, Removals, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
-use crate::state::PairState;
+use crate::state::{FolderMove, PairState};
 use crate::storage::{
     Area, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
 };
@@ -51,18 +51,37 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Takes the lock, and refuses what must not be worked on.
+    /// Takes the lock, refuses what must not be worked on, and ends what an earlier run left in the middle. A dry run is a rehearsal
+    /// from here on.
     pub(super) async fn open(job: &SyncJob) -> Result<Self, SyncError> {
         check_pair(job)?;
         let markers = root_markers(job).await?;
         let state = PairState::open(&job.state_dir, identities(job))?;
         let changes = root_changes(&state, &markers)?;
         let of_others = check_roots(job, changes, !state.is_empty()?).await?;
-        Ok(Self {
+        if job.options.dry_run {
+            state.begin_rehearsal()?;
+        }
+        let mut this = Self {
             state,
             markers,
             of_others,
-        })
+        };
+        this.settle_move(job).await?;
+        Ok(this)
+    }
+
+    /// The rename of a folder that a run did not live to record: the baseline follows it now, if it was done.
+    async fn settle_move(&mut self, job: &SyncJob) -> Result<(), SyncError> {
+        // What is known of other roots is forgotten, with this.
+        let Some(moved) = self.state.move_under_way()?.filter(|_| !self.of_others) else {
+            return Ok(());
+        };
+        // An older wl, which knows nothing of this, may have decided the paths one by one meanwhile.
+        let is_known = self.state.row_at(&moved.from)?.is_some();
+        let done = is_known && pass::is_move_done(&*job.storages[moved.on], &moved).await?;
+        tracing::debug!(?moved, done, "a rename that was under way");
+        Ok(self.state.end_move(&moved, done)?)
     }
 
     /// Whether nothing is known of the pair yet.
@@ -179,11 +198,8 @@ impl Run {
         }
         self.sessions = sessions(&self.job).await?;
         self.begun = true;
-        let mut state = self.state();
-        if self.job.options.dry_run {
-            state.begin_rehearsal()?;
-        }
-        state.set_root_markers(&self.markers, self.of_others)?;
+        self.state()
+            .set_root_markers(&self.markers, self.of_others)?;
         Ok(())
     }
 

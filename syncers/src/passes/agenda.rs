@@ -281,6 +281,11 @@ impl Agenda {
         }
     }
 
+    /// Whether something that changed waits for its time.
+    pub(super) fn puts_off(&self) -> bool {
+        !self.groups.is_empty() || self.resting.values().any(|rest| rest.tries == 0)
+    }
+
     /// When something is due by itself.
     pub(super) fn due(&self) -> Instant {
         let rests = self.resting.values().map(|rest| rest.until);

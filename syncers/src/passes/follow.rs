@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use wl_core::model::{Side, Sides};
+use wl_core::model::{RunReport, Side, Sides};
 use wl_core::storage::{
     Area, Filter, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth, WatchRequest,
 };
@@ -36,6 +36,8 @@ pub(super) async fn follow(
         health: watchers.as_ref().map(|watcher| watcher.health()),
         watchers,
         filter,
+        latest: None,
+        owed: false,
         job,
         last,
     };
@@ -55,6 +57,10 @@ struct Following<'a> {
     /// What the watchers leave out.
     filter: Arc<dyn Filter>,
     health: Sides<WatchHealth>,
+    /// What was found last, and done since it was told.
+    latest: Option<RunReport>,
+    /// It has to be told when nothing is pending any more.
+    owed: bool,
 }
 
 impl Following<'_> {
@@ -63,6 +69,7 @@ impl Following<'_> {
         while !self.job.cancel.is_cancelled() {
             // Neither side waits for the other to be quiet.
             self.hear_both().await?;
+            self.own_up();
             if self.looks.due().is_some_and(|due| due <= Instant::now()) {
                 self.look_again().await?;
                 quiet_since = Instant::now();
@@ -101,6 +108,14 @@ impl Following<'_> {
             self.saw(side, seen.into_area());
         }
         Ok(())
+    }
+
+    /// What waits for its time is work like any other: nobody is told meanwhile that both are in sync.
+    fn own_up(&mut self) {
+        if self.agenda.puts_off() {
+            self.owed = true;
+            self.job.progress.stir();
+        }
     }
 
     /// Removals have waited long enough.
@@ -187,27 +202,46 @@ impl Following<'_> {
         if looked.blocked {
             self.agenda.everything_within(BLOCKED, now);
         }
-        let Some(report) = looked.report else {
-            return Ok(());
-        };
         if self.job.cancel.is_cancelled() {
             return Ok(());
         }
-        for side in Side::BOTH {
-            // What went to the other side came from this one.
-            if report.changes[side.other()].total() > 0 {
-                self.watchers[side].acted(area);
+        let mut error = None;
+        if let Some(report) = looked.report {
+            for side in Side::BOTH {
+                // What went to the other side came from this one.
+                if report.changes[side.other()].total() > 0 {
+                    self.watchers[side].acted(area);
+                }
             }
+            error.clone_from(&report.error);
+            let report = Ok(report);
+            note(self.last, &report);
+            self.owe(report?);
         }
-        let report = Ok(report);
-        note(self.last, &report);
-        let report = report?;
-        let error = report.error.clone();
         // A path that moved on under the look is looked at again at once: only one that goes on so is worth a word.
-        if error.is_some() || !looked.moving || often {
-            self.job.news.tell(News::Looked(Box::new(report))).await;
+        let pending = self.agenda.puts_off() || self.looks.due().is_some();
+        if error.is_some() || !(pending || looked.moving && !often) {
+            self.tell().await;
         }
         error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// This has to be told, with what was done before and not told yet.
+    fn owe(&mut self, mut report: RunReport) {
+        if let Some(before) = self.latest.take() {
+            report.add_done(&before);
+        }
+        self.latest = Some(report);
+        self.owed = true;
+    }
+
+    async fn tell(&mut self) {
+        if let (true, Some(report)) = (self.owed, &mut self.latest) {
+            let told = Box::new(report.clone());
+            report.forget_done();
+            self.owed = false;
+            self.job.news.tell(News::Looked(told)).await;
+        }
     }
 
     async fn tell_health(&mut self) {

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::context::Context;
-use super::moves::FolderMove;
 use super::node::{Found, Node};
 use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
-use crate::state::BaselineRow;
+use crate::state::{BaselineRow, FolderMove};
 use crate::storage::{Area, ListRequest, Listing, Parts, Result, Row, Scope};
 use crate::sync::SyncError;
 use crate::sync::groups::{Group, companions, database, git_folder};
@@ -66,6 +65,8 @@ pub(in crate::sync) struct Ground {
     moves: Vec<FolderMove>,
     /// Paths that are as agreed on if a token can be believed that is too young for that.
     young: Vec<SyncPath>,
+    /// Named places where neither side holds anything: nothing is below them.
+    gone: BTreeSet<SyncPath>,
 }
 
 /// What was seen at a path.
@@ -87,6 +88,12 @@ impl Place {
     fn is_folder(&self, side: Side) -> bool {
         self.meta(side)
             .is_some_and(|meta| meta.kind == Kind::Folder)
+    }
+
+    /// Whether it was seen that neither side holds anything, so that nothing can be below.
+    fn is_gone(&self) -> bool {
+        let is_absent = |&side: &Side| self.rows[side].as_ref().is_some_and(is_absent);
+        Side::BOTH.iter().all(is_absent)
     }
 
     fn is_excluded(&self) -> bool {
@@ -336,6 +343,9 @@ impl Survey<'_> {
             }
             if place.named {
                 ground.covers.add_path(path.clone());
+                if place.is_gone() {
+                    ground.gone.insert(path.clone());
+                }
                 let young = |node: &Node| node.is_to_be_confirmed() && node.is_young();
                 if node.as_ref().is_some_and(young) {
                     ground.young.push(path);
@@ -422,6 +432,11 @@ impl Ground {
     /// All that is decided by going through it.
     pub(in crate::sync) fn covers(&self) -> &Area {
         &self.covers
+    }
+
+    /// The folder that `path` was in, if nothing is there on either side any more.
+    pub(in crate::sync) fn gone_above(&self, path: &SyncPath) -> Option<SyncPath> {
+        path.ancestors().find(|above| self.gone.contains(above))
     }
 
     /// The stretches of the baseline that belong to it.

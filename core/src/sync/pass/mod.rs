@@ -35,7 +35,7 @@ use std::sync::Arc;
 pub(super) use context::{Context, Removals};
 pub use explain::{Explanation, Seen, explain};
 pub(super) use ground::{Ground, survey};
-pub(super) use moves::{FolderMove, follow as follow_move};
+pub(super) use moves::{follow as follow_move, is_done as is_move_done};
 pub(super) use sweep::sweep;
 pub(super) use tally::{Findings, Tally};
 

@@ -7,20 +7,10 @@ use super::agreed::Agreed;
 use super::context::Context;
 use super::ground::request;
 use super::publish::flush;
-use crate::model::{FileId, Side, SyncPath};
-use crate::storage::{Row, Scope};
+use crate::model::{Kind, Side, SyncPath};
+use crate::state::FolderMove;
+use crate::storage::{ErrorKind, Row, Scope, StorageBackend};
 use crate::sync::SyncError;
-
-/// A folder that one side renamed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sync) struct FolderMove {
-    pub(in crate::sync) from: SyncPath,
-    pub(in crate::sync) to: SyncPath,
-    /// The side that has it at the old path.
-    pub(in crate::sync) on: Side,
-    /// The folder there.
-    pub(in crate::sync) id: FileId,
-}
 
 /// Renames the folder on the other side too, and says whether that was done.
 pub(in crate::sync) async fn follow(
@@ -35,14 +25,50 @@ pub(in crate::sync) async fn follow(
     {
         return Ok(false);
     }
+    // From here on until the record of it the baseline has the folder under a name that may be gone.
+    context.state().begin_move(moved)?;
     if let Err(error) = session.rename_folder(from, *id, to).await {
-        tracing::debug!(%error, "what is in the folder is moved instead");
-        return Ok(false);
+        tracing::debug!(%error, "a folder was not renamed");
+        // Or it was, and only the answer was lost.
+        if !is_done(&*context.job.storages[*on], moved).await? {
+            context.state().end_move(moved, false)?;
+            return Ok(false);
+        }
     }
     context.tally().changes[*on].renamed += 1;
     flush(context).await?;
-    context.state().move_tree(from, to)?;
+    context.state().end_move(moved, true)?;
     Ok(true)
+}
+
+/// Whether the folder is where it was to be renamed to.
+///
+/// `Err`: the storage cannot tell now. Where only the path cannot be looked at it is not known to be done: the paths are decided one by
+/// one, as ever.
+pub(in crate::sync) async fn is_done(
+    storage: &dyn StorageBackend,
+    moved: &FolderMove,
+) -> Result<bool, SyncError> {
+    Ok(is_at(storage, moved, &moved.to).await? && !is_at(storage, moved, &moved.from).await?)
+}
+
+async fn is_at(
+    storage: &dyn StorageBackend,
+    moved: &FolderMove,
+    path: &SyncPath,
+) -> Result<bool, SyncError> {
+    match storage.stat(path).await {
+        Ok(meta) => Ok(
+            meta.is_some_and(|meta| meta.kind == Kind::Folder && meta.file_id == Some(moved.id))
+        ),
+        Err(error)
+            if error.kind().is_of_storage()
+                || matches!(error.kind(), ErrorKind::Temporary | ErrorKind::Cancelled) =>
+        {
+            Err(error.on(storage.location()).into())
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 /// Whether all that `side` holds at and below `path` is what was agreed on, and nothing of that is missing.
