@@ -39,39 +39,12 @@ pub(super) struct Agenda {
     sweeps: Sides<bool>,
     /// Paths that are let alone for a while, whatever is said of them.
     resting: BTreeMap<SyncPath, Rest>,
-    /// Paths that are looked at one time after the other.
-    busy: BTreeMap<SyncPath, Busy>,
     /// Paths that changed so lately that they have to be looked at once more.
     young: BTreeMap<SyncPath, Instant>,
     /// Groups of which something was said: they are let alone until they are quiet.
     groups: BTreeMap<SyncPath, Changing>,
     everything: Instant,
     rescan: Duration,
-}
-
-/// A path that is looked at so often in a row is let alone for a while: each of its versions would be sent, and kept in the trash.
-const MOST_IN_A_ROW: u32 = 5;
-/// Looks that are no further apart are in a row.
-const ROW: Duration = Duration::from_secs(2);
-/// A path that changes all the time is looked at this often.
-const LONGEST_PACE: Duration = Duration::from_secs(10);
-/// So many paths are watched for that.
-const MOST_BUSY: usize = 1024;
-
-#[derive(Clone, Copy, Debug)]
-struct Busy {
-    last: Instant,
-    row: u32,
-}
-
-impl Busy {
-    /// How long it is let alone after a look.
-    fn pace(&self) -> Duration {
-        match self.row.checked_sub(MOST_IN_A_ROW) {
-            None => Duration::ZERO,
-            Some(more) => Duration::from_secs(1 << more.min(8)).min(LONGEST_PACE),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +75,6 @@ impl Agenda {
             now: Area::Everything,
             sweeps: Sides::default(),
             resting: BTreeMap::new(),
-            busy: BTreeMap::new(),
             young: BTreeMap::new(),
             groups: BTreeMap::new(),
             everything: now + rescan,
@@ -126,19 +98,14 @@ impl Agenda {
         }
         for path in parts.paths() {
             if !self.is_of_group(path, now) {
-                self.add_one(path, now);
+                self.add_one(path);
             }
         }
     }
 
-    fn add_one(&mut self, path: &SyncPath, now: Instant) {
-        let busy = self.busy.get(path).map(|busy| busy.last + busy.pace());
-        if self.resting.contains_key(path) {
-            // It is looked at when it has rested.
-        } else if let Some(until) = busy.filter(|until| *until > now) {
-            let rest = Rest { until, tries: 0 };
-            self.resting.insert(path.clone(), rest);
-        } else {
+    fn add_one(&mut self, path: &SyncPath) {
+        // What rests is looked at when it has rested.
+        if !self.resting.contains_key(path) {
             self.now.add_path(path.clone());
         }
     }
@@ -224,7 +191,6 @@ impl Agenda {
     /// `area` was looked at, and these paths in it have to be looked at again. Whether one of them was so often that it should be told.
     pub(super) fn looked(&mut self, area: &Area, again: &[SyncPath], now: Instant) -> bool {
         self.young.retain(|path, _| !area.holds(path));
-        self.pace(area, now);
         let before: BTreeMap<_, _> = match area {
             Area::Everything => std::mem::take(&mut self.resting),
             Area::Parts(_) => self
@@ -248,24 +214,6 @@ impl Agenda {
         often
     }
 
-    /// Counts looks that follow each other.
-    fn pace(&mut self, area: &Area, now: Instant) {
-        let Area::Parts(parts) = area else { return };
-        if self.busy.len() + parts.paths().len() > MOST_BUSY {
-            self.busy
-                .retain(|_, busy| now < busy.last + busy.pace() + ROW);
-        }
-        for path in parts.paths() {
-            if let Some(busy) = self.busy.get_mut(path) {
-                let in_row = now < busy.last + busy.pace() + ROW;
-                busy.row = if in_row { busy.row + 1 } else { 1 };
-                busy.last = now;
-            } else if self.busy.len() < MOST_BUSY {
-                self.busy.insert(path.clone(), Busy { last: now, row: 1 });
-            }
-        }
-    }
-
     /// Everything is to be looked at within this time.
     pub(super) fn everything_within(&mut self, time: Duration, now: Instant) {
         self.everything = self.everything.min(now + time);
@@ -283,7 +231,7 @@ impl Agenda {
 
     /// Whether something that changed waits for its time.
     pub(super) fn puts_off(&self) -> bool {
-        !self.groups.is_empty() || self.resting.values().any(|rest| rest.tries == 0)
+        !self.groups.is_empty()
     }
 
     /// When something is due by itself.

@@ -67,33 +67,6 @@ fn a_path_that_does_not_come_to_rest_is_let_alone_longer_and_longer() {
 }
 
 #[test]
-fn a_path_that_changes_all_the_time_is_looked_at_at_a_pace() {
-    let start = Instant::now();
-    let mut agenda = started(start);
-    let log = Area::path(path("log"));
-    let (mut now, mut looks) = (start, Vec::new());
-    while now < start + Duration::from_secs(60) {
-        agenda.add(log.clone(), now);
-        if agenda.take(now) == Next::Look(log.clone()) {
-            looks.push((now - start).as_millis());
-            agenda.looked(&log, &[], now);
-        }
-        now += Duration::from_millis(10);
-    }
-    assert_eq!(looks[..5], [0, 10, 20, 30, 40], "at once at first");
-    assert!(looks.len() < 5 + 12, "{looks:?}");
-    assert_eq!(looks[5], 1040);
-    // Left alone, it is at once again.
-    now += LONGEST_PACE + ROW;
-    let _ = agenda.take(now);
-    agenda.looked(&log, &[], now);
-    now += LONGEST_PACE + ROW;
-    agenda.looked(&log, &[], now);
-    agenda.add(log.clone(), now + Duration::from_millis(1));
-    assert_eq!(agenda.take(now), Next::Look(log));
-}
-
-#[test]
 fn a_young_path_is_looked_at_once_more_and_at_once_if_it_changes() {
     let now = Instant::now();
     let mut agenda = started(now);
