@@ -49,6 +49,15 @@ pub struct Seen {
     pub why: Option<String>,
 }
 
+/// The conflict of a path, or of the group that it is part of.
+fn conflict_at(path: &SyncPath, open: Vec<Conflict>) -> Option<Conflict> {
+    let group = Group::by_name(path).map(|group| group.path);
+    let here = |open: &Conflict| {
+        open.path == path.as_str() || group.as_ref().is_some_and(|it| open.path == it.as_str())
+    };
+    open.into_iter().find(here)
+}
+
 /// Looks at `path` on both sides and says what follows. Files whose content decides are read.
 pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, SyncError> {
     let filter = filter_as_known(job).await?;
@@ -66,12 +75,7 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
             refused = changed.map(|side| root_changed(job, side, changes[side]).desc);
         }
         node.base = state.row_at(path)?;
-        let open = state.conflicts()?;
-        let group = Group::by_name(path).map(|group| group.path);
-        let here = |open: &Conflict| {
-            open.path == path.as_str() || group.as_ref().is_some_and(|it| open.path == it.as_str())
-        };
-        conflict = open.into_iter().find(here);
+        conflict = conflict_at(path, state.conflicts()?);
     }
     let (source, target) = tokio::join!(
         look(job, &filter, Side::Source, path),

@@ -356,25 +356,31 @@ impl Survey<'_> {
             }
             rows.push((place, base));
         }
+        ground.lay_out(rows, &whole);
+        Ok(ground)
+    }
+}
+
+impl Ground {
+    /// Puts what was seen and what is to be walked in order.
+    fn lay_out(&mut self, rows: Vec<(Place, Option<BaselineRow>)>, whole: &Parts) {
         for (place, base) in rows {
             let Sides { source, target } = place.rows;
-            ground.rows.source.extend(source);
-            ground.rows.target.extend(target);
-            ground
-                .baseline
-                .extend(base.map(|row| Stretch::Row(Box::new(row))));
+            self.rows.source.extend(source);
+            self.rows.target.extend(target);
+            let base = base.map(|row| Stretch::Row(Box::new(row)));
+            self.baseline.extend(base);
         }
         for side in Side::BOTH {
-            ground.rows[side].make_contiguous().sort_by_key(Row::key);
+            self.rows[side].make_contiguous().sort_by_key(Row::key);
         }
         for path in whole.subtrees() {
-            ground.stirred = true;
-            ground.covers.add_subtree(path.clone());
-            ground.baseline.extend(Stretch::subtree(path));
-            ground.subtrees.push(path.clone());
+            self.stirred = true;
+            self.covers.add_subtree(path.clone());
+            self.baseline.extend(Stretch::subtree(path));
+            self.subtrees.push(path.clone());
         }
-        ground.baseline.sort_by_cached_key(Stretch::start);
-        Ok(ground)
+        self.baseline.sort_by_cached_key(Stretch::start);
     }
 }
 
