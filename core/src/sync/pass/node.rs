@@ -281,7 +281,7 @@ impl BaselineRow {
     }
 
     /// The same, were all tokens as good as settled.
-    fn looks_like(&self, side: Side, meta: &Meta) -> bool {
+    pub(super) fn looks_like(&self, side: Side, meta: &Meta) -> bool {
         let was = &self.sides[side];
         meta.kind == self.kind
             && was.token == meta.token
