@@ -155,9 +155,19 @@ impl Looks {
         if self.has_other_rules().await? {
             return Ok(Area::Everything);
         }
-        let Some(run) = self.opened().await? else {
+        let Some(mut run) = self.opened().await? else {
             return Ok(Area::Everything);
         };
+        let area = self.swept(&run, side).await;
+        if area.is_ok() {
+            self.open = Some(run);
+        } else if let Err(failed) = run.close().await {
+            tracing::debug!(error = %failed, "the end of a run that failed");
+        }
+        area
+    }
+
+    async fn swept(&self, run: &Run, side: Side) -> Result<Area, SyncError> {
         run.check_roots_again().await?;
         let known = |path: &SyncPath| self.standing.has_trouble_at(path);
         let mut area = pass::sweep(&run.context()?, side, &known).await?;
@@ -172,7 +182,6 @@ impl Looks {
         open.chain(problems)
             .filter(|path| !path.is_root())
             .for_each(|path| area.add_path(path));
-        self.open = Some(run);
         Ok(area)
     }
 

@@ -97,16 +97,10 @@ impl Agenda {
             }
         }
         for path in parts.paths() {
-            if !self.is_of_group(path, now) {
-                self.add_one(path);
+            // What rests is looked at when it has rested.
+            if !self.is_of_group(path, now) && !self.resting.contains_key(path) {
+                self.now.add_path(path.clone());
             }
-        }
-    }
-
-    fn add_one(&mut self, path: &SyncPath) {
-        // What rests is looked at when it has rested.
-        if !self.resting.contains_key(path) {
-            self.now.add_path(path.clone());
         }
     }
 

@@ -83,8 +83,8 @@ impl Following<'_> {
             }
             self.tell_health().await;
             let rest = quiet_since + QUIET;
-            let due = self.looks.due().unwrap_or_else(|| self.agenda.due());
-            let due = due.min(self.agenda.due());
+            let due = self.looks.due().into_iter();
+            let due = due.fold(self.agenda.due(), Instant::min);
             tokio::select! {
                 biased;
                 () = self.job.cancel.cancelled() => break,
