@@ -16,6 +16,10 @@ use super::system::System;
 
 /// The second half of a rename comes within this time, or not at all: the system sends them one right after the other.
 const HALF: Duration = Duration::from_millis(5);
+/// Events that are taken in one right after the other, so often without a pause of this length, are then taken in together after
+/// such pauses: to wake up for each of thousands costs the writer and us more than what they bring.
+const PAUSE: Duration = Duration::from_millis(1);
+const HURRIES: u32 = 16;
 /// So many events are taken in, and so many folders looked at, before what is known by then is said.
 const EVENTS: usize = 4096;
 const STEPS: usize = 256;
@@ -178,11 +182,13 @@ pub(super) struct Sources {
 /// Until it is dropped.
 pub(super) async fn drive(mut core: Core, mut sources: Sources, shared: Arc<Shared>) {
     let mut half_since: Option<Instant> = None;
+    let mut hurry = Hurry::default();
     loop {
         if core.watches.is_busy() || core.more {
             core.take_events();
             tokio::task::yield_now().await;
         } else {
+            hurry.pause().await;
             wait(&mut core, &mut sources, &shared, half_since).await;
         }
         // Before it is said: mostly the work is done in one go, and a folder is then said once.
@@ -206,6 +212,26 @@ pub(super) async fn drive(mut core: Core, mut sources: Sources, shared: Arc<Shar
             half_since = core.watches.waits_for_half().then(Instant::now);
         }
         core.publish(&shared);
+    }
+}
+
+/// How fast what is waited for comes.
+#[derive(Debug, Default)]
+struct Hurry {
+    last: Option<Instant>,
+    streak: u32,
+}
+
+impl Hurry {
+    /// Nothing, or a pause while things come without one.
+    async fn pause(&mut self) {
+        let now = Instant::now();
+        let soon = self.last.is_some_and(|last| now - last < 2 * PAUSE);
+        self.streak = if soon { self.streak + 1 } else { 0 };
+        if self.streak > HURRIES {
+            sleep_until(now + PAUSE).await;
+        }
+        self.last = Some(Instant::now());
     }
 }
 
