@@ -390,7 +390,7 @@ impl Fd {
             true => FlockOperation::LockExclusive,
             false => FlockOperation::NonBlockingLockExclusive,
         };
-        on!(self, fd => fs::flock(fd, how), open => open.lock())
+        on!(self, fd => fs::flock(fd, how), open => open.lock(wait))
     }
 }
 

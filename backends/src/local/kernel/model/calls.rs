@@ -39,6 +39,7 @@ impl Drop for Open {
             return;
         }
         state.locks.retain(|_, holder| *holder != self.number);
+        self.disk.locks_changed();
         if let Some(count) = state.open.get_mut(&self.ino) {
             *count -= 1;
             if *count == 0 {
@@ -378,15 +379,21 @@ impl Open {
         result
     }
 
-    /// Nobody else can let go of it while this waits, as all runs in one place.
-    pub(in crate::local) fn lock(&self) -> Sys<()> {
-        self.call(Op::Lock, "", |state| {
-            let holder = state.locks.entry(self.ino).or_insert(self.number);
-            match *holder == self.number {
-                true => Ok(()),
-                false => Err(Errno::WOULDBLOCK),
+    /// Whoever waits here holds up a whole thread: where all runs on one, nobody could let go of the lock any more.
+    pub(in crate::local) fn lock(&self, wait: bool) -> Sys<()> {
+        loop {
+            let taken = self.call(Op::Lock, "", |state| {
+                let holder = state.locks.entry(self.ino).or_insert(self.number);
+                match *holder == self.number {
+                    true => Ok(()),
+                    false => Err(Errno::WOULDBLOCK),
+                }
+            });
+            match taken {
+                Err(Errno::WOULDBLOCK) if wait => self.disk.wait_for_locks(self.ino)?,
+                other => return other,
             }
-        })
+        }
     }
 
     fn same_disk(&self, other: &Self) -> Sys<()> {

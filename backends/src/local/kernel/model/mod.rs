@@ -35,13 +35,17 @@ mod tree;
 mod user;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use calls::Open;
 pub use dice::Dice;
 pub use machine::{Call, Loss, Machine, Op, When};
 pub use user::{Held, Node, User};
 
+use rustix::io::Errno;
+
+use crate::local::sys::Sys;
 use tree::State;
 
 /// Which file systems are modelled: see the table above.
@@ -61,7 +65,12 @@ struct Inner {
     machine: Machine,
     name: String,
     state: Mutex<State>,
+    /// A lock was let go of.
+    unlocked: Condvar,
 }
+
+/// Who waits for a lock this long waits for himself.
+const DEADLOCK: Duration = Duration::from_secs(10);
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,6 +85,7 @@ impl Disk {
             machine,
             name: name.to_owned(),
             state: Mutex::new(state),
+            unlocked: Condvar::new(),
         }))
     }
 
@@ -111,6 +121,22 @@ impl Disk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locks_changed(&self) {
+        self.0.unlocked.notify_all();
+    }
+
+    fn wait_for_locks(&self, ino: u64) -> Sys<()> {
+        let held = |state: &mut State| state.locks.contains_key(&ino);
+        let waited = self
+            .0
+            .unlocked
+            .wait_timeout_while(self.state(), DEADLOCK, held);
+        match waited.unwrap_or_else(PoisonError::into_inner).1 {
+            timeout if timeout.timed_out() => Err(Errno::DEADLK),
+            _ => Ok(()),
+        }
     }
 
     fn is(&self, other: &Self) -> bool {
