@@ -1,24 +1,23 @@
 //! Looking at one entry, making folders, setting modes.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-
-use rustix::fs::{self, Mode as Bits, OFlags};
+use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 use wl_core::model::{Kind, Meta, Mode, SyncPath};
 use wl_core::storage::{ErrorKind, Expected, Published, Result};
 
 use super::dir::{Folders, is_missing};
+use super::kernel::Fd;
 use super::meta::{folder_token, meta_at};
 use super::root::Root;
 use super::session::Session;
-use super::sys::{self, Sys};
+use super::sys::{self, At, Sys};
 
 /// What is at `path`; `None` if nothing.
 pub(super) fn stat(root: &Root, path: &SyncPath) -> Result<Option<Meta>> {
     root.usable("stat", path)?;
-    let found = Folders::new(root.fd.as_fd())
+    let found = Folders::new(&root.fd)
         .parent_of(path)
-        .and_then(|parent| meta_at(&root.facts, parent.as_fd(), path.name()));
+        .and_then(|parent| meta_at(&root.facts, &parent, path.name()));
     match found {
         Ok(Some(meta)) => Ok(Some(meta)),
         Ok(None) => {
@@ -37,12 +36,12 @@ impl Session {
         self.root.usable(OP, path)?;
         let refuse = |kind, reason| self.root.refuse(kind, OP, path, reason);
         let missing = "the folder that should hold it is missing; make it first";
-        let made = Folders::new(self.root.fd.as_fd())
+        let made = Folders::new(&self.root.fd)
             .parent_of(path)
             .and_then(|parent| {
                 let bits = mode.map_or(0o777, |mode| mode.bits() | 0o700);
-                fs::mkdirat(&parent, path.name(), Bits::from_raw_mode(bits))?;
-                let stat = sys::stat_at(parent.as_fd(), path.name())?;
+                parent.make_dir_at(path.name(), Bits::from_raw_mode(bits))?;
+                let stat = sys::stat_at(&parent, path.name())?;
                 // The system took away what the umask says; without a mode given that is right, but for the owner.
                 let wanted = match mode {
                     Some(_) => (stat.mode & 0o7000) | bits,
@@ -55,7 +54,7 @@ impl Session {
                     change_mode(&folder, wanted)?;
                     sys::stat_fd(&folder)?
                 };
-                let token = folder_token(&self.root.facts, &stat, parent.as_fd(), path.name());
+                let token = folder_token(&self.root.facts, &stat, &parent, path.name());
                 Ok((stat, token))
             });
         match made {
@@ -93,9 +92,9 @@ impl Session {
             let reason = "links have no mode of their own";
             return Err(self.root.refuse(ErrorKind::Unsupported, OP, path, reason));
         }
-        let mut folders = Folders::new(self.root.fd.as_fd());
+        let mut folders = Folders::new(&self.root.fd);
         let parent = folders.parent_of(path).map_err(failed)?;
-        let at = (parent.as_fd(), path.name());
+        let at: At<'_> = (&parent, path.name());
         // Opened before it is looked at: what is looked at is what is changed.
         let entry = open_entry(&parent, path.name()).map_err(failed)?;
         let seen = match self.precheck(at, expected) {
@@ -110,30 +109,29 @@ impl Session {
         }
         let keep = opened.mode & 0o7000;
         change_mode(&entry, keep | mode.bits()).map_err(failed)?;
-        let now = sys::now();
+        let now = entry.now();
         let stat = sys::stat_fd(&entry).map_err(failed)?;
         self.dirty().file(path);
         self.flush_if_full()?;
         let untouched = stat.same_version(&seen.stat) && self.root.facts.settled(&stat, now);
         let mut published = self.as_published(&stat, untouched);
         if expected.kind == Kind::Folder {
-            published.token = folder_token(&self.root.facts, &stat, parent.as_fd(), path.name());
+            published.token = folder_token(&self.root.facts, &stat, &parent, path.name());
         }
         Ok(published)
     }
 }
 
 /// A handle on an entry itself, be it a link.
-fn open_entry(folder: &OwnedFd, name: &str) -> Sys<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(folder, name, flags, Bits::empty())
+fn open_entry(folder: &Fd, name: &str) -> Sys<Fd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    folder.open_at(name, flags, Bits::empty())
 }
 
-/// Changes the mode of what a handle of [`open_entry`] stands for; the link in `/proc` leads to exactly that.
-fn change_mode(entry: &OwnedFd, bits: u32) -> Sys<()> {
+/// Changes the mode of what a handle of [`open_entry`] stands for.
+fn change_mode(entry: &Fd, bits: u32) -> Sys<()> {
     if sys::stat_fd(entry)?.kind() == Some(Kind::Link) {
         return Err(Errno::LOOP);
     }
-    let link = format!("/proc/self/fd/{}", entry.as_raw_fd());
-    fs::chmod(link, Bits::from_raw_mode(bits))
+    entry.set_bits_by_link(bits)
 }

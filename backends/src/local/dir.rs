@@ -1,12 +1,12 @@
 //! Reaching folders below the root, never through a link.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{self, Mode as Bits, OFlags, ResolveFlags};
+use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 use wl_core::model::SyncPath;
 
+use super::kernel::Fd;
 use super::sys::Sys;
 
 /// A folder as a place to work in; needs no permission to read it.
@@ -18,52 +18,47 @@ pub(super) const READ: OFlags = OFlags::RDONLY;
 const LONGEST: usize = 3_800;
 
 /// Opens the folder at `path` below `root`. A link anywhere in it is an error (`LOOP` or `NOTDIR`), as is leaving `root`.
-pub(super) fn open_folder(root: BorrowedFd<'_>, path: &str, access: OFlags) -> Sys<OwnedFd> {
+pub(super) fn open_folder(root: &Fd, path: &str, access: OFlags) -> Sys<Fd> {
     if path.is_empty() {
         return open_step(root, ".", access);
     }
     let mut rest = path;
-    let mut at: Option<OwnedFd> = None;
+    let mut at: Option<Fd> = None;
     while rest.len() > LONGEST {
         let cut = rest.as_bytes()[..LONGEST]
             .iter()
             .rposition(|&byte| byte == b'/')
             .ok_or(Errno::NAMETOOLONG)?;
-        let from = at.as_ref().map_or(root, AsFd::as_fd);
+        let from = at.as_ref().unwrap_or(root);
         at = Some(open_piece(from, &rest[..cut], PATH)?);
         rest = &rest[cut + 1..];
     }
-    open_piece(at.as_ref().map_or(root, AsFd::as_fd), rest, access)
+    open_piece(at.as_ref().unwrap_or(root), rest, access)
 }
 
-fn open_piece(root: BorrowedFd<'_>, path: &str, access: OFlags) -> Sys<OwnedFd> {
-    let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match fs::openat2(root, path, flags, Bits::empty(), resolve) {
+fn open_piece(root: &Fd, path: &str, access: OFlags) -> Sys<Fd> {
+    let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    match root.open_beneath(path, flags) {
         Err(Errno::NOSYS) => open_by_steps(root, path, access),
         other => other,
     }
 }
 
 /// The same for systems without `openat2`: one part after the other, none of them a link.
-fn open_by_steps(root: BorrowedFd<'_>, path: &str, access: OFlags) -> Sys<OwnedFd> {
-    let mut at: Option<OwnedFd> = None;
+fn open_by_steps(root: &Fd, path: &str, access: OFlags) -> Sys<Fd> {
+    let mut at: Option<Fd> = None;
     let mut parts = path.split('/').peekable();
     while let Some(part) = parts.next() {
         let access = if parts.peek().is_some() { PATH } else { access };
-        at = Some(open_step(
-            at.as_ref().map_or(root, AsFd::as_fd),
-            part,
-            access,
-        )?);
+        at = Some(open_step(at.as_ref().unwrap_or(root), part, access)?);
     }
     at.ok_or(Errno::NOENT)
 }
 
 /// Opens the folder `name` directly in `folder`.
-pub(super) fn open_step(folder: BorrowedFd<'_>, name: &str, access: OFlags) -> Sys<OwnedFd> {
-    let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(folder, name, flags, Bits::empty())
+pub(super) fn open_step(folder: &Fd, name: &str, access: OFlags) -> Sys<Fd> {
+    let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    folder.open_at(name, flags, Bits::empty())
 }
 
 /// Whether an error says that the folder is not there (or is no folder), rather than that it could not be reached.
@@ -73,15 +68,15 @@ pub(super) fn is_missing(errno: Errno) -> bool {
 
 /// The folders used last, for one batch only: an open folder may be moved elsewhere later.
 pub(super) struct Folders<'a> {
-    root: BorrowedFd<'a>,
-    recent: Vec<(SyncPath, Rc<OwnedFd>)>,
+    root: &'a Fd,
+    recent: Vec<(SyncPath, Rc<Fd>)>,
 }
 
 /// So many folders stay open.
 const RECENT: usize = 8;
 
 impl<'a> Folders<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>) -> Self {
+    pub(super) fn new(root: &'a Fd) -> Self {
         Self {
             root,
             recent: Vec::with_capacity(RECENT),
@@ -89,7 +84,7 @@ impl<'a> Folders<'a> {
     }
 
     /// The open folder that holds `path`.
-    pub(super) fn parent_of(&mut self, path: &SyncPath) -> Sys<Rc<OwnedFd>> {
+    pub(super) fn parent_of(&mut self, path: &SyncPath) -> Sys<Rc<Fd>> {
         let text = path.as_str();
         let parent = text.rfind('/').map_or("", |at| &text[..at]);
         if let Some(at) = self
@@ -120,16 +115,10 @@ mod tests {
         std::fs::create_dir_all(outside.path().join("x")).unwrap();
         std::fs::create_dir_all(inside.path().join("a/b")).unwrap();
         std::os::unix::fs::symlink(outside.path(), inside.path().join("a/l")).unwrap();
-        let root = fs::open(inside.path(), OFlags::PATH, Bits::empty()).unwrap();
-        assert!(open_by_steps(root.as_fd(), "a/b", READ).is_ok());
-        assert!(is_missing(
-            open_by_steps(root.as_fd(), "a/l/x", READ).unwrap_err()
-        ));
-        assert!(is_missing(
-            open_folder(root.as_fd(), "a/l/x", READ).unwrap_err()
-        ));
-        assert!(is_missing(
-            open_by_steps(root.as_fd(), "a/l", READ).unwrap_err()
-        ));
+        let root = Fd::open_root(inside.path()).unwrap();
+        assert!(open_by_steps(&root, "a/b", READ).is_ok());
+        assert!(is_missing(open_by_steps(&root, "a/l/x", READ).unwrap_err()));
+        assert!(is_missing(open_folder(&root, "a/l/x", READ).unwrap_err()));
+        assert!(is_missing(open_by_steps(&root, "a/l", READ).unwrap_err()));
     }
 }

@@ -4,13 +4,11 @@
 //! tells those apart. But neither is the folder's own everywhere, and what changes by itself would stop every job after a restart.
 //! See `docs/decisions/0014-a-pair-remembers-its-root-folders.md`.
 
-use std::os::fd::OwnedFd;
-
-use rustix::fs;
 use wl_core::model::ContentHash;
 use wl_core::storage::RootMarker;
 
-use super::sys::{self, Stat, Sys};
+use super::kernel::Fd;
+use super::sys::{Stat, Sys};
 
 /// File systems on a disk (or in memory) that keep a folder's inode number and its time of birth as long as the folder is there: ext2
 /// to ext4, XFS, btrfs, F2FS, bcachefs, ZFS, tmpfs, JFS, NILFS2, NTFS.
@@ -40,8 +38,10 @@ const ELSEWHERE: [i64; 5] = [
 ];
 
 /// Whether the inode number and the time of birth of an open folder are its own as long as this process runs.
-pub(super) fn is_told_apart(folder: &OwnedFd) -> bool {
-    fs::fstatfs(folder).is_ok_and(|facts| Keeping::of(facts.f_type) == Keeping::Both)
+pub(super) fn is_told_apart(folder: &Fd) -> bool {
+    folder
+        .magic()
+        .is_ok_and(|magic| Keeping::of(magic) == Keeping::Both)
 }
 
 /// What a file system does with folders.
@@ -69,9 +69,9 @@ impl Keeping {
 }
 
 /// The marker of the open folder.
-pub(super) fn marker(folder: &OwnedFd, stat: &Stat) -> Sys<RootMarker> {
-    let magic = fs::fstatfs(folder)?.f_type;
-    let named = fs::fstatvfs(folder)?.f_fsid != 0;
+pub(super) fn marker(folder: &Fd, stat: &Stat) -> Sys<RootMarker> {
+    let magic = folder.magic()?;
+    let named = folder.volume()?.id != 0;
     let keeping = Keeping::of(magic);
     let place = match keeping {
         Keeping::Inode | Keeping::Place => mounted_from(folder),
@@ -104,8 +104,8 @@ fn words(keeping: Keeping, stat: &Stat, place: Option<&str>) -> Option<String> {
 
 /// What the folder's file system was mounted from: a server and a path, mostly. `None` where that is a device, whose name changes, or
 /// not told.
-fn mounted_from(folder: &OwnedFd) -> Option<String> {
-    let mount = sys::mount_id(folder).ok()??;
+fn mounted_from(folder: &Fd) -> Option<String> {
+    let mount = folder.mount_id().ok()??;
     let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     source_of(&table, mount)
 }
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_what_stays_is_told() {
-        let now = sys::now();
+        let now = wl_core::model::Timestamp { secs: 9, nanos: 0 };
         let stat = |born| Stat {
             ino: 0x1f,
             size: 0,

@@ -1,8 +1,6 @@
 //! Files of JSON lines that only grow: the journal and the index of the trash.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
@@ -10,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use wl_core::model::{ContentHash, Kind, SyncPath, Timestamp};
 use wl_core::storage::{Expected, TrashState};
 
+use super::kernel::Fd;
 use super::sys::{self, Stamp, Sys};
 
 /// What was about to happen to a path.
@@ -107,7 +106,7 @@ impl Displacement {
 }
 
 /// Adds `records` in one write. It begins with an empty line, so that a line torn earlier spoils no other.
-pub(super) fn append<T: Serialize>(file: &OwnedFd, records: &[T]) -> Sys<()> {
+pub(super) fn append<T: Serialize>(file: &Fd, records: &[T]) -> Sys<()> {
     let mut text = vec![b'\n'];
     for record in records {
         serde_json::to_writer(&mut text, record).map_err(|_| Errno::INVAL)?;
@@ -118,11 +117,11 @@ pub(super) fn append<T: Serialize>(file: &OwnedFd, records: &[T]) -> Sys<()> {
 
 /// Reads line by line. Lines that are torn or not understood are passed over.
 pub(super) fn read<T: DeserializeOwned>(
-    folder: BorrowedFd<'_>,
+    folder: &Fd,
     name: &str,
 ) -> Sys<impl Iterator<Item = Sys<T>> + use<T>> {
     let file = match sys::open_file(folder, name) {
-        Ok(file) => Some(File::from(file)),
+        Ok(file) => Some(file),
         Err(Errno::NOENT) => None,
         Err(errno) => return Err(errno),
     };

@@ -1,9 +1,8 @@
 //! From system attributes to wl's words: tokens, modes, what is settled.
 
-use std::os::fd::BorrowedFd;
-
 use wl_core::model::{Kind, Meta, Mode, Timestamp, Token};
 
+use super::kernel::Fd;
 use super::sys::{self, Stat, Sys};
 
 /// What has to be known of the root's file system to judge an entry's attributes.
@@ -90,12 +89,7 @@ pub(super) fn token_stem(token: &str) -> &str {
 }
 
 /// The token of the folder `name`: see [`Facts::near_token`]; on another file system its name.
-pub(super) fn folder_token(
-    facts: &Facts,
-    stat: &Stat,
-    folder: BorrowedFd<'_>,
-    name: &str,
-) -> Token {
+pub(super) fn folder_token(facts: &Facts, stat: &Stat, folder: &Fd, name: &str) -> Token {
     if let Some(token) = facts.near_token(stat) {
         return token;
     }
@@ -105,8 +99,8 @@ pub(super) fn folder_token(
 }
 
 /// The full attributes of `name` in `folder`. `Ok(None)`: a special file, or a link that is no text.
-pub(super) fn meta_at(facts: &Facts, folder: BorrowedFd<'_>, name: &str) -> Sys<Option<Meta>> {
-    let now = sys::now();
+pub(super) fn meta_at(facts: &Facts, folder: &Fd, name: &str) -> Sys<Option<Meta>> {
+    let now = folder.now();
     let stat = sys::stat_at(folder, name)?;
     let Some(kind) = stat.kind() else {
         return Ok(None);

@@ -25,6 +25,7 @@ mod attributes;
 mod dir;
 mod entries;
 mod identity;
+mod kernel;
 mod lines;
 mod meta;
 mod publish;
@@ -42,6 +43,10 @@ mod verify;
 mod walk;
 mod watch;
 
+#[cfg(any(test, feature = "testing"))]
+pub use kernel::model;
+
+use kernel::Runs;
 use root::{Root, Spot};
 use session::{LocalSession, Session};
 use sys::Renames;
@@ -90,7 +95,10 @@ impl BackendFactory for LocalFactory {
             let reason = format!("{error}; see `wl storage create local --help`");
             StorageError::new(ErrorKind::Config, "connect", reason)
         })?;
-        let backend = blocking("connect", move || LocalBackend::open(&params.location)).await??;
+        let backend = blocking(Runs::Elsewhere, "connect", move || {
+            LocalBackend::open(&params.location)
+        })
+        .await??;
         Ok(Arc::new(backend))
     }
 }
@@ -123,6 +131,26 @@ impl LocalBackend {
         })
     }
 
+    /// The storage at the root of a model.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn on_model(disk: &model::Disk) -> Result<Self> {
+        Self::on_weak_model(disk, true, true)
+    }
+
+    /// The same, made out to be a file system that can do less; as [`LocalBackend::open_weakened`].
+    #[cfg(any(test, feature = "testing"))]
+    pub fn on_weak_model(disk: &model::Disk, exchange: bool, no_replace: bool) -> Result<Self> {
+        let (place, name) = (kernel::Place::Model(disk.clone()), disk.name());
+        let limit = Renames {
+            exchange,
+            no_replace,
+        };
+        let spot = Spot::at(place, name.to_owned(), format!("local:{name}"), limit)?;
+        Ok(Self {
+            spot: Arc::new(spot),
+        })
+    }
+
     /// Runs `work` with the open root on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
@@ -130,7 +158,7 @@ impl LocalBackend {
         work: impl FnOnce(Root) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let spot = Arc::clone(&self.spot);
-        blocking(operation, move || work(spot.open()?)).await?
+        blocking(spot.runs(), operation, move || work(spot.open()?)).await?
     }
 }
 
@@ -150,7 +178,7 @@ impl StorageBackend for LocalBackend {
 
     async fn root_marker(&self) -> Result<RootMarker> {
         let spot = Arc::clone(&self.spot);
-        blocking("look at the root", move || spot.marker()).await?
+        blocking(spot.runs(), "look at the root", move || spot.marker()).await?
     }
 
     fn capabilities(&self) -> &Capabilities {
@@ -191,11 +219,16 @@ impl StorageBackend for LocalBackend {
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
         let spot = Arc::clone(&self.spot);
-        let session = blocking("begin", move || Session::begin(spot, options)).await??;
+        let session =
+            blocking(spot.runs(), "begin", move || Session::begin(spot, options)).await??;
         Ok(Arc::new(LocalSession(Arc::new(session))))
     }
 
     async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
+        if self.spot.place.path().is_none() {
+            // The model has no events.
+            return Ok(None);
+        }
         let watcher = watch::LocalWatcher::new(Arc::clone(&self.spot), request).await;
         Ok(Some(Box::new(watcher)))
     }
@@ -231,11 +264,15 @@ impl StorageBackend for LocalBackend {
     }
 }
 
-/// Runs `work` on a thread that may block.
+/// Runs `work`, which may block.
 async fn blocking<T: Send + 'static>(
+    runs: Runs,
     operation: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
+    if runs == Runs::Here {
+        return Ok(work());
+    }
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         let reason = format!("the work broke off: {error}; run again");
         StorageError::new(ErrorKind::Other, operation, reason)

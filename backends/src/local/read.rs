@@ -1,11 +1,9 @@
 //! Reading content: never through a link, never blocked by a pipe, and only the version that was asked for.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{ContentHash, Kind, SyncPath};
@@ -14,6 +12,7 @@ use wl_core::storage::{
 };
 
 use super::dir::{Folders, is_missing};
+use super::kernel::Fd;
 use super::meta::file_token;
 use super::root::Root;
 use super::sys::{self, PIECE, Stat, Sys};
@@ -22,7 +21,7 @@ const CHANGED: &str = "the file changed while it was read; the next look reads i
 
 /// Reads a batch of small files.
 pub(super) fn read_small(root: &Root, requests: &[ReadRequest]) -> Vec<Result<SmallRead>> {
-    let mut folders = Folders::new(root.fd.as_fd());
+    let mut folders = Folders::new(&root.fd);
     requests
         .iter()
         .map(|request| read_one(root, &mut folders, request))
@@ -46,10 +45,10 @@ fn read_one(root: &Root, folders: &mut Folders<'_>, request: &ReadRequest) -> Re
     })
 }
 
-fn read_whole(file: &OwnedFd, size: u64) -> Sys<Vec<u8>> {
+fn read_whole(file: &Fd, size: u64) -> Sys<Vec<u8>> {
     let mut content = Vec::with_capacity(size as usize);
     while (content.len() as u64) < size {
-        match rustix::io::read(file, spare_capacity(&mut content)) {
+        match file.read_more(&mut content) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -58,10 +57,10 @@ fn read_whole(file: &OwnedFd, size: u64) -> Sys<Vec<u8>> {
     Ok(content)
 }
 
-fn open(root: &Root, folders: &mut Folders<'_>, path: &SyncPath) -> Result<OwnedFd> {
+fn open(root: &Root, folders: &mut Folders<'_>, path: &SyncPath) -> Result<Fd> {
     let parent = folders.parent_of(path);
     let opened = parent.and_then(|parent| {
-        let file = sys::open_file(parent.as_fd(), path.name());
+        let file = sys::open_file(&parent, path.name());
         match file {
             // The path itself has become a link: something is there, but not the file.
             Err(Errno::LOOP) => Err(Errno::BUSY),
@@ -86,11 +85,10 @@ fn check(root: &Root, request: &ReadRequest, stat: &Stat) -> Result<()> {
 /// Opens a file to be read in pieces.
 pub(super) fn open_reader(root: Root, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
     root.usable("read", &request.path)?;
-    let file = open(&root, &mut Folders::new(root.fd.as_fd()), &request.path)?;
+    let file = open(&root, &mut Folders::new(&root.fd), &request.path)?;
     let stat = sys::stat_fd(&file).map_err(|errno| root.error("read", &request.path, errno))?;
     check(&root, &request, &stat)?;
-    // Only a hint.
-    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+    file.will_be_read();
     let inner = Arc::new(Reading {
         root,
         request,
@@ -105,7 +103,7 @@ pub(super) fn open_reader(root: Root, request: ReadRequest) -> Result<Box<dyn Co
 struct Reading {
     root: Root,
     request: ReadRequest,
-    file: OwnedFd,
+    file: Fd,
 }
 
 struct Reader {
@@ -120,7 +118,8 @@ impl ContentReader for Reader {
             return Ok(None);
         }
         let reading = Arc::clone(&self.inner);
-        let piece = super::blocking("read", move || reading.piece()).await??;
+        let piece =
+            super::blocking(reading.root.fd.runs(), "read", move || reading.piece()).await??;
         self.ended = piece.is_none();
         Ok(piece)
     }
@@ -132,7 +131,7 @@ impl Reading {
         let failed = |errno| self.root.error("read", path, errno);
         let mut piece = Vec::with_capacity(PIECE.min(self.request.meta.size as usize + 1));
         while piece.len() < piece.capacity() {
-            match rustix::io::read(&self.file, spare_capacity(&mut piece)) {
+            match self.file.read_more(&mut piece) {
                 Ok(0) => break,
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed(errno)),
@@ -150,16 +149,15 @@ impl Reading {
 /// The hash of the file at `path` and its attributes, equal before and after.
 pub(super) fn hash(root: &Root, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {
     root.usable("hash", path)?;
-    let now = sys::now();
-    let parent = Folders::new(root.fd.as_fd())
+    let now = root.fd.now();
+    let parent = Folders::new(&root.fd)
         .parent_of(path)
         .map_err(|errno| missing(root, path, errno))?;
-    let stat =
-        sys::stat_at(parent.as_fd(), path.name()).map_err(|errno| missing(root, path, errno))?;
+    let stat = sys::stat_at(&parent, path.name()).map_err(|errno| missing(root, path, errno))?;
     if stat.kind() != Some(Kind::File) {
         return Err(root.refuse(ErrorKind::Changed, "hash", path, "it is not a file"));
     }
-    match sys::hash_at(parent.as_fd(), path.name(), &|| !cancel.is_cancelled()) {
+    match sys::hash_at(&parent, path.name(), &|| !cancel.is_cancelled()) {
         Ok(Some((hash, stat))) => Ok(Hashed {
             hash,
             meta: root.facts.meta(Kind::File, &stat, now, file_token(&stat)),

@@ -1,14 +1,13 @@
 //! What dead sessions left behind. Safe to be killed at any point and to run again.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs;
 use rustix::io::Errno;
 use wl_core::model::{ContentHash, Kind, SyncPath};
 use wl_core::storage::{Result, StrandedVersion, TrashState};
 
 use super::dir::{PATH, open_folder};
+use super::kernel::Fd;
 use super::lines::{self, Intent, Operation};
 use super::meta::{file_token, token_stem};
 use super::publish::displacement;
@@ -22,25 +21,25 @@ use super::trash::{self, TrashRun};
 pub(super) fn recover(
     spot: &Spot,
     root: &Root,
-    wl: &OwnedFd,
+    wl: &Fd,
     stranded: &mut Vec<StrandedVersion>,
 ) -> Result<()> {
     let failed =
         |errno| sys::os_error("take care of a dead session's leftovers", errno).on(&root.location);
-    let Some(stage) = reserved::open_in(wl.as_fd(), "stage").map_err(failed)? else {
+    let Some(stage) = reserved::open_in(wl, "stage").map_err(failed)? else {
         return Ok(());
     };
-    let _lock = reserved::lock(wl.as_fd()).map_err(failed)?;
-    let renames = spot.try_out(wl.as_fd(), "recover")?.renames;
-    for run in reserved::names(&stage) {
+    let _lock = reserved::lock(wl).map_err(failed)?;
+    let renames = spot.try_out(wl, "recover")?.renames;
+    for run in stage.names() {
         let run = run.map_err(failed)?;
         if !reserved::is_run(&run) {
             continue;
         }
-        let Some(folder) = reserved::open_in(stage.as_fd(), &run).map_err(failed)? else {
+        let Some(folder) = reserved::open_in(&stage, &run).map_err(failed)? else {
             continue;
         };
-        let Some(_dead) = reserved::try_lock(folder.as_fd()).map_err(failed)? else {
+        let Some(_dead) = reserved::try_lock(&folder).map_err(failed)? else {
             continue;
         };
         let leftovers = Leftovers {
@@ -58,10 +57,10 @@ pub(super) fn recover(
 /// A dead session's staging folder, in our hands.
 struct Leftovers<'a> {
     root: &'a Root,
-    wl: &'a OwnedFd,
+    wl: &'a Fd,
     renames: Renames,
     run: String,
-    folder: OwnedFd,
+    folder: Fd,
 }
 
 /// What a version in a swap is.
@@ -79,7 +78,7 @@ impl Leftovers<'_> {
     fn tidy_up(&self, stranded: &mut Vec<StrandedVersion>) -> Sys<()> {
         let mut swaps = Vec::new();
         let mut parts = HashSet::new();
-        for name in reserved::names(&self.folder) {
+        for name in self.folder.names() {
             let name = name?;
             match name.split_once('.') {
                 Some((n, "swap")) => swaps.extend(n.parse::<u64>()),
@@ -90,7 +89,7 @@ impl Leftovers<'_> {
         let unnamed = self.unnamed_in_trash()?;
         let wanted: HashSet<u64> = swaps.iter().chain(&unnamed).copied().collect();
         let mut intents = HashMap::new();
-        for intent in lines::read::<Intent>(self.folder.as_fd(), "journal")? {
+        for intent in lines::read::<Intent>(&self.folder, "journal")? {
             let intent = intent?;
             if wanted.contains(&intent.n) {
                 intents.insert(intent.n, intent);
@@ -104,13 +103,13 @@ impl Leftovers<'_> {
         for n in parts {
             unlink(&self.folder, &part(n))?;
         }
-        fs::syncfs(&self.folder)?;
+        self.folder.sync_all()?;
         remove_folder(self.wl, &self.folder, &self.run)
     }
 
     fn unnamed_in_trash(&self) -> Sys<HashSet<u64>> {
         let path = format!("trash/{}", self.run);
-        match open_folder(self.wl.as_fd(), &path, super::dir::READ) {
+        match open_folder(self.wl, &path, super::dir::READ) {
             Ok(folder) => trash::unnamed(&folder),
             Err(Errno::NOENT) => Ok(HashSet::new()),
             Err(errno) => Err(errno),
@@ -122,13 +121,13 @@ impl Leftovers<'_> {
         if unnamed.is_empty() {
             return Ok(());
         }
-        let trash = TrashRun::make(self.wl.as_fd(), &self.run)?;
+        let trash = TrashRun::make(self.wl, &self.run)?;
         let mut notes = Vec::new();
         for &n in unnamed {
-            let stat = sys::stat_at(trash.folder.as_fd(), &n.to_string())?;
+            let stat = sys::stat_at(&trash.folder, &n.to_string())?;
             let intent = intents.get(&n);
             let name = n.to_string();
-            let at = (trash.folder.as_fd(), &*name);
+            let at = (&trash.folder, &*name);
             let (state, hash) = match intent {
                 Some(intent) if self.whose(at, &stat, intent) == Whose::Expected => {
                     (agreed(intent.op), intent.hash)
@@ -136,7 +135,7 @@ impl Leftovers<'_> {
                 _ => (TrashState::Rescued, None),
             };
             let path = intent.map(|intent| &intent.path);
-            notes.push(displacement(n, path, &stat, state, hash));
+            notes.push(displacement(n, path, &stat, state, hash, self.folder.now()));
         }
         trash.note(&notes)?;
         trash.sync()
@@ -151,7 +150,7 @@ impl Leftovers<'_> {
         stranded: &mut Vec<StrandedVersion>,
     ) -> Sys<()> {
         let name = swap(n);
-        let at = (self.folder.as_fd(), &*name);
+        let at = (&self.folder, &*name);
         let stat = sys::stat_at(at.0, at.1)?;
         let Some(intent) = intent else {
             let why = "was found in a dead session's hands without a record of its path";
@@ -166,7 +165,14 @@ impl Leftovers<'_> {
         match (whose, intent.op) {
             (Whose::Ours, Operation::Replace) if !part => return unlink(&self.folder, &name),
             (Whose::Expected, op) if !aside => {
-                let note = displacement(n, Some(path), &stat, agreed(op), intent.hash);
+                let note = displacement(
+                    n,
+                    Some(path),
+                    &stat,
+                    agreed(op),
+                    intent.hash,
+                    self.folder.now(),
+                );
                 return self.to_trash(n, note);
             }
             (Whose::Somebodys, Operation::Replace) if !part => {
@@ -183,8 +189,14 @@ impl Leftovers<'_> {
                     return Ok(());
                 }
                 if whose == Whose::Expected && intent.op == Operation::Replace {
-                    let note =
-                        displacement(n, Some(path), &stat, TrashState::Replaced, intent.hash);
+                    let note = displacement(
+                        n,
+                        Some(path),
+                        &stat,
+                        TrashState::Replaced,
+                        intent.hash,
+                        self.folder.now(),
+                    );
                     return self.to_trash(n, note);
                 }
             }
@@ -203,13 +215,20 @@ impl Leftovers<'_> {
         stranded: &mut Vec<StrandedVersion>,
     ) -> Sys<()> {
         let name = swap(n);
-        let at = (self.folder.as_fd(), &*name);
+        let at = (&self.folder, &*name);
         let stat = sys::stat_at(at.0, at.1)?;
         if self.whose(at, &stat, intent) == Whose::Ours {
             let hash = intent.new.as_ref().and_then(|new| new.hash);
             return self.to_trash(
                 n,
-                displacement(n, Some(path), &stat, TrashState::Replaced, hash),
+                displacement(
+                    n,
+                    Some(path),
+                    &stat,
+                    TrashState::Replaced,
+                    hash,
+                    self.folder.now(),
+                ),
             );
         }
         let why = "was written while an older one was put back after a crash";
@@ -224,7 +243,7 @@ impl Leftovers<'_> {
         let Some(parent) = self.parent(path) else {
             return Ok(false);
         };
-        let there = (parent.as_fd(), path.name());
+        let there = (&parent, path.name());
         let Ok(stat) = sys::stat_at(there.0, there.1) else {
             return Ok(false);
         };
@@ -242,24 +261,24 @@ impl Leftovers<'_> {
     fn has_arrived(&self, stat: &Stat, intent: &Intent) -> bool {
         intent.to.as_ref().is_some_and(|to| {
             self.parent(to)
-                .and_then(|parent| sys::stat_at(parent.as_fd(), to.name()).ok())
+                .and_then(|parent| sys::stat_at(&parent, to.name()).ok())
                 .is_some_and(|there| (there.ino, there.dev) == (stat.ino, stat.dev))
         })
     }
 
     fn move_back(&self, at: At<'_>, path: &SyncPath) -> bool {
         self.parent(path).is_some_and(|parent| {
-            let there = (parent.as_fd(), path.name());
+            let there = (&parent, path.name());
             self.renames.move_new(at, there).is_ok()
         })
     }
 
-    fn parent(&self, path: &SyncPath) -> Option<OwnedFd> {
+    fn parent(&self, path: &SyncPath) -> Option<Fd> {
         if path.is_reserved() {
             return None;
         }
         let parent = path.parent()?;
-        open_folder(self.root.fd.as_fd(), parent.as_str(), PATH).ok()
+        open_folder(&self.root.fd, parent.as_str(), PATH).ok()
     }
 
     /// Whose version it is, by content. What cannot be read is somebody's.
@@ -309,7 +328,10 @@ impl Leftovers<'_> {
         why: &str,
         stranded: &mut Vec<StrandedVersion>,
     ) -> Sys<()> {
-        self.to_trash(n, displacement(n, path, stat, TrashState::Rescued, None))?;
+        self.to_trash(
+            n,
+            displacement(n, path, stat, TrashState::Rescued, None, self.folder.now()),
+        )?;
         stranded.push(StrandedVersion {
             path: path.cloned(),
             kept: format!("in the trash as {}/{n}", self.run),
@@ -319,10 +341,10 @@ impl Leftovers<'_> {
     }
 
     fn to_trash(&self, n: u64, note: super::lines::Displacement) -> Sys<()> {
-        let trash = TrashRun::make(self.wl.as_fd(), &self.run)?;
+        let trash = TrashRun::make(self.wl, &self.run)?;
         trash.note(&[note])?;
         trash.sync()?;
-        trash.take(self.renames, self.folder.as_fd(), &swap(n), n)
+        trash.take(self.renames, &self.folder, &swap(n), n)
     }
 }
 

@@ -11,20 +11,19 @@
 //! .wl/trash/RUN/checked    the folder was looked through for late writers
 //! ```
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-use rustix::fs::{self, Dir, FlockOperation, Mode as Bits, OFlags};
+use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 use wl_core::model::RESERVED;
 use wl_core::storage::{ErrorKind, Result, StorageError};
 
 use super::dir::{READ, open_step};
+use super::kernel::Fd;
 use super::root::Root;
 use super::sys::{self, Sys};
 
 /// Opens `.wl`; `None` if there is none.
-pub(super) fn open(root: &Root) -> Result<Option<OwnedFd>> {
-    match open_step(root.fd.as_fd(), RESERVED, READ) {
+pub(super) fn open(root: &Root) -> Result<Option<Fd>> {
+    match open_step(&root.fd, RESERVED, READ) {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),
         Err(Errno::LOOP | Errno::NOTDIR) => Err(StorageError::new(
@@ -38,8 +37,8 @@ pub(super) fn open(root: &Root) -> Result<Option<OwnedFd>> {
 }
 
 /// Opens `.wl`, which is made if there is none.
-pub(super) fn make(root: &Root) -> Result<OwnedFd> {
-    match fs::mkdirat(&root.fd, RESERVED, Bits::RWXU) {
+pub(super) fn make(root: &Root) -> Result<Fd> {
+    match root.fd.make_dir_at(RESERVED, Bits::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(sys::os_error("make `.wl`", errno).on(&root.location)),
     }
@@ -50,15 +49,15 @@ pub(super) fn make(root: &Root) -> Result<OwnedFd> {
 }
 
 /// Opens a folder in ours, which is made if there is none.
-pub(super) fn make_in(folder: BorrowedFd<'_>, name: &str) -> Sys<OwnedFd> {
-    match fs::mkdirat(folder, name, Bits::RWXU) {
+pub(super) fn make_in(folder: &Fd, name: &str) -> Sys<Fd> {
+    match folder.make_dir_at(name, Bits::RWXU) {
         Ok(()) | Err(Errno::EXIST) => open_step(folder, name, READ),
         Err(errno) => Err(errno),
     }
 }
 
 /// Opens a folder in ours; `None` if there is none.
-pub(super) fn open_in(folder: BorrowedFd<'_>, name: &str) -> Sys<Option<OwnedFd>> {
+pub(super) fn open_in(folder: &Fd, name: &str) -> Sys<Option<Fd>> {
     match open_step(folder, name, READ) {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),
@@ -67,10 +66,10 @@ pub(super) fn open_in(folder: BorrowedFd<'_>, name: &str) -> Sys<Option<OwnedFd>
 }
 
 /// Waits for the storage's lock; it is let go when the result is dropped.
-pub(super) fn lock(wl: BorrowedFd<'_>) -> Sys<OwnedFd> {
+pub(super) fn lock(wl: &Fd) -> Sys<Fd> {
     let file = open_lock(wl)?;
     loop {
-        match fs::flock(&file, FlockOperation::LockExclusive) {
+        match file.lock(true) {
             Err(Errno::INTR) => {}
             other => return other.map(|()| file),
         }
@@ -78,52 +77,35 @@ pub(super) fn lock(wl: BorrowedFd<'_>) -> Sys<OwnedFd> {
 }
 
 /// Takes the lock of a session; `None` if that session lives.
-pub(super) fn try_lock(run: BorrowedFd<'_>) -> Sys<Option<OwnedFd>> {
+pub(super) fn try_lock(run: &Fd) -> Sys<Option<Fd>> {
     let file = open_lock(run)?;
-    match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.lock(false) {
         Ok(()) => Ok(Some(file)),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
-fn open_lock(folder: BorrowedFd<'_>) -> Sys<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    fs::openat(folder, "lock", flags, Bits::RUSR | Bits::WUSR)
+fn open_lock(folder: &Fd) -> Sys<Fd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW;
+    folder.open_at("lock", flags, Bits::RUSR | Bits::WUSR)
 }
 
 /// Whether the session `run` lives.
-pub(super) fn is_live(wl: BorrowedFd<'_>, run: &str) -> Sys<bool> {
+pub(super) fn is_live(wl: &Fd, run: &str) -> Sys<bool> {
     let Some(stage) = open_in(wl, "stage")? else {
         return Ok(false);
     };
-    match open_in(stage.as_fd(), run)? {
-        Some(folder) => Ok(try_lock(folder.as_fd())?.is_none()),
+    match open_in(&stage, run)? {
+        Some(folder) => Ok(try_lock(&folder)?.is_none()),
         None => Ok(false),
     }
 }
 
-/// The names in one of our folders that are text; others are not ours.
-pub(super) fn names(folder: &OwnedFd) -> impl Iterator<Item = Sys<String>> {
-    let (dir, failed) = match Dir::read_from(folder) {
-        Ok(dir) => (Some(dir), None),
-        Err(errno) => (None, Some(Err(errno))),
-    };
-    let entries = dir.into_iter().flatten().filter_map(|entry| match entry {
-        Ok(entry) => match entry.file_name().to_str() {
-            Ok("." | "..") | Err(_) => None,
-            Ok(name) => Some(Ok(name.to_owned())),
-        },
-        Err(errno) => Some(Err(errno)),
-    });
-    failed.into_iter().chain(entries)
-}
-
 /// Opens a file of ours for adding lines.
-pub(super) fn open_lines(folder: BorrowedFd<'_>, name: &str) -> Sys<OwnedFd> {
-    let flags =
-        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    fs::openat(folder, name, flags, Bits::RUSR | Bits::WUSR)
+pub(super) fn open_lines(folder: &Fd, name: &str) -> Sys<Fd> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+    folder.open_at(name, flags, Bits::RUSR | Bits::WUSR)
 }
 
 /// Whether `run` can be the name of a run.

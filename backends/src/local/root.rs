@@ -1,23 +1,23 @@
 //! The root: where it is, what is mounted there, what its file system can do.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
-use rustix::fs::{self, Access, AtFlags, Mode as Bits, OFlags, ResolveFlags};
+use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 use wl_core::model::SyncPath;
 use wl_core::storage::{
     Capabilities, CasGrade, ErrorKind, ListOrder, Result, RootMarker, StorageError,
 };
 
+use super::kernel::{Fd, Place, Runs};
 use super::meta::Facts;
 use super::sys::{self, Renames, Sys};
 
 /// Where a storage is. The root is opened anew for every call, so that another file system mounted there is seen.
 #[derive(Debug)]
 pub(super) struct Spot {
-    pub(super) path: PathBuf,
+    pub(super) place: Place,
     pub(super) location: String,
     pub(super) identity: String,
     /// The folder that was found, where folders can be told apart: device, inode number and time of birth.
@@ -43,7 +43,7 @@ pub(super) struct Tried {
 /// The root, open.
 #[derive(Debug)]
 pub(super) struct Root {
-    pub(super) fd: OwnedFd,
+    pub(super) fd: Fd,
     pub(super) facts: Facts,
     pub(super) location: Box<str>,
     stat: sys::Stat,
@@ -74,10 +74,20 @@ impl Spot {
         })?;
         let location = path.to_string_lossy().into_owned();
         let identity = format!("local:{}", exact_text(&path));
-        let root = open_root(&path, &location)?;
-        let presumed = presume(root.fd.as_fd());
+        Self::at(Place::Real(path), location, identity, limit)
+    }
+
+    /// The storage at a place that is known to be a folder.
+    pub(super) fn at(
+        place: Place,
+        location: String,
+        identity: String,
+        limit: Renames,
+    ) -> Result<Self> {
+        let root = open_root(&place, &location)?;
+        let presumed = presume(&root.fd);
         let spot = Self {
-            path,
+            place,
             location,
             identity,
             folder: super::identity::is_told_apart(&root.fd).then(|| root.own()),
@@ -89,7 +99,7 @@ impl Spot {
             && spot.presumed.writable
         {
             // Where this fails the session that needs it tries again and says why.
-            let _ = spot.try_out(wl.as_fd(), "connect");
+            let _ = spot.try_out(&wl, "connect");
         }
         Ok(spot)
     }
@@ -97,7 +107,7 @@ impl Spot {
     /// Opens the root; `Unavailable` if it is not there, or is another folder than the one that was connected: half of a run in one
     /// folder and half in another would take what differs for edits.
     pub(super) fn open(&self) -> Result<Root> {
-        let root = open_root(&self.path, &self.location)?;
+        let root = open_root(&self.place, &self.location)?;
         if self.folder.is_some_and(|folder| folder != root.own()) {
             let reason = "another folder was put in its place meanwhile; put the right one back, then run again";
             return Err(
@@ -109,9 +119,14 @@ impl Spot {
 
     /// What is behind the root now, whatever was connected.
     pub(super) fn marker(&self) -> Result<RootMarker> {
-        let root = open_root(&self.path, &self.location)?;
+        let root = open_root(&self.place, &self.location)?;
         super::identity::marker(&root.fd, &root.stat)
             .map_err(|errno| sys::os_error("look at the root", errno).on(&self.location))
+    }
+
+    /// Where the work on it is done.
+    pub(super) fn runs(&self) -> Runs {
+        self.place.runs()
     }
 
     pub(super) fn capabilities(&self) -> &Capabilities {
@@ -126,7 +141,7 @@ impl Spot {
     /// How renames can be done, for what happens outside a session.
     pub(super) fn renames(&self, root: &Root) -> Result<Renames> {
         match super::reserved::open(root)? {
-            Some(wl) => Ok(self.try_out(wl.as_fd(), "restore")?.renames),
+            Some(wl) => Ok(self.try_out(&wl, "restore")?.renames),
             None => Ok(self.limit),
         }
     }
@@ -135,11 +150,11 @@ impl Spot {
     ///
     /// `renameat2` on names that are not there says `NOENT` even where the file system lacks the flag, so there is no
     /// way to find out without two files. A file system that was taken for more than it can do is refused once.
-    pub(super) fn try_out(&self, wl: BorrowedFd<'_>, run: &str) -> Result<&Tried> {
+    pub(super) fn try_out(&self, wl: &Fd, run: &str) -> Result<&Tried> {
         if let Some(tried) = self.tried.get() {
             return Ok(tried);
         }
-        let name = format!("probe-{run}-{}", rustix::process::getpid().as_raw_nonzero());
+        let name = format!("probe-{run}-{}", wl.process());
         let mut capabilities = self.presumed.clone();
         let renames = probe(wl, &name, self.limit, &mut capabilities)
             .map_err(|errno| sys::os_error("probe", errno).on(&self.location))?;
@@ -182,7 +197,7 @@ fn exact_text(path: &Path) -> String {
     }
 }
 
-fn open_root(path: &Path, location: &str) -> Result<Root> {
+fn open_root(place: &Place, location: &str) -> Result<Root> {
     let unavailable = |errno: Errno| {
         let text = std::io::Error::from(errno);
         let reason = match errno {
@@ -191,15 +206,9 @@ fn open_root(path: &Path, location: &str) -> Result<Root> {
         };
         StorageError::new(ErrorKind::Unavailable, "open", reason).on(location)
     };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS;
-    let fd = match fs::openat2(fs::CWD, path, flags, Bits::empty(), resolve) {
-        Err(Errno::NOSYS) => fs::open(path, flags | OFlags::NOFOLLOW, Bits::empty()),
-        other => other,
-    }
-    .map_err(unavailable)?;
+    let fd = place.open().map_err(unavailable)?;
     let stat = sys::stat_fd(&fd).map_err(unavailable)?;
-    let coarse = fs::fstatfs(&fd).is_ok_and(|facts| FAT.contains(&facts.f_type));
+    let coarse = fd.magic().is_ok_and(|magic| FAT.contains(&magic));
     Ok(Root {
         facts: Facts {
             dev: stat.dev,
@@ -254,17 +263,16 @@ impl Root {
 }
 
 /// What names the file system of an open folder: its own id, or the device where it has none.
-pub(super) fn file_system(folder: &OwnedFd, dev: u64) -> Sys<String> {
-    Ok(match fs::fstatvfs(folder)?.f_fsid {
+pub(super) fn file_system(folder: &Fd, dev: u64) -> Sys<String> {
+    Ok(match folder.volume()?.id {
         0 => format!("dev-{dev:x}"),
         id => format!("fs-{id:x}"),
     })
 }
 
 /// What whoever is not root can still write to the file system of an open folder.
-pub(super) fn free_space(folder: &OwnedFd) -> Sys<u64> {
-    let facts = fs::fstatvfs(folder)?;
-    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+pub(super) fn free_space(folder: &Fd) -> Sys<u64> {
+    Ok(folder.volume()?.free)
 }
 
 /// What a file system can do at best.
@@ -285,10 +293,10 @@ pub(super) fn at_best() -> Capabilities {
     }
 }
 
-fn presume(root: BorrowedFd<'_>) -> Capabilities {
-    let magic = fs::fstatfs(root).map_or(0, |facts| facts.f_type);
+fn presume(root: &Fd) -> Capabilities {
+    let magic = root.magic().unwrap_or(0);
     let fat = FAT.contains(&magic);
-    let writable = fs::accessat(root, ".", Access::WRITE_OK, AtFlags::empty()).is_ok();
+    let writable = root.is_writable();
     Capabilities {
         cas: match EXCHANGES.contains(&magic) {
             true => CasGrade::Recoverable,
@@ -304,43 +312,33 @@ fn presume(root: BorrowedFd<'_>) -> Capabilities {
 }
 
 /// Tries renames, links and modes on scratch files in a folder of its own, which is gone afterwards.
-fn probe(
-    wl: BorrowedFd<'_>,
-    name: &str,
-    limit: Renames,
-    capabilities: &mut Capabilities,
-) -> Sys<Renames> {
-    match fs::mkdirat(wl, name, Bits::RWXU) {
+fn probe(wl: &Fd, name: &str, limit: Renames, capabilities: &mut Capabilities) -> Sys<Renames> {
+    match wl.make_dir_at(name, Bits::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }
     let folder = super::dir::open_step(wl, name, super::dir::READ)?;
-    let outcome = try_names(folder.as_fd(), limit, capabilities);
+    let outcome = try_names(&folder, limit, capabilities);
     for scratch in ["a", "b", "c", "l"] {
-        let _ = fs::unlinkat(&folder, scratch, AtFlags::empty());
+        let _ = folder.unlink_at(scratch);
     }
-    let _ = fs::unlinkat(wl, name, AtFlags::REMOVEDIR);
+    let _ = wl.remove_dir_at(name);
     outcome
 }
 
-fn try_names(
-    folder: BorrowedFd<'_>,
-    limit: Renames,
-    capabilities: &mut Capabilities,
-) -> Sys<Renames> {
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let scratch = fs::openat(folder, "a", flags, Bits::RUSR | Bits::WUSR)?;
-    fs::openat(folder, "b", flags, Bits::RUSR | Bits::WUSR)?;
+fn try_names(folder: &Fd, limit: Renames, capabilities: &mut Capabilities) -> Sys<Renames> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW;
+    let scratch = folder.open_at("a", flags, Bits::RUSR | Bits::WUSR)?;
+    folder.open_at("b", flags, Bits::RUSR | Bits::WUSR)?;
     let first = sys::stat_at(folder, "a")?.ino;
     let exchange = limit.exchange
         && sys::exchange((folder, "a"), (folder, "b")).is_ok()
         && sys::stat_at(folder, "b")?.ino == first;
     let try_new = |to| Renames::ALL.move_new((folder, "b"), (folder, to));
     let no_replace = limit.no_replace && try_new("a") == Err(Errno::EXIST) && try_new("c").is_ok();
-    capabilities.links &= fs::symlinkat("x", folder, "l").is_ok();
+    capabilities.links &= folder.symlink_at("x", "l").is_ok();
     for bits in [0o600, 0o751] {
-        let kept = fs::fchmod(&scratch, Bits::from_raw_mode(bits)).is_ok()
-            && sys::stat_fd(&scratch)?.mode & 0o777 == bits;
+        let kept = scratch.set_bits(bits).is_ok() && sys::stat_fd(&scratch)?.mode & 0o777 == bits;
         capabilities.modes &= kept;
     }
     Ok(Renames {

@@ -1,12 +1,10 @@
 //! A run's writes: what a session holds, what it has to make durable, and its end.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use rustix::fs;
 use rustix::io::Errno;
 use wl_core::model::{FileId, Mode, SyncPath};
 use wl_core::storage::{
@@ -16,6 +14,7 @@ use wl_core::storage::{
 };
 
 use super::dir::{READ, is_missing, open_folder};
+use super::kernel::Fd;
 use super::root::{Root, Spot};
 use super::stage::{self, Stage, part};
 use super::sys::{self, Sys};
@@ -187,7 +186,7 @@ impl Session {
 
     fn sync(&self, dirty: &Dirty) -> Sys<()> {
         if dirty.many {
-            return fs::syncfs(&self.root.fd);
+            return self.root.fd.sync_all();
         }
         let stage = self
             .stage
@@ -196,30 +195,30 @@ impl Session {
             .clone();
         if let Some(stage) = stage {
             for &n in &dirty.staged {
-                self.sync_one(sys::open_file(stage.folder.as_fd(), &part(n)))?;
+                self.sync_one(sys::open_file(&stage.folder, &part(n)))?;
             }
         }
         for path in &dirty.files {
             let folder = path.parent().unwrap_or_else(SyncPath::root);
-            let file = open_folder(self.root.fd.as_fd(), folder.as_str(), super::dir::PATH)
-                .and_then(|folder| sys::open_file(folder.as_fd(), path.name()));
+            let file = open_folder(&self.root.fd, folder.as_str(), super::dir::PATH)
+                .and_then(|folder| sys::open_file(&folder, path.name()));
             self.sync_one(file)?;
         }
         for path in &dirty.folders {
-            self.sync_one(open_folder(self.root.fd.as_fd(), path.as_str(), READ))?;
+            self.sync_one(open_folder(&self.root.fd, path.as_str(), READ))?;
         }
         Ok(())
     }
 
     /// Syncs what was opened. What is gone need not last; what may not be opened is synced with all the rest.
-    fn sync_one(&self, opened: Sys<std::os::fd::OwnedFd>) -> Sys<()> {
+    fn sync_one(&self, opened: Sys<Fd>) -> Sys<()> {
         match opened {
-            Ok(file) => match fs::fsync(&file) {
-                Err(Errno::INVAL | Errno::NOTSUP) => fs::syncfs(&self.root.fd),
+            Ok(file) => match file.sync() {
+                Err(Errno::INVAL | Errno::NOTSUP) => self.root.fd.sync_all(),
                 other => other,
             },
             Err(errno) if is_missing(errno) => Ok(()),
-            Err(_) => fs::syncfs(&self.root.fd),
+            Err(_) => self.root.fd.sync_all(),
         }
     }
 
@@ -236,17 +235,13 @@ impl Session {
         if let Some(wl) = reserved::open(&self.root)?
             && wrote
         {
-            let _lock = reserved::lock(wl.as_fd()).map_err(failed)?;
+            let _lock = reserved::lock(&wl).map_err(failed)?;
             if let Some(stage) = stage {
                 stage.clear(self.durable()).map_err(failed)?;
             }
             let mut found = Vec::new();
-            let looked = trash::look_through(
-                wl.as_fd(),
-                &self.options.run,
-                self.options.trash_keep,
-                &mut found,
-            );
+            let looked =
+                trash::look_through(&wl, &self.options.run, self.options.trash_keep, &mut found);
             found.into_iter().for_each(|version| self.strand(version));
             looked.map_err(failed)?;
         }
@@ -268,7 +263,7 @@ impl LocalSession {
         work: impl FnOnce(&Session) -> T + Send + 'static,
     ) -> Result<T> {
         let session = Arc::clone(&self.0);
-        blocking(operation, move || work(&session)).await
+        blocking(session.spot.runs(), operation, move || work(&session)).await
     }
 
     async fn batch<T: Send + 'static>(
@@ -301,7 +296,10 @@ impl WriteSession for LocalSession {
         _: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         let session = Arc::clone(&self.0);
-        blocking("stage", move || stage::large(&session, request)).await?
+        blocking(session.spot.runs(), "stage", move || {
+            stage::large(&session, request)
+        })
+        .await?
     }
 
     async fn flush(&self) -> Result<()> {

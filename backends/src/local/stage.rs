@@ -1,18 +1,18 @@
 //! Staging: content is written where no one sees it.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{self, AtFlags, Mode as Bits, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 use wl_core::model::{ContentHash, Kind, Mode, SyncPath, Timestamp};
 use wl_core::storage::{
     ContentWriter, Durability, ErrorKind, Payload, Result, StageRequest, Staged, StorageError,
 };
 
+use super::kernel::Fd;
 use super::lines::{self, Intent};
 use super::reserved;
 use super::root::{Root, Spot};
@@ -23,15 +23,15 @@ use super::trash::TrashRun;
 /// A session's folder in `.wl/stage`, with its lock held.
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) wl: OwnedFd,
-    pub(super) folder: OwnedFd,
+    pub(super) wl: Fd,
+    pub(super) folder: Fd,
     pub(super) renames: Renames,
     /// Something is left in the folder that the next session has to take care of.
     pub(super) keep: AtomicBool,
     run: String,
-    journal: Mutex<Option<OwnedFd>>,
+    journal: Mutex<Option<Fd>>,
     trash: Mutex<Option<Arc<TrashRun>>>,
-    _lock: OwnedFd,
+    _lock: Fd,
 }
 
 impl Stage {
@@ -39,13 +39,13 @@ impl Stage {
     pub(super) fn make(spot: &Spot, root: &Root, run: &str) -> Result<Self> {
         let failed = |errno| sys::os_error("make the staging folder", errno).on(&root.location);
         let wl = reserved::make(root)?;
-        let _all = reserved::lock(wl.as_fd()).map_err(failed)?;
-        let renames = spot.try_out(wl.as_fd(), run)?.renames;
-        let stage = reserved::make_in(wl.as_fd(), "stage").map_err(failed)?;
-        let used = super::dir::open_folder(wl.as_fd(), &format!("trash/{run}"), super::dir::PATH);
+        let _all = reserved::lock(&wl).map_err(failed)?;
+        let renames = spot.try_out(&wl, run)?.renames;
+        let stage = reserved::make_in(&wl, "stage").map_err(failed)?;
+        let used = super::dir::open_folder(&wl, &format!("trash/{run}"), super::dir::PATH);
         let fresh = match used {
             Ok(_) => Err(Errno::EXIST),
-            Err(_) => fs::mkdirat(&stage, run, Bits::RWXU),
+            Err(_) => stage.make_dir_at(run, Bits::RWXU),
         };
         fresh.map_err(|errno| match errno {
             Errno::EXIST => {
@@ -55,8 +55,8 @@ impl Stage {
             }
             errno => failed(errno),
         })?;
-        let folder = super::dir::open_step(stage.as_fd(), run, super::dir::READ).map_err(failed)?;
-        let lock = reserved::try_lock(folder.as_fd())
+        let folder = super::dir::open_step(&stage, run, super::dir::READ).map_err(failed)?;
+        let lock = reserved::try_lock(&folder)
             .and_then(|lock| lock.ok_or(Errno::BUSY))
             .map_err(failed)?;
         Ok(Self {
@@ -77,7 +77,7 @@ impl Stage {
         let file = match &*journal {
             Some(file) => file,
             None => {
-                let file = reserved::open_lines(self.folder.as_fd(), "journal")?;
+                let file = reserved::open_lines(&self.folder, "journal")?;
                 if durable {
                     self.sync_names(root)?;
                 }
@@ -85,17 +85,17 @@ impl Stage {
             }
         };
         lines::append(file, intents)?;
-        if durable { fs::fdatasync(file) } else { Ok(()) }
+        if durable { file.sync_data() } else { Ok(()) }
     }
 
     /// Makes the way to the journal durable.
     fn sync_names(&self, root: &Root) -> Sys<()> {
-        fs::fsync(&self.folder)?;
-        if let Some(stage) = reserved::open_in(self.wl.as_fd(), "stage")? {
-            fs::fsync(&stage)?;
+        self.folder.sync()?;
+        if let Some(stage) = reserved::open_in(&self.wl, "stage")? {
+            stage.sync()?;
         }
-        fs::fsync(&self.wl)?;
-        fs::fsync(&root.fd)
+        self.wl.sync()?;
+        root.fd.sync()
     }
 
     /// This run's folder in the trash.
@@ -104,7 +104,7 @@ impl Stage {
         if let Some(run) = &*trash {
             return Ok(Arc::clone(run));
         }
-        let run = Arc::new(TrashRun::make(self.wl.as_fd(), &self.run)?);
+        let run = Arc::new(TrashRun::make(&self.wl, &self.run)?);
         Ok(Arc::clone(trash.insert(run)))
     }
 
@@ -118,7 +118,7 @@ impl Stage {
             trash.sync()?;
         }
         let mut swap_left = self.keep.load(Ordering::SeqCst);
-        for name in reserved::names(&self.folder) {
+        for name in self.folder.names() {
             let name = name?;
             if name.ends_with(".part") {
                 unlink(&self.folder, &name)?;
@@ -133,23 +133,23 @@ impl Stage {
 }
 
 /// Takes a run's emptied staging folder away, and the folder of all runs after the last.
-pub(super) fn remove_folder(wl: &OwnedFd, folder: &OwnedFd, run: &str) -> Sys<()> {
+pub(super) fn remove_folder(wl: &Fd, folder: &Fd, run: &str) -> Sys<()> {
     unlink(folder, "journal")?;
     unlink(folder, "lock")?;
-    if let Some(stage) = reserved::open_in(wl.as_fd(), "stage")? {
-        match fs::unlinkat(&stage, run, AtFlags::REMOVEDIR) {
+    if let Some(stage) = reserved::open_in(wl, "stage")? {
+        match stage.remove_dir_at(run) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
         // Fails as long as another run is in it.
-        let _ = fs::unlinkat(wl, "stage", AtFlags::REMOVEDIR);
+        let _ = wl.remove_dir_at("stage");
     }
     Ok(())
 }
 
 /// Unlinks a file that may be gone already.
-pub(super) fn unlink(folder: &OwnedFd, name: &str) -> Sys<()> {
-    match fs::unlinkat(folder, name, AtFlags::empty()) {
+pub(super) fn unlink(folder: &Fd, name: &str) -> Sys<()> {
+    match folder.unlink_at(name) {
         Err(Errno::NOENT) => Ok(()),
         other => other,
     }
@@ -209,16 +209,11 @@ impl Session {
         target: &str,
     ) -> Sys<Staged> {
         let name = part(n);
-        fs::symlinkat(target, &stage.folder, &name)?;
+        stage.folder.symlink_at(target, &name)?;
         if let Some(mtime) = request.mtime {
-            fs::utimensat(
-                &stage.folder,
-                &name,
-                &times(mtime),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
+            stage.folder.set_mtime_at(&name, mtime)?;
         }
-        let stat = sys::stat_at(stage.folder.as_fd(), &name)?;
+        let stat = sys::stat_at(&stage.folder, &name)?;
         Ok(Staged {
             number: n,
             kind: Kind::Link,
@@ -231,23 +226,23 @@ impl Session {
     /// Gives a staged file its attributes and takes note of it.
     fn close(
         &self,
-        file: &OwnedFd,
+        file: &Fd,
         n: u64,
         mode: Option<Mode>,
         mtime: Option<Timestamp>,
         hash: ContentHash,
     ) -> Sys<Staged> {
         if let Some(mtime) = mtime {
-            fs::futimens(file, &times(mtime))?;
+            file.set_mtime(mtime)?;
         }
         let mut stat = sys::stat_fd(file)?;
         if let Some(mode) = mode.filter(|mode| stat.mode & 0o7777 != mode.bits()) {
             // The umask took something away.
-            fs::fchmod(file, Bits::from_raw_mode(mode.bits()))?;
+            file.set_bits(mode.bits())?;
             stat = sys::stat_fd(file)?;
         }
         match self.options.durability {
-            Durability::Full => fs::fsync(file)?,
+            Durability::Full => file.sync()?,
             Durability::Batch => self.dirty().staged(n),
             Durability::None => {}
         }
@@ -262,23 +257,12 @@ impl Session {
 }
 
 /// Without a mode the system's default applies; nobody else can reach into the folder.
-fn create(stage: &Stage, n: u64, mode: Option<Mode>) -> Sys<OwnedFd> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+fn create(stage: &Stage, n: u64, mode: Option<Mode>) -> Sys<Fd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
     let bits = mode.map_or(0o666, Mode::bits);
-    fs::openat(&stage.folder, part(n), flags, Bits::from_raw_mode(bits))
-}
-
-fn times(mtime: Timestamp) -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.secs,
-            tv_nsec: mtime.nanos.into(),
-        },
-    }
+    stage
+        .folder
+        .open_at(&part(n), flags, Bits::from_raw_mode(bits))
 }
 
 /// Pieces of this size that hold nothing but zeros become holes.
@@ -315,7 +299,7 @@ struct Writing {
     session: Arc<Session>,
     stage: Arc<Stage>,
     n: u64,
-    file: OwnedFd,
+    file: Fd,
     path: SyncPath,
     mtime: Option<Timestamp>,
     mode: Option<Mode>,
@@ -347,9 +331,9 @@ impl Writing {
     }
 }
 
-fn write_at(file: &OwnedFd, mut content: &[u8], mut at: u64) -> Sys<()> {
+fn write_at(file: &Fd, mut content: &[u8], mut at: u64) -> Sys<()> {
     while !content.is_empty() {
-        match rustix::io::pwrite(file, content, at) {
+        match file.write_at(content, at) {
             Ok(0) => return Err(Errno::NOSPC),
             Ok(written) => {
                 content = &content[written..];
@@ -374,7 +358,7 @@ impl ContentWriter for Writer {
         }
         let at = self.at;
         let length = piece.len() as u64;
-        super::blocking("stage", move || {
+        super::blocking(writing.session.spot.runs(), "stage", move || {
             writing.put(&piece, at).map_err(|errno| {
                 writing.give_up();
                 writing.session.root.error("stage", &writing.path, errno)
@@ -394,7 +378,7 @@ impl ContentWriter for Writer {
             return Err(root.refuse(ErrorKind::Other, "stage", &writing.path, reason));
         }
         let at = self.at;
-        let staged = super::blocking("stage", move || {
+        let staged = super::blocking(writing.session.spot.runs(), "stage", move || {
             let Writing {
                 file,
                 n,
@@ -402,7 +386,7 @@ impl ContentWriter for Writer {
                 mtime,
                 ..
             } = &*writing;
-            fs::ftruncate(file, at)
+            file.truncate(at)
                 .and_then(|()| writing.session.close(file, *n, *mode, *mtime, hash))
                 .map_err(|errno| writing.session.root.error("stage", &writing.path, errno))
         })

@@ -1,29 +1,19 @@
 //! The few system calls that the backend is made of, with attributes in our own words.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{self, AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, StatxFlags};
+use rustix::fs::{self, FileType, Mode as Bits, OFlags, RenameFlags, StatxFlags};
 use rustix::io::Errno;
 use wl_core::model::{ContentHash, FileId, Hasher, Kind, Timestamp};
 use wl_core::storage::{ErrorKind, StorageError};
+
+use super::kernel::Fd;
 
 /// What a system call gives.
 pub(super) type Sys<T> = Result<T, Errno>;
 
 /// One read or write moves this much at most.
 pub(super) const PIECE: usize = 1 << 20;
-
-/// What is asked of every entry, and nothing more.
-const WANTED: StatxFlags = StatxFlags::TYPE
-    .union(StatxFlags::MODE)
-    .union(StatxFlags::INO)
-    .union(StatxFlags::SIZE)
-    .union(StatxFlags::MTIME)
-    .union(StatxFlags::CTIME)
-    .union(StatxFlags::BTIME)
-    .union(StatxFlags::MNT_ID);
 
 /// An entry's attributes as the system tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +31,7 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    fn of(raw: &fs::Statx) -> Self {
+    pub(super) fn of(raw: &fs::Statx) -> Self {
         let time = |t: fs::StatxTimestamp| Timestamp {
             secs: t.tv_sec,
             nanos: t.tv_nsec,
@@ -128,45 +118,31 @@ impl Stamp {
 }
 
 /// The attributes of `name` in `folder`; a link is not followed.
-pub(super) fn stat_at(folder: BorrowedFd<'_>, name: &str) -> Sys<Stat> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    Ok(Stat::of(&fs::statx(folder, name, flags, WANTED)?))
-}
-
-/// As [`stat_at`], for names as the system gives them.
-pub(super) fn stat_raw(folder: BorrowedFd<'_>, name: &std::ffi::CStr) -> Sys<Stat> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    Ok(Stat::of(&fs::statx(folder, name, flags, WANTED)?))
+pub(super) fn stat_at(folder: &Fd, name: &str) -> Sys<Stat> {
+    folder.stat_at(name)
 }
 
 /// The attributes of an open file.
-pub(super) fn stat_fd(fd: impl AsFd) -> Sys<Stat> {
-    Ok(Stat::of(&fs::statx(fd, c"", AtFlags::EMPTY_PATH, WANTED)?))
-}
-
-/// The number of the mount that an open file is reached through; `None` where the system does not tell (Linux before 5.8).
-pub(super) fn mount_id(fd: impl AsFd) -> Sys<Option<u64>> {
-    let told = fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-    Ok((told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id))
+pub(super) fn stat_fd(fd: &Fd) -> Sys<Stat> {
+    fd.stat()
 }
 
 /// Where the link `name` points, as bytes.
-pub(super) fn read_link(folder: BorrowedFd<'_>, name: &str) -> Sys<Vec<u8>> {
-    Ok(fs::readlinkat(folder, name, Vec::new())?.into_bytes())
+pub(super) fn read_link(folder: &Fd, name: &str) -> Sys<Vec<u8>> {
+    folder.read_link_at(name)
 }
 
 /// Opens a file for reading. Neither a link nor a pipe put in its place can lead elsewhere or block.
-pub(super) fn open_file(folder: BorrowedFd<'_>, name: &str) -> Sys<OwnedFd> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    fs::openat(folder, name, flags, Bits::empty())
+pub(super) fn open_file(folder: &Fd, name: &str) -> Sys<Fd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    folder.open_at(name, flags, Bits::empty())
 }
 
 /// Reads until `buffer` is full or the file ends; how much it was.
-pub(super) fn read_full(fd: &OwnedFd, buffer: &mut [u8]) -> Sys<usize> {
+pub(super) fn read_full(fd: &Fd, buffer: &mut [u8]) -> Sys<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match rustix::io::read(fd, &mut buffer[filled..]) {
+        match fd.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(more) => filled += more,
             Err(Errno::INTR) => {}
@@ -177,9 +153,9 @@ pub(super) fn read_full(fd: &OwnedFd, buffer: &mut [u8]) -> Sys<usize> {
 }
 
 /// Writes all of `content`.
-pub(super) fn write_all(fd: &OwnedFd, mut content: &[u8]) -> Sys<()> {
+pub(super) fn write_all(fd: &Fd, mut content: &[u8]) -> Sys<()> {
     while !content.is_empty() {
-        match rustix::io::write(fd, content) {
+        match fd.write(content) {
             Ok(0) => return Err(Errno::NOSPC),
             Ok(written) => content = &content[written..],
             Err(Errno::INTR) => {}
@@ -192,7 +168,7 @@ pub(super) fn write_all(fd: &OwnedFd, mut content: &[u8]) -> Sys<()> {
 /// The hash of `name` in `folder` and its attributes, which were the same before and after; `None` if they were not.
 /// `go_on` is asked once a MiB.
 pub(super) fn hash_at(
-    folder: BorrowedFd<'_>,
+    folder: &Fd,
     name: &str,
     go_on: &dyn Fn() -> bool,
 ) -> Sys<Option<(ContentHash, Stat)>> {
@@ -236,30 +212,19 @@ impl Renames {
     /// then the first is taken away; only for names in our own hands, so that no one can change it in between.
     pub(super) fn move_new(self, from: At<'_>, to: At<'_>) -> Sys<()> {
         if self.no_replace {
-            return fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE);
+            return from.0.rename_at(from.1, to.0, to.1, RenameFlags::NOREPLACE);
         }
-        fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
-        fs::unlinkat(from.0, from.1, AtFlags::empty())
+        from.0.link_at(from.1, to.0, to.1)?;
+        from.0.unlink_at(from.1)
     }
 }
 
 /// A name in an open folder.
-pub(super) type At<'a> = (BorrowedFd<'a>, &'a str);
+pub(super) type At<'a> = (&'a Fd, &'a str);
 
 /// Exchanges two names.
 pub(super) fn exchange(one: At<'_>, two: At<'_>) -> Sys<()> {
-    fs::renameat_with(one.0, one.1, two.0, two.1, RenameFlags::EXCHANGE)
-}
-
-/// The clock, for comparing with file times.
-pub(super) fn now() -> Timestamp {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => Timestamp {
-            secs: since.as_secs() as i64,
-            nanos: since.subsec_nanos(),
-        },
-        Err(_) => Timestamp { secs: 0, nanos: 0 },
-    }
+    one.0.rename_at(one.1, two.0, two.1, RenameFlags::EXCHANGE)
 }
 
 /// A failed system call as a storage error whose reason says what to do.

@@ -1,9 +1,8 @@
 //! The trash: displaced versions, kept on the same file system so that a move is all it takes.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, OFlags};
+use rustix::fs::{Mode as Bits, OFlags, RenameFlags};
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{
@@ -11,6 +10,7 @@ use wl_core::storage::{
 };
 
 use super::dir::{READ, open_folder};
+use super::kernel::Fd;
 use super::lines::{self, Displacement};
 use super::reserved;
 use super::root::Root;
@@ -19,16 +19,16 @@ use super::sys::{self, Renames, Sys};
 /// A run's folder in the trash.
 #[derive(Debug)]
 pub(super) struct TrashRun {
-    pub(super) folder: OwnedFd,
-    index: OwnedFd,
+    pub(super) folder: Fd,
+    index: Fd,
 }
 
 impl TrashRun {
     /// Opens it; it is made if need be.
-    pub(super) fn make(wl: BorrowedFd<'_>, run: &str) -> Sys<Self> {
+    pub(super) fn make(wl: &Fd, run: &str) -> Sys<Self> {
         let trash = reserved::make_in(wl, "trash")?;
-        let folder = reserved::make_in(trash.as_fd(), run)?;
-        let index = reserved::open_lines(folder.as_fd(), "index")?;
+        let folder = reserved::make_in(&trash, run)?;
+        let index = reserved::open_lines(&folder, "index")?;
         Ok(Self { folder, index })
     }
 
@@ -38,43 +38,34 @@ impl TrashRun {
     }
 
     /// Moves a version here. It keeps its number.
-    pub(super) fn take(
-        &self,
-        renames: Renames,
-        from: BorrowedFd<'_>,
-        name: &str,
-        n: u64,
-    ) -> Sys<()> {
+    pub(super) fn take(&self, renames: Renames, from: &Fd, name: &str, n: u64) -> Sys<()> {
         let to = n.to_string();
-        match renames.move_new((from, name), (self.folder.as_fd(), &to)) {
+        match renames.move_new((from, name), (&self.folder, &to)) {
             // No hard links to folders: numbers are never used twice, so nothing is there to be replaced.
-            Err(Errno::PERM | Errno::OPNOTSUPP) => fs::renameat(from, name, &self.folder, &to),
-            // A crash between making the second link and taking away the first.
-            Err(Errno::EXIST) if self.is_same(from, name, &to) => {
-                fs::unlinkat(from, name, AtFlags::empty())
+            Err(Errno::PERM | Errno::OPNOTSUPP) => {
+                from.rename_at(name, &self.folder, &to, RenameFlags::empty())
             }
+            // A crash between making the second link and taking away the first.
+            Err(Errno::EXIST) if self.is_same(from, name, &to) => from.unlink_at(name),
             other => other,
         }
     }
 
-    fn is_same(&self, from: BorrowedFd<'_>, name: &str, to: &str) -> bool {
+    fn is_same(&self, from: &Fd, name: &str, to: &str) -> bool {
         let one = sys::stat_at(from, name).map(|stat| stat.ino);
-        one.is_ok() && one == sys::stat_at(self.folder.as_fd(), to).map(|stat| stat.ino)
+        one.is_ok() && one == sys::stat_at(&self.folder, to).map(|stat| stat.ino)
     }
 
     /// Makes index and names durable.
     pub(super) fn sync(&self) -> Sys<()> {
-        fs::fsync(&self.index)?;
-        fs::fsync(&self.folder)
+        self.index.sync()?;
+        self.folder.sync()
     }
 }
 
 /// Calls `each` with the record that counts of every number, line by line. Numbers come in ascending order but for what was
 /// told again; only those are held in memory.
-pub(super) fn for_each(
-    run: BorrowedFd<'_>,
-    mut each: impl FnMut(Displacement) -> Sys<bool>,
-) -> Sys<()> {
+pub(super) fn for_each(run: &Fd, mut each: impl FnMut(Displacement) -> Sys<bool>) -> Sys<()> {
     let mut again: HashMap<u64, usize> = HashMap::new();
     let mut highest = None;
     for (line, record) in lines::read::<Displacement>(run, "index")?.enumerate() {
@@ -107,19 +98,19 @@ fn collect(root: &Root, wanted: fn(TrashState) -> bool, items: &mut Vec<TrashIte
     let Some(wl) = reserved::open(root).map_err(|_| Errno::NOTDIR)? else {
         return Ok(());
     };
-    let Some(trash) = reserved::open_in(wl.as_fd(), "trash")? else {
+    let Some(trash) = reserved::open_in(&wl, "trash")? else {
         return Ok(());
     };
-    for run in reserved::names(&trash) {
+    for run in trash.names() {
         let run = run?;
-        let Ok(Some(folder)) = reserved::open_in(trash.as_fd(), &run) else {
+        let Ok(Some(folder)) = reserved::open_in(&trash, &run) else {
             continue;
         };
-        for_each(folder.as_fd(), |record| {
+        for_each(&folder, |record| {
             if !wanted(record.state) {
                 return Ok(true);
             }
-            match sys::stat_at(folder.as_fd(), &record.n.to_string()) {
+            match sys::stat_at(&folder, &record.n.to_string()) {
                 Ok(stat) => items.push(item(&run, record, stat.size)),
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
@@ -156,11 +147,11 @@ pub(super) fn restore(root: &Root, renames: Renames, id: &TrashId, to: &SyncPath
     }
     let failed = |errno| root.error(OP, to, errno);
     let wl = reserved::open(root)?.ok_or_else(unknown)?;
-    let _lock = reserved::lock(wl.as_fd()).map_err(failed)?;
-    let run = open_folder(wl.as_fd(), &format!("trash/{run}"), READ).map_err(|_| unknown())?;
-    sys::stat_at(run.as_fd(), n).map_err(|_| unknown())?;
+    let _lock = reserved::lock(&wl).map_err(failed)?;
+    let run = open_folder(&wl, &format!("trash/{run}"), READ).map_err(|_| unknown())?;
+    sys::stat_at(&run, n).map_err(|_| unknown())?;
     let parent = make_parents(root, to).map_err(failed)?;
-    match renames.move_new((run.as_fd(), n), (parent.as_fd(), to.name())) {
+    match renames.move_new((&run, n), (&parent, to.name())) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             let reason = "something is there; give another path to restore to";
@@ -168,33 +159,33 @@ pub(super) fn restore(root: &Root, renames: Renames, id: &TrashId, to: &SyncPath
         }
         Err(errno) => return Err(failed(errno)),
     }
-    fs::fsync(&run)
+    run.sync()
         .and_then(|()| sync_folder(&parent))
         .map_err(failed)
 }
 
-fn sync_folder(folder: &OwnedFd) -> Sys<()> {
-    fs::fsync(folder)
+fn sync_folder(folder: &Fd) -> Sys<()> {
+    folder.sync()
 }
 
-fn make_parents(root: &Root, path: &SyncPath) -> Sys<OwnedFd> {
+fn make_parents(root: &Root, path: &SyncPath) -> Sys<Fd> {
     for above in path.ancestors() {
         let holder = above.parent().unwrap_or_else(SyncPath::root);
-        let holder = open_folder(root.fd.as_fd(), holder.as_str(), READ)?;
-        match fs::mkdirat(&holder, above.name(), fs::Mode::from_raw_mode(0o777)) {
-            Ok(()) => fs::fsync(&holder)?,
+        let holder = open_folder(&root.fd, holder.as_str(), READ)?;
+        match holder.make_dir_at(above.name(), Bits::from_raw_mode(0o777)) {
+            Ok(()) => holder.sync()?,
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
     }
     let parent = path.parent().unwrap_or_else(SyncPath::root);
-    open_folder(root.fd.as_fd(), parent.as_str(), READ)
+    open_folder(&root.fd, parent.as_str(), READ)
 }
 
 /// Looks through what earlier sessions displaced: versions written to since become `Late`, others that are old enough go.
 /// The storage's lock is held.
 pub(super) fn look_through(
-    wl: BorrowedFd<'_>,
+    wl: &Fd,
     own_run: &str,
     keep: TrashKeep,
     found: &mut Vec<StrandedVersion>,
@@ -202,36 +193,36 @@ pub(super) fn look_through(
     let Some(trash) = reserved::open_in(wl, "trash")? else {
         return Ok(());
     };
-    let now = sys::now().secs;
+    let now = wl.now().secs;
     let due = |record: &Displacement| match (record.state, keep) {
         (TrashState::Rescued | TrashState::Late, _) => false,
         (_, TrashKeep::None) => true,
         (_, TrashKeep::For(time)) => record.since.saturating_add_unsigned(time.as_secs()) <= now,
     };
-    for run in reserved::names(&trash) {
+    for run in trash.names() {
         let run = run?;
         if run == own_run || !reserved::is_run(&run) || reserved::is_live(wl, &run)? {
             continue;
         }
-        if let Some(folder) = reserved::open_in(trash.as_fd(), &run)? {
+        if let Some(folder) = reserved::open_in(&trash, &run)? {
             look_through_run(&folder, &run, &due, found)?;
             // Fails as long as something is in it.
-            let _ = fs::unlinkat(&trash, &run, AtFlags::REMOVEDIR);
+            let _ = trash.remove_dir_at(&run);
         }
     }
     Ok(())
 }
 
 fn look_through_run(
-    folder: &OwnedFd,
+    folder: &Fd,
     run: &str,
     due: &dyn Fn(&Displacement) -> bool,
     found: &mut Vec<StrandedVersion>,
 ) -> Sys<()> {
-    let checked = sys::stat_at(folder.as_fd(), "checked").is_ok();
+    let checked = sys::stat_at(folder, "checked").is_ok();
     let mut late = Vec::new();
     let mut left = 0_u64;
-    for_each(folder.as_fd(), |mut record| {
+    for_each(folder, |mut record| {
         let is_due = due(&record);
         if checked && !is_due && matches!(record.state, TrashState::Replaced | TrashState::Removed)
         {
@@ -240,7 +231,7 @@ fn look_through_run(
             return Ok(false);
         }
         let name = record.n.to_string();
-        let stat = match sys::stat_at(folder.as_fd(), &name) {
+        let stat = match sys::stat_at(folder, &name) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(true),
             Err(errno) => return Err(errno),
@@ -255,23 +246,23 @@ fn look_through_run(
             late.push(record);
             left += 1;
         } else if is_due {
-            fs::unlinkat(folder, &name, AtFlags::empty())?;
+            folder.unlink_at(&name)?;
         } else {
             left += 1;
         }
         Ok(true)
     })?;
     if !late.is_empty() {
-        let index = reserved::open_lines(folder.as_fd(), "index")?;
+        let index = reserved::open_lines(folder, "index")?;
         lines::append(&index, &late)?;
-        fs::fsync(&index)?;
+        index.sync()?;
     }
     if left > 0 || !only_notes(folder)? {
-        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        return fs::openat(folder, "checked", flags, fs::Mode::RUSR).map(drop);
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW;
+        return folder.open_at("checked", flags, Bits::RUSR).map(drop);
     }
     for name in ["checked", "index"] {
-        match fs::unlinkat(folder, name, AtFlags::empty()) {
+        match folder.unlink_at(name) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
@@ -280,8 +271,8 @@ fn look_through_run(
 }
 
 /// Whether nothing but our notes is in a run's folder.
-fn only_notes(folder: &OwnedFd) -> Sys<bool> {
-    for name in reserved::names(folder) {
+fn only_notes(folder: &Fd) -> Sys<bool> {
+    for name in folder.names() {
         if !matches!(name?.as_str(), "checked" | "index") {
             return Ok(false);
         }
@@ -299,15 +290,15 @@ fn late_version(run: &str, record: &Displacement) -> StrandedVersion {
 }
 
 /// The numbers of versions in a run's folder that its index does not name.
-pub(super) fn unnamed(folder: &OwnedFd) -> Sys<HashSet<u64>> {
+pub(super) fn unnamed(folder: &Fd) -> Sys<HashSet<u64>> {
     let mut numbers = HashSet::new();
-    for name in reserved::names(folder) {
+    for name in folder.names() {
         if let Ok(n) = name?.parse() {
             numbers.insert(n);
         }
     }
     if !numbers.is_empty() {
-        for record in lines::read::<Displacement>(folder.as_fd(), "index")? {
+        for record in lines::read::<Displacement>(folder, "index")? {
             numbers.remove(&record?.n);
         }
     }

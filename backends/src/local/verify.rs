@@ -1,11 +1,10 @@
 //! Whether a version is the one that is expected: before it is displaced, and again when it is in our hands.
 
-use std::os::fd::{AsFd, BorrowedFd};
-
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{ErrorKind, Expected, Result};
 
+use super::kernel::Fd;
 use super::meta::file_token;
 use super::session::Session;
 use super::sys::{self, At, Stat, Sys};
@@ -47,7 +46,7 @@ impl Session {
         at: At<'_>,
         expected: &Expected,
     ) -> std::result::Result<Seen, Miss> {
-        let now = sys::now();
+        let now = at.0.now();
         let stat = sys::stat_at(at.0, at.1)?;
         if stat.kind() != Some(expected.kind) {
             return Err(Miss::Other("another kind of entry is there; look again"));
@@ -106,10 +105,8 @@ impl Session {
         (content && stat.same_version(&seen.stat)).then_some(stat)
     }
 
-    fn hash_at(&self, (folder, name): (BorrowedFd<'_>, &str)) -> Sys<Option<Hashed>> {
-        sys::hash_at(folder.as_fd(), name, &|| {
-            !self.options.cancel.is_cancelled()
-        })
+    fn hash_at(&self, (folder, name): (&Fd, &str)) -> Sys<Option<Hashed>> {
+        sys::hash_at(folder, name, &|| !self.options.cancel.is_cancelled())
     }
 
     /// A miss as a result.

@@ -6,10 +6,9 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
 
 use async_trait::async_trait;
-use rustix::fs::{FileType, RawDir};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use wl_core::storage::{ErrorKind, ListRequest, Listing, Result, Row, Scope, Stor
 
 use super::dir::{self, is_missing, open_folder, open_step};
 use super::entries::{Children, Found, Gathered};
+use super::kernel::{self, Fd, Runs};
 use super::meta::file_token;
 use super::root::{Root, file_system};
 use super::sys::{self, Stat, Sys};
@@ -72,10 +72,15 @@ pub(super) fn list(root: Root, request: ListRequest) -> Result<Box<dyn Listing>>
             root.usable("list", path)?;
         }
     }
-    let (sender, rows) = channel(4);
+    let runs = root.fd.runs();
+    let (sender, rows) = channel(match runs {
+        Runs::Elsewhere => 4,
+        // Nobody listens before all has been said.
+        Runs::Here => 1 << 16,
+    });
     let location = root.location.clone();
     let cancel = request.cancel.clone();
-    tokio::task::spawn_blocking(move || {
+    let walk = move || {
         let mut walk = Walk::new(&root, &request, sender);
         let last = match walk.run().and_then(|()| walk.send_rows()) {
             Ok(()) => Ok(None),
@@ -83,8 +88,12 @@ pub(super) fn list(root: Root, request: ListRequest) -> Result<Box<dyn Listing>>
             Err(Stop::Failed(error)) => Err(error),
         };
         // If nobody listens any more there is nobody to tell.
-        let _ = walk.sender.blocking_send(last);
-    });
+        let _ = walk.send(last);
+    };
+    match runs {
+        Runs::Elsewhere => drop(tokio::task::spawn_blocking(walk)),
+        Runs::Here => walk(),
+    }
     Ok(Box::new(Walking {
         rows,
         ended: false,
@@ -104,7 +113,7 @@ type Step<T = ()> = std::result::Result<T, Stop>;
 /// A folder on the way down.
 struct Frame {
     /// `None` while too many others are open, or when the way back was lost.
-    fd: Option<OwnedFd>,
+    fd: Option<Fd>,
     stat: Stat,
     /// The clock before the folder was read.
     seen: Timestamp,
@@ -125,8 +134,6 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(root: &'a Root, request: &'a ListRequest, sender: Sender<Message>) -> Self {
-        let mut buffer = Vec::new();
-        buffer.resize_with(32 * 1024, MaybeUninit::uninit);
         Self {
             root,
             request,
@@ -135,14 +142,14 @@ impl<'a> Walk<'a> {
             path_bytes: 0,
             here: SyncPath::root(),
             frames: Vec::new(),
-            buffer,
+            buffer: kernel::buffer(32 * 1024),
         }
     }
 
     fn run(&mut self) -> Step {
         match &self.request.scope {
             Scope::Subtrees(paths) if !paths.iter().any(SyncPath::is_root) => {
-                let seen = sys::now();
+                let seen = self.root.fd.now();
                 for (path, found) in self.look_at(paths)? {
                     self.visit(path, found, seen, true)?;
                     self.descend()?;
@@ -150,14 +157,14 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Scope::Paths(paths) => {
-                let seen = sys::now();
+                let seen = self.root.fd.now();
                 for (path, found) in self.look_at(paths)? {
                     self.look_alone(path, found, seen)?;
                 }
                 Ok(())
             }
             _ => {
-                let opened = open_folder(self.root.fd.as_fd(), "", dir::READ)
+                let opened = open_folder(&self.root.fd, "", dir::READ)
                     .and_then(|fd| Ok((sys::stat_fd(&fd)?, fd)));
                 match opened {
                     Ok((stat, fd)) => self.enter(SyncPath::root(), stat, fd)?,
@@ -184,14 +191,14 @@ impl<'a> Walk<'a> {
         Ok(found)
     }
 
-    fn look_at_one(&self, path: &SyncPath, folder: &mut Option<(SyncPath, OwnedFd)>) -> Found {
+    fn look_at_one(&self, path: &SyncPath, folder: &mut Option<(SyncPath, Fd)>) -> Found {
         let filter = &self.request.filter;
         if path.ancestors().any(|above| filter.excludes(&above, true)) {
             return Found::Excluded { folder: false };
         }
         let parent = path.parent().unwrap_or_else(SyncPath::root);
         if folder.as_ref().is_none_or(|(open, _)| *open != parent) {
-            match open_folder(self.root.fd.as_fd(), parent.as_str(), dir::PATH) {
+            match open_folder(&self.root.fd, parent.as_str(), dir::PATH) {
                 Ok(fd) => *folder = Some((parent, fd)),
                 Err(errno) if is_missing(errno) => return Found::Absent,
                 Err(errno) => return Found::Unknown(errno),
@@ -200,7 +207,7 @@ impl<'a> Walk<'a> {
         let Some((_, folder)) = folder else {
             return Found::Absent;
         };
-        let stat = match sys::stat_at(folder.as_fd(), path.name()) {
+        let stat = match sys::stat_at(folder, path.name()) {
             Ok(stat) => stat,
             Err(errno) if is_missing(errno) => return Found::Absent,
             Err(errno) => return Found::Unknown(errno),
@@ -212,7 +219,7 @@ impl<'a> Walk<'a> {
         if stat.kind() != Some(Kind::Link) {
             return Found::Entry(stat);
         }
-        match sys::read_link(folder.as_fd(), path.name()).map(String::from_utf8) {
+        match sys::read_link(folder, path.name()).map(String::from_utf8) {
             Ok(Ok(target)) => Found::Link(stat, target.into()),
             Ok(Err(_)) => Found::Unknown(Errno::ILSEQ),
             Err(errno) => Found::Unknown(errno),
@@ -278,7 +285,7 @@ impl<'a> Walk<'a> {
     }
 
     /// As [`folder_token`](super::meta::folder_token), for a folder that is open already.
-    fn folder_token(&self, stat: &Stat, fd: Option<&OwnedFd>) -> Token {
+    fn folder_token(&self, stat: &Stat, fd: Option<&Fd>) -> Token {
         if let Some(token) = self.root.facts.near_token(stat) {
             return token;
         }
@@ -312,14 +319,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn open(&self, path: &SyncPath, named: bool) -> Sys<OwnedFd> {
+    fn open(&self, path: &SyncPath, named: bool) -> Sys<Fd> {
         match self.frames.last() {
             Some(frame) if !named => {
                 // Without a way back the folder was moved while it was walked.
                 let parent = frame.fd.as_ref().ok_or(Errno::STALE)?;
-                open_step(parent.as_fd(), path.name(), dir::READ)
+                open_step(parent, path.name(), dir::READ)
             }
-            _ => open_folder(self.root.fd.as_fd(), path.as_str(), dir::READ),
+            _ => open_folder(&self.root.fd, path.as_str(), dir::READ),
         }
     }
 
@@ -329,8 +336,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads a folder and makes it the topmost.
-    fn enter(&mut self, path: SyncPath, stat: Stat, fd: OwnedFd) -> Step {
-        let seen = sys::now();
+    fn enter(&mut self, path: SyncPath, stat: Stat, fd: Fd) -> Step {
+        let seen = fd.now();
         self.here = path;
         match self.gather(&fd)? {
             Err(errno) => {
@@ -364,33 +371,33 @@ impl<'a> Walk<'a> {
         if above.fd.is_some() || !above.rest.may_hold_folder() {
             return;
         }
-        let same = |fd: OwnedFd| {
+        let same = |fd: Fd| {
             let stat = sys::stat_fd(&fd).ok()?;
             (stat.ino == above.stat.ino && stat.dev == above.stat.dev).then_some(fd)
         };
         let up = done
             .fd
-            .and_then(|fd| rustix::fs::openat(&fd, "..", UP, rustix::fs::Mode::empty()).ok())
+            .and_then(|fd| fd.open_at("..", UP, rustix::fs::Mode::empty()).ok())
             .and_then(same);
         above.fd = up.or_else(|| {
-            open_folder(self.root.fd.as_fd(), self.here.as_str(), dir::READ)
+            open_folder(&self.root.fd, self.here.as_str(), dir::READ)
                 .ok()
                 .and_then(same)
         });
     }
 
     /// All entries of the folder `here`. The outer error stops the walk, the inner one makes this folder unknown.
-    fn gather(&mut self, fd: &OwnedFd) -> Step<Sys<Children>> {
+    fn gather(&mut self, fd: &Fd) -> Step<Sys<Children>> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let gathered = self.gather_into(fd, &mut buffer);
         self.buffer = buffer;
         gathered
     }
 
-    fn gather_into(&mut self, fd: &OwnedFd, buffer: &mut [MaybeUninit<u8>]) -> Step<Sys<Children>> {
+    fn gather_into(&mut self, fd: &Fd, buffer: &mut [MaybeUninit<u8>]) -> Step<Sys<Children>> {
         let request = self.request;
         let mut all = Gathered::new(&request.spill_dir, IN_MEMORY);
-        let mut entries = RawDir::new(fd, buffer);
+        let mut entries = fd.entries(buffer);
         let mut count = 0_usize;
         while let Some(entry) = entries.next() {
             let entry = match entry {
@@ -426,13 +433,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Looks at the entry `name` of the folder `here`. `None`: it is gone, or its row has been given already.
-    fn look(
-        &mut self,
-        fd: &OwnedFd,
-        raw: &CStr,
-        name: &str,
-        told: FileType,
-    ) -> Step<Option<Found>> {
+    fn look(&mut self, fd: &Fd, raw: &CStr, name: &str, told: FileType) -> Step<Option<Found>> {
         let path = self.child(name)?;
         let excluded = |folder| self.request.filter.excludes(&path, folder);
         let hint = (told != FileType::Unknown).then_some(told == FileType::Directory);
@@ -442,7 +443,7 @@ impl<'a> Walk<'a> {
         {
             return Ok(Some(Found::Excluded { folder }));
         }
-        let stat = match sys::stat_raw(fd.as_fd(), raw) {
+        let stat = match fd.stat_raw(raw) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Ok(Some(Found::Unknown(errno))),
@@ -454,7 +455,7 @@ impl<'a> Walk<'a> {
         if stat.kind() != Some(Kind::Link) {
             return Ok(Some(Found::Entry(stat)));
         }
-        match sys::read_link(fd.as_fd(), name).map(String::from_utf8) {
+        match sys::read_link(fd, name).map(String::from_utf8) {
             Ok(Ok(target)) => Ok(Some(Found::Link(stat, target.into()))),
             // Something is at the path, so that nobody may take it for removed.
             Ok(Err(_)) => Ok(Some(Found::Unknown(Errno::ILSEQ))),
@@ -527,9 +528,15 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ROWS));
-        self.sender
-            .blocking_send(Ok(Some(rows)))
-            .map_err(|_| Stop::Dropped)
+        self.send(Ok(Some(rows)))
+    }
+
+    fn send(&self, message: Message) -> Step {
+        let sent = match self.root.fd.runs() {
+            Runs::Elsewhere => self.sender.blocking_send(message).is_ok(),
+            Runs::Here => self.sender.try_send(message).is_ok(),
+        };
+        if sent { Ok(()) } else { Err(Stop::Dropped) }
     }
 
     fn go_on(&self) -> Step {
@@ -544,6 +551,4 @@ impl<'a> Walk<'a> {
     }
 }
 
-const UP: rustix::fs::OFlags = dir::READ
-    .union(rustix::fs::OFlags::DIRECTORY)
-    .union(rustix::fs::OFlags::CLOEXEC);
+const UP: rustix::fs::OFlags = dir::READ.union(rustix::fs::OFlags::DIRECTORY);

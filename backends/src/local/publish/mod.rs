@@ -11,16 +11,16 @@ mod rename;
 mod rename_folder;
 mod replace;
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use wl_core::model::SyncPath;
+use wl_core::model::{SyncPath, Timestamp};
 use wl_core::storage::{
     ErrorKind, Expected, Published, RemoveRequest, RenameRequest, ReplaceRequest, Result,
     StorageError, TrashState,
 };
 
 use super::dir::Folders;
+use super::kernel::Fd;
 use super::lines::{Displacement, Intent, Operation, Ours};
 use super::reserved;
 use super::session::Session;
@@ -35,7 +35,7 @@ pub(super) struct Job {
     /// Staged content's number, or one of its own.
     n: u64,
     path: SyncPath,
-    parent: Rc<OwnedFd>,
+    parent: Rc<Fd>,
     expected: Expected,
     seen: Seen,
     action: Action,
@@ -51,13 +51,13 @@ enum Action {
     /// By way of the staging folder, to here.
     Rename {
         to: SyncPath,
-        folder: Rc<OwnedFd>,
+        folder: Rc<Fd>,
     },
 }
 
 impl Job {
     fn at(&self) -> At<'_> {
-        (self.parent.as_fd(), self.path.name())
+        (&self.parent, self.path.name())
     }
 
     fn operation(&self) -> &'static str {
@@ -87,7 +87,8 @@ impl Job {
             Action::Replace { ours, staged } if ours.ino == stat.ino => staged.hash,
             _ => self.expected.hash,
         };
-        displacement(self.n, Some(&self.path), stat, state, hash)
+        let now = self.parent.now();
+        displacement(self.n, Some(&self.path), stat, state, hash, now)
     }
 }
 
@@ -98,6 +99,7 @@ pub(super) fn displacement(
     stat: &Stat,
     state: TrashState,
     hash: Option<wl_core::model::ContentHash>,
+    now: Timestamp,
 ) -> Displacement {
     Displacement {
         n,
@@ -106,7 +108,7 @@ pub(super) fn displacement(
         hash,
         state,
         size: stat.size,
-        since: sys::now().secs,
+        since: now.secs,
         ino: stat.ino,
         secs: stat.mtime.secs,
         nanos: stat.mtime.nanos,
@@ -155,7 +157,7 @@ impl Session {
         prepare: &dyn Fn(&Stage, &mut Folders<'_>, usize) -> Result<Prepared>,
     ) -> Vec<Result<Option<Published>>> {
         let locked = self.stage().and_then(|stage| {
-            let lock = reserved::lock(stage.wl.as_fd())
+            let lock = reserved::lock(&stage.wl)
                 .map_err(|errno| sys::os_error(operation, errno).on(&self.root.location))?;
             Ok((stage, lock))
         });
@@ -163,7 +165,7 @@ impl Session {
             Ok(locked) => locked,
             Err(error) => return super::all_failed(count, &error),
         };
-        let mut folders = Folders::new(self.root.fd.as_fd());
+        let mut folders = Folders::new(&self.root.fd);
         let mut jobs = Vec::new();
         let mut slots: Slots = Vec::with_capacity(count);
         for index in 0..count {

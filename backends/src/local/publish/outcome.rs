@@ -1,6 +1,5 @@
 //! What becomes of a version: published, put back, kept in the trash, or refused.
 
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
@@ -21,7 +20,7 @@ impl Session {
     /// What the storage holds now that `ours` was published at the path.
     pub(super) fn published(&self, n: u64, path: &SyncPath, at: At<'_>, ours: Stamp) -> Published {
         self.dirty().published(n, path);
-        let now = sys::now();
+        let now = at.0.now();
         match sys::stat_at(at.0, at.1) {
             Ok(stat) if stat.stamp() == ours => {
                 self.as_published(&stat, self.root.facts.settled(&stat, now))
@@ -55,7 +54,7 @@ impl Session {
 
     /// Unlinks staged content of ours that nobody touched; anything else is left to the next session's care.
     pub(super) fn give_up(&self, stage: &Stage, name: &str, ours: Stamp) {
-        let untouched = match sys::stat_at(stage.folder.as_fd(), name) {
+        let untouched = match sys::stat_at(&stage.folder, name) {
             Ok(stat) => stat.stamp() == ours,
             Err(errno) => errno == Errno::NOENT,
         };
@@ -67,7 +66,7 @@ impl Session {
     /// Puts a version back to where it was, if nothing is there now; else it is kept in the trash.
     pub(super) fn put_back(&self, stage: &Stage, job: &Job) {
         let name = swap(job.n);
-        let from = (stage.folder.as_fd(), &*name);
+        let from = (&stage.folder, &*name);
         if stage.renames.move_new(from, job.at()).is_err() {
             self.rescue(
                 stage,
@@ -80,13 +79,14 @@ impl Session {
     /// Keeps somebody's version that cannot be put back.
     pub(super) fn rescue(&self, stage: &Stage, job: &Job, reason: &str) {
         let name = swap(job.n);
-        let kept = sys::stat_at(stage.folder.as_fd(), &name)
+        let kept = sys::stat_at(&stage.folder, &name)
             .and_then(|stat| {
                 let state = TrashState::Rescued;
-                let note = displacement(job.n, Some(&job.path), &stat, state, None);
+                let now = stage.folder.now();
+                let note = displacement(job.n, Some(&job.path), &stat, state, None, now);
                 let trash = stage.trash()?;
                 trash.note(&[note])?;
-                trash.take(stage.renames, stage.folder.as_fd(), &name, job.n)
+                trash.take(stage.renames, &stage.folder, &name, job.n)
             })
             .map(|()| format!("in the trash as {}/{}", self.options.run, job.n));
         let kept = kept.unwrap_or_else(|_| {
@@ -109,7 +109,7 @@ impl Session {
             trash.note(displaced)?;
             for record in displaced {
                 let name = swap(record.n);
-                trash.take(stage.renames, stage.folder.as_fd(), &name, record.n)?;
+                trash.take(stage.renames, &stage.folder, &name, record.n)?;
                 self.displaced.fetch_add(1, Ordering::SeqCst);
             }
             Ok(())

@@ -1,15 +1,15 @@
 //! Removing.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{self, AtFlags};
+use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{ErrorKind, RemoveRequest, Result, TrashState};
 
 use super::{Action, Job, Outcome, Prepared};
 use crate::local::dir::{Folders, is_missing};
+use crate::local::kernel::Fd;
 use crate::local::session::Session;
 use crate::local::stage::{Stage, swap};
 
@@ -30,7 +30,7 @@ impl Session {
             }
             errno => self.root.error(OP, path, errno),
         })?;
-        let seen = match self.precheck((parent.as_fd(), path.name()), expected) {
+        let seen = match self.precheck((&parent, path.name()), expected) {
             Ok(seen) => seen,
             Err(miss) => return self.missed(OP, path, miss, ErrorKind::NotFound),
         };
@@ -49,10 +49,10 @@ impl Session {
         })))
     }
 
-    fn remove_folder(&self, path: &SyncPath, parent: &Rc<OwnedFd>) -> Result<()> {
+    fn remove_folder(&self, path: &SyncPath, parent: &Rc<Fd>) -> Result<()> {
         const OP: &str = "remove";
         let refuse = |kind, reason| self.root.refuse(kind, OP, path, reason);
-        match fs::unlinkat(parent, path.name(), AtFlags::REMOVEDIR) {
+        match parent.remove_dir_at(path.name()) {
             Ok(()) => {
                 self.dirty().folder_of(path);
                 Ok(())
@@ -73,9 +73,13 @@ impl Session {
 
     pub(super) fn take_away(&self, stage: &Stage, job: &Job) -> Outcome {
         let name = swap(job.n);
-        let in_stage = (stage.folder.as_fd(), &*name);
+        let in_stage = (&stage.folder, &*name);
         // The number is our own: nothing can be there to be replaced.
-        if let Err(errno) = fs::renameat(job.at().0, job.at().1, in_stage.0, in_stage.1) {
+        if let Err(errno) =
+            job.at()
+                .0
+                .rename_at(job.at().1, in_stage.0, in_stage.1, RenameFlags::empty())
+        {
             return (self.not_displaced(job, errno), None);
         }
         match self.verify(in_stage, &job.seen, &job.expected) {

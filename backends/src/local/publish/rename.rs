@@ -1,15 +1,15 @@
 //! Renaming.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{self};
+use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{ErrorKind, Published, RenameRequest, Result, StrandedVersion};
 
 use super::{Action, Job, Outcome, Prepared};
 use crate::local::dir::{Folders, is_missing};
+use crate::local::kernel::Fd;
 use crate::local::session::Session;
 use crate::local::stage::{Stage, swap};
 use crate::local::sys::{self, At};
@@ -40,7 +40,7 @@ impl Session {
         let folder = folders
             .parent_of(to)
             .map_err(|errno| self.no_parent(OP, to, errno))?;
-        let seen = match self.precheck((parent.as_fd(), from.name()), expected) {
+        let seen = match self.precheck((&parent, from.name()), expected) {
             Ok(seen) => seen,
             Err(miss) => return self.missed(OP, from, miss, ErrorKind::NotFound),
         };
@@ -77,9 +77,9 @@ impl Session {
         stage: &Stage,
         job: &Job,
         to: &SyncPath,
-        folder: &Rc<OwnedFd>,
+        folder: &Rc<Fd>,
     ) -> Result<Published> {
-        let target = (folder.as_fd(), to.name());
+        let target: At<'_> = (folder, to.name());
         match stage.renames.move_new(job.at(), target) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
@@ -126,12 +126,16 @@ impl Session {
         stage: &Stage,
         job: &Job,
         to: &SyncPath,
-        folder: &Rc<OwnedFd>,
+        folder: &Rc<Fd>,
     ) -> Outcome {
         let name = swap(job.n);
-        let in_stage = (stage.folder.as_fd(), &*name);
-        let target = (folder.as_fd(), to.name());
-        if let Err(errno) = fs::renameat(job.at().0, job.at().1, in_stage.0, in_stage.1) {
+        let in_stage = (&stage.folder, &*name);
+        let target: At<'_> = (folder, to.name());
+        if let Err(errno) =
+            job.at()
+                .0
+                .rename_at(job.at().1, in_stage.0, in_stage.1, RenameFlags::empty())
+        {
             return (self.not_displaced(job, errno), None);
         }
         if self.verify(in_stage, &job.seen, &job.expected).is_none() {

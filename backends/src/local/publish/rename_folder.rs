@@ -1,7 +1,5 @@
 //! Renaming folders.
 
-use std::os::fd::AsFd;
-
 use rustix::io::Errno;
 use wl_core::model::{FileId, Kind, SyncPath};
 use wl_core::storage::{ErrorKind, Result, StrandedVersion};
@@ -24,14 +22,14 @@ impl Session {
         self.root.usable(OP, from)?;
         self.root.usable(OP, to)?;
         let stage = self.stage()?;
-        let _lock = reserved::lock(stage.wl.as_fd())
+        let _lock = reserved::lock(&stage.wl)
             .map_err(|errno| sys::os_error(OP, errno).on(&self.root.location))?;
         if !stage.renames.no_replace {
             let reason =
                 "the file system has no rename that refuses to replace; move what is in the folder";
             return Err(self.root.refuse(ErrorKind::Unsupported, OP, from, reason));
         }
-        let mut folders = Folders::new(self.root.fd.as_fd());
+        let mut folders = Folders::new(&self.root.fd);
         let parent = folders
             .parent_of(from)
             .map_err(|errno| match is_missing(errno) {
@@ -41,10 +39,7 @@ impl Session {
         let new_parent = folders
             .parent_of(to)
             .map_err(|errno| self.no_parent(OP, to, errno))?;
-        let (at, target) = (
-            (parent.as_fd(), from.name()),
-            (new_parent.as_fd(), to.name()),
-        );
+        let (at, target): (At<'_>, At<'_>) = ((&parent, from.name()), (&new_parent, to.name()));
         if !self.is_folder(at, id) {
             return Err(self.gone(from));
         }

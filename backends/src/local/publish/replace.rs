@@ -1,19 +1,19 @@
 //! Replacing and creating.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{self};
+use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{ErrorKind, Expect, Published, ReplaceRequest, Result, Staged, TrashState};
 
 use super::{Action, Job, Outcome, Prepared};
 use crate::local::dir::Folders;
+use crate::local::kernel::Fd;
 use crate::local::lines::Ours;
 use crate::local::session::Session;
 use crate::local::stage::{Stage, part, swap};
-use crate::local::sys::{self, Stamp};
+use crate::local::sys::{self, At, Stamp};
 
 impl Session {
     pub(super) fn prepare_replace(
@@ -49,7 +49,7 @@ impl Session {
             let reason = "a file or link never replaces a folder";
             return Err(self.root.refuse(ErrorKind::Changed, OP, path, reason));
         }
-        let seen = match self.precheck((parent.as_fd(), path.name()), expected) {
+        let seen = match self.precheck((&parent, path.name()), expected) {
             Ok(seen) => seen,
             Err(miss) => {
                 self.give_up(stage, &part(staged.number), ours);
@@ -76,11 +76,11 @@ impl Session {
         staged: &Staged,
         ours: Stamp,
         path: &SyncPath,
-        parent: &Rc<OwnedFd>,
+        parent: &Rc<Fd>,
     ) -> Result<Published> {
         let name = part(staged.number);
-        let from = (stage.folder.as_fd(), &*name);
-        let to = (parent.as_fd(), path.name());
+        let from = (&stage.folder, &*name);
+        let to: At<'_> = (parent, path.name());
         match stage.renames.move_new(from, to) {
             Ok(()) => Ok(self.published(staged.number, path, to, ours)),
             Err(Errno::EXIST) => {
@@ -97,8 +97,10 @@ impl Session {
     /// Exchanges staged content with what is at the path, and takes it back if that was not what was expected.
     pub(super) fn exchange(&self, stage: &Stage, job: &Job, ours: Stamp) -> Outcome {
         let name = swap(job.n);
-        let in_stage = (stage.folder.as_fd(), &*name);
-        let exchanged = fs::renameat(&stage.folder, part(job.n), &stage.folder, &name)
+        let in_stage = (&stage.folder, &*name);
+        let exchanged = stage
+            .folder
+            .rename_at(&part(job.n), &stage.folder, &name, RenameFlags::empty())
             .and_then(|()| sys::exchange(in_stage, job.at()));
         if let Err(errno) = exchanged {
             self.give_up(stage, &name, ours);
@@ -132,8 +134,12 @@ impl Session {
     /// either, but for a moment nothing is at the path; that is why the grade is only *checked*.
     pub(super) fn move_aside(&self, stage: &Stage, job: &Job, ours: Stamp) -> Outcome {
         let (name, staged) = (swap(job.n), part(job.n));
-        let in_stage = (stage.folder.as_fd(), &*name);
-        if let Err(errno) = fs::renameat(job.at().0, job.at().1, in_stage.0, in_stage.1) {
+        let in_stage = (&stage.folder, &*name);
+        if let Err(errno) =
+            job.at()
+                .0
+                .rename_at(job.at().1, in_stage.0, in_stage.1, RenameFlags::empty())
+        {
             self.give_up(stage, &staged, ours);
             return (self.not_displaced(job, errno), None);
         }
@@ -142,9 +148,7 @@ impl Session {
             self.give_up(stage, &staged, ours);
             return (self.changed(job), None);
         };
-        let moved = stage
-            .renames
-            .move_new((stage.folder.as_fd(), &staged), job.at());
+        let moved = stage.renames.move_new((&stage.folder, &staged), job.at());
         let displaced = Some(job.displaced(&stat, TrashState::Replaced));
         match moved {
             Ok(()) => {
@@ -168,7 +172,7 @@ impl Session {
 /// What recovery needs to know staged content by.
 fn identity(stage: &Stage, staged: &Staged, ours: Stamp) -> Ours {
     let link = (staged.kind == Kind::Link)
-        .then(|| sys::read_link(stage.folder.as_fd(), &part(staged.number)).ok())
+        .then(|| sys::read_link(&stage.folder, &part(staged.number)).ok())
         .flatten()
         .and_then(|target| String::from_utf8(target).ok());
     Ours {

@@ -4,6 +4,7 @@ pub(crate) mod conformance;
 pub(in crate::local) mod kit;
 mod leftovers;
 mod listing;
+mod on_model;
 mod publishing;
 mod races;
 mod reading;

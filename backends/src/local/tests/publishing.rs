@@ -1,10 +1,8 @@
 //! Publishing against everything that can be at a path, on every grade of file system.
 
-use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
-use rustix::fs::{Mode as Bits, OFlags};
 use wl_core::model::{ContentHash, Kind, Mode};
 use wl_core::storage::{
     ErrorKind, Expect, Expected, Payload, RenameRequest, ReplaceRequest, StageRequest,
@@ -12,6 +10,7 @@ use wl_core::storage::{
 };
 
 use super::kit::{Lab, WEAK, content, kind, options, p, put, run_name, stage, take};
+use crate::local::kernel::Fd;
 use crate::local::session::Session;
 
 #[tokio::test]
@@ -221,8 +220,8 @@ async fn a_large_version_that_was_touched_is_not_the_expected_one() {
         file
     };
     let session = Session::begin(Arc::clone(&lab.backend.spot), options(&run_name())).unwrap();
-    let folder = rustix::fs::open(lab.dir.path(), OFlags::PATH, Bits::empty()).unwrap();
-    let at = (folder.as_fd(), "f");
+    let folder = Fd::open_root(lab.dir.path()).unwrap();
+    let at = (&folder, "f");
     let touches: [&dyn Fn(); 3] = [
         &|| age("f").write_at(b"x", 5).map(drop).unwrap(),
         &|| age("f").set_len(1).unwrap(),

@@ -169,7 +169,10 @@ async fn set_up(place: Place) -> std::result::Result<Watching, Why> {
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
     // Before the walk: what is mounted after it is a change.
-    let mounts = Mounts::new(&place.spot.path);
+    let Some(root) = place.spot.place.path() else {
+        return Err(Why::Refused("it has no events".to_owned()));
+    };
+    let mounts = Mounts::new(root);
     let walked = tokio::task::spawn_blocking(move || walk(place, &stop)).await;
     let (core, readable) = walked.map_err(|error| broke_off(error.to_string()))??;
     guard.disarm();

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::fs::FileType;
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
-use rustix::fs::{self, FileType, RawDir};
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::StorageError;
@@ -14,8 +14,9 @@ use wl_core::storage::StorageError;
 use super::limits::{self, silent};
 use super::machine::{Event, Looked, Why};
 use crate::local::dir::{self, is_missing, open_folder};
+use crate::local::kernel::{self, Fd};
 use crate::local::root::{Root, Spot};
-use crate::local::sys::{self, Sys};
+use crate::local::sys::Sys;
 
 /// What is asked to be told. Not who opens or reads: a pass does, all the time.
 const WANTED: WatchFlags = WatchFlags::CREATE
@@ -64,13 +65,11 @@ impl Kernel {
     pub(super) fn new(spot: Arc<Spot>) -> Result<Self, Why> {
         let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
         let events = inotify::init(flags).map_err(limits::no_instance)?;
-        let mut buffer = Vec::new();
-        buffer.resize_with(16 * 1024, MaybeUninit::uninit);
         Ok(Self {
             spot,
             events: Arc::new(events),
             root: None,
-            buffer,
+            buffer: kernel::buffer(16 * 1024),
         })
     }
 
@@ -79,12 +78,12 @@ impl Kernel {
         Arc::clone(&self.events)
     }
 
-    fn open(&mut self, path: &SyncPath) -> Sys<OwnedFd> {
+    fn open(&mut self, path: &SyncPath) -> Sys<Fd> {
         if self.root.is_none() {
             self.root = Some(self.spot.open().map_err(|_| Errno::NOENT)?);
         }
         let root = self.root.as_ref().ok_or(Errno::NOENT)?;
-        open_folder(root.fd.as_fd(), path.as_str(), dir::READ)
+        open_folder(&root.fd, path.as_str(), dir::READ)
     }
 
     fn without_root(&mut self, error: &StorageError) -> Looked {
@@ -95,19 +94,18 @@ impl Kernel {
         }
     }
 
-    fn watch(&mut self, path: &SyncPath, folder: &OwnedFd) -> Sys<i32> {
+    fn watch(&mut self, path: &SyncPath, folder: &Fd) -> Sys<i32> {
         let flags = match path.is_root() {
             true => WANTED | OF_ROOT,
             false => WANTED,
         };
         // By its number, so that it is this folder and no other that has its name by now.
-        let open = format!("/proc/self/fd/{}", folder.as_raw_fd());
-        inotify::add_watch(&*self.events, open, flags)
+        inotify::add_watch(&*self.events, folder.magic_link()?, flags)
     }
 
-    fn read(&mut self, folder: &OwnedFd) -> Vec<Box<str>> {
+    fn read(&mut self, folder: &Fd) -> Vec<Box<str>> {
         let mut names = Vec::new();
-        let mut entries = RawDir::new(folder, &mut self.buffer);
+        let mut entries = folder.entries(&mut self.buffer);
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -117,7 +115,8 @@ impl Kernel {
             };
             let is_folder = match entry.file_type() {
                 FileType::Directory => true,
-                FileType::Unknown => sys::stat_raw(folder.as_fd(), entry.file_name())
+                FileType::Unknown => folder
+                    .stat_raw(entry.file_name())
                     .is_ok_and(|stat| stat.kind() == Some(Kind::Folder)),
                 _ => false,
             };
@@ -148,8 +147,8 @@ impl System for Kernel {
             Err(Errno::ACCESS | Errno::PERM) => return Looked::Unreadable,
             Err(errno) => return refused(&errno),
         };
-        if let Ok(facts) = fs::fstatfs(&folder)
-            && let Some(name) = silent(facts.f_type)
+        if let Ok(magic) = folder.magic()
+            && let Some(name) = silent(magic)
         {
             let why = Why::Silent(name);
             let folders = Vec::new();
