@@ -12,6 +12,7 @@
 )]
 
 mod acting;
+mod busy;
 mod editor;
 mod folders;
 mod histories;

@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use wl_control::{Event, EventKind, JobStatus, ProgressStatus, State, StorageStatus};
+use wl_control::{
+    Event, EventKind, JobStatus, PendingStatus, ProgressStatus, State, StorageStatus,
+};
 
 use super::human::{bytes, plural};
 use super::{Output, escape};
@@ -74,6 +76,9 @@ fn block(job: &JobStatus, now: f64) -> String {
         .filter(|it| it.seen > 0 || it.files_found > 0)
     {
         line(&mut block, "now", doing(progress));
+    }
+    if let Some(pending) = &job.pending {
+        line(&mut block, "waiting", waiting(pending, now));
     }
     let done = job.done.source_changes + job.done.target_changes;
     line(
@@ -157,6 +162,20 @@ fn doing(progress: &ProgressStatus) -> String {
     text
 }
 
+/// What waits for its time, and how long it may take.
+fn waiting(pending: &PendingStatus, now: f64) -> String {
+    let left = time((pending.until - now).max(0.0).ceil());
+    let mut text = format!("{}, up to {left}", plural(pending.count as usize, "path"));
+    let named: Vec<_> = pending.paths.iter().map(|path| escape(path)).collect();
+    if !named.is_empty() {
+        text += &format!(": {}", named.join(", "));
+    }
+    if !named.is_empty() && pending.count > named.len() as u64 {
+        text += &format!(" and {} more", pending.count - named.len() as u64);
+    }
+    text
+}
+
 fn ago(at: f64, now: f64) -> String {
     format!("as of {} ago", time((now - at).max(0.0)))
 }
@@ -215,6 +234,7 @@ mod tests {
             source: storage("a"),
             target: storage("b"),
             progress: None,
+            pending: None,
             done: wl_control::Totals::default(),
             last_agreement: Some(1000.0),
             last_look: Some(1000.0),
@@ -251,6 +271,21 @@ mod tests {
         job.error_count = 1;
         assert_eq!(exit(&job), Exit::Failed);
         assert_eq!(exit(&self::job(State::Paused, "why")), Exit::Failed);
+    }
+
+    #[test]
+    fn what_waits_is_named_with_how_long_it_may_take() {
+        let mut job = job(State::Running, "1 conflict left, 3 changed paths wait");
+        job.pending = Some(PendingStatus {
+            count: 3,
+            paths: vec!["log".to_owned(), "a\u{1b}b".to_owned()],
+            until: 1019.2,
+        });
+        let block = block(&job, 1012.0);
+        let line = block.lines().find(|line| line.contains("waiting")).unwrap();
+        assert!(line.contains("3 paths, up to 8 s: log, "), "{line}");
+        assert!(line.ends_with(" and 1 more"), "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
     }
 
     #[test]

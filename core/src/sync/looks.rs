@@ -190,6 +190,11 @@ impl Looks {
         self.waiting.as_ref().map(|waiting| waiting.due)
     }
 
+    /// How many contents the removals that wait would give up.
+    pub fn held_back(&self) -> u64 {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.lost)
+    }
+
     /// Carries the removals out that waited, unless there are more of them by now.
     pub async fn look_again(&mut self) -> Result<Looked, SyncError> {
         let Some(waiting) = self.waiting.take() else {

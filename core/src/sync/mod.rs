@@ -18,7 +18,7 @@ pub use error::{SyncError, SyncErrorClass};
 pub use exclude::{LastFilter, filter_now};
 pub use groups::{Group, GroupKind};
 pub use looks::{Looked, Looks};
-pub use news::{News, NewsSender};
+pub use news::{News, NewsSender, Pending};
 pub use options::{DeleteBudget, Keep, RESCAN_INTERVAL, SyncJob, SyncOptions};
 pub use pass::{Explanation, Seen, explain};
 pub use patience::Patience;

@@ -1,9 +1,10 @@
 //! What a continuous run tells while it goes on.
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::SyncError;
-use crate::model::{RunReport, Sides};
+use crate::model::{RunReport, Sides, SyncPath};
 use crate::storage::WatchHealth;
 
 /// What happened in a continuous run.
@@ -15,10 +16,42 @@ pub enum News {
     Looking,
     /// It ended, and found and did this.
     Looked(Box<RunReport>),
+    /// This changed and waits for its time from now on, in place of what was told to wait before; it may be nothing.
+    Pending(Pending),
     /// The run ended by itself, because of this; nothing is told after it.
     Ended(SyncError),
     /// The run ended by a fault in the program; nothing is told after it.
     Panicked(String),
+}
+
+/// So many paths that wait are named.
+const MOST_NAMED: usize = 20;
+
+/// What changed, or may have changed, and is not looked at before its time: nobody may say meanwhile that both sides are in sync.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// How many paths.
+    pub paths: u64,
+    /// The first of them.
+    pub first: Vec<SyncPath>,
+    /// When the last of them is looked at; later, if it goes on changing.
+    pub until: Option<Instant>,
+}
+
+impl Pending {
+    /// This path waits, too.
+    pub fn add(&mut self, path: SyncPath, until: Instant) {
+        if self.first.len() < MOST_NAMED {
+            self.first.push(path);
+        }
+        self.add_more(1, until);
+    }
+
+    /// So many more wait that have no name.
+    pub fn add_more(&mut self, paths: u64, until: Instant) {
+        self.paths += paths;
+        self.until = self.until.max(Some(until));
+    }
 }
 
 /// Where news go. Whoever does not listen gets none, and holds nothing back.

@@ -12,4 +12,6 @@ pub use frame::{Frame, Frames, MOST_BYTES, framed};
 pub use message::{
     COMMANDS, Class, Event, EventKind, Message, PROTOCOL, Refusal, Request, State, Version,
 };
-pub use status::{FilterStatus, JobStatus, MOST_LISTED, ProgressStatus, StorageStatus, Totals};
+pub use status::{
+    FilterStatus, JobStatus, MOST_LISTED, PendingStatus, ProgressStatus, StorageStatus, Totals,
+};

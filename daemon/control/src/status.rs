@@ -31,6 +31,9 @@ pub struct JobStatus {
     pub target: StorageStatus,
     /// How far the look that goes on is; `null` if none does.
     pub progress: Option<ProgressStatus>,
+    /// What changed, or may have, and waits for its time; missing if nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingStatus>,
     /// What was done since the daemon knows the job.
     pub done: Totals,
     /// When both sides were last found equal, without conflict, problem or change left: seconds since 1970.
@@ -69,6 +72,19 @@ pub struct StorageStatus {
     pub watched: Option<String>,
     /// A change is seen after this many seconds at the worst.
     pub worst_delay: Option<f64>,
+}
+
+/// What changed, or may have, and waits for its time: paths that change all the time, groups that are not at rest, removals that more may
+/// follow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PendingStatus {
+    /// How many paths.
+    pub count: u64,
+    /// The first of them; removals are not among them.
+    pub paths: Vec<String>,
+    /// When the last of them has its turn, seconds since 1970; later, if it goes on changing.
+    pub until: f64,
 }
 
 /// What a job leaves out.

@@ -26,6 +26,8 @@ pub(super) enum Input {
     FoundWork,
     /// A look ended, with this much left.
     Looked(Left),
+    /// So many paths changed and wait for their time.
+    Pending(u64),
     /// The run ended: a one-shot with its report, or whatever stopped a continuous one.
     Ended(Ending),
     /// A person asked for a rest.
@@ -85,6 +87,10 @@ pub(super) struct Machine {
     resting: bool,
     /// Nothing was found out since it was started or resumed.
     fresh: bool,
+    /// What the last look left.
+    left: Left,
+    /// So many paths wait for their time.
+    pending: u64,
     failures: u32,
     panics: VecDeque<Duration>,
     panics_ever: u32,
@@ -106,6 +112,8 @@ impl Machine {
             halting: false,
             resting,
             fresh: true,
+            left: Left::default(),
+            pending: 0,
             failures: 0,
             panics: VecDeque::new(),
             panics_ever: 0,
@@ -154,6 +162,7 @@ impl Machine {
             Input::FoundWork if self.state == State::Running && !self.fresh => {}
             Input::FoundWork => self.running_with("carrying out changes"),
             Input::Looked(left) => self.looked(left),
+            Input::Pending(paths) => self.pending(paths),
             Input::Ended(ending) => return self.ended(ending, now, dice),
             Input::PauseAsked => {
                 self.resting = true;
@@ -204,15 +213,38 @@ impl Machine {
         }
         self.failures = 0;
         self.fresh = false;
-        match left.text() {
+        self.left = left;
+        match self.left_or_pending() {
             None => self.become_(State::Synced, left.synced()),
             Some(text) => self.become_(State::Running, text),
         }
     }
 
+    /// The last of what waited had its turn: what came of it is told next, and until then nothing is known to be in sync.
+    fn pending(&mut self, paths: u64) {
+        let before = std::mem::replace(&mut self.pending, paths);
+        let known = matches!(self.state, State::Synced | State::Running) && !self.fresh;
+        if known && (paths > 0 || before > 0) {
+            let text = self.left_or_pending();
+            self.running_with(&text.unwrap_or_else(|| "carrying out changes".to_owned()));
+        }
+    }
+
+    /// What is left and what waits, for people; `None` if nothing.
+    fn left_or_pending(&self) -> Option<String> {
+        let pending = match self.pending {
+            0 => None,
+            1 => Some("1 changed path waits".to_owned()),
+            paths => Some(format!("{paths} changed paths wait")),
+        };
+        let texts: Vec<_> = self.left.text().into_iter().chain(pending).collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
+    }
+
     fn ended(&mut self, ending: Ending, now: Duration, dice: f64) -> Action {
         self.running = false;
         self.fresh = false;
+        self.pending = 0;
         let halted = std::mem::take(&mut self.halting);
         if self.resting {
             return Action::Nothing;
@@ -452,6 +484,42 @@ mod tests {
         // No look says that over and over again.
         let again = [Input::Looked(left(1, 0)), Input::Looking, Input::FoundWork];
         assert_eq!(after(&again).0.state().1, "1 conflict left");
+    }
+
+    /// A conflict must not hide it: a job that has one is RUNNING anyway.
+    #[test]
+    fn what_waits_for_its_time_is_told_whatever_else_is_left() {
+        let text = |inputs: &[Input]| {
+            let (machine, _) = after(inputs);
+            let (state, text) = machine.state();
+            (state, text.to_owned())
+        };
+        let running = |text: &str| (State::Running, text.to_owned());
+        let clean = Input::Looked(Left::default());
+        let conflict = Input::Looked(left(1, 0));
+        let one = Input::Pending(1);
+        let waits = running("1 changed path waits");
+        assert_eq!(text(&[clean.clone(), one.clone()]), waits);
+        assert_eq!(text(&[one.clone(), clean.clone()]), waits);
+        let again = [clean.clone(), one.clone(), Input::Looking, clean.clone()];
+        assert_eq!(text(&again), waits, "another look does not end it");
+        let both = running("1 conflict left, 2 changed paths wait");
+        assert_eq!(text(&[conflict.clone(), Input::Pending(2)]), both);
+        assert_eq!(text(&[Input::Pending(2), conflict.clone()]), both);
+        // Nor does its end by itself: what came of it is not told yet.
+        let none = Input::Pending(0);
+        let over = [clean.clone(), one.clone(), none.clone()];
+        assert_eq!(text(&over).0, State::Running);
+        let over = [clean.clone(), one.clone(), none.clone(), clean.clone()];
+        assert_eq!(text(&over).0, State::Synced);
+        let over = [conflict, one.clone(), none.clone()];
+        assert_eq!(text(&over), running("1 conflict left"));
+        // It says nothing of a job that is not followed.
+        let paused = [clean.clone(), Input::PauseAsked, one.clone()];
+        assert_eq!(text(&paused).0, State::Paused);
+        let failed = [one, failed(SyncErrorClass::RootEmptied), clean.clone()];
+        assert_eq!(text(&failed).0, State::Synced, "that run is over");
+        assert_eq!(text(&[clean, none]).0, State::Synced);
     }
 
     #[test]

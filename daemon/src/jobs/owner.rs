@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use wl_control::{Class, EventKind, Refusal};
 use wl_core::model::RunReport;
+use wl_core::sync::Pending;
 
 use super::machine::{Action, Ending, Input, Left};
 use super::record::{Record, Recorded};
@@ -193,6 +194,11 @@ impl Owner {
                     self.input(&id, Input::Looked(left));
                 }
             }
+            Told::Pending(pending) => {
+                let paths = pending.paths;
+                slot.found.pending = pending;
+                self.input(&id, Input::Pending(paths));
+            }
             Told::Ended(ending, report) => {
                 self.ended(&id, ending, report).await;
                 self.tell_rests(&id);
@@ -207,6 +213,7 @@ impl Owner {
         slot.run = 0;
         slot.looking = false;
         slot.found.health = None;
+        slot.found.pending = Pending::default();
         let resolving = slot.resolving.take();
         let was_resolve = resolving.is_some();
         let stopping = slot.stopping;

@@ -9,10 +9,12 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wl_control::{JobStatus, MOST_LISTED, ProgressStatus, Refusal, StorageStatus, Totals};
+use wl_control::{
+    JobStatus, MOST_LISTED, PendingStatus, ProgressStatus, Refusal, StorageStatus, Totals,
+};
 use wl_core::model::{Conflict, Direction, Problem, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::WatchHealth;
-use wl_core::sync::{Keep, Phase, Progress};
+use wl_core::sync::{Keep, Pending, Phase, Progress};
 
 use super::machine::Machine;
 use super::{Figures, StartRequest, StorageRequest};
@@ -67,6 +69,8 @@ pub(super) struct Found {
     /// By path and reason: what is new among them is an event.
     pub(super) conflicts: BTreeMap<String, Conflict>,
     pub(super) problems: Vec<Problem>,
+    /// What waits for its time.
+    pub(super) pending: Pending,
     pub(super) totals: Totals,
     pub(super) last_look: Option<f64>,
     pub(super) last_agreement: Option<f64>,
@@ -89,7 +93,8 @@ impl Found {
         self.totals.bytes_written += report.bytes.written;
         self.last_look = Some(now());
         let nothing_left = report.conflicts.is_empty() && report.problems.is_empty();
-        if nothing_left && report.drift.is_empty() && report.error.is_none() {
+        let nothing_left = nothing_left && report.drift.is_empty() && self.pending.paths == 0;
+        if nothing_left && report.error.is_none() {
             self.last_agreement = self.last_look;
         }
         let mut fresh = Fresh {
@@ -101,6 +106,21 @@ impl Found {
         fresh.problems = new.cloned().collect();
         fresh
     }
+}
+
+/// What waits for its time, as on the wire.
+fn pending(pending: &Pending) -> Option<PendingStatus> {
+    let until = pending.until?;
+    let left = until.saturating_duration_since(Instant::now());
+    Some(PendingStatus {
+        count: pending.paths,
+        paths: pending
+            .first
+            .iter()
+            .map(|path| path.as_str().to_owned())
+            .collect(),
+        until: now() + left.as_secs_f64(),
+    })
 }
 
 impl Found {
@@ -243,6 +263,7 @@ impl Slot {
             source: self.storage(Side::Source, &self.request.source),
             target: self.storage(Side::Target, &self.request.target),
             progress: self.progress(),
+            pending: pending(&self.found.pending),
             done: self.found.totals,
             last_agreement: self.found.last_agreement,
             last_look: self.found.last_look,

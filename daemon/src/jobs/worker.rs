@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wl_core::model::{RunReport, Sides, SyncPath};
 use wl_core::storage::WatchHealth;
-use wl_core::sync::{Keep, News, NewsSender, SyncError, SyncErrorClass, Syncer};
+use wl_core::sync::{Keep, News, NewsSender, Pending, SyncError, SyncErrorClass, Syncer};
 
 use super::machine::{Ending, Left};
 use crate::JobSpec;
@@ -41,6 +41,8 @@ pub(super) enum Told {
     FoundWork,
     /// A look ended.
     Looked(Box<RunReport>),
+    /// What waits for its time.
+    Pending(Pending),
     /// The run ended; nothing is told after it.
     Ended(Ending, Option<Box<RunReport>>),
 }
@@ -149,6 +151,7 @@ async fn continuous(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
                 Some(News::Watching(health)) => teller.tell(Told::Watching(health)).await,
                 Some(News::Looking) => teller.tell(Told::Looking).await,
                 Some(News::Looked(report)) => teller.tell(Told::Looked(report)).await,
+                Some(News::Pending(pending)) => teller.tell(Told::Pending(pending)).await,
                 Some(News::Ended(error)) => break failed(error),
                 Some(News::Panicked(fault)) => break Ending::Panicked(fault),
                 None => break ended_unsaid(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wl_core::model::{Side, Sides, SyncPath};
 use wl_core::storage::{Area, MOST_PLACES};
-use wl_core::sync::Group;
+use wl_core::sync::{Group, Pending};
+
+use super::pace::Pace;
 
 /// A path that did not come to rest, or failed, is looked at again after this long, then after twice as long, and so on.
 const FIRST_REST: Duration = Duration::from_millis(50);
@@ -39,10 +41,14 @@ pub(super) struct Agenda {
     sweeps: Sides<bool>,
     /// Paths that are let alone for a while, whatever is said of them.
     resting: BTreeMap<SyncPath, Rest>,
+    /// How often what changes all the time is looked at.
+    pace: Pace,
     /// Paths that changed so lately that they have to be looked at once more.
     young: BTreeMap<SyncPath, Instant>,
     /// Groups of which something was said: they are let alone until they are quiet.
     groups: BTreeMap<SyncPath, Changing>,
+    /// More waited than can be told apart: the next look at everything finds it.
+    many: bool,
     everything: Instant,
     rescan: Duration,
 }
@@ -50,6 +56,7 @@ pub(super) struct Agenda {
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     until: Instant,
+    /// How often it moved on under a look, or failed; none: it waits for its turn.
     tries: u32,
 }
 
@@ -75,8 +82,10 @@ impl Agenda {
             now: Area::Everything,
             sweeps: Sides::default(),
             resting: BTreeMap::new(),
+            pace: Pace::default(),
             young: BTreeMap::new(),
             groups: BTreeMap::new(),
+            many: false,
             everything: now + rescan,
             rescan,
         }
@@ -98,10 +107,23 @@ impl Agenda {
         }
         for path in parts.paths() {
             // What rests is looked at when it has rested.
-            if !self.is_of_group(path, now) && !self.resting.contains_key(path) {
+            if !self.is_of_group(path, now)
+                && !self.resting.contains_key(path)
+                && !self.waits_for_its_turn(path, now)
+            {
                 self.now.add_path(path.clone());
             }
         }
+        self.keep_small(now);
+    }
+
+    /// Whether the path was carried over so often of late that it is let alone for a while.
+    fn waits_for_its_turn(&mut self, path: &SyncPath, now: Instant) -> bool {
+        let until = self.pace.until(path).filter(|until| *until > now);
+        if let Some(until) = until {
+            self.resting.insert(path.clone(), Rest { until, tries: 0 });
+        }
+        until.is_some()
     }
 
     /// Whether the path is part of a group, which then waits until it is quiet.
@@ -123,10 +145,15 @@ impl Agenda {
             since: now,
             until: now,
         });
+        let path = changing.group.path.clone();
         changing.stir(now);
+        if let Some(turn) = self.pace.until(&path) {
+            changing.until = changing.until.max(turn);
+        }
         if self.groups.len() > MOST_PLACES {
             // Too many to be told apart.
             self.groups.clear();
+            self.many = true;
             self.everything = self.everything.min(now + LONGEST_REST);
         }
         true
@@ -200,12 +227,27 @@ impl Agenda {
             let until = now + longer.min(LONGEST_REST);
             self.resting.insert(path.clone(), Rest { until, tries });
         }
+        if *area == Area::Everything {
+            self.many = false;
+        }
+        self.keep_small(now);
+        often
+    }
+
+    /// What changed in `area` was carried over: so many bytes.
+    pub(super) fn carried(&mut self, area: &Area, bytes: u64, now: Instant) {
+        if let Area::Parts(parts) = area {
+            self.pace.carried(parts, bytes, now);
+        }
+    }
+
+    /// Too many to be told apart are looked at with everything else.
+    fn keep_small(&mut self, now: Instant) {
         if self.resting.len() > MOST_PLACES {
-            // Too many to be told apart: all of them are looked at with everything else.
+            self.many |= self.resting.values().any(|rest| rest.tries == 0);
             self.resting.clear();
             self.everything = self.everything.min(now + LONGEST_REST);
         }
-        often
     }
 
     /// Everything is to be looked at within this time.
@@ -217,15 +259,29 @@ impl Agenda {
     pub(super) fn confirm(&mut self, young: Vec<SyncPath>, now: Instant) {
         for path in young {
             // With too many the next look at everything finds it out.
-            if self.young.len() < MOST_PLACES {
+            if self.young.len() < MOST_PLACES
+                && !self.resting.contains_key(&path)
+                && !self.waits_for_its_turn(&path, now)
+            {
                 self.young.insert(path, now + YOUNG);
             }
         }
     }
 
-    /// Whether something that changed waits for its time.
-    pub(super) fn puts_off(&self) -> bool {
-        !self.groups.is_empty()
+    /// What changed, or may have, and waits for its time.
+    pub(super) fn pending(&self) -> Pending {
+        let turns = self.resting.iter().filter(|(_, rest)| rest.tries == 0);
+        let turns = turns.map(|(path, rest)| (path, rest.until));
+        let groups = self.groups.iter();
+        let groups = groups.map(|(path, changing)| (path, changing.until));
+        let mut pending = Pending::default();
+        for (path, until) in turns.chain(groups) {
+            pending.add(path.clone(), until);
+        }
+        if self.many {
+            pending.add_more(MOST_PLACES as u64, self.everything);
+        }
+        pending
     }
 
     /// When something is due by itself.

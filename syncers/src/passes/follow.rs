@@ -8,7 +8,7 @@ use wl_core::model::{RunReport, Side, Sides};
 use wl_core::storage::{
     Area, Filter, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth, WatchRequest,
 };
-use wl_core::sync::{Looked, Looks, News, SyncError, SyncJob, filter_now};
+use wl_core::sync::{Looked, Looks, News, Pending, SyncError, SyncJob, filter_now};
 
 use super::agenda::{Agenda, Next};
 use super::{Findings, note};
@@ -38,6 +38,7 @@ pub(super) async fn follow(
         filter,
         latest: None,
         owed: false,
+        pending: Pending::default(),
         job,
         last,
     };
@@ -61,6 +62,8 @@ struct Following<'a> {
     latest: Option<RunReport>,
     /// It has to be told when nothing is pending any more.
     owed: bool,
+    /// What waits for its time, as it was told last.
+    pending: Pending,
 }
 
 impl Following<'_> {
@@ -69,7 +72,7 @@ impl Following<'_> {
         while !self.job.cancel.is_cancelled() {
             // Neither side waits for the other to be quiet.
             self.hear_both().await?;
-            self.own_up();
+            self.own_up().await;
             if self.looks.due().is_some_and(|due| due <= Instant::now()) {
                 self.look_again().await?;
                 quiet_since = Instant::now();
@@ -111,10 +114,18 @@ impl Following<'_> {
     }
 
     /// What waits for its time is work like any other: nobody is told meanwhile that both are in sync.
-    fn own_up(&mut self) {
-        if self.agenda.puts_off() {
-            self.owed = true;
-            self.job.progress.stir();
+    async fn own_up(&mut self) {
+        let mut pending = self.agenda.pending();
+        if let Some(due) = self.looks.due() {
+            pending.add_more(self.looks.held_back(), due);
+        }
+        self.owed |= pending.paths > 0;
+        let same = pending.paths == self.pending.paths && pending.first == self.pending.first;
+        // What goes on changing is put off again and again: that is told when the time that was told is over.
+        let holds = self.pending.until.is_none_or(|told| told > Instant::now());
+        if !(same && (holds || pending.until == self.pending.until)) {
+            self.pending = pending.clone();
+            self.job.news.tell(News::Pending(pending)).await;
         }
     }
 
@@ -198,6 +209,11 @@ impl Following<'_> {
     async fn looked(&mut self, area: &Area, looked: Looked) -> Result<(), SyncError> {
         let now = Instant::now();
         let often = self.agenda.looked(area, &looked.again, now);
+        if let Some(report) = &looked.report
+            && report.changes.source.total() + report.changes.target.total() > 0
+        {
+            self.agenda.carried(area, report.bytes.written, now);
+        }
         self.agenda.confirm(looked.young, now);
         if looked.blocked {
             self.agenda.everything_within(BLOCKED, now);
@@ -219,8 +235,9 @@ impl Following<'_> {
             self.owe(report?);
         }
         // A path that moved on under the look is looked at again at once: only one that goes on so is worth a word.
-        let pending = self.agenda.puts_off() || self.looks.due().is_some();
-        if error.is_some() || !(pending || looked.moving && !often) {
+        if error.is_some() || !looked.moving || often {
+            // What waits goes first: with it, nobody takes what is told for all there is.
+            self.own_up().await;
             self.tell().await;
         }
         error.map_or(Ok(()), |error| Err(error.into()))

@@ -2,6 +2,7 @@
 
 mod agenda;
 mod follow;
+mod pace;
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

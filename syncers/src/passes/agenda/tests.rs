@@ -67,6 +67,79 @@ fn a_path_that_does_not_come_to_rest_is_let_alone_longer_and_longer() {
 }
 
 #[test]
+fn a_path_that_changes_all_the_time_has_a_pace_and_is_pending_meanwhile() {
+    let start = Instant::now();
+    let mut agenda = started(start);
+    let log = Area::path(path("log"));
+    let (mut now, mut looks) = (start, Vec::new());
+    while now < start + Duration::from_secs(60) {
+        agenda.add(log.clone(), now);
+        match agenda.take(now) {
+            Next::Look(area) => {
+                assert_eq!(area, log);
+                looks.push((now - start).as_millis());
+                agenda.looked(&log, &[], now);
+                agenda.carried(&log, 100, now);
+                // It is always so young that its token says nothing.
+                agenda.confirm(vec![path("log")], now);
+            }
+            _ => assert_eq!(agenda.pending().first, [path("log")], "{:?}", now - start),
+        }
+        now += Duration::from_millis(10);
+    }
+    assert_eq!(looks[..5], [0, 10, 20, 30, 40], "at once at first");
+    assert_eq!(looks[5], 1040);
+    assert!(looks.len() < 5 + 12, "{looks:?}");
+    // At rest, it has one more look, and then it is quiet.
+    let due = agenda.due();
+    assert_eq!(agenda.pending().until, Some(due));
+    assert_eq!(agenda.take(due), Next::Look(log.clone()));
+    agenda.looked(&log, &[], due);
+    assert_eq!(agenda.pending(), Pending::default());
+    assert_eq!(agenda.due(), start + HOUR);
+    // Left alone for a while, it goes at once again.
+    let later = due + Duration::from_secs(60);
+    agenda.looked(&log, &[], later);
+    agenda.carried(&log, 100, later);
+    agenda.add(log.clone(), later);
+    assert_eq!(agenda.take(later), Next::Look(log));
+}
+
+#[test]
+fn a_group_that_changes_all_the_time_has_a_pace() {
+    let start = Instant::now();
+    let mut agenda = started(start);
+    let (mut now, mut looks) = (start, 0);
+    while now < start + Duration::from_secs(60) {
+        // A transaction every second: the database is quiet in between.
+        agenda.add(Area::path(path("db-wal")), now);
+        assert_eq!(agenda.pending().first, [path("db")]);
+        now += Duration::from_secs(1);
+        if let Next::Look(area) = agenda.take(now) {
+            looks += 1;
+            agenda.looked(&area, &[], now);
+            agenda.carried(&area, 100, now);
+        }
+    }
+    assert!(looks < 5 + 12, "{looks}");
+}
+
+#[test]
+fn what_waits_and_is_too_much_to_be_told_apart_is_pending_until_everything_was_looked_at() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    for number in 0..=MOST_PLACES {
+        agenda.add(Area::path(path(&format!("{number}-wal"))), now);
+    }
+    let due = now + LONGEST_REST;
+    assert_eq!(agenda.pending().until, Some(due));
+    assert_eq!(agenda.take(due), Next::Look(Area::Everything));
+    assert!(agenda.pending().paths > 0);
+    agenda.looked(&Area::Everything, &[], due);
+    assert_eq!(agenda.pending(), Pending::default());
+}
+
+#[test]
 fn a_young_path_is_looked_at_once_more_and_at_once_if_it_changes() {
     let now = Instant::now();
     let mut agenda = started(now);

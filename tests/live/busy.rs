@@ -1,0 +1,75 @@
+//! A file that changes all the time, in a job that has a conflict as well: it waits for its turn, and everybody can see that.
+
+use std::fs;
+
+use serde_json::json;
+use tempfile::TempDir;
+use wl_control::{Client, JobStatus};
+
+use crate::running::{PATIENCE, Running, all, is_settled, job, status};
+
+/// Asks how the job stands until `done`. Its state may stay the same meanwhile, so there is no event to wait for.
+async fn until(client: &mut Client, done: impl Fn(&JobStatus) -> bool) -> JobStatus {
+    let asking = async {
+        loop {
+            let job = status(client).await.remove(0);
+            if done(&job) {
+                return job;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(job) => job,
+        Err(_) => panic!("not done: {:#?}", status(client).await),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_all_the_time_waits_and_that_is_told() {
+    let dir = TempDir::new().unwrap();
+    let top = dir.path().canonicalize().unwrap();
+    let roots = ["a", "b"].map(|side| top.join(side));
+    for root in &roots {
+        fs::create_dir(root).unwrap();
+        fs::write(root.join("both"), root.as_os_str().as_encoded_bytes()).unwrap();
+    }
+    let daemon = Running::start(&top.join("base"));
+    let mut client = daemon.client().await;
+    let mut args = job("busy", &roots[0], &roots[1]);
+    for side in ["source", "target"] {
+        let storage = args[side].as_object_mut().unwrap();
+        storage.remove("watcher-interval").unwrap();
+    }
+    client.ask("start", args).await.unwrap();
+    all(&mut client, is_settled).await;
+
+    let log = roots.each_ref().map(|root| root.join("log"));
+    let mut version = 0;
+    let waits = loop {
+        version += 1;
+        assert!(version < 20, "each version was sent");
+        fs::write(&log[0], version.to_string()).unwrap();
+        let arrived =
+            || fs::read_to_string(&log[1]).is_ok_and(|there| there == version.to_string());
+        let job = until(&mut client, |job| job.pending.is_some() || arrived()).await;
+        if job.pending.is_some() {
+            break job;
+        }
+    };
+    assert!(version > 5, "the first of them go at once");
+    assert_eq!(waits.state.1, "1 conflict left, 1 changed path waits");
+    let pending = waits.pending.unwrap();
+    assert_eq!(
+        (pending.count, &*pending.paths),
+        (1, &["log".to_owned()][..])
+    );
+    let listed = json!(status(&mut client).await);
+    let agreed = &listed[0]["last-agreement"];
+    assert!(agreed.is_null(), "{listed}");
+
+    fs::write(&log[0], "the last").unwrap();
+    let job = until(&mut client, |job| job.pending.is_none()).await;
+    assert_eq!(job.state.1, "1 conflict left");
+    assert_eq!(fs::read_to_string(&log[1]).unwrap(), "the last");
+}
