@@ -5,6 +5,7 @@
 //! - [`Faults`]: fails the calls that are planned, and says whether every planned fault fired.
 //! - [`Recording`]: counts what a storage was asked to do.
 //! - [`Strict`]: panics when a caller breaks its side of the contract.
+//! - [`Machine`] and [`MemoryStates`]: clock, dice and baselines that depend on nothing but the test.
 //! - [`Tree`] and [`tree!`](crate::tree): whole storages as literals.
 
 #![allow(
@@ -21,6 +22,8 @@ mod recording;
 mod strict;
 mod tree;
 
+pub use crate::machine::{InPlace, Machine};
+pub use crate::state::MemoryStates;
 pub use faulty::{Fault, Faults, When};
 pub use observed::{Call, Observer, Operation, observe};
 pub use recording::Recording;

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::When;
 use crate::model::{ContentHash, FileId, Meta, Mode, SyncPath, Token};
 use crate::storage::*;
 
@@ -56,6 +58,16 @@ pub struct Call {
 
 /// Sees every call. The defaults do nothing.
 pub trait Observer: Send + Sync + fmt::Debug {
+    /// The order in which the `count` requests of a call are done, one after the other; `None`: all of them at once.
+    fn apart(&self, _: Operation, _count: usize) -> Option<Vec<usize>> {
+        None
+    }
+
+    /// What a call waits for, before its first request or after its last one.
+    fn pause(&self, _: When, _: &Call) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+
     /// Sees one call with all its paths. What it gives is dropped when the call has ended or was given up.
     fn enter(&self, _: Option<u64>, _: Operation, _: &[&SyncPath]) -> Option<Box<dyn Send>> {
         None
@@ -127,10 +139,21 @@ impl Eye {
         let paths: Vec<_> = path.into_iter().collect();
         let _inside = self.observer.enter(self.session, operation, &paths);
         let call = self.call(operation, path);
+        self.pause(When::Before, &call).await;
         self.observer.before(&call)?;
-        let result = work.await?;
-        self.observer.after(&call)?;
-        Ok(result)
+        let result = work.await;
+        let result = match result {
+            Ok(result) => self.observer.after(&call).map(|()| result),
+            failed => failed,
+        };
+        self.pause(When::After, &call).await;
+        result
+    }
+
+    async fn pause(&self, when: When, call: &Call) {
+        if let Some(pause) = self.observer.pause(when, call) {
+            pause.await;
+        }
     }
 
     /// Does many requests with one call; those that `before` refuses are left out of it.
@@ -140,10 +163,33 @@ impl Eye {
         requests: Vec<Q>,
         seen: impl Fn(&Q) -> (&SyncPath, Option<u64>),
         told: impl Fn(&T) -> Option<u64>,
-        work: impl FnOnce(Vec<Q>) -> F,
+        work: impl Fn(Vec<Q>) -> F,
     ) -> Vec<Result<T>> {
         let paths: Vec<_> = requests.iter().map(|request| seen(request).0).collect();
         let _inside = self.observer.enter(self.session, operation, &paths);
+        let Some(order) = self.observer.apart(operation, requests.len()) else {
+            return self.at_once(operation, requests, seen, told, work).await;
+        };
+        let mut requests: Vec<_> = requests.into_iter().map(Some).collect();
+        let mut results: Vec<_> = requests.iter().map(|_| None).collect();
+        for at in order {
+            let request = requests[at].take().into_iter().collect();
+            let done = self.at_once(operation, request, &seen, &told, &work).await;
+            results[at] = done.into_iter().next();
+        }
+        results.into_iter().map(Option::unwrap).collect()
+    }
+
+    async fn at_once<Q, T, F: Future<Output = Vec<Result<T>>>>(
+        &self,
+        operation: Operation,
+        requests: Vec<Q>,
+        seen: impl Fn(&Q) -> (&SyncPath, Option<u64>),
+        told: impl Fn(&T) -> Option<u64>,
+        work: impl FnOnce(Vec<Q>) -> F,
+    ) -> Vec<Result<T>> {
+        let whole = self.call(operation, requests.first().map(|first| seen(first).0));
+        self.pause(When::Before, &whole).await;
         let mut calls = Vec::with_capacity(requests.len());
         let mut passed = Vec::new();
         for request in requests {
@@ -173,7 +219,9 @@ impl Eye {
             self.observer.after(&Call { staged, ..call })?;
             Ok(result)
         };
-        calls.into_iter().map(finish).collect()
+        let results = calls.into_iter().map(finish).collect();
+        self.pause(When::After, &whole).await;
+        results
     }
 }
 
@@ -375,6 +423,7 @@ impl ContentWriter for ObservedWriter {
 
     async fn finish(self: Box<Self>, hash: ContentHash) -> Result<Staged> {
         let call = self.eye.call(Operation::WriterFinish, Some(&self.path));
+        self.eye.pause(When::Before, &call).await;
         self.eye.observer.before(&call)?;
         let staged = self.inner.finish(hash).await?;
         self.eye.observer.after(&Call {
@@ -541,6 +590,14 @@ impl WriteSession for ObservedSession {
 struct WithoutEnter(Arc<dyn Observer>);
 
 impl Observer for WithoutEnter {
+    fn apart(&self, operation: Operation, count: usize) -> Option<Vec<usize>> {
+        self.0.apart(operation, count)
+    }
+
+    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
+        self.0.pause(when, call)
+    }
+
     fn before(&self, call: &Call) -> Result<()> {
         self.0.before(call)
     }
