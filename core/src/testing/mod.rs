@@ -18,6 +18,7 @@
 pub mod conformance;
 mod faulty;
 mod observed;
+mod observer;
 mod recording;
 mod strict;
 mod tree;
@@ -25,7 +26,8 @@ mod tree;
 pub use crate::machine::{InPlace, Machine};
 pub use crate::state::MemoryStates;
 pub use faulty::{Fault, Faults, When};
-pub use observed::{Call, Observer, Operation, observe};
+pub use observed::observe;
+pub use observer::{Call, Observer, Operation};
 pub use recording::Recording;
 pub use strict::Strict;
 pub use tree::{Node, Tree};
