@@ -5,6 +5,7 @@
 //! left out; it is pure too.
 
 pub mod filter;
+mod machine;
 pub mod model;
 pub mod plugin;
 pub mod reconcile;

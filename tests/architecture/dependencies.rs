@@ -14,7 +14,7 @@ struct Rule {
 }
 
 /// The table of docs/architecture.md.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         name: "wl-core",
         may: &[],
@@ -49,6 +49,11 @@ const RULES: [Rule; 9] = [
         name: "xtask",
         may: &[],
         may_not: &[],
+    },
+    Rule {
+        name: "wl-simulator",
+        may: &["wl-core", "wl-backends", "wl-syncers", "wl-test-trees"],
+        may_not: &["clap", "notify", "opendal"],
     },
     Rule {
         name: "wl-test-trees",

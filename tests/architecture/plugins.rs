@@ -9,7 +9,8 @@ const PLUGIN_CRATES: [&str; 2] = ["wl_backends", "wl_syncers"];
 
 /// Sources outside `plugins.rs` that name a plug-in crate. Tests may: they need real storages.
 fn names_a_plugin_crate(path: &str, text: &str) -> Vec<String> {
-    let is_program = path.contains("/src/") && path != LINKS;
+    let is_program =
+        path.contains("/src/") && path != LINKS && !path.starts_with("tests/simulator/");
     let code = only_code(production(text));
     let found = PLUGIN_CRATES.iter().flat_map(|name| {
         let lines = lines_naming(&code, name);

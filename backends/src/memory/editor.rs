@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wl_core::model::{Mode, SyncPath, Timestamp};
-use wl_core::storage::{ErrorKind, Result, RootMarker, StorageError, TrashId};
+use wl_core::model::{FileId, Mode, SyncPath, Timestamp};
+use wl_core::storage::{ErrorKind, Result, RootMarker, StorageError, TrashId, TrashState};
 
 use super::MemoryBackend;
 use super::state::{Body, State};
@@ -221,6 +221,67 @@ impl MemoryBackend {
             item.node.body = body;
             Ok(())
         })
+    }
+
+    /// Which file is at `path`, for [`MemoryBackend::write_open`].
+    pub fn open_file(&self, path: &str) -> Option<FileId> {
+        let found = self.edit(path, |state, path| {
+            let file = state.find(path).filter(|(key, _)| !key.folder);
+            Ok(file.map(|(_, node)| node.id))
+        });
+        found.ok().flatten()
+    }
+
+    /// Writes to a file as a program does that holds it open, wherever it is by now: in the tree, or in the trash. Its path, if it
+    /// is in the tree. An error: it is nowhere any more.
+    pub fn write_open(&self, file: FileId, content: impl Into<Vec<u8>>) -> Result<Option<String>> {
+        let body = Body::file(Bytes::from(content.into()));
+        self.store.with("edit", |state| {
+            let version = state.tick();
+            let (mtime, mut open) = (
+                Timestamp {
+                    secs: state.now(),
+                    nanos: 0,
+                },
+                None,
+            );
+            for (key, node) in &mut state.nodes {
+                if node.id == file {
+                    open = Some((Some(key.to_text()), node));
+                }
+            }
+            let mut thrown = state.trash.values_mut().map(|item| &mut item.node);
+            let open =
+                open.or_else(|| thrown.find(|node| node.id == file).map(|node| (None, node)));
+            let (path, node) = open.ok_or_else(|| {
+                StorageError::new(ErrorKind::NotFound, "edit", "the file is gone")
+            })?;
+            (node.body, node.version, node.mtime) = (body, version, mtime);
+            Ok(path)
+        })
+    }
+
+    /// Makes a version in the trash one that nobody agreed to give up, as storages do that find out about a race afterwards.
+    pub fn rescue(&self, id: &TrashId) -> Result<()> {
+        self.store.with("edit", |state| {
+            let number = state.trash_number(id);
+            let item = number.and_then(|number| state.trash.get_mut(&number));
+            let item = item.ok_or_else(|| {
+                StorageError::new(ErrorKind::NotFound, "edit", "the trash has no such version")
+            })?;
+            item.state = TrashState::Rescued;
+            Ok(())
+        })
+    }
+
+    /// The content of a file in the trash.
+    pub fn read_trash(&self, id: &TrashId) -> Option<Bytes> {
+        let mut state = self.store.lock();
+        let number = state.trash_number(id)?;
+        match &state.trash.get_mut(&number)?.node.body {
+            Body::File { content, .. } => Some(content.clone()),
+            _ => None,
+        }
     }
 
     /// Takes the store away (every call fails), or brings it back.

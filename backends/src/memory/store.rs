@@ -55,7 +55,8 @@ pub(super) fn open(name: &str, settings: MemorySettings) -> Result<Arc<Store>> {
 
 pub(super) fn private(settings: MemorySettings) -> Arc<Store> {
     let number = PRIVATE.fetch_add(1, Relaxed);
-    Store::new(&format!("(private {number})"), settings)
+    // Made later is ordered later, also by name.
+    Store::new(&format!("(private {number:09})"), settings)
 }
 
 impl Store {

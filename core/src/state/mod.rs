@@ -5,6 +5,8 @@
 
 mod learnt;
 mod losses;
+#[cfg(feature = "testing")]
+mod memory;
 mod moves;
 mod pair;
 mod pending;
@@ -13,6 +15,8 @@ mod row;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "testing")]
+pub use memory::MemoryStates;
 pub use moves::FolderMove;
 pub use pair::{PairState, StateError};
 pub use pending::{GroupEnd, Pending, PendingAction, PendingStage};

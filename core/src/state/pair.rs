@@ -64,13 +64,29 @@ pub struct PairState {
     /// Whether the source is the pair's second storage.
     swapped: bool,
     damaged: Option<PathBuf>,
-    _lock: Option<File>,
+    _lock: Option<Lock>,
+}
+
+/// Given back when it is dropped.
+#[derive(Debug)]
+#[expect(dead_code, reason = "what is held is of use by being held")]
+enum Lock {
+    File(File),
+    #[cfg(feature = "testing")]
+    Memory(std::sync::Arc<()>),
 }
 
 impl PairState {
     /// Opens the state of the pair in `dir` (made if missing) and takes its lock, which the kernel gives back when the process
     /// ends. A damaged file is set aside ([`PairState::set_aside`]).
     pub fn open(dir: &Path, identities: Sides<&str>) -> Result<Self, StateError> {
+        #[cfg(feature = "testing")]
+        if let Some(address) = super::memory::address(&Self::file(dir, identities)) {
+            let lock = super::memory::lock(&Self::file(dir, identities), &address)?;
+            let mut this = Self::connect(&address, identities)?;
+            this._lock = Some(Lock::Memory(lock));
+            return Ok(this);
+        }
         let io = |source| StateError::Io {
             path: dir.to_owned(),
             source,
@@ -106,17 +122,25 @@ impl PairState {
             }
             other => other?,
         };
-        this._lock = Some(lock);
+        this._lock = Some(Lock::File(lock));
         Ok(this)
     }
 
     /// Opens the state only to read the stored conflicts, without the lock; `None` if there is none yet.
     pub fn peek(dir: &Path, identities: Sides<&str>) -> Result<Option<Self>, StateError> {
         let path = Self::file(dir, identities);
-        if !path.exists() {
+        #[cfg(feature = "testing")]
+        let (path, exists) = match super::memory::address(&path) {
+            Some(address) => (address, super::memory::is_there(&path)),
+            None => (path.clone(), path.exists()),
+        };
+        #[cfg(not(feature = "testing"))]
+        let exists = path.exists();
+        if !exists {
             return Ok(None);
         }
-        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
+        let db = Connection::open_with_flags(&path, flags)?;
         Ok(Some(Self {
             db,
             path,

@@ -261,7 +261,7 @@ impl Looks {
     }
 
     async fn at(&mut self, run: &mut Run, parts: &Parts) -> Result<Looked, SyncError> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         run.check_roots_again().await?;
         let mut parts = self.standing.widen(parts);
         let mut ground = survey(&run.context()?, &parts).await?;

@@ -2,12 +2,12 @@
 //! something changes.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::machine;
 use crate::model::{Side, Sides, SyncPath, Token};
 use crate::storage::{ErrorKind, StorageError};
 
@@ -118,7 +118,7 @@ impl Waiting {
 
 /// Three quarters to five quarters of it, so that what failed together is not tried together.
 fn jittered(delay: Duration) -> Duration {
-    let dice = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+    let dice = machine::dice() as f64 / u64::MAX as f64;
     delay.mul_f64(0.75 + 0.5 * dice)
 }
 

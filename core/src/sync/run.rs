@@ -1,7 +1,9 @@
 //! A run from lock to report: one pass, and further ones while paths moved on under the first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 use super::exclude::filter_now;
 use super::guard::{
@@ -11,6 +13,7 @@ use super::pass::{self, Context, Findings, Look, Removals, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob};
+use crate::machine;
 use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::{FolderMove, PairState};
 use crate::storage::{
@@ -116,7 +119,7 @@ fn identities(job: &SyncJob) -> Sides<&str> {
 
 async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>, SyncError> {
     let mut sessions = Sides::default();
-    let since = SystemTime::now()
+    let since = machine::wall()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let run = format!(
@@ -289,6 +292,7 @@ impl Run {
             if pass > 0 && self.total.found.restless {
                 // What only makes sense together is not read while it changes: it gets some time to come to rest.
                 tokio::select! {
+                    biased;
                     () = self.job.cancel.cancelled() => {}
                     () = tokio::time::sleep(rest) => {}
                 }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::observed::{Call, Observer, observe};
+use super::observed::observe;
+use super::observer::{Call, Observer};
 use crate::storage::{ErrorKind, Result, StorageBackend, StorageError};
 
 /// When a planned fault strikes.

@@ -1,89 +1,17 @@
 //! A storage that tells an observer of every call, before and after; the observer may fail it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::When;
+use super::observer::{Call, Observer, Operation};
 use crate::model::{ContentHash, FileId, Meta, Mode, SyncPath, Token};
 use crate::storage::*;
-
-/// What is asked of a storage. One value for each method of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are those of the methods")]
-pub enum Operation {
-    RootMarker,
-    List,
-    ListNext,
-    Stat,
-    FileToken,
-    Hash,
-    Read,
-    ReadNext,
-    ReadSmall,
-    Begin,
-    Watcher,
-    TrashList,
-    TrashRestore,
-    Stage,
-    StageLarge,
-    WriterWrite,
-    WriterFinish,
-    Flush,
-    Replace,
-    Remove,
-    Rename,
-    MakeFolder,
-    SetMode,
-    Finish,
-}
-
-/// One request. A call with many requests is many of these.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// What is asked.
-    pub operation: Operation,
-    /// Where, if at a path.
-    pub path: Option<SyncPath>,
-    /// The session's number, in sessions.
-    pub session: Option<u64>,
-    /// The staged content's number, where there is one.
-    pub staged: Option<u64>,
-}
-
-/// Sees every call. The defaults do nothing.
-pub trait Observer: Send + Sync + fmt::Debug {
-    /// Sees one call with all its paths. What it gives is dropped when the call has ended or was given up.
-    fn enter(&self, _: Option<u64>, _: Operation, _: &[&SyncPath]) -> Option<Box<dyn Send>> {
-        None
-    }
-
-    /// Before a request is done; an error is the request's result, and it is not done.
-    fn before(&self, _: &Call) -> Result<()> {
-        Ok(())
-    }
-
-    /// After a request was done well; an error takes the place of its result.
-    fn after(&self, _: &Call) -> Result<()> {
-        Ok(())
-    }
-
-    /// How many of the next `rows` rows of listing number `listing` arrive before it breaks off; `None`: all.
-    fn cut(&self, _listing: u64, _rows: usize) -> Option<(usize, StorageError)> {
-        None
-    }
-
-    /// Whether a listing does not show this row, and does not say so.
-    fn hides(&self, _row: &Row) -> bool {
-        false
-    }
-
-    /// A session with this number has begun.
-    fn began(&self, _session: u64, _options: &SessionOptions) {}
-}
 
 /// `inner`, with `observer` told of every call.
 pub fn observe(
@@ -127,10 +55,21 @@ impl Eye {
         let paths: Vec<_> = path.into_iter().collect();
         let _inside = self.observer.enter(self.session, operation, &paths);
         let call = self.call(operation, path);
+        self.pause(When::Before, &call).await;
         self.observer.before(&call)?;
-        let result = work.await?;
-        self.observer.after(&call)?;
-        Ok(result)
+        let result = work.await;
+        let result = match result {
+            Ok(result) => self.observer.after(&call).map(|()| result),
+            failed => failed,
+        };
+        self.pause(When::After, &call).await;
+        result
+    }
+
+    async fn pause(&self, when: When, call: &Call) {
+        if let Some(pause) = self.observer.pause(when, call) {
+            pause.await;
+        }
     }
 
     /// Does many requests with one call; those that `before` refuses are left out of it.
@@ -140,10 +79,33 @@ impl Eye {
         requests: Vec<Q>,
         seen: impl Fn(&Q) -> (&SyncPath, Option<u64>),
         told: impl Fn(&T) -> Option<u64>,
-        work: impl FnOnce(Vec<Q>) -> F,
+        work: impl Fn(Vec<Q>) -> F,
     ) -> Vec<Result<T>> {
         let paths: Vec<_> = requests.iter().map(|request| seen(request).0).collect();
         let _inside = self.observer.enter(self.session, operation, &paths);
+        let Some(order) = self.observer.apart(operation, requests.len()) else {
+            return self.at_once(operation, requests, seen, told, work).await;
+        };
+        let mut requests: Vec<_> = requests.into_iter().map(Some).collect();
+        let mut results: Vec<_> = requests.iter().map(|_| None).collect();
+        for at in order {
+            let request = requests[at].take().into_iter().collect();
+            let done = self.at_once(operation, request, &seen, &told, &work).await;
+            results[at] = done.into_iter().next();
+        }
+        results.into_iter().map(Option::unwrap).collect()
+    }
+
+    async fn at_once<Q, T, F: Future<Output = Vec<Result<T>>>>(
+        &self,
+        operation: Operation,
+        requests: Vec<Q>,
+        seen: impl Fn(&Q) -> (&SyncPath, Option<u64>),
+        told: impl Fn(&T) -> Option<u64>,
+        work: impl FnOnce(Vec<Q>) -> F,
+    ) -> Vec<Result<T>> {
+        let whole = self.call(operation, requests.first().map(|first| seen(first).0));
+        self.pause(When::Before, &whole).await;
         let mut calls = Vec::with_capacity(requests.len());
         let mut passed = Vec::new();
         for request in requests {
@@ -173,7 +135,9 @@ impl Eye {
             self.observer.after(&Call { staged, ..call })?;
             Ok(result)
         };
-        calls.into_iter().map(finish).collect()
+        let results = calls.into_iter().map(finish).collect();
+        self.pause(When::After, &whole).await;
+        results
     }
 }
 
@@ -375,6 +339,7 @@ impl ContentWriter for ObservedWriter {
 
     async fn finish(self: Box<Self>, hash: ContentHash) -> Result<Staged> {
         let call = self.eye.call(Operation::WriterFinish, Some(&self.path));
+        self.eye.pause(When::Before, &call).await;
         self.eye.observer.before(&call)?;
         let staged = self.inner.finish(hash).await?;
         self.eye.observer.after(&Call {
@@ -541,6 +506,14 @@ impl WriteSession for ObservedSession {
 struct WithoutEnter(Arc<dyn Observer>);
 
 impl Observer for WithoutEnter {
+    fn apart(&self, operation: Operation, count: usize) -> Option<Vec<usize>> {
+        self.0.apart(operation, count)
+    }
+
+    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
+        self.0.pause(when, call)
+    }
+
     fn before(&self, call: &Call) -> Result<()> {
         self.0.before(call)
     }

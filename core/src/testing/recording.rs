@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::observed::{Call, Observer, Operation, observe};
+use super::observed::observe;
+use super::observer::{Call, Observer, Operation};
 use crate::model::SyncPath;
 use crate::storage::{Result, StorageBackend};
 

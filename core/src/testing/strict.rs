@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::observed::{Call, Observer, Operation, observe};
+use super::observed::observe;
+use super::observer::{Call, Observer, Operation};
 use crate::model::SyncPath;
 use crate::storage::{Durability, Result, SessionOptions, StorageBackend};
 

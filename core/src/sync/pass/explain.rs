@@ -1,12 +1,13 @@
 //! Why a path is as it is: what both sides hold, what they last agreed on, and what follows. Nothing is changed.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
 use super::merge::is_too_large;
 use super::node::{Found, Node};
+use crate::machine;
 use crate::model::{Conflict, ConflictSide, Kind, Meta, Side, Sides, SyncPath};
 use crate::reconcile::{Conflicting, Verdict};
 use crate::state::PairState;
@@ -99,7 +100,7 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
     }
     let (decision, rule, next) = words(verdict, &node);
     let next = in_group(path, conflict.as_ref(), next);
-    let seen_at = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seen_at = machine::wall().duration_since(UNIX_EPOCH);
     let found = node.conflict(Conflicting::Content);
     let entries = Sides::new(found.source, found.target);
     Ok(Explanation {

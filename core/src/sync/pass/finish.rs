@@ -1,12 +1,13 @@
 //! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use super::Pass;
 use super::context::{Context, Removals};
 use super::item::Item;
 use super::node::{Found, Node};
 use super::publish::{NewFolder, commit, finish_folder, flush};
+use crate::machine;
 use crate::model::{Key, Kind, Side, Sides};
 use crate::reconcile::{
     BudgetVerdict, Losses, ModePlan, Policy, SMALL_LOSS, Verdict, judge_losses,
@@ -474,6 +475,6 @@ impl Pass {
 
 /// The time in seconds since 1970.
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = machine::wall().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }

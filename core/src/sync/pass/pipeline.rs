@@ -146,6 +146,7 @@ impl Pipeline {
         }
         self.start_chunk();
         tokio::select! {
+            biased;
             Some(done) = self.chunks.join_next() => {
                 let done = chunk(done)?;
                 self.on_their_way -= done.len();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::item::Item;
+use crate::machine;
 use crate::model::{Kind, Meta, Mode, Side, Sides, SyncPath};
 use crate::reconcile::{Conflicting, ModePlan, Verdict};
 use crate::state::{BaselineRow, Pending, PendingAction, RowChange, SideRecord};
@@ -129,7 +130,7 @@ pub(super) async fn commit(context: &Arc<Context>, rows: Vec<RowChange>) -> Resu
         return Ok(());
     }
     let context = Arc::clone(context);
-    let done = tokio::task::spawn_blocking(move || context.state().apply(&rows)).await;
+    let done = machine::blocking(move || context.state().apply(&rows)).await;
     match done {
         Ok(result) => Ok(result?),
         Err(panic) => Err(SyncError::new(

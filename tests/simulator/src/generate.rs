@@ -1,0 +1,158 @@
+//! Makes plans from a seed.
+
+use wl_core::model::Direction;
+use wl_core::storage::ErrorKind;
+
+use crate::Dice;
+use crate::faults::Fault;
+use crate::plan::{Content, Edit, Job, Mode, Plan, SitePlan, Step, What};
+
+/// Few names, so that histories meet.
+const FILES: [&str; 6] = ["a", "b", "d/x", "d/y", "d/e/z", "m"];
+const FOLDERS: [&str; 3] = ["d", "d/e", "f"];
+
+/// Larger than what is staged together with others.
+const LARGE: u32 = 300_000;
+
+struct Maker {
+    dice: Dice,
+    contents: u32,
+    sites: usize,
+}
+
+/// The plan of this seed.
+pub fn generate(work: u64) -> Plan {
+    let mut dice = Dice::new(work);
+    // The first throws of neighbouring seeds are alike.
+    for _ in 0..8 {
+        dice.below(2);
+    }
+    let sites = if dice.below(6) == 0 { 3 } else { 2 };
+    let mut maker = Maker {
+        dice,
+        contents: 0,
+        sites,
+    };
+    let mode = match maker.dice.below(8) {
+        0..5 => Mode::OneShot,
+        5..7 => Mode::Poll,
+        _ => Mode::Adaptive,
+    };
+    let direction = match maker.dice.below(8) {
+        0..5 => Direction::TwoWay,
+        5..7 => Direction::OneWay,
+        _ => Direction::Mirror,
+    };
+    Plan {
+        sites: (0..sites).map(|_| maker.site()).collect(),
+        jobs: (1..sites).map(|target| Job { source: 0, target }).collect(),
+        mode,
+        direction,
+        dawdles: maker.dice.below(8) > 0,
+        steps: maker.steps(),
+    }
+}
+
+impl Maker {
+    fn one_in(&mut self, many: u64) -> bool {
+        self.dice.below(many) == 0
+    }
+
+    fn site(&mut self) -> SitePlan {
+        SitePlan {
+            empty_folders: !self.one_in(5),
+            modes: !self.one_in(4),
+            stale: self.one_in(6),
+            changes_per_token: if self.one_in(4) { 3 } else { 1 },
+        }
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let now = |what| Step { after: 0, what };
+        for _ in 0..2 + self.dice.below(5) {
+            let edit = self.edit();
+            let site = self.dice.below(self.sites as u64) as usize;
+            steps.push(now(What::Edit(site, edit)));
+        }
+        steps.push(now(What::Run));
+        for _ in 0..4 + self.dice.below(14) {
+            let what = self.what();
+            let after = match self.dice.below(3) {
+                0 => 0,
+                1 => self.dice.below(12) as u32,
+                _ => self.dice.below(90) as u32,
+            };
+            steps.push(Step { after, what });
+        }
+        steps
+    }
+
+    fn what(&mut self) -> What {
+        let site = self.dice.below(self.sites as u64) as usize;
+        match self.dice.below(100) {
+            0..60 => What::Edit(site, self.edit()),
+            60..75 => What::Fault(site, self.fault()),
+            75..81 => What::Kill,
+            81..84 => What::Cancel,
+            84..98 => What::Run,
+            _ => What::Forget,
+        }
+    }
+
+    fn fault(&mut self) -> Fault {
+        let kinds = [
+            ErrorKind::Temporary,
+            ErrorKind::Temporary,
+            ErrorKind::Denied,
+            ErrorKind::Other,
+            ErrorKind::Busy,
+        ];
+        let kind = kinds[self.dice.below(kinds.len() as u64) as usize];
+        match self.dice.below(6) {
+            0 | 1 => Fault::Fails(kind),
+            2 => Fault::ReplyLost(kind),
+            3 => Fault::ListingBreaks(self.dice.below(6) as usize),
+            4 => Fault::Full(1 + self.dice.below(6) as u32),
+            _ => Fault::Gone(1 + self.dice.below(4) as u32),
+        }
+    }
+
+    fn file(&mut self) -> String {
+        FILES[self.dice.below(FILES.len() as u64) as usize].to_owned()
+    }
+
+    fn any(&mut self) -> String {
+        match self.one_in(3) {
+            true => FOLDERS[self.dice.below(FOLDERS.len() as u64) as usize].to_owned(),
+            false => self.file(),
+        }
+    }
+
+    fn content(&mut self) -> Content {
+        let size = if self.one_in(60) { LARGE } else { 0 };
+        if self.contents > 0 && self.one_in(12) {
+            let number = 1 + self.dice.below(u64::from(self.contents)) as u32;
+            return Content { number, size: 0 };
+        }
+        self.contents += 1;
+        Content {
+            number: self.contents,
+            size,
+        }
+    }
+
+    fn edit(&mut self) -> Edit {
+        match self.dice.below(20) {
+            0..8 => Edit::Write(self.file(), self.content()),
+            8..10 => Edit::WriteInPlace(self.file(), self.content()),
+            10 => Edit::Open(self.file()),
+            11 => Edit::WriteOpen(self.content()),
+            12..15 => Edit::Remove(self.any()),
+            15..17 => Edit::Rename(self.any(), self.any()),
+            17 => Edit::MakeFolder(self.any()),
+            18 => Edit::Link(self.file(), "there".to_owned()),
+            _ => Edit::Touch(self.file()),
+        }
+    }
+}

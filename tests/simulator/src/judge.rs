@@ -1,0 +1,256 @@
+//! Says whether anything was lost, or claimed that was not so. It knows what editors did and what people see, and nothing of how wl works.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
+use wl_core::state::BaselineRow;
+
+use crate::plan::{Content, Edit};
+use crate::site::{Shown, Tree};
+
+/// A version that is not in the tree, and not lost either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its content.
+    pub content: ContentHash,
+    /// Nobody agreed to give it up: it does not expire, and is told as a conflict.
+    pub claimed: bool,
+}
+
+/// What was ever true at each path.
+type History = BTreeMap<String, BTreeSet<Shown>>;
+
+#[derive(Debug)]
+pub(crate) struct Judge {
+    direction: Direction,
+    /// What may be seen at a path, on any side: what was written or moved there.
+    known: History,
+    /// What each side has shown.
+    held: Vec<History>,
+    trees: Vec<Tree>,
+    /// Who wrote each version first.
+    written: BTreeMap<ContentHash, usize>,
+    /// Versions that somebody overwrote or removed who had them.
+    given_up: BTreeSet<ContentHash>,
+    /// The paths that each edit touched.
+    touched: Vec<BTreeSet<String>>,
+    /// What contents are called.
+    names: BTreeMap<ContentHash, String>,
+}
+
+fn is_at_or_around(path: &str, other: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    within(path, other) || within(other, path)
+}
+
+impl Judge {
+    pub fn new(direction: Direction, trees: Vec<Tree>) -> Self {
+        Self {
+            direction,
+            known: History::new(),
+            held: trees.iter().map(|_| History::new()).collect(),
+            trees,
+            written: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            touched: Vec::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// How many edits there were.
+    pub fn edits(&self) -> usize {
+        self.touched.len()
+    }
+
+    /// Somebody edited a side; this is what it shows now, and what it keeps.
+    pub fn edited(&mut self, site: usize, edit: &Edit, after: Tree, kept: &[Kept]) {
+        if let Edit::Write(_, content) | Edit::WriteInPlace(_, content) | Edit::WriteOpen(content) =
+            edit
+        {
+            self.wrote(site, *content, &after, kept);
+        }
+        let before = std::mem::take(&mut self.trees[site]);
+        let mut touched: BTreeSet<String> = edit.paths().into_iter().map(str::to_owned).collect();
+        for (path, shown) in &after {
+            if before.get(path) != Some(shown) {
+                touched.insert(path.clone());
+                self.known
+                    .entry(path.clone())
+                    .or_default()
+                    .insert(shown.clone());
+                self.hold(site, path, shown);
+            }
+        }
+        for (path, shown) in &before {
+            if after.get(path) == Some(shown) {
+                continue;
+            }
+            touched.insert(path.clone());
+            let moved = after
+                .iter()
+                .any(|(to, now)| now == shown && before.get(to) != Some(now));
+            if let Shown::File(content) = shown
+                && !moved
+            {
+                self.given_up.insert(*content);
+            }
+        }
+        self.touched.push(touched);
+        self.trees[site] = after;
+    }
+
+    fn wrote(&mut self, site: usize, content: Content, after: &Tree, kept: &[Kept]) {
+        let hash = ContentHash::of(&content.bytes());
+        self.names.insert(hash, format!("v{:04}", content.number));
+        let there = after.values().any(|shown| *shown == Shown::File(hash));
+        if there || kept.iter().any(|kept| kept.content == hash) {
+            self.written.entry(hash).or_insert(site);
+        }
+    }
+
+    fn hold(&mut self, site: usize, path: &str, shown: &Shown) {
+        let held = self.held[site].entry(path.to_owned()).or_default();
+        if !held.contains(shown) {
+            held.insert(shown.clone());
+        }
+    }
+
+    /// wl did something to a side; this is what it shows now. With `others` there is another job, to which this is an edit like any.
+    pub fn changed(&mut self, site: usize, after: Tree, others: bool) -> Result<(), String> {
+        if others {
+            let before = &self.trees[site];
+            let paths = before.keys().chain(after.keys());
+            let touched = paths.filter(|path| before.get(*path) != after.get(*path));
+            self.touched.push(touched.cloned().collect());
+        }
+        for (path, shown) in &after {
+            if self.trees[site].get(path) == Some(shown) {
+                continue;
+            }
+            let known = self.known.get(path);
+            if matches!(shown, Shown::File(_) | Shown::Link(_))
+                && !known.is_some_and(|known| known.contains(shown))
+            {
+                return Err(format!(
+                    "storage {site} shows {} at {path}, which nobody wrote or moved there",
+                    self.name(shown)
+                ));
+            }
+            self.hold(site, path, shown);
+        }
+        self.trees[site] = after;
+        Ok(())
+    }
+
+    /// What a baseline says was so on both sides.
+    pub fn recorded(&self, sites: Sides<usize>, rows: &[BaselineRow]) -> Result<(), String> {
+        for row in rows {
+            let shown = match (row.kind, row.hash, &row.link) {
+                (Kind::File, Some(hash), _) if !hash.is_by_copy() => Shown::File(hash),
+                (Kind::Link, _, Some(target)) => Shown::Link(target.to_string()),
+                _ => continue,
+            };
+            for site in [sites.source, sites.target] {
+                let held = self.held[site].get(row.path.as_str());
+                if !held.is_some_and(|held| held.contains(&shown)) {
+                    return Err(format!(
+                        "the baseline says that both have {} at {}, and storage {site} never had",
+                        self.name(&shown),
+                        row.path
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A run between two sides that began after so many edits says that all is well, but for what its report lists.
+    pub fn said(
+        &self,
+        sites: Sides<usize>,
+        report: &RunReport,
+        began: usize,
+        folders: bool,
+    ) -> Result<(), String> {
+        let excused = |path: &str| {
+            let conflicts = report.conflicts.iter().map(|conflict| &conflict.path);
+            let drift = report.drift.iter().map(|drift| &drift.path);
+            let since = self.touched.iter().skip(began).flatten();
+            let mut all = conflicts.chain(drift).chain(since);
+            all.any(|other| is_at_or_around(path, other))
+        };
+        let (source, target) = (&self.trees[sites.source], &self.trees[sites.target]);
+        for path in source.keys().chain(target.keys()) {
+            let (s, t) = (source.get(path), target.get(path));
+            let is_folder = |shown: Option<&Shown>| matches!(shown, None | Some(Shown::Folder));
+            let folder = is_folder(s) && is_folder(t);
+            if s != t && !excused(path) && (folders || !folder) {
+                let show = |shown: Option<&Shown>| shown.map_or("nothing".into(), |s| self.name(s));
+                return Err(format!(
+                    "said to be in sync, but {path} is {} in storage {} and {} in storage {}",
+                    show(s),
+                    sites.source,
+                    show(t),
+                    sites.target
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// All is quiet. Nothing may be lost.
+    pub fn nothing_is_lost(
+        &self,
+        kept: &[Kept],
+        excused: &[ContentHash],
+        source: usize,
+    ) -> Result<(), String> {
+        let seen: BTreeSet<_> = self.trees.iter().flat_map(Tree::values).collect();
+        for (content, by) in &self.written {
+            let put_back = self.direction == Direction::Mirror && *by != source;
+            let is_kept = kept
+                .iter()
+                .any(|kept| kept.content == *content && (kept.claimed || put_back));
+            let lost = !self.given_up.contains(content)
+                && !excused.contains(content)
+                && !seen.contains(&Shown::File(*content))
+                && !is_kept;
+            if lost {
+                let in_trash = kept.iter().any(|kept| kept.content == *content);
+                return Err(format!(
+                    "{}, written in storage {by}, was given up by nobody and is {}",
+                    self.name(&Shown::File(*content)),
+                    match in_trash {
+                        true => "in the trash as if somebody had",
+                        false => "gone",
+                    }
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, shown: &Shown) -> String {
+        match shown {
+            Shown::File(hash) => match self.names.get(hash) {
+                Some(name) => name.clone(),
+                None => format!("the content {hash}"),
+            },
+            Shown::Folder => "a folder".to_owned(),
+            Shown::Link(target) => format!("a link to {target}"),
+        }
+    }
+
+    /// What a side shows, for people.
+    pub fn show(&self, site: usize) -> String {
+        let tree = self.trees[site].iter();
+        let tree: Vec<_> = tree
+            .map(|(path, shown)| format!("{path}={}", self.name(shown)))
+            .collect();
+        tree.join(" ")
+    }
+}

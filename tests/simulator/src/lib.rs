@@ -1,0 +1,40 @@
+//! Whole histories of edits, faults and crashes over simulated storages, from a seed; and a judge that says whether anything was lost.
+//!
+//! The code that runs is the real one: reconcile, passes, looks, continuous jobs and the baseline. What is simulated is what they run
+//! on: storages ([`Site`]) in memory, the folder of the baselines ([`States`]), the clock, dice, and the order of things. All of it is on
+//! one thread and comes from two seeds ([`Seeds`]): one for the workload ([`Plan`]: what happens), one for the schedule (how long calls
+//! take, and in which order). The same seeds make the same history, call by call.
+//!
+//! - [`check`] plays the history of some seeds twice and says what was wrong with it; a history that fails is made as short as it can be
+//!   ([`shrink`]) and told with the command that replays it.
+//! - [`play`] plays one plan. A test that looks for a certain bug calls [`search`].
+//! - [`testing`] is the contract suite: every backend that is to be trusted passes it first.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is test code: to stop with the reason is its purpose"
+)]
+
+pub use wl_core::testing;
+
+mod check;
+mod faults;
+mod generate;
+mod judge;
+mod life;
+mod memory;
+mod plan;
+mod site;
+mod stage;
+
+pub use check::{Failure, Tally, check, search, shrink};
+pub use faults::{Fault, Fired};
+pub use generate::generate;
+pub use judge::Kept;
+pub use life::{Played, World, play, play_in};
+pub use memory::{MemorySite, MemoryStatesOfPair};
+pub use plan::{Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
+pub use site::{Shown, Site, States, Tree};
+/// Numbers from a seed.
+pub use wl_test_trees::Random as Dice;

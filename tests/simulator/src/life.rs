@@ -1,0 +1,450 @@
+//! Plays a plan: one process after the other over the same storages, until all has happened and all is quiet.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{RunReport, Sides};
+use wl_core::sync::{
+    DeleteBudget, LastFilter, News, NewsSender, SyncError, SyncJob, SyncOptions, Syncer, SyncerType,
+};
+use wl_core::testing::{InPlace, Strict, observe};
+use wl_syncers::General;
+
+use crate::faults::Fired;
+use crate::memory::{MemorySite, MemoryStatesOfPair};
+use crate::plan::{Job, Mode, Plan, What};
+use crate::site::{Site, States};
+use crate::stage::{Eye, Stage, StageMachine};
+
+/// So many runs without trouble bring everything to rest.
+const MOST_ROUNDS: usize = 6;
+/// In a continuous job the next step happens after this long, whether or not its moment came.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A continuous job comes to rest within this time when nothing bad happens any more.
+const LONGEST_UNREST: Duration = Duration::from_secs(1800);
+
+/// The storages and baselines of a history.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The storages, as many as the plan has.
+    pub sites: Vec<Arc<dyn Site>>,
+    /// The folder of the baselines.
+    pub states: Arc<dyn States>,
+}
+
+impl World {
+    /// One in memory, as the plan wants it.
+    pub fn in_memory(plan: &Plan) -> Self {
+        let sites = plan.sites.iter();
+        Self {
+            sites: sites
+                .map(|site| Arc::new(MemorySite::new(site)) as _)
+                .collect(),
+            states: Arc::new(MemoryStatesOfPair::default()),
+        }
+    }
+}
+
+/// What became of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// What was wrong, if something was.
+    pub failure: Option<String>,
+    /// A number that stands for all that happened, in order.
+    pub trace: u64,
+    /// All that happened, if that was asked for.
+    pub lines: Vec<String>,
+    /// How often each kind of fault fired.
+    pub fired: Fired,
+    /// The moments of all requests.
+    pub moments: u64,
+}
+
+/// Plays a plan over storages in memory.
+pub fn play(plan: &Plan, schedule: u64, record: bool) -> Played {
+    play_in(World::in_memory(plan), plan, schedule, record)
+}
+
+/// Plays a plan in a world.
+pub fn play_in(world: World, plan: &Plan, schedule: u64, record: bool) -> Played {
+    let stage = Stage::new(plan, world, schedule, record);
+    let _machine = InPlace::of(Rc::new(StageMachine(Arc::clone(&stage))));
+    let play = Play {
+        plan,
+        stage: Arc::clone(&stage),
+    };
+    while !play.is_over() {
+        play.live(play.script());
+    }
+    stage.lock().be_quiet();
+    play.live(play.come_to_rest());
+    if stage.lock().failure.is_none() {
+        play.judge();
+    }
+    let mut inner = stage.lock();
+    Played {
+        failure: inner.failure.take(),
+        trace: inner.trace_hash(),
+        lines: inner.lines.take().unwrap_or_default(),
+        fired: std::mem::take(&mut inner.fired),
+        moments: inner.moments,
+    }
+}
+
+struct Play<'a> {
+    plan: &'a Plan,
+    stage: Arc<Stage>,
+}
+
+/// A continuous job, and who listens to what it tells.
+struct Running {
+    syncer: General,
+    /// So many looks in a row found nothing to do, and no trouble.
+    calm: Arc<AtomicUsize>,
+    listener: JoinHandle<()>,
+}
+
+struct Listener {
+    stage: Arc<Stage>,
+    job: Job,
+    folders: bool,
+    calm: Arc<AtomicUsize>,
+    /// The edits there were when the last look at everything began.
+    mark: usize,
+}
+
+impl Listener {
+    async fn listen(mut self, mut news: mpsc::Receiver<News>) {
+        while let Some(news) = news.recv().await {
+            self.heard(news);
+        }
+    }
+
+    fn heard(&mut self, news: News) {
+        let inner = &mut *self.stage.lock();
+        match news {
+            News::Watching(_) => {}
+            News::Looking => self.mark = inner.edits_a_little_ago(),
+            News::Looked(report) => {
+                inner.trace(|| told(&report));
+                let whole = report.error.is_none() && report.problems.is_empty();
+                let idle = report.changes.as_ref().map(|changes| changes.total() == 0);
+                match whole && idle.source && idle.target {
+                    true => drop(self.calm.fetch_add(1, Relaxed)),
+                    false => self.calm.store(0, Relaxed),
+                }
+                if whole {
+                    inner.said(self.job.sites(), &report, self.mark, self.folders);
+                }
+            }
+            News::Ended(error) => {
+                inner.trace(|| format!("ended: {}", error.desc));
+                self.calm.store(0, Relaxed);
+            }
+            News::Panicked(fault) => inner.fail(format!("it panicked: {fault}")),
+        }
+    }
+}
+
+impl Play<'_> {
+    fn is_over(&self) -> bool {
+        let inner = self.stage.lock();
+        inner.failure.is_some() || inner.is_over()
+    }
+
+    /// One process, until its work is done or it dies.
+    fn live(&self, work: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let life = async {
+            self.stage.begin_life();
+            tokio::select! {
+                biased;
+                () = self.stage.death() => {}
+                () = work => {}
+            }
+            self.stage.end_life();
+        };
+        let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(life)));
+        // With this, all that the process was doing is gone.
+        drop(runtime);
+        let inner = &mut *self.stage.lock();
+        if let Err(panic) = ended {
+            let why = panic.downcast_ref::<String>().map(String::as_str);
+            let why = why.or(panic.downcast_ref::<&str>().copied());
+            inner.fail(format!("it panicked: {}", why.unwrap_or("?")));
+        }
+        for site in inner.world.sites.clone() {
+            site.crash(&mut inner.dice);
+        }
+        inner.world.states.clone().crash(&mut inner.dice);
+    }
+
+    fn job(&self, job: Job, cancel: CancellationToken, news: NewsSender) -> SyncJob {
+        let storage = |site: usize| {
+            let eye = Eye {
+                stage: Arc::clone(&self.stage),
+                site,
+            };
+            let backend = self.stage.lock().world.sites[site].backend();
+            // Stricter than any real storage: what a syncer must not do is a panic.
+            Strict::over(observe(backend, Arc::new(eye)))
+        };
+        let mut options = SyncOptions::new(self.plan.direction);
+        options.allow_empty = true;
+        options.max_delete = DeleteBudget::Percent(100);
+        options.rescan = Duration::from_secs(600);
+        let poll = (self.plan.mode == Mode::Poll).then_some(Duration::from_secs(60));
+        SyncJob {
+            storages: Sides::new(storage(job.source), storage(job.target)),
+            options,
+            server_copy: false,
+            state_dir: self.stage.lock().world.states.dir(),
+            poll: Sides::new(poll, poll),
+            patience: None,
+            last_filter: LastFilter::default(),
+            progress: Arc::default(),
+            news,
+            cancel,
+        }
+    }
+
+    /// All that the plan wants to happen.
+    async fn script(&self) {
+        if self.plan.mode == Mode::OneShot {
+            while let Some(what) = self.next() {
+                if what == What::Run {
+                    self.run().await;
+                }
+            }
+            return;
+        }
+        while self.rest_of_a_stop() {
+            self.follow().await;
+        }
+    }
+
+    fn next(&self) -> Option<What> {
+        self.stage.lock().next()
+    }
+
+    /// While nothing runs baselines may be lost. Whether there is more to come.
+    fn rest_of_a_stop(&self) -> bool {
+        let mut inner = self.stage.lock();
+        while matches!(inner.peek(), Some(What::Forget)) {
+            inner.next();
+        }
+        !inner.is_over()
+    }
+
+    /// One run of each job, all at once.
+    async fn run(&self) -> Vec<Result<RunReport, SyncError>> {
+        let cancel = CancellationToken::new();
+        self.stage.lock().cancel = cancel.clone();
+        let runs = self.plan.jobs.iter().map(async |&job| {
+            let began = self.stage.lock().judge.edits();
+            let syncer = General::create(self.job(job, cancel.clone(), NewsSender::default()));
+            let done = syncer.one_shot_sync().await;
+            let mut inner = self.stage.lock();
+            match &done {
+                Ok(report) => {
+                    inner.trace(|| told(report));
+                    let whole = report.error.is_none() && report.problems.is_empty();
+                    if whole {
+                        inner.said(job.sites(), report, began, self.keeps_folders(job));
+                    }
+                }
+                Err(error) => inner.trace(|| format!("refused: {}", error.desc)),
+            }
+            done
+        });
+        join_all(runs).await
+    }
+
+    fn keeps_folders(&self, job: Job) -> bool {
+        let Sides { source, target } = job.sites();
+        self.plan.sites[source].empty_folders && self.plan.sites[target].empty_folders
+    }
+
+    async fn start(&self) -> Vec<Running> {
+        let cancel = CancellationToken::new();
+        self.stage.lock().cancel = cancel.clone();
+        let mut all = Vec::new();
+        for &job in &self.plan.jobs {
+            let (tell, news) = mpsc::channel(64);
+            let syncer = General::create(self.job(job, cancel.clone(), NewsSender::to(tell)));
+            let started = syncer.start_sync().await;
+            started.unwrap();
+            let calm = Arc::<AtomicUsize>::default();
+            let listener = Listener {
+                stage: Arc::clone(&self.stage),
+                job,
+                folders: self.keeps_folders(job),
+                calm: Arc::clone(&calm),
+                mark: 0,
+            };
+            all.push(Running {
+                syncer,
+                calm,
+                listener: tokio::spawn(listener.listen(news)),
+            });
+        }
+        all
+    }
+
+    /// Continuous jobs, until the plan is over or they have to stop for what comes next.
+    async fn follow(&self) {
+        let all = self.start().await;
+        let (mut left, mut since) = (self.left(), Instant::now());
+        loop {
+            sleep(Duration::from_millis(500)).await;
+            if self.stage.lock().cancel.is_cancelled() {
+                break;
+            }
+            self.start_again(&all).await;
+            if left != self.left() {
+                (left, since) = (self.left(), Instant::now());
+            }
+            if since.elapsed() < PATIENCE {
+                continue;
+            }
+            match self.stage.lock().peek() {
+                None | Some(What::Forget) => break,
+                Some(_) => {}
+            }
+            self.next();
+        }
+        self.stop(all).await;
+    }
+
+    fn left(&self) -> usize {
+        self.stage.lock().left()
+    }
+
+    async fn stop(&self, all: Vec<Running>) {
+        for running in all {
+            if let Err(error) = running.syncer.stop_sync().await {
+                self.stage.lock().fail(error.desc);
+            }
+            drop(running.syncer);
+            if let Err(error) = running.listener.await {
+                self.stage.lock().fail(error.to_string());
+            }
+        }
+    }
+
+    /// A job that ended by itself is begun again, as the daemon does.
+    async fn start_again(&self, all: &[Running]) {
+        for running in all.iter().filter(|running| !running.syncer.is_running()) {
+            // What the end left behind is told by whoever waits for it.
+            let _ = running.syncer.stop_sync().await;
+            let _ = running.syncer.start_sync().await;
+        }
+    }
+
+    /// Nothing bad happens any more: soon nothing is left to be done.
+    async fn come_to_rest(&self) {
+        let mut rounds = MOST_ROUNDS;
+        if self.plan.mode != Mode::OneShot {
+            self.calm_down().await;
+            rounds = 2;
+        }
+        for round in 1.. {
+            self.stage.lock().age();
+            let done = self.run().await;
+            let open = done.iter().filter_map(|done| match done {
+                Ok(report) if report.problems.is_empty() && report.error.is_none() => {
+                    let changes = report.changes.source.total() + report.changes.target.total();
+                    (changes > 0).then(|| told(report))
+                }
+                Ok(report) => Some(told(report)),
+                Err(error) => Some(error.desc.clone()),
+            });
+            let open: Vec<_> = open.collect();
+            if open.is_empty() {
+                break;
+            }
+            let inner = &mut *self.stage.lock();
+            if round >= rounds {
+                let open = open.join("; ");
+                inner.fail(format!("it does not come to rest in {rounds} runs: {open}"));
+                return;
+            }
+        }
+        self.stage.lock().age();
+        let before = self.stage.lock().changes;
+        let done = self.run().await;
+        let inner = &mut *self.stage.lock();
+        let written = done.iter().flatten().any(|report| report.bytes.written > 0);
+        if inner.changes != before || written {
+            inner.fail("a run that has nothing to do does something".to_owned());
+        }
+    }
+
+    async fn calm_down(&self) {
+        let all = self.start().await;
+        let began = Instant::now();
+        while all.iter().any(|running| running.calm.load(Relaxed) < 2) {
+            sleep(Duration::from_secs(1)).await;
+            self.start_again(&all).await;
+            if began.elapsed() > LONGEST_UNREST {
+                let mut inner = self.stage.lock();
+                inner.fail("a continuous job does not come to rest".to_owned());
+                return;
+            }
+        }
+        self.stop(all).await;
+    }
+
+    fn judge(&self) {
+        let inner = &mut *self.stage.lock();
+        let kept = inner.kept();
+        let sites = inner.world.sites.iter();
+        let excused: Vec<_> = sites.flat_map(|site| site.given_up()).collect();
+        let source = self.plan.jobs.first().map_or(0, |job| job.source);
+        let verdict = inner.judge.nothing_is_lost(&kept, &excused, source);
+        inner.check(verdict);
+        for site in 0..self.plan.sites.len() {
+            let shown = inner.judge.show(site);
+            inner.trace(|| format!("{site} ends with {shown}"));
+        }
+    }
+}
+
+fn told(report: &RunReport) -> String {
+    let of = |changes: wl_core::model::ChangeCounts| {
+        format!(
+            "+{} ~{} -{} >{}",
+            changes.created, changes.updated, changes.removed, changes.renamed
+        )
+    };
+    let conflicts: Vec<_> = report.conflicts.iter().map(|c| &*c.path).collect();
+    let problems = report.problems.iter();
+    let problems: Vec<_> = problems
+        .map(|p| format!("{} {} ({})", p.operation, p.path, p.reason))
+        .collect();
+    format!(
+        "{:?}: source {}, target {}, conflicts {conflicts:?}, problems {problems:?}, error {:?}",
+        report.result,
+        of(report.changes.source),
+        of(report.changes.target),
+        report.error.as_ref().map(|error| &error.desc),
+    )
+}
+
+impl Job {
+    pub(crate) fn sites(self) -> Sides<usize> {
+        Sides::new(self.source, self.target)
+    }
+}

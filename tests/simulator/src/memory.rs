@@ -1,0 +1,141 @@
+//! Storages and baselines in memory.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::FutureExt as _;
+use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
+use wl_core::model::{ContentHash, FileId, Sides, Timestamp};
+use wl_core::state::{BaselineRow, PairState};
+use wl_core::storage::StorageBackend;
+use wl_core::testing::MemoryStates;
+
+use crate::Dice;
+use crate::judge::Kept;
+use crate::plan::{Edit, SitePlan};
+use crate::site::{Shown, Site, States, Tree};
+
+/// The reference backend as a storage of a simulated world.
+#[derive(Debug)]
+pub struct MemorySite {
+    backend: MemoryBackend,
+    /// The file that a program has open.
+    open: Mutex<Option<FileId>>,
+}
+
+impl MemorySite {
+    /// An empty one.
+    pub fn new(plan: &SitePlan) -> Self {
+        let settings = MemorySettings::default()
+            .empty_folders(plan.empty_folders)
+            .modes(plan.modes)
+            .stale_listings(plan.stale)
+            .changes_per_token(plan.changes_per_token);
+        Self {
+            backend: MemoryBackend::private(settings),
+            open: Mutex::default(),
+        }
+    }
+
+    fn keep_open(&self, file: Option<FileId>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+}
+
+impl Site for MemorySite {
+    fn backend(&self) -> Arc<dyn StorageBackend> {
+        Arc::new(self.backend.clone())
+    }
+
+    fn edit(&self, edit: &Edit) {
+        let backend = &self.backend;
+        // What cannot be done is not done: the editor says so to its user.
+        let _ = match edit {
+            Edit::Write(path, content) => backend.write_file(path, content.bytes()),
+            Edit::WriteInPlace(path, content) => match backend.open_file(path) {
+                Some(file) => backend.write_open(file, content.bytes()).map(drop),
+                None => Ok(()),
+            },
+            Edit::Open(path) => {
+                self.keep_open(backend.open_file(path));
+                Ok(())
+            }
+            Edit::WriteOpen(content) => {
+                let open = *self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                match open {
+                    Some(file) => backend.write_open(file, content.bytes()).map(drop),
+                    None => Ok(()),
+                }
+            }
+            Edit::Remove(path) => backend.remove(path).map(drop),
+            Edit::Rename(from, to) => backend.rename(from, to).map(drop),
+            Edit::MakeFolder(path) => backend.make_folder(path),
+            Edit::Link(path, target) => backend.make_link(path, target),
+            Edit::Touch(path) => {
+                let time = Timestamp {
+                    secs: 1_234_567,
+                    nanos: 0,
+                };
+                backend.touch(path, time)
+            }
+        };
+    }
+
+    fn tree(&self) -> Tree {
+        let nodes = self.backend.snapshot().into_iter();
+        let nodes = nodes.filter_map(|(key, node)| {
+            let shown = match node {
+                MemoryNode::File { content, .. } => Shown::File(ContentHash::of(&content)),
+                MemoryNode::Folder { .. } => Shown::Folder,
+                MemoryNode::Link(target) => Shown::Link(target.into_string()),
+                MemoryNode::Special => return None,
+            };
+            Some((key.trim_end_matches('/').to_owned(), shown))
+        });
+        nodes.collect()
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let items = self.backend.trash_list().now_or_never().transpose();
+        let items = items.ok().flatten().unwrap_or_default().into_iter();
+        let kept = items.filter_map(|item| {
+            let content = self.backend.read_trash(&item.id)?;
+            Some(Kept {
+                content: ContentHash::of(&content),
+                claimed: item.state.is_claimed(),
+            })
+        });
+        kept.collect()
+    }
+
+    fn crash(&self, _: &mut Dice) {}
+
+    fn age(&self) {
+        self.backend.pass_time(std::time::Duration::from_secs(60));
+    }
+}
+
+/// Baselines in memory. What was committed survives a crash.
+#[derive(Debug, Default)]
+pub struct MemoryStatesOfPair(MemoryStates);
+
+impl States for MemoryStatesOfPair {
+    fn dir(&self) -> PathBuf {
+        self.0.dir().to_owned()
+    }
+
+    fn commits(&self) -> i64 {
+        self.0.commits().unwrap()
+    }
+
+    fn rows(&self, identities: Sides<&str>) -> Vec<BaselineRow> {
+        let state = PairState::peek(self.0.dir(), identities).unwrap();
+        state.map_or_else(Vec::new, |state| state.rows_in("", None, 10_000).unwrap())
+    }
+
+    fn forget(&self) {
+        self.0.forget();
+    }
+
+    fn crash(&self, _: &mut Dice) {}
+}

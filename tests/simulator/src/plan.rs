@@ -1,0 +1,182 @@
+//! What happens in a history, as data: it can be printed, cut down and played again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use wl_core::model::Direction;
+
+use crate::faults::Fault;
+
+/// Where a history comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeds {
+    /// Of the workload: what happens.
+    pub work: u64,
+    /// Of the schedule: how long calls take, and their order.
+    pub schedule: u64,
+}
+
+impl fmt::Display for Seeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.work, self.schedule)
+    }
+}
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no pair of seeds; write WORK:SCHEDULE, as in 17:3");
+        let (work, schedule) = text.split_once(':').ok_or_else(wrong)?;
+        Ok(Self {
+            work: work.parse().map_err(|_| wrong())?,
+            schedule: schedule.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+/// A history before it is played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What the storages are like.
+    pub sites: Vec<SitePlan>,
+    /// What is synced.
+    pub jobs: Vec<Job>,
+    /// How.
+    pub mode: Mode,
+    /// Which way changes travel.
+    pub direction: Direction,
+    /// Calls take their time, and the requests of one call are done one by one in any order.
+    pub dawdles: bool,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+/// A job between two storages, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its source.
+    pub source: usize,
+    /// Its target.
+    pub target: usize,
+}
+
+/// How jobs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One run for each [`What::Run`].
+    OneShot,
+    /// Until they are stopped, polling every minute.
+    Poll,
+    /// Until they are stopped, polling as storages without events are polled.
+    Adaptive,
+}
+
+/// What a storage is like. The default can do everything and keeps every promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SitePlan {
+    /// It keeps folders that hold nothing.
+    pub empty_folders: bool,
+    /// It keeps permission bits.
+    pub modes: bool,
+    /// Its listings may be stale.
+    pub stale: bool,
+    /// So many changes share one token.
+    pub changes_per_token: u64,
+}
+
+impl Default for SitePlan {
+    fn default() -> Self {
+        Self {
+            empty_folders: true,
+            modes: true,
+            stale: false,
+            changes_per_token: 1,
+        }
+    }
+}
+
+/// Something that happens, so many moments after what happened before it. Each request to a storage has two moments: before it is done
+/// and after. Where nothing runs, what is next happens at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The moments.
+    pub after: u32,
+    /// What.
+    pub what: What,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Somebody edits the storage of this number.
+    Edit(usize, Edit),
+    /// The storage of this number will fail; the fault strikes at the request that it waits for.
+    Fault(usize, Fault),
+    /// The process dies.
+    Kill,
+    /// The run is told to stop.
+    Cancel,
+    /// Waits until nothing goes on, then a run begins. Continuous jobs just come to rest.
+    Run,
+    /// The baselines are lost, while nothing goes on.
+    Forget,
+}
+
+/// What an editor does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// A new file takes the path, as most editors save; folders above it are made.
+    Write(String, Content),
+    /// The file at the path is written to where it is.
+    WriteInPlace(String, Content),
+    /// A program opens the file at the path, and keeps it open.
+    Open(String),
+    /// The program writes to the file that it has open, wherever that is by now.
+    WriteOpen(Content),
+    /// What is at the path is removed, with all below it.
+    Remove(String),
+    /// What is at the first path moves to the second, if nothing is there.
+    Rename(String, String),
+    /// A folder is made, and those above it.
+    MakeFolder(String),
+    /// A link takes the path.
+    Link(String, String),
+    /// A file's time changes, not its content.
+    Touch(String),
+}
+
+impl Edit {
+    /// The paths that it names.
+    pub fn paths(&self) -> Vec<&str> {
+        match self {
+            Self::WriteOpen(_) => Vec::new(),
+            Self::Rename(from, to) => vec![from, to],
+            Self::Write(path, _)
+            | Self::WriteInPlace(path, _)
+            | Self::Open(path)
+            | Self::Remove(path)
+            | Self::MakeFolder(path)
+            | Self::Link(path, _)
+            | Self::Touch(path) => vec![path],
+        }
+    }
+}
+
+/// What is in a file: contents of different numbers differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its number.
+    pub number: u32,
+    /// So many bytes, at least as many as the number needs.
+    pub size: u32,
+}
+
+impl Content {
+    /// Its bytes.
+    pub fn bytes(self) -> Vec<u8> {
+        let mut bytes = format!("v{:04}", self.number).into_bytes();
+        bytes.resize(bytes.len().max(self.size as usize), b'.');
+        bytes
+    }
+}

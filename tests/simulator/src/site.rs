@@ -1,0 +1,72 @@
+//! What a simulated world is made of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wl_core::model::{ContentHash, Sides};
+use wl_core::state::BaselineRow;
+use wl_core::storage::StorageBackend;
+
+use crate::Dice;
+use crate::judge::Kept;
+use crate::plan::Edit;
+
+/// What people see at a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shown {
+    /// A file with this content.
+    File(ContentHash),
+    /// A folder.
+    Folder,
+    /// A link that points there.
+    Link(String),
+}
+
+/// What people see in a storage, by path.
+pub type Tree = BTreeMap<String, Shown>;
+
+/// One storage of a simulated world, as its users and the judge see it.
+pub trait Site: Send + Sync + fmt::Debug {
+    /// What jobs work on. Called anew whenever a process begins: after a crash it is what such a process finds.
+    fn backend(&self) -> Arc<dyn StorageBackend>;
+
+    /// Somebody edits it. What cannot be done is not done.
+    fn edit(&self, edit: &Edit);
+
+    /// What people see.
+    fn tree(&self) -> Tree;
+
+    /// Versions that are not in the tree, and not lost either.
+    fn kept(&self) -> Vec<Kept>;
+
+    /// Versions that were overwritten where the storage promised no better.
+    fn given_up(&self) -> Vec<ContentHash> {
+        Vec::new()
+    }
+
+    /// The process that worked on it is gone. With `dice`, which of what it left undone survives.
+    fn crash(&self, dice: &mut Dice);
+
+    /// Some time passes: tokens that were too young to prove anything are so no more.
+    fn age(&self) {}
+}
+
+/// The folder with the baselines of a simulated world.
+pub trait States: Send + Sync + fmt::Debug {
+    /// What jobs take for the folder.
+    fn dir(&self) -> PathBuf;
+
+    /// Another number than before if something was committed since.
+    fn commits(&self) -> i64;
+
+    /// What the baseline of the pair says.
+    fn rows(&self, identities: Sides<&str>) -> Vec<BaselineRow>;
+
+    /// Somebody deletes all of it. Nothing runs.
+    fn forget(&self);
+
+    /// The process that worked on it is gone. With `dice`, which of what it left undone survives.
+    fn crash(&self, dice: &mut Dice);
+}

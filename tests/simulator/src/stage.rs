@@ -1,0 +1,397 @@
+//! Where a history happens: every request passes here before it is done and after, and whatever is due by then happens.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::Hasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wl_core::model::{RunReport, Sides};
+use wl_core::storage::{Result, Row, StorageError};
+use wl_core::testing::{Call, Machine, Observer, Operation, When};
+
+use crate::Dice;
+use crate::faults::{Armed, Fired, changes};
+use crate::judge::{Judge, Kept};
+use crate::life::World;
+use crate::plan::{Plan, Step, What};
+
+/// A history that goes on for longer than this does not end.
+const MOST_MOMENTS: u64 = 200_000;
+/// News are heard at most so many moments after they were told.
+const LAG: u64 = 16;
+/// When the clocks of simulated worlds begin, in seconds since 1970.
+const BEGINNING: Duration = Duration::from_secs(1_700_000_000);
+
+pub(crate) struct Stage(Mutex<Inner>);
+
+pub(crate) struct Inner {
+    pub world: World,
+    pub judge: Judge,
+    pub dice: Dice,
+    pub fired: Fired,
+    pub moments: u64,
+    /// What is left to happen.
+    steps: VecDeque<Step>,
+    /// Moments since the last step.
+    since: u32,
+    /// The moments of all edits.
+    edited: Vec<u64>,
+    armed: Vec<Armed>,
+    stale: Vec<bool>,
+    dawdles: bool,
+    /// The pairs, by storage.
+    jobs: Vec<Sides<usize>>,
+    identities: Vec<String>,
+    commits: i64,
+    /// The second in which tokens were last told that time passes.
+    aged: u64,
+    /// Nothing bad happens any more.
+    quiet: bool,
+    killed: bool,
+    died: Arc<Notify>,
+    pub cancel: CancellationToken,
+    pub failure: Option<String>,
+    /// Requests that change what people see.
+    pub changes: u64,
+    hash: DefaultHasher,
+    pub lines: Option<Vec<String>>,
+    /// When this life began, and how long those before it were.
+    began: Option<Instant>,
+    before: Duration,
+    asked: u32,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stage")
+    }
+}
+
+impl Stage {
+    pub fn new(plan: &Plan, world: World, schedule: u64, record: bool) -> Arc<Self> {
+        let trees = world.sites.iter().map(|site| site.tree()).collect();
+        let commits = world.states.commits();
+        let backends = world.sites.iter().map(|site| site.backend());
+        let jobs = plan.jobs.iter();
+        Arc::new(Self(Mutex::new(Inner {
+            judge: Judge::new(plan.direction, trees),
+            dice: Dice::new(schedule),
+            fired: Fired::new(),
+            moments: 0,
+            steps: plan.steps.iter().cloned().collect(),
+            since: 0,
+            edited: Vec::new(),
+            armed: plan.sites.iter().map(|_| Armed::default()).collect(),
+            stale: plan.sites.iter().map(|site| site.stale).collect(),
+            dawdles: plan.dawdles,
+            jobs: jobs.map(|job| Sides::new(job.source, job.target)).collect(),
+            identities: backends
+                .map(|backend| backend.identity().to_owned())
+                .collect(),
+            commits,
+            aged: 0,
+            quiet: false,
+            killed: false,
+            died: Arc::default(),
+            cancel: CancellationToken::new(),
+            failure: None,
+            changes: 0,
+            hash: DefaultHasher::new(),
+            lines: record.then(Vec::new),
+            began: None,
+            before: Duration::ZERO,
+            asked: 0,
+            world,
+        })))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process begins.
+    pub fn begin_life(&self) {
+        let mut inner = self.lock();
+        inner.killed = false;
+        inner.died = Arc::default();
+        inner.began = Some(Instant::now());
+    }
+
+    /// It ended.
+    pub fn end_life(&self) {
+        let mut inner = self.lock();
+        let lived = inner.began.take().map(|began| began.elapsed());
+        inner.before += lived.unwrap_or_default();
+    }
+
+    /// Returns when the process is to die.
+    pub async fn death(&self) {
+        let died = Arc::clone(&self.lock().died);
+        died.notified().await;
+    }
+}
+
+impl Inner {
+    pub fn is_over(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Nothing bad happens any more.
+    pub fn be_quiet(&mut self) {
+        self.quiet = true;
+        self.armed.iter_mut().for_each(Armed::clear);
+    }
+
+    /// Time passed.
+    pub fn age(&mut self) {
+        self.aged = self.now().as_secs();
+        self.world.sites.iter().for_each(|site| site.age());
+    }
+
+    /// How many edits there were some moments ago: news that are heard now were told then, or later.
+    pub fn edits_a_little_ago(&self) -> usize {
+        let then = self.moments.saturating_sub(LAG);
+        self.edited.partition_point(|moment| *moment < then)
+    }
+
+    /// How many steps are left.
+    pub fn left(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub fn trace(&mut self, line: impl FnOnce() -> String) {
+        let now = self.now().as_millis();
+        let mut line = format!("{now} {}", line());
+        // What a storage is called depends on how many there were before.
+        for (site, identity) in self.identities.iter().enumerate() {
+            if line.contains(identity) {
+                line = line.replace(identity, &format!("storage {site}"));
+            }
+        }
+        self.hash.write(line.as_bytes());
+        if let Some(lines) = &mut self.lines {
+            lines.push(line);
+        }
+    }
+
+    pub fn trace_hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    fn now(&self) -> Duration {
+        let lived = self.began.map(|began| began.elapsed());
+        self.before + lived.unwrap_or_default()
+    }
+
+    /// Something is wrong: the history ends here.
+    pub fn fail(&mut self, why: String) {
+        if self.failure.is_none() {
+            self.trace(|| format!("WRONG: {why}"));
+            self.failure = Some(why);
+        }
+        self.die();
+    }
+
+    fn die(&mut self) {
+        self.killed = true;
+        self.died.notify_one();
+    }
+
+    pub fn check(&mut self, verdict: Result<(), String>) {
+        if let Err(why) = verdict {
+            self.fail(why);
+        }
+    }
+
+    /// A report that says how two sides stand.
+    pub fn said(&mut self, sites: Sides<usize>, report: &RunReport, began: usize, folders: bool) {
+        if !self.quiet && (self.stale[sites.source] || self.stale[sites.target]) {
+            // What a listing hides nobody can know.
+            return;
+        }
+        let verdict = self.judge.said(sites, report, began, folders);
+        self.check(verdict);
+    }
+
+    /// A moment of a request: what is due happens.
+    fn moment(&mut self, site: usize, when: When, call: &Call) {
+        self.moments += 1;
+        self.since += 1;
+        self.trace(|| {
+            let path = call.path.as_ref().map_or("", |path| path.as_str());
+            format!("{site} {when:?} {:?} {path}", call.operation)
+        });
+        if self.now().as_secs() != self.aged {
+            self.age();
+        }
+        if self.moments > MOST_MOMENTS {
+            self.fail("it does not end".to_owned());
+        }
+        if when == When::After && changes(call.operation) {
+            self.changes += 1;
+            self.look(site);
+        }
+        self.check_baselines();
+        while !self.killed {
+            match self.steps.front() {
+                Some(step) if matches!(step.what, What::Run | What::Forget) => break,
+                Some(step) if step.after <= self.since => drop(self.next()),
+                _ => break,
+            }
+        }
+    }
+
+    fn look(&mut self, site: usize) {
+        let tree = self.world.sites[site].tree();
+        let others = self.jobs.len() > 1;
+        let verdict = self.judge.changed(site, tree, others);
+        self.edited.resize(self.judge.edits(), self.moments);
+        self.check(verdict);
+    }
+
+    fn check_baselines(&mut self) {
+        let commits = self.world.states.commits();
+        if commits == self.commits {
+            return;
+        }
+        self.commits = commits;
+        for at in 0..self.jobs.len() {
+            let sites = self.jobs[at];
+            let identities = sites.map(|site| &*self.identities[site]);
+            let rows = self.world.states.rows(identities);
+            let verdict = self.judge.recorded(sites, &rows);
+            self.check(verdict);
+        }
+    }
+
+    /// Does the next step.
+    pub fn next(&mut self) -> Option<What> {
+        let step = self.steps.pop_front()?;
+        self.since = 0;
+        self.trace(|| format!("{:?}", step.what));
+        match &step.what {
+            What::Edit(site, edit) => {
+                self.look(*site);
+                let place = Arc::clone(&self.world.sites[*site]);
+                place.edit(edit);
+                self.judge.edited(*site, edit, place.tree(), &place.kept());
+                self.edited.resize(self.judge.edits(), self.moments);
+            }
+            What::Fault(site, fault) => self.armed[*site].arm(*fault),
+            What::Kill if self.began.is_some() => {
+                *self.fired.entry("kill").or_default() += 1;
+                self.die();
+            }
+            What::Cancel if self.began.is_some() => {
+                *self.fired.entry("cancel").or_default() += 1;
+                self.cancel.cancel();
+            }
+            What::Forget => self.world.states.forget(),
+            What::Kill | What::Cancel | What::Run => {}
+        }
+        Some(step.what)
+    }
+
+    /// What the next step is.
+    pub fn peek(&self) -> Option<&What> {
+        self.steps.front().map(|step| &step.what)
+    }
+
+    pub fn kept(&self) -> Vec<Kept> {
+        self.world
+            .sites
+            .iter()
+            .flat_map(|site| site.kept())
+            .collect()
+    }
+}
+
+/// Sees the requests to one storage.
+#[derive(Debug)]
+pub(crate) struct Eye {
+    pub stage: Arc<Stage>,
+    pub site: usize,
+}
+
+impl Observer for Eye {
+    fn apart(&self, _: Operation, count: usize) -> Option<Vec<usize>> {
+        let mut inner = self.stage.lock();
+        let mut order: Vec<_> = (0..count).collect();
+        if inner.dawdles {
+            for at in (1..count).rev() {
+                order.swap(at, inner.dice.below(at as u64 + 1) as usize);
+            }
+        }
+        Some(order)
+    }
+
+    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
+        let mut inner = self.stage.lock();
+        if !inner.killed {
+            inner.moment(self.site, when, call);
+        }
+        if inner.killed {
+            return Some(Box::pin(std::future::pending()));
+        }
+        if !inner.dawdles {
+            return None;
+        }
+        let dice = inner.dice.below(100);
+        let time = Duration::from_millis(1 + inner.dice.below(40));
+        match dice {
+            0..60 => None,
+            60..85 => Some(Box::pin(tokio::task::yield_now())),
+            _ => Some(Box::pin(tokio::time::sleep(time))),
+        }
+    }
+
+    fn before(&self, call: &Call) -> Result<()> {
+        let inner = &mut *self.stage.lock();
+        inner.armed[self.site].before(call, &mut inner.fired)
+    }
+
+    fn after(&self, call: &Call) -> Result<()> {
+        let inner = &mut *self.stage.lock();
+        inner.armed[self.site].after(call, &mut inner.fired)
+    }
+
+    fn cut(&self, _: u64, rows: usize) -> Option<(usize, StorageError)> {
+        let inner = &mut *self.stage.lock();
+        inner.armed[self.site].cut(rows, &mut inner.fired)
+    }
+
+    fn hides(&self, row: &Row) -> bool {
+        let inner = &mut *self.stage.lock();
+        let hides = inner.stale[self.site]
+            && !inner.quiet
+            && matches!(row, Row::Present(_))
+            && inner.dice.below(8) == 0;
+        if hides {
+            *inner.fired.entry("stale listing").or_default() += 1;
+        }
+        hides
+    }
+}
+
+/// The clock and the dice of a history.
+#[derive(Debug)]
+pub(crate) struct StageMachine(pub Arc<Stage>);
+
+impl Machine for StageMachine {
+    fn wall(&self) -> SystemTime {
+        let mut inner = self.0.lock();
+        inner.asked += 1;
+        let asked = Duration::from_micros(u64::from(inner.asked));
+        UNIX_EPOCH + BEGINNING + inner.now() + asked
+    }
+
+    fn dice(&self) -> u64 {
+        self.0.lock().dice.below(1 << 53) << 11
+    }
+}
