@@ -12,8 +12,9 @@ use crate::local::model::Node;
 /// What users did, as far as it matters.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Every content that anybody wrote, by path; a rename takes its content along.
-    written: BTreeMap<String, BTreeSet<Vec<u8>>>,
+    /// Every content that anybody wrote.
+    written: BTreeSet<Vec<u8>>,
+    paths: BTreeSet<String>,
     /// What each side's user has there last; `None`: removed.
     last: BTreeMap<(Side, String), Option<Vec<u8>>>,
     /// What users put there since the last run that finished; `None`: removed.
@@ -34,39 +35,48 @@ pub enum Edit {
 }
 
 impl Edit {
+    /// Does it, if that is possible at all.
     pub fn by(self, side: Side, world: &World, known: &mut Known) {
         let user = world.disks[side].user();
         match self {
             Self::Write(path, content) => {
-                user.write(path, content).unwrap();
-                known.wrote(side, path, content);
-            }
-            Self::InPlace(path, content) => {
-                user.write_in_place(path, content).unwrap();
-                known.wrote(side, path, content);
-            }
-            Self::Remove(path) => {
-                user.remove(path).unwrap();
-                known.removed(side, path);
-            }
-            Self::Rename(from, to) => {
-                let content = user.read(from);
-                user.rename(from, to).unwrap();
-                known.removed(side, from);
-                if let Some(content) = content {
-                    known.wrote(side, to, &content);
+                if user.write(path, content).is_ok() {
+                    known.wrote(side, path, content);
                 }
             }
-            Self::MakeDir(path) => user.make_dir(path).unwrap(),
-            Self::Link(path, target) => user.link(path, target).unwrap(),
+            Self::InPlace(path, content) => {
+                if user.write_in_place(path, content).is_ok() {
+                    known.wrote(side, path, content);
+                }
+            }
+            Self::Remove(path) => {
+                if user.remove(path).is_ok() {
+                    known.removed(side, path);
+                }
+            }
+            Self::Rename(from, to) => {
+                let before = user.tree();
+                if user.rename(from, to).is_err() {
+                    return;
+                }
+                known.removed(side, from);
+                for (path, node) in before {
+                    let moved = path == from || path.starts_with(&format!("{from}/"));
+                    if let (true, Node::File(content)) = (moved, node) {
+                        known.wrote(side, &format!("{to}{}", &path[from.len()..]), &content);
+                    }
+                }
+            }
+            Self::MakeDir(path) => drop(user.make_dir(path)),
+            Self::Link(path, target) => drop(user.link(path, target)),
         }
     }
 }
 
 impl Known {
     fn wrote(&mut self, side: Side, path: &str, content: &[u8]) {
-        let versions = self.written.entry(path.to_owned()).or_default();
-        versions.insert(content.to_vec());
+        self.written.insert(content.to_vec());
+        self.paths.insert(path.to_owned());
         let last = (side, path.to_owned());
         self.last.insert(last, Some(content.to_vec()));
         let since = self.since.entry(path.to_owned()).or_default();
@@ -114,8 +124,7 @@ impl Known {
         for side in Side::BOTH {
             for (path, node) in world.disks[side].user().tree() {
                 let Node::File(content) = node else { continue };
-                let whole = self.written.get(&path).is_some_and(|v| v.contains(&content));
-                if !whole {
+                if !self.written.contains(&content) {
                     let text = String::from_utf8_lossy(&content).into_owned();
                     return Err(format!("{side}: {path} holds {text:?}, which nobody wrote"));
                 }
@@ -143,7 +152,7 @@ impl Known {
         let Some(state) = world.baseline() else {
             return Ok(());
         };
-        for path in self.written.keys() {
+        for path in &self.paths {
             let row = state.row_at(&SyncPath::new(path.as_str()).unwrap());
             let Some(hash) = row.unwrap().and_then(|row| row.hash) else {
                 continue;
@@ -169,7 +178,10 @@ impl Known {
         for side in Side::BOTH {
             let disk = &world.disks[side];
             let backend = LocalBackend::on_model(disk).unwrap();
-            let listed = backend.trash_list().await.map_err(|error| error.to_string())?;
+            let listed = backend
+                .trash_list()
+                .await
+                .map_err(|error| error.to_string())?;
             let trash: Vec<_> = listed
                 .iter()
                 .filter_map(|item| disk.user().read(&format!(".wl/trash/{}", item.id)))

@@ -9,12 +9,13 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Direction, RunReport, Side, Sides};
 use wl_core::state::PairState;
+use wl_core::storage::Durability;
 use wl_core::sync::{
     DeleteBudget, LastFilter, NewsSender, SyncError, SyncJob, SyncOptions, one_shot,
 };
 
 use crate::local::LocalBackend;
-use crate::local::model::{Call, Disk, Loss, Machine, Rules, When};
+use crate::local::model::{Call, Disk, Loss, Machine, Op, Rules, When};
 use crate::local::sys::Renames;
 use crate::local::tests::kit::folder;
 
@@ -25,12 +26,13 @@ pub struct Kind {
     pub renames: Renames,
     /// Small ones tear small files.
     pub block: usize,
+    pub durability: Durability,
 }
 
 pub struct World {
     pub machine: Machine,
     pub disks: Sides<Disk>,
-    renames: Renames,
+    kind: Kind,
     state: TempDir,
     /// The baseline as it was when the power went.
     image: Arc<Mutex<Option<PathBuf>>>,
@@ -47,7 +49,7 @@ impl World {
         let world = Self {
             machine,
             disks,
-            renames: kind.renames,
+            kind,
             state: folder(),
             image: Arc::default(),
         };
@@ -76,11 +78,12 @@ impl World {
     pub async fn run(&self) -> Result<RunReport, SyncError> {
         let mut options = SyncOptions::new(Direction::TwoWay);
         options.allow_empty = true;
+        options.durability = self.kind.durability;
         options.max_delete = DeleteBudget::Percent(100);
         let Renames {
             exchange,
             no_replace,
-        } = self.renames;
+        } = self.kind.renames;
         let open = |side| LocalBackend::on_weak_model(&self.disks[side], exchange, no_replace);
         let (source, target) = (open(Side::Source)?, open(Side::Target)?);
         let job = SyncJob {
@@ -119,8 +122,23 @@ impl World {
 
     /// The baseline, as it is on the disk.
     pub fn baseline(&self) -> Option<PairState> {
-        let names = self.disks.as_ref().map(|disk| format!("local:{}", disk.name()));
+        let names = self
+            .disks
+            .as_ref()
+            .map(|disk| format!("local:{}", disk.name()));
         PairState::peek(self.state.path(), names.as_ref().map(String::as_str)).unwrap()
+    }
+
+    /// Calls of this kind do nothing from now on, but say that they did.
+    pub fn ignore(&self, op: Op) {
+        let disks = self.disks.clone();
+        self.machine.on_call(move |call| {
+            if call.op == op {
+                for side in Side::BOTH {
+                    disks[side].ignore_syncs(call.when == When::Before);
+                }
+            }
+        });
     }
 
     /// The calls of a run that can change anything.
