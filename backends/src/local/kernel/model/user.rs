@@ -42,6 +42,12 @@ impl<'a> User<'a> {
     pub fn write(&self, path: &str, content: &[u8]) -> Sys<()> {
         self.edit(|state, now| {
             let (folder, name) = state.reach(path, now)?;
+            if state
+                .find(folder, &name)
+                .is_ok_and(|ino| state.is_folder(ino))
+            {
+                return Err(Errno::ISDIR);
+            }
             let temporary = format!("{name}.new");
             let file = Content::File(File::default());
             let ino = state.make(folder, &temporary, file, 0o666, now)?;
@@ -89,6 +95,9 @@ impl<'a> User<'a> {
     /// Gives what is at `from` the path `to`, where nothing may be.
     pub fn rename(&self, from: &str, to: &str) -> Sys<()> {
         self.edit(|state, now| {
+            if format!("{to}/").starts_with(&format!("{from}/")) {
+                return Err(Errno::INVAL);
+            }
             let ino = state.at(from)?;
             let (old, name) = state.reach(from, now)?;
             let (folder, new) = state.reach(to, now)?;

@@ -38,33 +38,33 @@ impl Edit {
     /// Does it, if that is possible at all.
     pub fn by(self, side: Side, world: &World, known: &mut Known) {
         let user = world.disks[side].user();
+        let before = user.tree();
         match self {
             Self::Write(path, content) => {
                 if user.write(path, content).is_ok() {
+                    known.superseded(side, path, &before);
                     known.wrote(side, path, content);
                 }
             }
             Self::InPlace(path, content) => {
                 if user.write_in_place(path, content).is_ok() {
+                    known.superseded(side, path, &before);
                     known.wrote(side, path, content);
                 }
             }
             Self::Remove(path) => {
                 if user.remove(path).is_ok() {
+                    known.superseded(side, path, &before);
                     known.removed(side, path);
                 }
             }
             Self::Rename(from, to) => {
-                let before = user.tree();
                 if user.rename(from, to).is_err() {
                     return;
                 }
                 known.removed(side, from);
-                for (path, node) in before {
-                    let moved = path == from || path.starts_with(&format!("{from}/"));
-                    if let (true, Node::File(content)) = (moved, node) {
-                        known.wrote(side, &format!("{to}{}", &path[from.len()..]), &content);
-                    }
+                for (path, content) in files_under(from, &before) {
+                    known.wrote(side, &format!("{to}{}", &path[from.len()..]), content);
                 }
             }
             Self::MakeDir(path) => drop(user.make_dir(path)),
@@ -73,7 +73,33 @@ impl Edit {
     }
 }
 
+/// The files at `path` or under it.
+fn files_under<'t>(
+    path: &str,
+    tree: &'t BTreeMap<String, Node>,
+) -> impl Iterator<Item = (&'t str, &'t [u8])> {
+    let under = format!("{path}/");
+    let here = path.to_owned();
+    tree.iter().filter_map(move |(at, node)| match node {
+        Node::File(content) if *at == here || at.starts_with(&under) => {
+            Some((at.as_str(), content.as_slice()))
+        }
+        _ => None,
+    })
+}
+
 impl Known {
+    /// What a user finds at a path and replaces or removes there is superseded, whoever had brought it there.
+    fn superseded(&mut self, side: Side, path: &str, before: &BTreeMap<String, Node>) {
+        for (_, content) in files_under(path, before) {
+            for ((of, _), last) in &mut self.last {
+                if *of == side && last.as_deref() == Some(content) {
+                    *last = None;
+                }
+            }
+        }
+    }
+
     fn wrote(&mut self, side: Side, path: &str, content: &[u8]) {
         self.written.insert(content.to_vec());
         self.paths.insert(path.to_owned());
@@ -161,7 +187,9 @@ impl Known {
                 let found = world.disks[side].user().read(path);
                 let agreed = found.as_deref().map(ContentHash::of) == Some(hash);
                 let later = self.since.get(path).is_some_and(|s| s.contains(&found));
-                if !agreed && !later {
+                // Where names cannot be exchanged, nothing is at a path for a moment; the version is in the staging folder then.
+                let aside = found.is_none() && !world.kind.renames.exchange;
+                if !agreed && !later && !aside {
                     let found = found.as_deref().map(String::from_utf8_lossy);
                     return Err(format!(
                         "the baseline says that both agreed on {hash} at {path}, but {side} has {found:?}"

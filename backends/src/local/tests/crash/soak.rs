@@ -24,7 +24,10 @@ async fn one(seed: u64) -> Result<(), String> {
         block: [1, 8, 4096][dice.below(3)],
         durability: [Durability::Batch, Durability::Full][dice.below(2)],
     };
-    let (calls, expected) = script.uncrashed(kind).await?;
+    let (calls, expected) = script
+        .uncrashed(kind)
+        .await
+        .map_err(|why| format!("without a crash: {why}\n  {script:?}\n  {kind:?}"))?;
     if calls.is_empty() {
         return Ok(());
     }

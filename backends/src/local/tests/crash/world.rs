@@ -32,7 +32,7 @@ pub struct Kind {
 pub struct World {
     pub machine: Machine,
     pub disks: Sides<Disk>,
-    kind: Kind,
+    pub kind: Kind,
     state: TempDir,
     /// The baseline as it was when the power went.
     image: Arc<Mutex<Option<PathBuf>>>,
