@@ -172,17 +172,18 @@ impl<'a> User<'a> {
 }
 
 impl Held {
-    /// Writes over what is in the file.
-    pub fn write(&self, content: &[u8]) -> Sys<()> {
+    /// Writes over what is in the file, and tells what that was.
+    pub fn write(&self, content: &[u8]) -> Sys<Vec<u8>> {
         let now = self.disk.machine().file_time();
         let mut state = self.disk.state();
         if state.epoch != self.epoch {
             return Err(Errno::IO);
         }
+        let old = state.file(self.ino)?.now.clone();
         state.change(self.ino, Change::Size(0), now)?;
         state.change(self.ino, Change::Write(0, content.to_vec()), now)?;
         state.harden(self.ino);
-        Ok(())
+        Ok(old)
     }
 }
 

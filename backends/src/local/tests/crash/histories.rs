@@ -18,13 +18,20 @@ pub struct Outcomes {
 }
 
 /// What happens to a run. Calls are counted from its beginning.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Mishap {
+    pub crash: Crash,
+    /// Edits at earlier calls.
+    pub meanwhile: Vec<(u64, Side, Edit)>,
+    /// The run that should heal crashes too, if it comes so far.
+    pub again: Option<Crash>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Crash {
     pub call: u64,
     pub when: When,
     pub loss: Loss,
-    /// An edit at an earlier call.
-    pub meanwhile: Option<(u64, Side, Edit)>,
 }
 
 impl Script {
@@ -73,23 +80,37 @@ impl Script {
         let world = Arc::new(world);
         let known = Arc::new(Mutex::new(known));
         let begin = world.machine.calls();
-        world.machine.crash_at(begin + mishap.call, mishap.when);
-        if let Some((at, side, edit)) = mishap.meanwhile {
-            let (world, known) = (Arc::downgrade(&world), Arc::clone(&known));
-            world.upgrade().unwrap().machine.on_call(move |call| {
-                if call.number == begin + at && call.when == When::Before {
-                    let world = world.upgrade().unwrap();
-                    edit.by(side, &world, &mut known.lock().unwrap());
+        let at = Arc::downgrade(&world);
+        let (knows, edits) = (Arc::clone(&known), mishap.meanwhile);
+        world.machine.on_call(move |call| {
+            for (number, side, edit) in &edits {
+                if call.number == begin + number && call.when == When::Before {
+                    let world = at.upgrade().unwrap();
+                    edit.by(*side, &world, &mut knows.lock().unwrap());
                 }
-            });
-        }
-        let _ = world.run().await;
-        world.machine.forget_hook();
-        world.restart(mishap.loss);
+            }
+        });
+        crash(&world, mishap.crash).await;
         let known = known.lock().unwrap().clone();
         known.after_crash(&world)?;
+        if let Some(again) = mishap.again {
+            crash(&world, again).await;
+            known
+                .after_crash(&world)
+                .map_err(|why| format!("the second time: {why}"))?;
+        }
         heals(&world, &known, expected).await
     }
+}
+
+/// A run that crashes, and the machine started again.
+async fn crash(world: &World, crash: Crash) {
+    let at = world.machine.calls() + crash.call;
+    world.machine.crash_at(at, crash.when);
+    let _ = world.run().await;
+    world.machine.forget_hook();
+    world.held.lock().unwrap().clear();
+    world.restart(crash.loss);
 }
 
 /// The next run heals without help, the one after it has nothing to do.

@@ -32,6 +32,10 @@ pub enum Edit {
     Rename(&'static str, &'static str),
     MakeDir(&'static str),
     Link(&'static str, &'static str),
+    /// Opens a file, for the following.
+    Hold(&'static str),
+    /// Writes to what was opened last, wherever that is by now.
+    Late(&'static [u8]),
 }
 
 impl Edit {
@@ -69,6 +73,19 @@ impl Edit {
             }
             Self::MakeDir(path) => drop(user.make_dir(path)),
             Self::Link(path, target) => drop(user.link(path, target)),
+            Self::Hold(path) => {
+                if let Ok(held) = user.hold(path) {
+                    world.held.lock().unwrap().push((side, path, held));
+                }
+            }
+            Self::Late(content) => {
+                if let Some((side, path, held)) = world.held.lock().unwrap().pop()
+                    && let Ok(old) = held.write(content)
+                {
+                    known.replaced(side, &old);
+                    known.wrote(side, path, content);
+                }
+            }
         }
     }
 }
@@ -92,10 +109,14 @@ impl Known {
     /// What a user finds at a path and replaces or removes there is superseded, whoever had brought it there.
     fn superseded(&mut self, side: Side, path: &str, before: &BTreeMap<String, Node>) {
         for (_, content) in files_under(path, before) {
-            for ((of, _), last) in &mut self.last {
-                if *of == side && last.as_deref() == Some(content) {
-                    *last = None;
-                }
+            self.replaced(side, content);
+        }
+    }
+
+    fn replaced(&mut self, side: Side, content: &[u8]) {
+        for ((of, _), last) in &mut self.last {
+            if *of == side && last.as_deref() == Some(content) {
+                *last = None;
             }
         }
     }

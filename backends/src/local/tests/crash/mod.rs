@@ -10,7 +10,7 @@ use wl_core::storage::Durability;
 
 use super::kit::WEAK;
 use crate::local::model::{Dice, Loss, Op, Rules, When};
-use histories::{Mishap, heals};
+use histories::{Crash, Mishap, heals};
 use scripts::by_hand;
 use world::Kind;
 
@@ -39,14 +39,14 @@ async fn a_crash_at_any_call_loses_nothing() {
                 _ => Loss::Power(Dice::new(place as u64)),
             };
             let when = [When::Before, When::After][place % 2];
+            let crash = Crash { call, when, loss };
             let mishap = Mishap {
-                call,
-                when,
-                loss,
-                meanwhile: None,
+                crash,
+                meanwhile: Vec::new(),
+                again: None,
             };
             if let Err(why) = script.crashed(kind, mishap, Some(&expected)).await {
-                failures.push(format!("{} {kind:?} {mishap:?}: {why}", script.name));
+                failures.push(format!("{} {kind:?} {crash:?}: {why}", script.name));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use wl_core::model::Side::{self, Source, Target};
 
-use super::judge::Edit::{self, InPlace, Link, MakeDir, Remove, Rename, Write};
+use super::judge::Edit::{self, Hold, InPlace, Late, Link, MakeDir, Remove, Rename, Write};
 use crate::local::model::Dice;
 
 type Edits = &'static [(Side, Edit)];
@@ -83,6 +83,9 @@ const BY_HAND: [(&str, Edits, Edits); 6] = [
     ),
 ];
 
+/// What is written while a run is going on.
+const MEANWHILE: [&[u8]; 3] = [b"written while a run was going on", b"yet another", b"x"];
+
 /// The histories that are told by hand.
 pub fn by_hand() -> Vec<Script> {
     let script = |(name, before, edits): (_, Edits, Edits)| Script {
@@ -142,16 +145,29 @@ fn any_edit(dice: &mut Dice, contents: &mut impl Iterator<Item = &'static [u8]>)
     })
 }
 
-/// An edit that comes while a run is going on.
-pub fn meanwhile(dice: &mut Dice) -> (Side, Edit) {
-    let side = any_side(dice);
-    let path = PATHS[dice.below(PATHS.len())];
-    let content = b"written while a run was going on";
-    let edit = match dice.below(6) {
-        0 | 1 => Write(path, content),
-        2 | 3 => InPlace(path, content),
-        4 => Remove(path),
-        _ => Rename(path, "moved"),
-    };
-    (side, edit)
+/// Edits that come while a run is going on, up to its call `last`.
+pub fn meanwhile(dice: &mut Dice, last: u64) -> Vec<(u64, Side, Edit)> {
+    let mut contents = MEANWHILE.iter().copied();
+    let mut when = |dice: &mut Dice| 1 + dice.below(last as usize) as u64;
+    let mut edits = Vec::new();
+    for _ in 0..dice.below(3) {
+        let side = any_side(dice);
+        let path = PATHS[dice.below(PATHS.len())];
+        let Some(content) = contents.next() else {
+            break;
+        };
+        let call = when(dice);
+        let edit = match dice.below(8) {
+            0 | 1 => Write(path, content),
+            2 | 3 => InPlace(path, content),
+            4 => Remove(path),
+            5 => Rename(path, "moved"),
+            _ => {
+                edits.push((call.min(when(dice)), side, Hold(path)));
+                Late(content)
+            }
+        };
+        edits.push((call, side, edit));
+    }
+    edits
 }

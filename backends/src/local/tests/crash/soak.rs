@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use wl_core::storage::Durability;
 
-use super::histories::Mishap;
+use super::histories::{Crash, Mishap};
 use super::scripts::{Script, by_dice, by_hand, meanwhile};
 use super::world::Kind;
 use crate::local::model::{Dice, Loss, Rules, When};
@@ -31,26 +31,34 @@ async fn one(seed: u64) -> Result<(), String> {
     if calls.is_empty() {
         return Ok(());
     }
-    let place = dice.below(calls.len());
-    let edit = dice.flip().then(|| {
-        let (side, edit) = meanwhile(&mut dice);
-        (1 + dice.below(calls[place] as usize) as u64, side, edit)
-    });
+    let call = calls[dice.below(calls.len())];
+    let meanwhile = meanwhile(&mut dice, call);
+    let again = dice.flip().then(|| any_crash(150, &mut dice));
     let mishap = Mishap {
-        call: calls[place],
+        crash: Crash {
+            call,
+            ..any_crash(1, &mut dice)
+        },
+        meanwhile,
+        again,
+    };
+    let expected = mishap.meanwhile.is_empty().then_some(&expected);
+    let done = script.crashed(kind, mishap.clone(), expected).await;
+    done.map_err(|why| told(&script, kind, &mishap, &why))
+}
+
+fn any_crash(most: usize, dice: &mut Dice) -> Crash {
+    Crash {
+        call: 1 + dice.below(most) as u64,
         when: [When::Before, When::After][dice.below(2)],
         loss: match dice.below(4) {
             0 => Loss::Process,
             _ => Loss::Power(Dice::new(dice.number())),
         },
-        meanwhile: edit,
-    };
-    let expected = edit.is_none().then_some(&expected);
-    let done = script.crashed(kind, mishap, expected).await;
-    done.map_err(|why| told(&script, kind, mishap, &why))
+    }
 }
 
-fn told(script: &Script, kind: Kind, mishap: Mishap, why: &str) -> String {
+fn told(script: &Script, kind: Kind, mishap: &Mishap, why: &str) -> String {
     format!("{why}\n  {script:?}\n  {kind:?}\n  {mishap:?}")
 }
 

@@ -15,7 +15,7 @@ use wl_core::sync::{
 };
 
 use crate::local::LocalBackend;
-use crate::local::model::{Call, Disk, Loss, Machine, Op, Rules, When};
+use crate::local::model::{Call, Disk, Held, Loss, Machine, Op, Rules, When};
 use crate::local::sys::Renames;
 use crate::local::tests::kit::folder;
 
@@ -34,6 +34,8 @@ pub struct World {
     pub disks: Sides<Disk>,
     pub kind: Kind,
     state: TempDir,
+    /// What users have open.
+    pub held: Mutex<Vec<(Side, &'static str, Held)>>,
     /// The baseline as it was when the power went.
     image: Arc<Mutex<Option<PathBuf>>>,
 }
@@ -51,6 +53,7 @@ impl World {
             disks,
             kind,
             state: folder(),
+            held: Mutex::default(),
             image: Arc::default(),
         };
         world.keep_image();
