@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use rustix::io::Errno;
 use wl_core::model::{Outcome, Side, Sides};
 
 use super::judge::{Edit, Known, did_nothing};
@@ -23,6 +24,8 @@ pub struct Mishap {
     pub crash: Crash,
     /// Edits at earlier calls.
     pub meanwhile: Vec<(u64, Side, Edit)>,
+    /// Calls that fail.
+    pub failures: Vec<(u64, When, Errno)>,
     /// The run that should heal crashes too, if it comes so far.
     pub again: Option<Crash>,
 }
@@ -90,6 +93,9 @@ impl Script {
                 }
             }
         });
+        for (number, when, errno) in mishap.failures {
+            world.machine.fail_at(begin + number, when, errno);
+        }
         crash(&world, mishap.crash).await;
         let known = known.lock().unwrap().clone();
         known.after_crash(&world)?;

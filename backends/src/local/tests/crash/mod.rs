@@ -6,12 +6,13 @@ mod scripts;
 mod soak;
 mod world;
 
+use rustix::io::Errno;
 use wl_core::storage::Durability;
 
 use super::kit::WEAK;
 use crate::local::model::{Dice, Loss, Op, Rules, When};
 use histories::{Crash, Mishap, heals};
-use scripts::by_hand;
+use scripts::{Script, by_hand, many};
 use world::Kind;
 
 const MODERN: Kind = Kind {
@@ -43,6 +44,7 @@ async fn a_crash_at_any_call_loses_nothing() {
             let mishap = Mishap {
                 crash,
                 meanwhile: Vec::new(),
+                failures: Vec::new(),
                 again: None,
             };
             if let Err(why) = script.crashed(kind, mishap, Some(&expected)).await {
@@ -53,19 +55,45 @@ async fn a_crash_at_any_call_loses_nothing() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// How many of the crashes of `kind` are noticed by the judge.
-async fn noticed(kind: Kind, ignored: Option<Op>) -> usize {
+/// A call that fails, and the power goes when the run is over: what it could not do it has not recorded.
+#[tokio::test]
+async fn a_failure_of_any_call_loses_nothing() {
+    let mut failures = Vec::new();
+    for (number, script) in by_hand().iter().enumerate() {
+        let (calls, _) = script.uncrashed(MODERN).await.unwrap();
+        for (place, &call) in calls.iter().enumerate().skip(number).step_by(STEP) {
+            let crash = Crash {
+                call: u64::from(u32::MAX),
+                when: When::Before,
+                loss: Loss::Power(Dice::new(place as u64)),
+            };
+            let errno = [Errno::IO, Errno::NOSPC][place % 2];
+            let mishap = Mishap {
+                crash,
+                meanwhile: Vec::new(),
+                failures: vec![(call, When::Before, errno)],
+                again: None,
+            };
+            if let Err(why) = script.crashed(MODERN, mishap, None).await {
+                failures.push(format!("{} call {call} {errno:?}: {why}", script.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// How many crashes of `script` the judge objects to, with calls of one kind ignored.
+async fn noticed(script: &Script, kind: Kind, ignored: Option<Op>) -> usize {
     let mut noticed = 0;
-    let script = &by_hand()[1];
     let (calls, expected) = script.uncrashed(kind).await.unwrap();
-    for (place, &call) in calls.iter().enumerate().skip(calls.len() / 2).step_by(3) {
+    let step = (calls.len() / 25).max(1);
+    for (place, &call) in calls.iter().enumerate().skip(step).step_by(step) {
         let (world, known) = script.prepare(kind).await;
         if let Some(ignored) = ignored {
             world.ignore(ignored);
         }
-        world
-            .machine
-            .crash_at(world.machine.calls() + call, When::After);
+        let at = world.machine.calls() + call;
+        world.machine.crash_at(at, When::After);
         let _ = world.run().await;
         world.machine.forget_hook();
         world.restart(Loss::Power(Dice::new(place as u64)));
@@ -84,12 +112,24 @@ async fn a_run_that_makes_nothing_durable_is_found_out() {
         durability: Durability::None,
         ..MODERN
     };
-    assert!(noticed(kind, None).await > 0);
+    assert!(noticed(&by_hand()[1], kind, None).await > 0);
 }
 
-/// The one before the rename, and each other kind: none is there for nothing.
+/// No kind of sync is there for nothing: `fsync` before what was staged is renamed, `fdatasync` of the journal before a version is moved
+/// aside, `syncfs` instead of many `fsync`s.
 #[tokio::test]
 async fn a_sync_that_is_left_out_is_found_out() {
-    assert!(noticed(MODERN, Some(Op::Sync)).await > 0, "fsync");
-    assert_eq!(noticed(MODERN, None).await, 0);
+    let aside = Kind {
+        renames: WEAK[1],
+        ..MODERN
+    };
+    let (few, many) = (&by_hand()[1], &many());
+    for (script, kind, op) in [
+        (few, MODERN, Op::Sync),
+        (few, aside, Op::SyncData),
+        (many, MODERN, Op::SyncAll),
+    ] {
+        assert_eq!(noticed(script, kind, None).await, 0, "{op:?}");
+        assert!(noticed(script, kind, Some(op)).await > 0, "{op:?}");
+    }
 }

@@ -96,6 +96,19 @@ pub fn by_hand() -> Vec<Script> {
     BY_HAND.into_iter().map(script).collect()
 }
 
+/// More files than are synced one by one.
+pub fn many() -> Script {
+    let all = |content| -> Vec<(Side, Edit)> {
+        let paths = (10..30).map(|n| &*format!("f{n}").leak());
+        paths.map(|path| (Source, Write(path, content))).collect()
+    };
+    Script {
+        name: "many",
+        before: all(OLD),
+        edits: all(NEW),
+    }
+}
+
 const PATHS: [&str; 6] = ["a", "b", "d", "d/a", "d/b", "e/a"];
 /// Each is written once at the most, so that it is known whose it is.
 const CONTENTS: [&[u8]; 12] = [
@@ -148,7 +161,7 @@ fn any_edit(dice: &mut Dice, contents: &mut impl Iterator<Item = &'static [u8]>)
 /// Edits that come while a run is going on, up to its call `last`.
 pub fn meanwhile(dice: &mut Dice, last: u64) -> Vec<(u64, Side, Edit)> {
     let mut contents = MEANWHILE.iter().copied();
-    let mut when = |dice: &mut Dice| 1 + dice.below(last as usize) as u64;
+    let when = |dice: &mut Dice| 1 + dice.below(last as usize) as u64;
     let mut edits = Vec::new();
     for _ in 0..dice.below(3) {
         let side = any_side(dice);

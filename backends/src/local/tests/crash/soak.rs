@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use wl_core::storage::Durability;
 
 use super::histories::{Crash, Mishap};
@@ -40,11 +41,22 @@ async fn one(seed: u64) -> Result<(), String> {
             ..any_crash(1, &mut dice)
         },
         meanwhile,
+        failures: failures(&mut dice, call),
         again,
     };
-    let expected = mishap.meanwhile.is_empty().then_some(&expected);
+    let expected = (mishap.meanwhile.is_empty() && mishap.failures.is_empty()).then_some(&expected);
     let done = script.crashed(kind, mishap.clone(), expected).await;
     done.map_err(|why| told(&script, kind, &mishap, &why))
+}
+
+fn failures(dice: &mut Dice, last: u64) -> Vec<(u64, When, Errno)> {
+    let count = [0, 0, 1, 2][dice.below(4)];
+    let mut any = || {
+        let call = 1 + dice.below(last as usize) as u64;
+        let when = [When::Before, When::Before, When::After][dice.below(3)];
+        (call, when, [Errno::IO, Errno::NOSPC][dice.below(2)])
+    };
+    (0..count).map(|_| any()).collect()
 }
 
 fn any_crash(most: usize, dice: &mut Dice) -> Crash {
