@@ -11,6 +11,8 @@ mod pending;
 mod row;
 
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod tests;
 
 pub use moves::FolderMove;

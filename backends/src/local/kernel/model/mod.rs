@@ -31,6 +31,8 @@ mod calls;
 mod dice;
 mod durable;
 mod machine;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod user;
 
