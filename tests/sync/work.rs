@@ -134,6 +134,24 @@ async fn a_damaged_baseline_is_set_aside_and_told() {
     assert!(world.sync(Direction::TwoWay).await.notices.is_empty());
 }
 
+/// Opening the file does not show all of the damage: some is met in the middle of a run, which then begins again without it.
+#[tokio::test]
+async fn a_baseline_that_was_cut_short_is_set_aside_wherever_that_is_noticed() {
+    for eighths in 1..8 {
+        let world = first_sync(&Recording::new()).await;
+        world.cut(eighths);
+        world.storages.source.write_file("d1/new", "new").unwrap();
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{eighths}/8: {report:?}");
+        assert_eq!(report.notices.len(), 1, "{eighths}/8: {report:?}");
+        assert!(report.notices[0].contains("damaged"), "{report:?}");
+        assert_eq!(report.changes.source, Default::default());
+        assert_eq!(report.changes.target.created, 1, "{eighths}/8: {report:?}");
+        let again = world.sync(Direction::TwoWay).await;
+        assert_eq!((again.result, again.notices.len()), (Outcome::Synced, 0));
+    }
+}
+
 /// What stays undecided is looked at again and again.
 #[tokio::test]
 async fn what_was_read_of_a_conflict_or_a_drift_is_not_read_again() {

@@ -110,6 +110,18 @@ impl World {
         }
     }
 
+    /// Leaves so many eighths of the baseline's file.
+    pub fn cut(&self, eighths: u64) {
+        for file in std::fs::read_dir(self.state.path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|end| end == "db") {
+                let file = std::fs::File::options().write(true).open(path).unwrap();
+                let length = file.metadata().unwrap().len();
+                file.set_len(length * eighths / 8).unwrap();
+            }
+        }
+    }
+
     /// Forgets the baseline.
     pub fn forget(&self) {
         for file in std::fs::read_dir(self.state.path()).unwrap() {

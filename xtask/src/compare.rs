@@ -52,7 +52,12 @@ pub fn main(args: &[String]) -> Result<()> {
     let text = report.markdown(&options);
     println!("{text}");
     if options.write {
-        write_to("docs/reliability.md", "compare", &text)?;
+        let place = if options.plain {
+            "compare-plain"
+        } else {
+            "compare"
+        };
+        write_to("docs/reliability.md", place, &text)?;
     }
     report.verdict()
 }
@@ -103,15 +108,16 @@ fn hold<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The steps with their numbers.
-fn chosen(seeds: Seeds, keep: Option<&[usize]>) -> Vec<(usize, Step)> {
-    let all = history(seeds).into_iter().enumerate();
+fn chosen(seeds: Seeds, options: &Options) -> Vec<(usize, Step)> {
+    let keep = options.keep.as_deref();
+    let all = history(seeds, options.plain).into_iter().enumerate();
     all.filter(|(number, _)| keep.is_none_or(|keep| keep.contains(number)))
         .collect()
 }
 
 fn one(game: Game, options: &Options, home: &Path, report: &Mutex<Report>) {
     let (tool, seeds) = game;
-    let steps = chosen(seeds, options.keep.as_deref());
+    let steps = chosen(seeds, options);
     if options.show {
         for (number, step) in &steps {
             println!("{number}: {step:?}");
@@ -123,7 +129,7 @@ fn one(game: Game, options: &Options, home: &Path, report: &Mutex<Report>) {
         Err(error) => {
             let line = format!(
                 "{error} (`{}`)",
-                replay(tool, seeds, options.keep.as_deref())
+                replay(tool, seeds, options.plain, options.keep.as_deref())
             );
             eprintln!("{}: {line}", tool.name());
             return hold(report).trouble(tool, line);
@@ -149,7 +155,12 @@ fn one(game: Game, options: &Options, home: &Path, report: &Mutex<Report>) {
         let finding = Finding {
             fault: *fault,
             what: what.join("; "),
-            replay: replay(tool, seeds, numbers.as_deref().or(options.keep.as_deref())),
+            replay: replay(
+                tool,
+                seeds,
+                options.plain,
+                numbers.as_deref().or(options.keep.as_deref()),
+            ),
         };
         hold(report).found(tool, finding);
     }

@@ -51,21 +51,23 @@ pub struct Seeds {
 }
 
 /// The edits alone, in rounds.
-fn workload(seed: u64) -> Vec<Vec<(usize, Edit)>> {
+fn workload(seed: u64, plain: bool) -> Vec<Vec<(usize, Edit)>> {
     let mut random = Random::new(seed.wrapping_mul(3) + 1);
     let rounds = 3 + random.below(3);
     let round = |random: &mut Random| {
         let most = [3, 8, 16][random.below(3) as usize];
         let edits = 1 + random.below(most);
         (0..edits)
-            .map(|_| (random.below(2) as usize, edit(random)))
+            .map(|_| (random.below(2) as usize, edit(random, plain)))
             .collect()
     };
     (0..rounds).map(|_| round(&mut random)).collect()
 }
 
-fn edit(random: &mut Random) -> Edit {
-    match random.below(16) {
+/// `plain`: no file becomes a folder and no folder a file.
+fn edit(random: &mut Random, plain: bool) -> Edit {
+    let path = |random: &mut Random| path(random, plain);
+    match random.below(if plain { 15 } else { 16 }) {
         0..5 => Edit::Save(path(random), size(random)),
         5 | 6 => Edit::Overwrite(path(random)),
         7 => Edit::Append(path(random)),
@@ -98,20 +100,20 @@ fn folder(random: &mut Random) -> String {
 }
 
 /// A file's path; now and then below what is a file elsewhere.
-fn path(random: &mut Random) -> String {
+fn path(random: &mut Random, plain: bool) -> String {
     let file = name(random, &FILES);
     match random.below(12) {
-        0 => format!("{}/{file}", name(random, &FILES)),
+        0 if !plain => format!("{}/{file}", name(random, &FILES)),
         1..5 => file,
         _ => format!("{}/{file}", folder(random)),
     }
 }
 
 /// The whole history of these seeds.
-pub fn history(seeds: Seeds) -> Vec<Step> {
+pub fn history(seeds: Seeds, plain: bool) -> Vec<Step> {
     let mut random = Random::new(seeds.schedule.wrapping_mul(5) + 2);
     let mut steps = Vec::new();
-    for mut edits in workload(seeds.workload) {
+    for mut edits in workload(seeds.workload, plain) {
         let during = match random.below(10) {
             0..3 => edits.split_off(random.below(edits.len() as u64) as usize),
             _ => Vec::new(),
@@ -153,14 +155,14 @@ mod tests {
             Step::SyncDuring(_, edits) => edits,
             _ => Vec::new(),
         };
-        history(seeds).into_iter().flat_map(flat).collect()
+        history(seeds, false).into_iter().flat_map(flat).collect()
     }
 
     #[test]
     fn a_seed_says_the_same_again_and_the_schedule_changes_no_edit() {
         let seeds = |workload, schedule| Seeds { workload, schedule };
-        assert_eq!(history(seeds(3, 4)), history(seeds(3, 4)));
-        assert_ne!(history(seeds(3, 4)), history(seeds(3, 5)));
+        assert_eq!(history(seeds(3, 4), false), history(seeds(3, 4), false));
+        assert_ne!(history(seeds(3, 4), false), history(seeds(3, 5), false));
         assert_eq!(edits(seeds(3, 4)), edits(seeds(3, 5)));
         assert_ne!(edits(seeds(3, 4)), edits(seeds(4, 4)));
     }
@@ -169,10 +171,13 @@ mod tests {
     fn every_kind_of_step_happens() {
         let all: Vec<Step> = (0..200)
             .flat_map(|seed| {
-                history(Seeds {
-                    workload: seed,
-                    schedule: seed,
-                })
+                history(
+                    Seeds {
+                        workload: seed,
+                        schedule: seed,
+                    },
+                    false,
+                )
             })
             .collect();
         let some = |is: fn(&Step) -> bool| assert!(all.iter().any(is));

@@ -13,6 +13,7 @@ Usage: cargo xtask compare [OPTIONS]
   --histories N    Histories for each tool [default: 100]
   --tools LIST     Of wl,wl-daemon,unison,unison-watch,bisync,syncthing [default: all]
   --seed S         The first history's seed; the next ones follow [default: 1]
+  --plain          No file becomes a folder and no folder a file
   --workload W     Play one history: the seed of the edits
   --schedule S     Play one history: the seed of syncs, kills and faults
   --keep LIST      Of that history these steps only, counted from 0 (\"none\": no step)
@@ -32,6 +33,7 @@ pub struct Options {
     pub histories: u64,
     pub tools: Vec<Tool>,
     pub seed: u64,
+    pub plain: bool,
     /// The one history that is played again.
     pub one: Option<Seeds>,
     pub keep: Option<Vec<usize>>,
@@ -53,6 +55,7 @@ impl Options {
             histories: 100,
             tools: Tool::ALL.into(),
             seed: 1,
+            plain: false,
             one: None,
             keep: None,
             show: false,
@@ -75,6 +78,7 @@ impl Options {
                 "--histories" => options.histories = number(flag, value()?)?,
                 "--tools" => options.tools = tools(value()?)?,
                 "--seed" => options.seed = number(flag, value()?)?,
+                "--plain" => options.plain = true,
                 "--workload" => workload = Some(number(flag, value()?)?),
                 "--schedule" => schedule = Some(number(flag, value()?)?),
                 "--keep" => options.keep = Some(steps(value()?)?),

@@ -16,6 +16,12 @@ use crate::Result;
 
 /// Runs until a tool that ends by itself must have come to rest.
 const RUNS: u32 = 6;
+/// A tool that runs on and on is waited for so long in the middle of a history, and so long in the end: some try again after a
+/// minute only.
+const MIDDLE: Duration = Duration::from_secs(20);
+const END: Duration = Duration::from_secs(80);
+/// Looks at one that does not come to rest.
+const LOOKS: u32 = 2;
 /// Nothing happens for so long: a tool that runs on and on waits for something.
 const PAUSE: Duration = Duration::from_millis(1500);
 
@@ -75,7 +81,7 @@ impl Game<'_> {
         let continuous = self.runner.tool.is_continuous();
         match step {
             Step::Edit(side, edit) => self.world.edit(*side, edit),
-            Step::Sync => drop(self.sync()?),
+            Step::Sync => drop(self.sync(MIDDLE)?),
             Step::SyncDuring(every, edits) if continuous => self.edit_on(*every, edits),
             Step::SyncDuring(every, edits) => {
                 let (mut edits, world) = (edits.iter(), &mut self.world);
@@ -173,7 +179,7 @@ impl Game<'_> {
     }
 
     /// A plain run, or rest.
-    fn sync(&mut self) -> Result<Ran> {
+    fn sync(&mut self, patience: Duration) -> Result<Ran> {
         if !self.runner.tool.is_continuous() {
             self.runner.expire()?;
             let ran = self.runner.once(During::Nothing, false)?;
@@ -184,7 +190,7 @@ impl Game<'_> {
             return Ok(ran);
         }
         self.look_after()?;
-        let settled = self.runner.settle();
+        let settled = self.runner.settle(patience);
         self.look_after()?;
         let mut ran = self.runner.report()?;
         ran.failed = settled.err().map(|error| error.to_string());
@@ -229,14 +235,21 @@ impl Game<'_> {
     /// Brings it to rest: another run, or another look, changes nothing any more.
     fn rest(&mut self) -> Result<Ran> {
         let tool = self.runner.tool;
-        let mut why = String::new();
+        let (mut why, mut failures) = (String::new(), 0);
         let mut ran = Ran::default();
         for _ in 0..RUNS {
             let before = self.world.roots.each_ref().map(|root| visible(tool, root));
-            ran = self.sync()?;
+            ran = self.sync(END)?;
             let after = self.world.roots.each_ref().map(|root| visible(tool, root));
             why = match &ran.failed {
-                Some(failed) => failed.clone(),
+                Some(failed) => {
+                    failures += 1;
+                    if tool.is_continuous() && failures == LOOKS {
+                        why = failed.clone();
+                        break;
+                    }
+                    failed.clone()
+                }
                 None if before != after || ran.changed == Some(true) => {
                     "each run changes something".to_owned()
                 }

@@ -38,12 +38,15 @@ pub struct Report {
 }
 
 /// The command that plays a history again.
-pub fn replay(tool: Tool, seeds: Seeds, keep: Option<&[usize]>) -> String {
+pub fn replay(tool: Tool, seeds: Seeds, plain: bool, keep: Option<&[usize]>) -> String {
     let Seeds { workload, schedule } = seeds;
     let mut line = format!(
         "cargo xtask compare --tools {} --workload {workload} --schedule {schedule}",
         tool.name()
     );
+    if plain {
+        line.push_str(" --plain");
+    }
     if let Some(keep) = keep {
         let keep: Vec<String> = keep.iter().map(usize::to_string).collect();
         let keep = if keep.is_empty() {
@@ -205,13 +208,13 @@ mod tests {
         let finding = Finding {
             fault: Fault::Lost,
             what: "A:one/ant".into(),
-            replay: replay(Tool::Wl, seeds, Some(&[0, 2])),
+            replay: replay(Tool::Wl, seeds, true, Some(&[0, 2])),
         };
         report.found(Tool::Wl, finding);
         let text = report.markdown(&Options::parse(&[]).unwrap());
         assert!(text.contains("| wl | 1 | 0 | 1 in 1 | 0 |"), "{text}");
         assert!(
-            text.contains("--tools wl --workload 3 --schedule 4 --keep 0,2`"),
+            text.contains("--tools wl --workload 3 --schedule 4 --plain --keep 0,2`"),
             "{text}"
         );
     }

@@ -2,12 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::effects::Effects;
@@ -16,10 +15,13 @@ use super::tools::{Ran, Tool};
 use super::world::{MARK, each_file};
 use crate::Result;
 use crate::bench::daemon::Daemon;
+use crate::bench::processes::Tree;
 use crate::bench::syncthing;
 
 /// Far more than a run here takes.
 const LONG: Duration = Duration::from_secs(120);
+/// How often one that runs on and on is asked whether it rests.
+const LOOK: Duration = Duration::from_millis(400);
 const SHORT: Duration = Duration::from_millis(20);
 
 /// What happens while the tool runs.
@@ -81,7 +83,7 @@ impl<'a> Runner<'a> {
         match self.tool.is_continuous() {
             true => {
                 self.start()?;
-                self.settle()
+                self.settle(LONG)
             }
             false => {
                 let ran = self.once(During::Nothing, true)?;
@@ -101,8 +103,7 @@ impl<'a> Runner<'a> {
             .env_remove("XDG_CONFIG_HOME")
             .stdin(Stdio::null())
             .stdout(log("out")?)
-            .stderr(log("err")?)
-            .process_group(0);
+            .stderr(log("err")?);
         Ok(command.spawn()?)
     }
 
@@ -210,12 +211,15 @@ impl<'a> Runner<'a> {
             ended = ended.or(child.try_wait()?);
         }
         let Some(status) = ended else { return Ok(None) };
-        let ran = Ran::of(
+        let mut ran = Ran::of(
             self.tool,
             status.code(),
             &self.said("out"),
             &self.said("err"),
         );
+        if ran.human.is_none() && ran.failed.is_none() {
+            ran.failed = Some(format!("it ended, {status}{}", self.trouble()));
+        }
         self.kill()?;
         self.tidy(&ran)?;
         self.start()?;
@@ -276,7 +280,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Waits until a tool that runs on and on has seen all that was done so far, and rests.
-    pub fn settle(&mut self) -> Result<()> {
+    pub fn settle(&mut self, patience: Duration) -> Result<()> {
         self.marks += 1;
         let marks = self.marks;
         let mark = |number: usize| format!("{MARK}{marks}-{number}");
@@ -285,17 +289,12 @@ impl<'a> Runner<'a> {
             fs::write(root.join(mark(number)), "mark")?;
             due.push(self.roots[1 - number].join(mark(number)));
         }
-        let patience = match self.tool {
-            // It tries again after a minute.
-            Tool::Syncthing => Duration::from_secs(100),
-            _ => Duration::from_secs(45),
-        };
         let end = Instant::now() + patience;
         while !due.iter().all(|mark| mark.exists()) || !self.is_idle()? {
             if Instant::now() > end {
                 return Err(format!("it did not come to rest{}", self.trouble()).into());
             }
-            self.effects.next(Duration::from_millis(300));
+            self.effects.next(LOOK);
             self.effects.forget();
         }
         let pause = match self.tool {
@@ -383,8 +382,17 @@ fn end(child: &mut Child) -> io::Result<ExitStatus> {
     if let Some(status) = child.try_wait()? {
         return Ok(status);
     }
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(pid, Signal::KILL);
+    let pids = Tree::of(vec![child.id()]).pids();
+    for pid in &pids {
+        let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
     }
-    child.wait()
+    let status = child.wait()?;
+    // Those that it started may hold locks until they are gone too.
+    let begin = Instant::now();
+    let is_there = |pid: &u32| Path::new("/proc").join(pid.to_string()).exists();
+    while pids.iter().any(is_there) && begin.elapsed() < LONG {
+        std::thread::sleep(SHORT);
+    }
+    Ok(status)
 }

@@ -239,14 +239,18 @@ fn wl(code: Option<i32>, out: &str, err: &str) -> Ran {
 
 fn unison(code: Option<i32>, said: &str) -> Ran {
     let lines = said.split(['\n', '\r']).map(str::trim);
-    let skipped = lines
-        .clone()
-        .filter_map(|line| line.strip_prefix("[CONFLICT] Skipping "));
+    // In its summary, which names the reason behind the path.
+    let skipped = lines.clone().filter_map(|line| {
+        let (path, _) = line.strip_prefix("skipped: ")?.rsplit_once(" (")?;
+        Some(path)
+    });
     let has = |words: &str| said.contains(words);
     let human = match () {
         () if has("archives are locked") => Some("removal of its lock files"),
         () if has("DANGER.README") => Some("removal of DANGER.README"),
-        () if has("inconsistent state") => Some("removal of its archives"),
+        () if has("inconsistent state") || has("loading archive") => {
+            Some("removal of its archives")
+        }
         () => None,
     };
     let failed = lines.clone().find(|line| {
@@ -282,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_unison_skips_and_asks_for_is_understood() {
-        let said = "\r[CONFLICT] Skipping d/f3\n  conflicting updates\nSynchronization incomplete";
+        let said = "\rSynchronization incomplete\n  skipped: d/f3 (conflicting updates)\n";
         let ran = Ran::of(Tool::Unison, Some(1), said, "");
         assert_eq!(ran.conflicts.into_iter().collect::<Vec<_>>(), ["d/f3"]);
         assert!(!ran.synced && ran.human.is_none());
