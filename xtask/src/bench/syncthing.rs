@@ -65,6 +65,7 @@ pub fn serve(home: &Path) -> Command {
     command
 }
 
+/// What a folder gets that is added by its control page is written out: in a file, what is missing is not the default.
 fn config(
     ids: &[String],
     ports: [u16; 2],
@@ -92,7 +93,8 @@ fn config(
     format!(
         "<configuration version=\"35\">\n\
          <folder id=\"{FOLDER}\" path=\"{}\" type=\"sendreceive\" rescanIntervalS=\"3600\" fsWatcherEnabled=\"true\" \
-         fsWatcherDelayS=\"1\">{members}</folder>\n{devices}\
+         fsWatcherDelayS=\"1\" autoNormalize=\"true\">{members}<minDiskFree unit=\"%\">1</minDiskFree>\
+         <maxConflicts>10</maxConflicts></folder>\n{devices}\
          {gui}\n\
          <options><listenAddress>tcp://127.0.0.1:{}</listenAddress>\
          <globalAnnounceEnabled>false</globalAnnounceEnabled><localAnnounceEnabled>false</localAnnounceEnabled>\
