@@ -14,7 +14,7 @@ use super::exclude::{filter_now, is_ignore_file};
 use super::groups::GROUP;
 use super::pass::{self, Findings, Ground, Look, Removals, survey};
 use super::run::{self, Opened, Run};
-use super::{SyncError, SyncJob};
+use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
 use crate::reconcile::SMALL_LOSS;
 use crate::storage::{Area, Filter, Parts};
@@ -131,7 +131,11 @@ impl Looks {
         if let Some(run) = self.open.take() {
             return Ok(Some(run));
         }
-        let opened = Opened::open(&self.job).await?;
+        let opened = match Opened::open(&self.job).await {
+            // A look at everything sets aside what is damaged, or fails as this did.
+            Err(failed) if failed.class == SyncErrorClass::State => return Ok(None),
+            opened => opened?,
+        };
         if opened.needs_all()? {
             return Ok(None);
         }

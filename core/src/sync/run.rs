@@ -31,7 +31,33 @@ const RESTS: [Duration; 3] = [
 ///
 /// `Err`: the run was refused or stopped before it could look at the storages. What stops it later is in the report, beside what was
 /// done until then.
-pub async fn one_shot(mut job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+///
+/// A baseline that turns out to be damaged in the middle of it is set aside, and the run begins again without it.
+pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+    let ran = attempt(job.clone(), syncer).await;
+    let class = match &ran {
+        Ok(report) => report
+            .error
+            .clone()
+            .map(|error| SyncError::from(error).class),
+        Err(error) => Some(error.class),
+    };
+    if class != Some(SyncErrorClass::State) {
+        return ran;
+    }
+    let Some(aside) = PairState::set_aside_if_damaged(&job.state_dir, identities(&job))? else {
+        return ran;
+    };
+    tracing::warn!(aside = %aside.display(), "the pair's baseline is damaged");
+    let mut report = attempt(job, syncer).await?;
+    report.notices.insert(0, damaged_baseline(&aside));
+    if let Ok(first) = ran {
+        report.add_done(&first);
+    }
+    Ok(report)
+}
+
+async fn attempt(mut job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
     let started = Instant::now();
     let opened = Opened::open(&job).await?;
     if opened.is_new()? {
