@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -12,10 +12,10 @@ use wl_core::model::{
     Sides, SyncPath,
 };
 use wl_core::plugin::{ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params};
-use wl_core::storage::{StorageBackend, TrashId, TrashItem};
+use wl_core::storage::{StorageBackend, TrashId, TrashItem, TrashKeep};
 use wl_core::sync::{
-    Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob,
-    Syncer, stored_conflicts,
+    Emptied, Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass,
+    SyncJob, Syncer, empty_trash, stored_conflicts,
 };
 
 use crate::exclude::{check_not_base, without_base};
@@ -281,6 +281,27 @@ pub async fn trash_list(spec: &StorageSpec) -> Result<Vec<TrashItem>, SyncError>
     let registry = registry().map_err(usage)?;
     let storage = connect(&registry, spec, &ConnectContext::default()).await?;
     Ok(storage.trash_list().await?)
+}
+
+/// Gives up what is in a storage's trash for longer than `keep`; a dry run tells what that would be.
+pub async fn trash_empty(
+    spec: &StorageSpec,
+    keep: TrashKeep,
+    dry_run: bool,
+) -> Result<Emptied, SyncError> {
+    if spec.read_only {
+        return Err(usage("the storage is read-only; nothing can be removed"));
+    }
+    let registry = registry().map_err(usage)?;
+    let context = ConnectContext {
+        writes: !dry_run,
+        ..ConnectContext::default()
+    };
+    let storage = connect(&registry, spec, &context).await?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |since| since.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    Ok(empty_trash(&*storage, keep, now, dry_run).await?)
 }
 
 /// Puts a version from a storage's trash back at `to`, or where it was. Returns where it is now.

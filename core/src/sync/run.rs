@@ -10,7 +10,7 @@ use super::guard::{
 use super::pass::{self, Context, Findings, Look, Removals, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
-use super::{SyncError, SyncErrorClass, SyncJob};
+use super::{SyncError, SyncErrorClass, SyncJob, trash};
 use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::{FolderMove, PairState};
 use crate::storage::{
@@ -114,17 +114,22 @@ fn identities(job: &SyncJob) -> Sides<&str> {
     job.storages.as_ref().map(|storage| storage.identity())
 }
 
-async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>, SyncError> {
-    let mut sessions = Sides::default();
+/// A name that no other run has.
+pub(super) fn run_name() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let run = format!(
+    format!(
         "{:x}-{:x}-{:x}",
         since.as_secs(),
         since.subsec_nanos(),
         std::process::id()
-    );
+    )
+}
+
+async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>, SyncError> {
+    let mut sessions = Sides::default();
+    let run = run_name();
     for side in written_sides(job) {
         sessions[side] = Some(if job.options.dry_run {
             Arc::new(Rehearsal) as Arc<dyn WriteSession>
@@ -153,6 +158,8 @@ pub(super) struct Run {
     /// What was behind the roots when the run began.
     markers: Sides<RootMarker>,
     of_others: bool,
+    /// What to say of the trash of a full side, once that was found out.
+    advice: Sides<Option<String>>,
     /// What its passes may remove.
     pub(super) removals: Removals,
 }
@@ -187,6 +194,7 @@ impl Run {
             notices,
             markers,
             of_others,
+            advice: Sides::default(),
             removals: Removals::All,
         }
     }
@@ -313,7 +321,27 @@ impl Run {
         let result = pass::run(Arc::clone(&context), look).await;
         let tally = context.take_tally();
         self.total.add(tally);
+        self.advise().await;
         result
+    }
+
+    /// Where a storage was full, its trash may be what fills it.
+    async fn advise(&mut self) {
+        let full = std::mem::take(&mut self.total.found.full);
+        for problem in &mut self.total.found.problems {
+            let on = |side: &Side| self.job.storages[*side].location() == problem.storage;
+            let Some(side) = Side::BOTH.into_iter().find(on) else {
+                continue;
+            };
+            if full.contains(&problem.path) {
+                if self.advice[side].is_none() {
+                    let advice = trash::advice(&*self.job.storages[side]).await;
+                    self.advice[side] = Some(advice.unwrap_or_default());
+                }
+                let advice = self.advice[side].iter();
+                advice.for_each(|advice| problem.reason.push_str(advice));
+            }
+        }
     }
 
     /// Space may have been made where there was none.

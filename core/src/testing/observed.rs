@@ -28,6 +28,7 @@ pub enum Operation {
     Watcher,
     TrashList,
     TrashRestore,
+    TrashEmpty,
     Stage,
     StageLarge,
     WriterWrite,
@@ -306,6 +307,11 @@ impl StorageBackend for Observed {
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         let work = self.inner.trash_restore(id, to);
         self.eye.one(Operation::TrashRestore, Some(to), work).await
+    }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        let work = self.inner.trash_empty(options);
+        self.eye.one(Operation::TrashEmpty, None, work).await
     }
 }
 

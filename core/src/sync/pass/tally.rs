@@ -1,7 +1,9 @@
 //! What a pass has done and found, for the report.
 
+use std::collections::BTreeSet;
+
 use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Side, Sides, SyncPath};
-use crate::storage::{Area, StorageError};
+use crate::storage::{Area, ErrorKind, StorageError};
 
 /// A list longer than this is cut, with a last entry that says so: memory does not grow with the number of failures.
 const MOST_LISTED: usize = 10_000;
@@ -28,6 +30,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
+    /// Paths for which there was no room.
+    pub(in crate::sync) full: BTreeSet<String>,
     /// A group was not at rest.
     pub(in crate::sync) restless: bool,
     /// A conflict that somebody wants to end was met.
@@ -52,7 +56,11 @@ impl Tally {
     }
 
     pub(super) fn problem(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
-        self.add_problem(problem(path, error, storage));
+        let problem = problem(path, error, storage);
+        if error.kind() == ErrorKind::Full && self.found.problems.len() < MOST_LISTED {
+            self.found.full.insert(problem.path.clone());
+        }
+        self.add_problem(problem);
     }
 
     pub(in crate::sync) fn add_problem(&mut self, problem: Problem) {
@@ -93,6 +101,7 @@ impl Findings {
         self.excluded += other.excluded;
         self.unfinished.extend(other.unfinished);
         self.beside.extend(other.beside);
+        self.full.extend(other.full);
         self.waiting += other.waiting;
         self.restless |= other.restless;
         self.problems_cut += other.problems_cut;

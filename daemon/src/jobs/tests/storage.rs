@@ -258,4 +258,8 @@ impl StorageBackend for Held {
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         self.inner.trash_restore(id, to).await
     }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.inner.trash_empty(options).await
+    }
 }
