@@ -495,7 +495,7 @@ async fn looked(news: &mut mpsc::Receiver<News>) -> Result<RunReport, SyncError>
             News::Looked(report) => return Ok(*report),
             News::Ended(error) => return Err(error),
             News::Panicked(fault) => panic!("{fault}"),
-            News::Watching(_) | News::Looking | News::Pending(_) => {}
+            News::Watching(_) | News::Looking | News::Pending(_) | News::Silent(_) => {}
         }
     }
 }

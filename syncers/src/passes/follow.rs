@@ -11,6 +11,7 @@ use wl_core::storage::{
 use wl_core::sync::{Looked, Looks, News, Pending, SyncError, SyncJob, filter_now};
 
 use super::agenda::{Agenda, Next};
+use super::silence::attend;
 use super::{Findings, note};
 
 /// What is held open between looks is let go of after this long without one.
@@ -132,12 +133,12 @@ impl Following<'_> {
     /// Removals have waited long enough.
     async fn look_again(&mut self) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let looked = self.looks.look_again().await;
-        let done = match looked {
-            Ok(looked) => self.looked(&Area::default(), looked).await,
-            Err(error) => Err(error),
-        };
-        self.went(done)
+        let done = attend(self.job, async {
+            let looked = self.looks.look_again().await?;
+            self.looked(&Area::default(), looked).await
+        });
+        let done = done.await;
+        self.went(done).await
     }
 
     fn saw(&mut self, side: Side, area: Area) {
@@ -154,19 +155,25 @@ impl Following<'_> {
 
     async fn carry_out(&mut self, next: Next) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let done = match next {
-            Next::Rest => Ok(()),
-            Next::Look(area) => self.look(area).await,
-            Next::Sweep(side) => self.sweep(side).await,
-        };
-        self.went(done)?;
+        let done = attend(self.job, async {
+            match next {
+                Next::Rest => Ok(()),
+                Next::Look(area) => self.look(area).await,
+                Next::Sweep(side) => self.sweep(side).await,
+            }
+        });
+        let done = done.await;
+        self.went(done).await?;
         match self.job.cancel.is_cancelled() {
             true => Ok(()),
             false => self.follow_rules().await,
         }
     }
 
-    fn went(&self, done: Result<(), SyncError>) -> Result<(), SyncError> {
+    async fn went(
+        &mut self,
+        (done, silent): (Result<(), SyncError>, bool),
+    ) -> Result<(), SyncError> {
         match done {
             // What a run that is stopped fails with is no news.
             Err(_) if self.job.cancel.is_cancelled() => Ok(()),
@@ -174,7 +181,14 @@ impl Following<'_> {
                 note(self.last, &Err(error.clone()));
                 Err(error)
             }
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if silent {
+                    // It got on after all, whether or not it found anything.
+                    self.owed = true;
+                    self.tell().await;
+                }
+                Ok(())
+            }
         }
     }
 
