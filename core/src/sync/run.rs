@@ -14,7 +14,7 @@ use super::{SyncError, SyncErrorClass, SyncJob, trash};
 use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
 use crate::state::{FolderMove, PairState};
 use crate::storage::{
-    Area, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
+    Area, Filter, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
 };
 
 /// The passes that a look makes at the most while paths change under it, and how long each waits for groups to come to rest.
@@ -28,16 +28,27 @@ const RESTS: [Duration; 3] = [
 ///
 /// `Err`: the run was refused or stopped before it could look at the storages. What stops it later is in the report, beside what was
 /// done until then.
-pub async fn one_shot(mut job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+    everything(job, syncer).await.map(|(report, _)| report)
+}
+
+/// The same, with what was left out at the end.
+pub(super) async fn everything(
+    mut job: SyncJob,
+    syncer: &str,
+) -> Result<(RunReport, Arc<dyn Filter>), SyncError> {
     let started = Instant::now();
     let opened = Opened::open(&job).await?;
     if opened.is_new()? {
         check_source(&job).await?;
     }
+    let asked = Arc::clone(&job.options.filter);
     job.options.filter = filter_now(&job).await?;
     let mut run = Run::new(job, opened);
+    run.asked = Some(asked);
     run.begin().await?;
-    Ok(run.carry_out(syncer, started).await)
+    let report = run.carry_out(syncer, started).await;
+    Ok((report, Arc::clone(&run.job.options.filter)))
 }
 
 /// A pair whose lock is held, with the storages that belong to it.
@@ -160,6 +171,8 @@ pub(super) struct Run {
     of_others: bool,
     /// What to say of the trash of a full side, once that was found out.
     advice: Sides<Option<String>>,
+    /// What the job leaves out besides the rules of the storages; a run that reads those itself has it.
+    asked: Option<Arc<dyn Filter>>,
     /// What its passes may remove.
     pub(super) removals: Removals,
 }
@@ -195,6 +208,7 @@ impl Run {
             markers,
             of_others,
             advice: Sides::default(),
+            asked: None,
             removals: Removals::All,
         }
     }
@@ -226,7 +240,7 @@ impl Run {
         Ok(context)
     }
 
-    async fn carry_out(mut self, syncer: &str, started: Instant) -> RunReport {
+    async fn carry_out(&mut self, syncer: &str, started: Instant) -> RunReport {
         let mut error = self.passes().await.err();
         if let Err(failed) = self.end().await {
             error = error.or(Some(failed));
@@ -301,6 +315,9 @@ impl Run {
                     () = tokio::time::sleep(rest) => {}
                 }
             }
+            if self.total.found.other_rules {
+                self.follow_rules().await?;
+            }
             self.pass(look()).await?;
             beside.append(&mut self.total.found.beside);
             met |= self.total.found.met;
@@ -310,6 +327,16 @@ impl Run {
         }
         self.total.found.beside = beside;
         self.total.found.met = met;
+        Ok(())
+    }
+
+    /// Leaves out what is to be left out by now.
+    async fn follow_rules(&mut self) -> Result<(), SyncError> {
+        if let Some(asked) = &self.asked {
+            let mut job = self.job.clone();
+            job.options.filter = Arc::clone(asked);
+            self.job.options.filter = filter_now(&job).await?;
+        }
         Ok(())
     }
 

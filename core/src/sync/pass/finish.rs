@@ -17,6 +17,7 @@ use crate::state::{
 use crate::storage::{
     Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult, Scope,
 };
+use crate::sync::exclude::rules_hold;
 use crate::sync::progress::Phase;
 use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 
@@ -55,6 +56,7 @@ impl Pass {
             self.context.state().end_all_groups()?;
         }
         self.prove_absences().await?;
+        self.keep_to_rules().await?;
         self.create_or_move().await?;
         self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
@@ -69,6 +71,22 @@ impl Pass {
             // What was given up for it is told nowhere else.
             None => self.context.check_going(),
         }
+    }
+
+    /// Nothing is removed by rules that are not those of now any more: what is left out by now stays. The next pass decides again.
+    async fn keep_to_rules(&mut self) -> Result<(), SyncError> {
+        let removes = |stage| {
+            let first = self.context.state().pending(stage, None, 1);
+            first.map(|first| !first.is_empty())
+        };
+        let removes = removes(PendingStage::RemoveFiles)? || removes(PendingStage::RemoveFolders)?;
+        if removes && !rules_hold(&self.context.job).await? {
+            let state = self.context.state();
+            state.drop_removals()?;
+            state.end_all_groups()?;
+            self.context.tally().found.other_rules = true;
+        }
+        Ok(())
     }
 
     /// Which changes of type happen.

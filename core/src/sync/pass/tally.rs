@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::filter::IGNORE_FILE;
 use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Side, Sides, SyncPath};
 use crate::storage::{Area, ErrorKind, StorageError};
 
@@ -30,6 +31,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
+    /// Removals were given up because other things are to be left out by now.
+    pub(in crate::sync) other_rules: bool,
     /// Paths for which there was no room.
     pub(in crate::sync) full: BTreeSet<String>,
     /// A group was not at rest.
@@ -104,6 +107,7 @@ impl Findings {
         self.full.extend(other.full);
         self.waiting += other.waiting;
         self.restless |= other.restless;
+        self.other_rules |= other.other_rules;
         self.problems_cut += other.problems_cut;
         self.unfinished_cut += other.unfinished_cut;
     }
@@ -119,7 +123,7 @@ impl Findings {
 
     /// Whether another pass is called for.
     pub(in crate::sync) fn is_unfinished(&self) -> bool {
-        !self.unfinished.is_empty()
+        !self.unfinished.is_empty() || self.other_rules
     }
 
     /// No further pass comes: what is unfinished is a problem now, and cut lists say so.
@@ -129,6 +133,14 @@ impl Findings {
                 .reason
                 .push_str("; it kept changing, run again when it is quiet");
             self.problems.push(problem);
+        }
+        if std::mem::take(&mut self.other_rules) {
+            self.problems.push(Problem {
+                path: IGNORE_FILE.into(),
+                storage: String::new(),
+                operation: "filter".into(),
+                reason: "it kept changing, and nothing was removed meanwhile; run again when it is as it should be".into(),
+            });
         }
         let cut = self.problems_cut + self.unfinished_cut;
         if cut > 0 {
