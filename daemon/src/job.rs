@@ -24,6 +24,11 @@ use crate::private::with_secrets;
 use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
 
+/// A run that somebody waits for waits so long for another one on its pair.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// So often it looks whether that one is through; a job that lets others in does so for longer.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+
 /// A job whose storages are connected and whose syncer is chosen.
 pub struct PreparedJob {
     syncer: SyncerPlugin,
@@ -98,7 +103,9 @@ impl PreparedJob {
     /// Runs once.
     pub async fn run_one_shot(self) -> Result<RunReport, SyncError> {
         let dry_run = self.job.options.dry_run;
-        let report = (self.syncer.create)(self.job).one_shot_sync().await?;
+        let cancel = self.job.cancel.clone();
+        let syncer = (self.syncer.create)(self.job);
+        let report = in_turn(&*syncer, &cancel).await?;
         if let Some(created) = self.created
             && !dry_run
             && report.error.is_none()
@@ -167,6 +174,29 @@ pub async fn run_one_shot(
         syncer: syncer.to_owned(),
         seconds: started.elapsed().as_secs_f64(),
         ..refused(names, &error)
+    }
+}
+
+/// Runs once, when whoever works on the pair now is through: a continuous job is, every few seconds.
+async fn in_turn(syncer: &dyn Syncer, cancel: &CancellationToken) -> Result<RunReport, SyncError> {
+    let began = tokio::time::Instant::now();
+    loop {
+        let error = match syncer.one_shot_sync().await {
+            Err(error) if error.class == SyncErrorClass::Locked => error,
+            result => return result,
+        };
+        if began.elapsed() >= LOCK_PATIENCE {
+            let desc = format!(
+                "{}; it was waited for {} s, run again later, or pause the job that has the pair",
+                error.desc,
+                LOCK_PATIENCE.as_secs()
+            );
+            return Err(SyncError::new(error.class, desc));
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(error),
+            () = tokio::time::sleep(LOCK_RETRY) => {}
+        }
     }
 }
 

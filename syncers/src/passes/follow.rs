@@ -17,6 +17,11 @@ use super::{Findings, note};
 /// What is held open between looks is let go of after this long without one.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// Where things change all the time it is let go of after this long, and nobody may be kept out by that.
+const LONGEST_OPEN: Duration = Duration::from_secs(5);
+/// Whoever wants to work on the pair meanwhile has so long to take it.
+const LET_IN: Duration = Duration::from_millis(250);
+
 /// What is in the way of walks is looked for after this long: not everything that takes it away is told.
 const BLOCKED: Duration = Duration::from_secs(60);
 
@@ -70,10 +75,12 @@ struct Following<'a> {
 impl Following<'_> {
     async fn go_on(&mut self) -> Result<(), SyncError> {
         let mut quiet_since = Instant::now();
+        let mut open_since = None;
         while !self.job.cancel.is_cancelled() {
             // Neither side waits for the other to be quiet.
             self.hear_both().await?;
             self.own_up().await;
+            self.let_others_in(&mut open_since).await?;
             if self.looks.due().is_some_and(|due| due <= Instant::now()) {
                 self.look_again().await?;
                 quiet_since = Instant::now();
@@ -96,6 +103,23 @@ impl Following<'_> {
                 seen = self.watchers.target.next() => self.saw(Side::Target, seen?.into_area()),
                 () = sleep_until(due) => {}
                 () = sleep_until(rest), if self.looks.is_open() => self.looks.rest().await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Other runs get their turn on the pair, however much there is to do.
+    async fn let_others_in(&mut self, open_since: &mut Option<Instant>) -> Result<(), SyncError> {
+        if !self.looks.is_open() {
+            *open_since = None;
+            return Ok(());
+        }
+        if open_since.get_or_insert_with(Instant::now).elapsed() >= LONGEST_OPEN {
+            *open_since = None;
+            self.looks.rest().await?;
+            tokio::select! {
+                () = self.job.cancel.cancelled() => {}
+                () = tokio::time::sleep(LET_IN) => {}
             }
         }
         Ok(())
