@@ -75,11 +75,8 @@ impl Pass {
 
     /// Nothing is removed by rules that are not those of now any more: what is left out by now stays. The next pass decides again.
     async fn keep_to_rules(&mut self) -> Result<(), SyncError> {
-        let removes = |stage| {
-            let first = self.context.state().pending(stage, None, 1);
-            first.map(|first| !first.is_empty())
-        };
-        let removes = removes(PendingStage::RemoveFiles)? || removes(PendingStage::RemoveFolders)?;
+        let first = |side| self.context.state().first_removal(side);
+        let removes = first(Side::Source)?.is_some() || first(Side::Target)?.is_some();
         if removes && !rules_hold(&self.context.job).await? {
             let state = self.context.state();
             state.drop_removals()?;
@@ -277,9 +274,9 @@ impl Pass {
         Ok(())
     }
 
-    /// A pass over some places sees a root that is being emptied from below: something at the top went, and nothing is left.
+    /// A pass over some places sees a root that is being emptied from below: nothing is left of an entry of the root, or of anything else.
     async fn refuse_emptied_meanwhile(&self) -> Result<(), SyncError> {
-        if !self.partial || !self.context.state().removes_at_top()? {
+        if !(self.partial && self.misses_at_top().await?) {
             return Ok(());
         }
         let mut listings = super::list(&self.context, Scope::Everything).await?;
@@ -290,6 +287,25 @@ impl Pass {
             Sides::new(source?.is_none(), target?.is_none()),
         )?;
         Ok(())
+    }
+
+    /// Whether one of the removals is because of something that an entry of the other root went with. The entry itself may be kept by
+    /// what is left out in it.
+    async fn misses_at_top(&self) -> Result<bool, SyncError> {
+        for side in Side::BOTH {
+            let Some(path) = self.context.state().first_removal(side)? else {
+                continue;
+            };
+            let other = &self.context.job.storages[side.other()];
+            let top = path.ancestors().next();
+            if match &top {
+                None => true,
+                Some(top) => other.stat(top).await?.is_none(),
+            } {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the removals may be carried out; if not they are dropped.
