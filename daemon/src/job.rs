@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -12,10 +12,10 @@ use wl_core::model::{
     Sides, SyncPath,
 };
 use wl_core::plugin::{ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params};
-use wl_core::storage::{StorageBackend, TrashId, TrashItem};
+use wl_core::storage::{StorageBackend, TrashId, TrashItem, TrashKeep};
 use wl_core::sync::{
-    Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob,
-    Syncer, stored_conflicts,
+    Emptied, Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass,
+    SyncJob, Syncer, empty_trash, stored_conflicts,
 };
 
 use crate::exclude::{check_not_base, without_base};
@@ -23,6 +23,11 @@ use crate::folder::{self, CreatedFolder};
 use crate::private::with_secrets;
 use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
+
+/// A run that somebody waits for waits so long for another one on its pair.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// So often it looks whether that one is through; a job that lets others in does so for longer.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 /// A job whose storages are connected and whose syncer is chosen.
 pub struct PreparedJob {
@@ -98,7 +103,9 @@ impl PreparedJob {
     /// Runs once.
     pub async fn run_one_shot(self) -> Result<RunReport, SyncError> {
         let dry_run = self.job.options.dry_run;
-        let report = (self.syncer.create)(self.job).one_shot_sync().await?;
+        let cancel = self.job.cancel.clone();
+        let syncer = (self.syncer.create)(self.job);
+        let report = in_turn(&*syncer, &cancel).await?;
         if let Some(created) = self.created
             && !dry_run
             && report.error.is_none()
@@ -167,6 +174,29 @@ pub async fn run_one_shot(
         syncer: syncer.to_owned(),
         seconds: started.elapsed().as_secs_f64(),
         ..refused(names, &error)
+    }
+}
+
+/// Runs once, when whoever works on the pair now is through: a continuous job is, every few seconds.
+async fn in_turn(syncer: &dyn Syncer, cancel: &CancellationToken) -> Result<RunReport, SyncError> {
+    let began = tokio::time::Instant::now();
+    loop {
+        let error = match syncer.one_shot_sync().await {
+            Err(error) if error.class == SyncErrorClass::Locked => error,
+            result => return result,
+        };
+        if began.elapsed() >= LOCK_PATIENCE {
+            let desc = format!(
+                "{}; it was waited for {} s, run again later, or pause the job that has the pair",
+                error.desc,
+                LOCK_PATIENCE.as_secs()
+            );
+            return Err(SyncError::new(error.class, desc));
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(error),
+            () = tokio::time::sleep(LOCK_RETRY) => {}
+        }
     }
 }
 
@@ -281,6 +311,27 @@ pub async fn trash_list(spec: &StorageSpec) -> Result<Vec<TrashItem>, SyncError>
     let registry = registry().map_err(usage)?;
     let storage = connect(&registry, spec, &ConnectContext::default()).await?;
     Ok(storage.trash_list().await?)
+}
+
+/// Gives up what is in a storage's trash for longer than `keep`; a dry run tells what that would be.
+pub async fn trash_empty(
+    spec: &StorageSpec,
+    keep: TrashKeep,
+    dry_run: bool,
+) -> Result<Emptied, SyncError> {
+    if spec.read_only {
+        return Err(usage("the storage is read-only; nothing can be removed"));
+    }
+    let registry = registry().map_err(usage)?;
+    let context = ConnectContext {
+        writes: !dry_run,
+        ..ConnectContext::default()
+    };
+    let storage = connect(&registry, spec, &context).await?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |since| since.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    Ok(empty_trash(&*storage, keep, now, dry_run).await?)
 }
 
 /// Puts a version from a storage's trash back at `to`, or where it was. Returns where it is now.

@@ -96,7 +96,7 @@ async fn looked(news: &mut mpsc::Receiver<News>) -> RunReport {
             News::Looked(report) => return *report,
             News::Ended(error) => panic!("ended: {error}"),
             News::Panicked(fault) => panic!("{fault}"),
-            News::Watching(_) | News::Looking | News::Pending(_) => {}
+            News::Watching(_) | News::Looking | News::Pending(_) | News::Silent(_) => {}
         }
     }
 }
@@ -189,7 +189,7 @@ async fn a_panic_ends_the_run_and_is_told() {
     let fault = loop {
         match news.recv().await.unwrap() {
             News::Panicked(fault) => break fault,
-            News::Watching(_) | News::Looking | News::Pending(_) => {}
+            News::Watching(_) | News::Looking | News::Pending(_) | News::Silent(_) => {}
             other => panic!("{other:?}"),
         }
     };

@@ -133,4 +133,8 @@ impl StorageBackend for MemoryBackend {
         self.store
             .at("restore", to, |state| state.trash_restore(id, to))
     }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.begin(options).await?.finish().await.map(drop)
+    }
 }

@@ -384,13 +384,18 @@ impl PairState {
         Ok(())
     }
 
-    /// Whether an entry of the root itself is to be removed.
-    pub fn removes_at_top(&self) -> Result<bool, StateError> {
-        Ok(self.db().query_row(
-            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2, ?3) AND done = 0 AND instr(rtrim(key, '/'), '/') = 0)",
-            params![REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER],
-            |row| row.get(0),
-        )?)
+    /// One of the paths that are to be removed on `side`: one of the root itself, if there is any.
+    pub fn first_removal(&self, side: Side) -> Result<Option<SyncPath>, StateError> {
+        let key: Option<String> = self
+            .db()
+            .query_row(
+                "SELECT key FROM pending WHERE stage IN (?1, ?2, ?3) AND side = ?4 AND done = 0 \
+                 ORDER BY instr(rtrim(key, '/'), '/') > 0 LIMIT 1",
+                params![REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER, side_name(side)],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(key.and_then(|key| SyncPath::new(key.trim_end_matches('/')).ok()))
     }
 
     /// How many distinct contents the pending removals on `side` would make exist nowhere: content that no other row of the

@@ -272,6 +272,11 @@ impl StorageBackend for Observed {
         let work = self.inner.trash_restore(id, to);
         self.eye.one(Operation::TrashRestore, Some(to), work).await
     }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        let work = self.inner.trash_empty(options);
+        self.eye.one(Operation::TrashEmpty, None, work).await
+    }
 }
 
 struct ObservedListing {

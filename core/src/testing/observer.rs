@@ -25,6 +25,7 @@ pub enum Operation {
     Watcher,
     TrashList,
     TrashRestore,
+    TrashEmpty,
     Stage,
     StageLarge,
     WriterWrite,

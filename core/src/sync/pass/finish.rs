@@ -20,6 +20,7 @@ use crate::state::{
 use crate::storage::{
     Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult, Scope,
 };
+use crate::sync::exclude::rules_hold;
 use crate::sync::progress::Phase;
 use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 
@@ -58,6 +59,7 @@ impl Pass {
             self.context.state().end_all_groups()?;
         }
         self.prove_absences().await?;
+        self.keep_to_rules().await?;
         self.create_or_move().await?;
         self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
@@ -73,6 +75,19 @@ impl Pass {
             // What was given up for it is told nowhere else.
             None => self.context.check_going(),
         }
+    }
+
+    /// Nothing is removed by rules that are not those of now any more: what is left out by now stays. The next pass decides again.
+    async fn keep_to_rules(&mut self) -> Result<(), SyncError> {
+        let first = |side| self.context.state().first_removal(side);
+        let removes = first(Side::Source)?.is_some() || first(Side::Target)?.is_some();
+        if removes && !rules_hold(&self.context.job).await? {
+            let state = self.context.state();
+            state.drop_removals()?;
+            state.end_all_groups()?;
+            self.context.tally().found.other_rules = true;
+        }
+        Ok(())
     }
 
     /// Which changes of type happen.
@@ -263,9 +278,9 @@ impl Pass {
         Ok(())
     }
 
-    /// A pass over some places sees a root that is being emptied from below: something at the top went, and nothing is left.
+    /// A pass over some places sees a root that is being emptied from below: nothing is left of an entry of the root, or of anything else.
     async fn refuse_emptied_meanwhile(&self) -> Result<(), SyncError> {
-        if !self.partial || !self.context.state().removes_at_top()? {
+        if !(self.partial && self.misses_at_top().await?) {
             return Ok(());
         }
         let mut listings = super::list(&self.context, Scope::Everything).await?;
@@ -276,6 +291,25 @@ impl Pass {
             Sides::new(source?.is_none(), target?.is_none()),
         )?;
         Ok(())
+    }
+
+    /// Whether one of the removals is because of something that an entry of the other root went with. The entry itself may be kept by
+    /// what is left out in it.
+    async fn misses_at_top(&self) -> Result<bool, SyncError> {
+        for side in Side::BOTH {
+            let Some(path) = self.context.state().first_removal(side)? else {
+                continue;
+            };
+            let other = &self.context.job.storages[side.other()];
+            let top = path.ancestors().next();
+            if match &top {
+                None => true,
+                Some(top) => other.stat(top).await?.is_none(),
+            } {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the removals may be carried out; if not they are dropped.
