@@ -65,10 +65,10 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     // Before a storage remembers something in it: it is private from the first moment.
     let state_dir = folder::state_dir(&spec.base_dir)?;
     let storages = &spec.storages;
-    let source = connect(&registry, &storages.source, &contexts.source);
+    let source = connect_side(&registry, spec, Side::Source, &contexts);
     let source = unless_stopped(&ties.cancel, spec, Side::Source, source).await?;
     let created = make_target(&storages.target)?;
-    let target = connect(&registry, &storages.target, &contexts.target);
+    let target = connect_side(&registry, spec, Side::Target, &contexts);
     let target = unless_stopped(&ties.cancel, spec, Side::Target, target).await?;
     let syncer = choose_syncer(&registry, spec)?;
     // A target that was made just now may be the base directory too.
@@ -405,6 +405,20 @@ async fn unless_stopped<T>(
     }
 }
 
+async fn connect_side(
+    registry: &Registry,
+    spec: &JobSpec,
+    side: Side,
+    contexts: &Sides<ConnectContext>,
+) -> Result<Arc<dyn StorageBackend>, SyncError> {
+    let connected = connect(registry, &spec.storages[side], &contexts[side]).await;
+    // What is wrong in how a storage is described names no place yet: it could be either.
+    connected.map_err(|error| match error.class {
+        SyncErrorClass::Usage => SyncError::new(error.class, format!("{side}: {error}")),
+        _ => error,
+    })
+}
+
 async fn connect(
     registry: &Registry,
     spec: &StorageSpec,
@@ -505,6 +519,27 @@ mod tests {
         let report = refused(Sides::default(), &error);
         assert_eq!(report.judge(), Outcome::Failed);
         assert_eq!(report.error.unwrap().class, "root-emptied");
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_is_described_wrongly_is_told_by_its_side() {
+        for side in Side::BOTH {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = |name: &str| {
+                std::fs::create_dir(dir.path().join(name)).unwrap();
+                StorageSpec::local(dir.path().join(name).to_str().unwrap())
+            };
+            let mut spec = spec(Direction::TwoWay);
+            spec.base_dir = dir.path().join("base");
+            spec.storages = Sides::from_fn(|side| folder(&side.to_string()));
+            spec.storages[side].params["lokation"] = "x".into();
+            let error = prepare(&spec, Ties::default()).await.err().unwrap();
+            assert_eq!(error.class, SyncErrorClass::Usage);
+            let wanted = format!(
+                "{side}: the parameters of storage type `local` are wrong: unknown field `lokation`"
+            );
+            assert!(error.desc.starts_with(&wanted), "{error}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
