@@ -81,6 +81,7 @@ impl StorageBackend for MemoryBackend {
             store: Arc::clone(&self.store),
             request,
             rest: found.content,
+            given: 0,
         }))
     }
 

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::When;
-use super::observer::{Call, Observer, Operation};
+use super::observer::{Call, Observer, Operation, WithoutEnter};
 use crate::model::{ContentHash, FileId, Meta, Mode, SyncPath, Token};
 use crate::storage::*;
 
@@ -504,27 +503,5 @@ impl WriteSession for ObservedSession {
     async fn finish(&self) -> Result<Displaced> {
         let work = self.inner.finish();
         self.eye.one(Operation::Finish, None, work).await
-    }
-}
-
-/// The observer, for a call that it has already seen enter with both paths of each request.
-#[derive(Debug)]
-struct WithoutEnter(Arc<dyn Observer>);
-
-impl Observer for WithoutEnter {
-    fn apart(&self, operation: Operation, count: usize) -> Option<Vec<usize>> {
-        self.0.apart(operation, count)
-    }
-
-    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
-        self.0.pause(when, call)
-    }
-
-    fn before(&self, call: &Call) -> Result<()> {
-        self.0.before(call)
-    }
-
-    fn after(&self, call: &Call) -> Result<()> {
-        self.0.after(call)
     }
 }

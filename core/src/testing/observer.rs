@@ -1,6 +1,7 @@
 //! Who sees the calls to a storage.
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
@@ -96,4 +97,26 @@ pub trait Observer: Send + Sync + fmt::Debug {
 
     /// A session with this number has begun.
     fn began(&self, _session: u64, _options: &SessionOptions) {}
+}
+
+/// The observer, for a call that it has already seen enter with both paths of each request.
+#[derive(Debug)]
+pub(super) struct WithoutEnter(pub(super) Arc<dyn Observer>);
+
+impl Observer for WithoutEnter {
+    fn apart(&self, operation: Operation, count: usize) -> Option<Vec<usize>> {
+        self.0.apart(operation, count)
+    }
+
+    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
+        self.0.pause(when, call)
+    }
+
+    fn before(&self, call: &Call) -> Result<()> {
+        self.0.before(call)
+    }
+
+    fn after(&self, call: &Call) -> Result<()> {
+        self.0.after(call)
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
 use wl_core::state::BaselineRow;
 
+use crate::agreed::Agreed;
 use crate::plan::{Content, Edit};
 use crate::site::{Shown, Tree};
 
@@ -23,6 +24,8 @@ type History = BTreeMap<String, BTreeSet<Shown>>;
 #[derive(Debug)]
 pub(crate) struct Judge {
     direction: Direction,
+    /// What only an edit may change.
+    pub agreed: Agreed,
     /// What may be seen at a path, on any side: what was written or moved there.
     known: History,
     /// What each side has shown.
@@ -38,7 +41,7 @@ pub(crate) struct Judge {
     names: BTreeMap<ContentHash, String>,
 }
 
-fn is_at_or_around(path: &str, other: &str) -> bool {
+pub(crate) fn is_at_or_around(path: &str, other: &str) -> bool {
     let within = |inner: &str, outer: &str| {
         inner
             .strip_prefix(outer)
@@ -48,9 +51,10 @@ fn is_at_or_around(path: &str, other: &str) -> bool {
 }
 
 impl Judge {
-    pub fn new(direction: Direction, trees: Vec<Tree>) -> Self {
+    pub fn new(direction: Direction, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
         Self {
             direction,
+            agreed: Agreed::new(direction, jobs),
             known: History::new(),
             held: trees.iter().map(|_| History::new()).collect(),
             trees,
@@ -110,6 +114,8 @@ impl Judge {
                 self.given_up.insert(*content);
             }
         }
+        let paths: Vec<_> = touched.iter().cloned().collect();
+        self.agreed.edited(site, &paths);
         self.touched.push(touched);
         self.trees[site] = after;
     }
@@ -153,8 +159,9 @@ impl Judge {
             }
             self.hold(site, path, shown);
         }
+        let verdict = self.agreed.changed(site, &self.trees[site], &after);
         self.trees[site] = after;
-        Ok(())
+        verdict
     }
 
     /// What a baseline says was so on both sides.
@@ -181,7 +188,7 @@ impl Judge {
 
     /// A run between two sides says that all is well, but for what its report lists and the edits that it could not know of.
     pub fn said(
-        &self,
+        &mut self,
         sites: Sides<usize>,
         report: &RunReport,
         unknown: &[bool],
@@ -212,7 +219,11 @@ impl Judge {
                 ));
             }
         }
-        Ok(())
+        let touched = self.touched.iter().zip(unknown);
+        let touched = touched.filter(|(_, unknown)| **unknown);
+        let touched: Vec<_> = touched.flat_map(|(touched, _)| touched).collect();
+        let touched = |path: &str| touched.iter().any(|other| is_at_or_around(path, other));
+        self.agreed.said(report, &self.trees, touched)
     }
 
     /// All is quiet. Nothing may be lost.

@@ -18,6 +18,7 @@
 
 pub use wl_core::testing;
 
+mod agreed;
 mod check;
 mod faults;
 mod generate;

@@ -133,7 +133,7 @@ impl Listener {
     fn heard(&mut self, news: News) {
         let inner = &mut *self.stage.lock();
         match news {
-            News::Watching(_) => {}
+            News::Watching(_) | News::Pending(_) | News::Silent(_) => {}
             News::Looking => self.mark = inner.edits_a_little_ago(),
             News::Looked(report) => {
                 inner.trace(|| told(&report));
@@ -395,8 +395,8 @@ impl Play<'_> {
         let before = self.stage.lock().changes;
         let done = self.run().await;
         let inner = &mut *self.stage.lock();
-        let written = done.iter().flatten().any(|report| report.bytes.written > 0);
-        if inner.changes != before || written {
+        let read = |report: &RunReport| report.bytes.written > 0 || report.bytes.read > 0;
+        if inner.changes != before || done.iter().flatten().any(read) {
             inner.fail("a run that has nothing to do does something".to_owned());
         }
     }

@@ -96,8 +96,9 @@ impl Stage {
         let commits = world.states.commits();
         let backends = world.sites.iter().map(|site| site.backend());
         let jobs = plan.jobs.iter();
+        let sides: Vec<_> = jobs.map(|job| Sides::new(job.source, job.target)).collect();
         let stage = Arc::new(Self(Mutex::new(Inner {
-            judge: Judge::new(plan.direction, trees),
+            judge: Judge::new(plan.direction, &sides, trees),
             dice: Dice::new(schedule),
             fired: Fired::new(),
             moments: 0,
@@ -111,7 +112,7 @@ impl Stage {
             armed: plan.sites.iter().map(|_| Armed::default()).collect(),
             stale: plan.sites.iter().map(|site| site.stale).collect(),
             dawdles: plan.dawdles,
-            jobs: jobs.map(|job| Sides::new(job.source, job.target)).collect(),
+            jobs: sides,
             identities: backends
                 .map(|backend| backend.identity().to_owned())
                 .collect(),
@@ -416,7 +417,10 @@ impl Inner {
                 *self.fired.entry("machine sleeps").or_default() += 1;
                 self.sleeps += Duration::from_secs(u64::from(*seconds));
             }
-            What::Forget => self.world.states.forget(),
+            What::Forget => {
+                self.world.states.forget();
+                self.judge.agreed.forget();
+            }
             What::Kill | What::Cancel | What::Run | What::Sleep(_) => {}
         }
         Some(step.what)

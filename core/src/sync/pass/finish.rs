@@ -11,6 +11,7 @@ use super::node::{Found, Node};
 use super::publish::{NewFolder, commit, finish_folder, flush};
 use crate::machine;
 use crate::model::{Key, Kind, Side, Sides};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{
     BudgetVerdict, Losses, ModePlan, Policy, SMALL_LOSS, Verdict, judge_losses,
 };
@@ -141,6 +142,7 @@ impl Pass {
                 _ => None,
             };
             match claimed {
+                Some(_) if planted(Bug::MoveForgetsRemoval) => self.copy(creation).await?,
                 Some(removal) => moves.push((creation, removal)),
                 None => self.copy(creation).await?,
             }
@@ -157,7 +159,9 @@ impl Pass {
                 }
                 // Whatever is there now: the removal is tried by itself, the creation is a copy.
                 Err(_) => {
-                    self.context.state().unclaim_removal(removal.id)?;
+                    if !planted(Bug::FailedMoveForgetsRemoval) {
+                        self.context.state().unclaim_removal(removal.id)?;
+                    }
                     self.copy(creation).await?;
                 }
             }
@@ -467,7 +471,9 @@ impl Pass {
             Err(error) => all.iter().map(|_| Err(error.repeat())).collect(),
         };
         for ((one, expected), result) in all.into_iter().zip(results) {
-            match result {
+            match result
+                .or_else(|error| planted(Bug::FailedRemovalIsDone).then_some(()).ok_or(error))
+            {
                 Ok(()) => {
                     self.context.tally().changes[side].removed += 1;
                     self.context.job.progress.did(1, 0);

@@ -18,6 +18,7 @@ mod merge;
 mod moves;
 mod node;
 mod pipeline;
+mod planted;
 mod proof;
 mod publish;
 mod recall;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::filter::IGNORE_FILE;
 use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Side, Sides, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::storage::{Area, ErrorKind, StorageError};
 
 /// A list longer than this is cut, with a last entry that says so: memory does not grow with the number of failures.
@@ -59,6 +60,9 @@ impl Tally {
     }
 
     pub(super) fn problem(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
+        if planted(Bug::ProblemIsNotTold) {
+            return;
+        }
         let problem = problem(path, error, storage);
         if error.kind() == ErrorKind::Full && self.found.problems.len() < MOST_LISTED {
             self.found.full.insert(problem.path.clone());
@@ -83,7 +87,9 @@ impl Tally {
     }
 
     pub(super) fn conflict(&mut self, conflict: Conflict) {
-        self.found.conflicts.push(conflict);
+        if !planted(Bug::ConflictIsNotTold) {
+            self.found.conflicts.push(conflict);
+        }
     }
 
     pub(super) fn drift(&mut self, path: &SyncPath, reason: &str) {
@@ -128,6 +134,9 @@ impl Findings {
 
     /// No further pass comes: what is unfinished is a problem now, and cut lists say so.
     pub(in crate::sync) fn close(&mut self) {
+        if planted(Bug::UnrestIsNotTold) {
+            self.unfinished.clear();
+        }
         for mut problem in std::mem::take(&mut self.unfinished) {
             problem
                 .reason
