@@ -84,10 +84,6 @@ mod modern {
     wl_core::conformance_tests!(super::Modelled::new(true, true));
 }
 
-mod without_exchange {
-    wl_core::conformance_tests!(super::Modelled::new(false, true));
-}
-
 mod without_any_help {
     wl_core::conformance_tests!(super::Modelled::new(false, false));
 }

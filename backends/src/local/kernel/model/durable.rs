@@ -276,6 +276,7 @@ impl State {
         let inodes = &self.inodes;
         self.names
             .retain(|(folder, _), _| inodes.contains_key(folder));
+        self.start_numbers();
     }
 }
 

@@ -66,6 +66,10 @@ pub(super) struct State {
     pub(super) block: usize,
     pub(super) epoch: u64,
     pub(super) number: u64,
+    /// There may be inodes without a name.
+    unlinked: bool,
+    /// No number below this one is free.
+    lowest: u64,
     /// For proving that the model can fail: syncs do nothing.
     pub(super) lies: bool,
 }
@@ -84,6 +88,8 @@ impl State {
             block: 4096,
             epoch: 0,
             number,
+            unlinked: false,
+            lowest: FIRST,
             lies: false,
         };
         let mut root = Inode::new(Content::Folder(BTreeMap::new()), 0o755, now);
@@ -235,6 +241,7 @@ impl State {
             }
             if let Some(inode) = old.and_then(|ino| self.inodes.get_mut(&ino)) {
                 inode.links = inode.links.saturating_sub(1);
+                self.unlinked |= inode.links == 0;
             }
             for ino in [old, new].into_iter().flatten() {
                 change.of_folder |= self.is_folder(ino);
@@ -296,6 +303,22 @@ impl State {
 
     /// The lowest number that is free: file systems give the number of a deleted file to the next one.
     fn free_number(&mut self) -> u64 {
+        if self.unlinked {
+            self.forget_unneeded();
+        }
+        while self.inodes.contains_key(&self.lowest) {
+            self.lowest += 1;
+        }
+        self.lowest
+    }
+
+    /// Numbers became free otherwise.
+    pub(super) fn start_numbers(&mut self) {
+        self.lowest = FIRST;
+    }
+
+    /// Forgets inodes that have no name and that neither a handle nor a crash could bring back.
+    fn forget_unneeded(&mut self) {
         let mut needed: BTreeSet<u64> = self.open.keys().copied().collect();
         needed.insert(ROOT);
         let durable = self.names.iter();
@@ -305,11 +328,8 @@ impl State {
         }
         self.inodes
             .retain(|ino, inode| inode.links > 0 || needed.contains(ino));
-        let mut number = FIRST;
-        while self.inodes.contains_key(&number) || needed.contains(&number) {
-            number += 1;
-        }
-        number
+        self.unlinked = self.inodes.values().any(|inode| inode.links == 0);
+        self.lowest = FIRST;
     }
 }
 

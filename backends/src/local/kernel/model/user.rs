@@ -7,7 +7,7 @@ use wl_core::model::Timestamp;
 
 use super::Disk;
 use super::durable::{Change, File};
-use super::tree::{Content, ROOT, State};
+use super::tree::{Content, Inode, ROOT, State};
 use crate::local::sys::Sys;
 
 /// What is at a path.
@@ -66,7 +66,7 @@ impl<'a> User<'a> {
             let ino = state.at(path)?;
             state.change(ino, Change::Size(0), now)?;
             state.change(ino, Change::Write(0, content.to_vec()), now)?;
-            state.harden(ino);
+            state.harden_named(ino);
             Ok(())
         })
     }
@@ -182,7 +182,7 @@ impl Held {
         let old = state.file(self.ino)?.now.clone();
         state.change(self.ino, Change::Size(0), now)?;
         state.change(self.ino, Change::Write(0, content.to_vec()), now)?;
-        state.harden(self.ino);
+        state.harden_named(self.ino);
         Ok(old)
     }
 }
@@ -236,6 +236,20 @@ impl State {
         self.rename_slots(vec![(folder, name, None)], now)?;
         self.harden(folder);
         Ok(())
+    }
+
+    /// With the names that it has by now, whoever gave them: on ext4, XFS and btrfs a file's `fsync` sees to them, by POSIX alone that of
+    /// their folders.
+    fn harden_named(&mut self, ino: u64) {
+        self.harden(ino);
+        let named = |(_, inode): &(&u64, &Inode)| matches!(&inode.content, Content::Folder(e) if e.values().any(|at| *at == ino));
+        let folders: Vec<u64> = self
+            .inodes
+            .iter()
+            .filter(named)
+            .map(|(at, _)| *at)
+            .collect();
+        folders.into_iter().for_each(|folder| self.harden(folder));
     }
 
     fn harden(&mut self, ino: u64) {
