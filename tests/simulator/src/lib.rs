@@ -26,15 +26,17 @@ mod life;
 mod memory;
 mod plan;
 mod site;
+mod small;
 mod stage;
 
 pub use check::{Failure, Tally, check, search, shrink};
 pub use faults::{Fault, Fired};
 pub use generate::generate;
 pub use judge::Kept;
-pub use life::{Played, World, play, play_in};
+pub use life::{MakeSyncer, Played, World, play, play_in, play_with};
 pub use memory::{MemorySite, MemoryStatesOfPair};
 pub use plan::{Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
 pub use site::{Shown, Site, States, Tree};
+pub use small::{SmallFailure, SmallTally, SmallWorlds};
 /// Numbers from a seed.
 pub use wl_test_trees::Random as Dice;

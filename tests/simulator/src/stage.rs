@@ -20,6 +20,7 @@ use crate::faults::{Armed, Fired, changes};
 use crate::judge::{Judge, Kept};
 use crate::life::World;
 use crate::plan::{Plan, Step, What};
+use crate::site::Tree;
 
 /// A history that goes on for longer than this does not end.
 const MOST_MOMENTS: u64 = 200_000;
@@ -40,6 +41,10 @@ pub(crate) struct Inner {
     steps: VecDeque<Step>,
     /// Moments since the last step.
     since: u32,
+    /// So many steps happened in the middle of a run.
+    pub amid: u32,
+    /// The moments of the last run that was played to its end.
+    pub last_run: u64,
     /// The moments of all edits.
     edited: Vec<u64>,
     armed: Vec<Armed>,
@@ -86,6 +91,8 @@ impl Stage {
             moments: 0,
             steps: plan.steps.iter().cloned().collect(),
             since: 0,
+            amid: 0,
+            last_run: 0,
             edited: Vec::new(),
             armed: plan.sites.iter().map(|_| Armed::default()).collect(),
             stale: plan.sites.iter().map(|site| site.stale).collect(),
@@ -241,7 +248,10 @@ impl Inner {
         while !self.killed {
             match self.steps.front() {
                 Some(step) if matches!(step.what, What::Run | What::Forget) => break,
-                Some(step) if step.after <= self.since => drop(self.next()),
+                Some(step) if step.after <= self.since => {
+                    self.amid += 1;
+                    self.next();
+                }
                 _ => break,
             }
         }
@@ -301,6 +311,10 @@ impl Inner {
     /// What the next step is.
     pub fn peek(&self) -> Option<&What> {
         self.steps.front().map(|step| &step.what)
+    }
+
+    pub fn shown(&self) -> Vec<Tree> {
+        self.world.sites.iter().map(|site| site.tree()).collect()
     }
 
     pub fn kept(&self) -> Vec<Kept> {
