@@ -16,11 +16,12 @@
     reason = "this is test code: to stop with the reason is its purpose"
 )]
 
-pub use wl_core::testing;
+pub use wl_core::{conformance_tests, testing};
 
 mod check;
 mod faults;
 mod generate;
+mod harness;
 mod judge;
 mod life;
 mod memory;
@@ -32,6 +33,7 @@ mod stage;
 pub use check::{Failure, Tally, check, search, shrink};
 pub use faults::{Fault, Fired};
 pub use generate::generate;
+pub use harness::HarnessSite;
 pub use judge::Kept;
 pub use life::{MakeSyncer, Played, World, play, play_in, play_with};
 pub use memory::{MemorySite, MemoryStatesOfPair};
