@@ -51,7 +51,7 @@ impl BackendFactory for Factory {
                 "the parameters do not fit the schema of storage type `sqlite`; give `path`";
             StorageError::new(ErrorKind::Config, "connect", reason)
         })?;
-        let backend = SqliteBackend::open(Path::new(path), context.makes_root, Draft::Second)?;
+        let backend = SqliteBackend::open(Path::new(path), context.makes_root, Draft::Mended)?;
         Ok(Arc::new(backend))
     }
 }

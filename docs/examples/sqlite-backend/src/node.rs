@@ -86,7 +86,7 @@ impl Node {
         match (self.kind(), draft) {
             (Kind::Folder, _) => Token::new(""),
             (_, Draft::First) => Token::new(format!("{}-{}", self.size, self.mtime.secs)),
-            (_, Draft::Second) => Token::new(self.version.to_string()),
+            (_, Draft::Second | Draft::Mended) => Token::new(self.version.to_string()),
         }
     }
 

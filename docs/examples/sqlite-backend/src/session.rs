@@ -309,19 +309,17 @@ impl WriteSession for SqliteSession {
     }
 
     async fn replace(&self, requests: Vec<ReplaceRequest>) -> Vec<Result<Published>> {
-        let path = |request: &ReplaceRequest| request.path.clone();
         match self.draft() {
-            Draft::First => {
+            Draft::First | Draft::Second => {
                 let each = requests.iter().map(|request| {
-                    let old =
-                        self.one("replace", &path(request), |on| self.condition(on, request))?;
-                    self.one("replace", &path(request), |on| {
-                        self.publish(on, request, old.clone())
-                    })
+                    let look = |on: &Connection| self.condition(on, request);
+                    let old = self.0.file.read("replace", look)?;
+                    let publish = |on: &Connection| self.publish(on, request, old.clone());
+                    self.one("replace", &request.path, publish)
                 });
                 each.collect()
             }
-            Draft::Second => self.all(
+            Draft::Mended => self.all(
                 "replace",
                 requests,
                 |request| &request.path,
