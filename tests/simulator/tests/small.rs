@@ -9,16 +9,17 @@ use wl_simulator::SmallWorlds;
 /// Every kind of fault of small worlds.
 const FAULTS: [&str; 3] = ["kill", "listing breaks off", "reply lost"];
 
-fn all(worlds: SmallWorlds, faults: &[&str]) {
+/// What it came to.
+fn all(worlds: SmallWorlds, faults: &[&str]) -> String {
     let began = Instant::now();
     let workers = std::thread::available_parallelism().map_or(1, Into::into);
     let tally = worlds.play(workers);
     let tally = tally.unwrap_or_else(|failure| panic!("{failure}"));
-    println!("{worlds:?}: {tally:?} in {:?}", began.elapsed());
     assert_eq!(tally.played + tally.same, worlds.words(), "{tally:?}");
     for fault in faults {
         assert!(tally.fired.contains_key(fault), "{fault}: {tally:?}");
     }
+    format!("{worlds:?}: {tally:?} in {:?}", began.elapsed())
 }
 
 fn worlds(steps: usize, agreed: usize) -> SmallWorlds {
@@ -32,26 +33,28 @@ fn worlds(steps: usize, agreed: usize) -> SmallWorlds {
 
 #[test]
 fn nothing_is_lost_in_any_history_of_two_steps() {
-    for agreed in 0..=2 {
-        all(worlds(2, agreed), &[]);
-    }
+    println!("{}", all(worlds(2, 1), &FAULTS));
 }
 
-/// So many steps as `WL_SMALL_WORLD_STEPS` says.
+/// As deep as there is time for: `WL_SOAK_MINUTES`. `WL_SMALL_WORLD_STEPS` says how deep instead.
 #[test]
-#[ignore = "runs for minutes: see docs/simulator.md"]
+#[ignore = "runs for minutes: cargo xtask soak --minutes N"]
 fn soak_small_worlds() {
-    let steps = std::env::var("WL_SMALL_WORLD_STEPS").ok();
-    let steps = steps.and_then(|text| text.parse().ok()).unwrap_or(3);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let steps = number("WL_SMALL_WORLD_STEPS").unwrap_or(match number("WL_SOAK_MINUTES") {
+        None | Some(0..10) => 2,
+        Some(10..) => 3,
+    });
     for agreed in 0..=2 {
-        all(worlds(steps, agreed), &FAULTS);
+        println!("{}", all(worlds(steps, agreed), &FAULTS));
     }
     for direction in [Direction::OneWay, Direction::Mirror] {
         let steps = steps - 1;
+        let worlds = worlds(steps, 1);
         all(
             SmallWorlds {
                 direction,
-                ..worlds(steps, 1)
+                ..worlds
             },
             &[],
         );

@@ -120,7 +120,10 @@ impl SqliteListing {
     fn batch(&mut self, rows: &mut Vec<Row>) -> Result<()> {
         let (from, to) = match self.parts.pop_front() {
             Some(Part::Keys { from, to }) => (from, to),
-            Some(Part::Row(row)) => return Ok(rows.push(row)),
+            Some(Part::Row(row)) => {
+                rows.push(row);
+                return Ok(());
+            }
             None => return Ok(()),
         };
         let sql = format!(

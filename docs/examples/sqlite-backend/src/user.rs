@@ -26,7 +26,8 @@ impl SqliteBackend {
             make_parents(on, path)?;
             check_parent(on, "edit", path)?;
             // A version that nobody can want back any more: this is no change of wl's.
-            let old = "DELETE FROM piece WHERE content = (SELECT content FROM entry WHERE key = ?1)";
+            let old =
+                "DELETE FROM piece WHERE content = (SELECT content FROM entry WHERE key = ?1)";
             on.execute(old, [path.as_str()]).during("edit")?;
             let content = tick(on)?;
             on.execute(
