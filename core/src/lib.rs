@@ -7,6 +7,7 @@
 pub mod filter;
 mod machine;
 pub mod model;
+pub mod planted;
 pub mod plugin;
 pub mod reconcile;
 pub mod state;

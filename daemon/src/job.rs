@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -12,10 +12,10 @@ use wl_core::model::{
     Sides, SyncPath,
 };
 use wl_core::plugin::{ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params};
-use wl_core::storage::{StorageBackend, TrashId, TrashItem};
+use wl_core::storage::{StorageBackend, TrashId, TrashItem, TrashKeep};
 use wl_core::sync::{
-    Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass, SyncJob,
-    Syncer, stored_conflicts,
+    Emptied, Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass,
+    SyncJob, Syncer, empty_trash, stored_conflicts,
 };
 
 use crate::exclude::{check_not_base, without_base};
@@ -23,6 +23,11 @@ use crate::folder::{self, CreatedFolder};
 use crate::private::with_secrets;
 use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
+
+/// A run that somebody waits for waits so long for another one on its pair.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// So often it looks whether that one is through; a job that lets others in does so for longer.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 /// A job whose storages are connected and whose syncer is chosen.
 pub struct PreparedJob {
@@ -60,10 +65,10 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     // Before a storage remembers something in it: it is private from the first moment.
     let state_dir = folder::state_dir(&spec.base_dir)?;
     let storages = &spec.storages;
-    let source = connect(&registry, &storages.source, &contexts.source);
+    let source = connect_side(&registry, spec, Side::Source, &contexts);
     let source = unless_stopped(&ties.cancel, spec, Side::Source, source).await?;
     let created = make_target(&storages.target)?;
-    let target = connect(&registry, &storages.target, &contexts.target);
+    let target = connect_side(&registry, spec, Side::Target, &contexts);
     let target = unless_stopped(&ties.cancel, spec, Side::Target, target).await?;
     let syncer = choose_syncer(&registry, spec)?;
     // A target that was made just now may be the base directory too.
@@ -98,7 +103,9 @@ impl PreparedJob {
     /// Runs once.
     pub async fn run_one_shot(self) -> Result<RunReport, SyncError> {
         let dry_run = self.job.options.dry_run;
-        let report = (self.syncer.create)(self.job).one_shot_sync().await?;
+        let cancel = self.job.cancel.clone();
+        let syncer = (self.syncer.create)(self.job);
+        let report = in_turn(&*syncer, &cancel).await?;
         if let Some(created) = self.created
             && !dry_run
             && report.error.is_none()
@@ -167,6 +174,29 @@ pub async fn run_one_shot(
         syncer: syncer.to_owned(),
         seconds: started.elapsed().as_secs_f64(),
         ..refused(names, &error)
+    }
+}
+
+/// Runs once, when whoever works on the pair now is through: a continuous job is, every few seconds.
+async fn in_turn(syncer: &dyn Syncer, cancel: &CancellationToken) -> Result<RunReport, SyncError> {
+    let began = tokio::time::Instant::now();
+    loop {
+        let error = match syncer.one_shot_sync().await {
+            Err(error) if error.class == SyncErrorClass::Locked => error,
+            result => return result,
+        };
+        if began.elapsed() >= LOCK_PATIENCE {
+            let desc = format!(
+                "{}; it was waited for {} s, run again later, or pause the job that has the pair",
+                error.desc,
+                LOCK_PATIENCE.as_secs()
+            );
+            return Err(SyncError::new(error.class, desc));
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(error),
+            () = tokio::time::sleep(LOCK_RETRY) => {}
+        }
     }
 }
 
@@ -283,6 +313,27 @@ pub async fn trash_list(spec: &StorageSpec) -> Result<Vec<TrashItem>, SyncError>
     Ok(storage.trash_list().await?)
 }
 
+/// Gives up what is in a storage's trash for longer than `keep`; a dry run tells what that would be.
+pub async fn trash_empty(
+    spec: &StorageSpec,
+    keep: TrashKeep,
+    dry_run: bool,
+) -> Result<Emptied, SyncError> {
+    if spec.read_only {
+        return Err(usage("the storage is read-only; nothing can be removed"));
+    }
+    let registry = registry().map_err(usage)?;
+    let context = ConnectContext {
+        writes: !dry_run,
+        ..ConnectContext::default()
+    };
+    let storage = connect(&registry, spec, &context).await?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |since| since.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    Ok(empty_trash(&*storage, keep, now, dry_run).await?)
+}
+
 /// Puts a version from a storage's trash back at `to`, or where it was. Returns where it is now.
 pub async fn trash_restore(
     spec: &StorageSpec,
@@ -352,6 +403,20 @@ async fn unless_stopped<T>(
             ))
         }),
     }
+}
+
+async fn connect_side(
+    registry: &Registry,
+    spec: &JobSpec,
+    side: Side,
+    contexts: &Sides<ConnectContext>,
+) -> Result<Arc<dyn StorageBackend>, SyncError> {
+    let connected = connect(registry, &spec.storages[side], &contexts[side]).await;
+    // What is wrong in how a storage is described names no place yet: it could be either.
+    connected.map_err(|error| match error.class {
+        SyncErrorClass::Usage => SyncError::new(error.class, format!("{side}: {error}")),
+        _ => error,
+    })
 }
 
 async fn connect(
@@ -454,6 +519,27 @@ mod tests {
         let report = refused(Sides::default(), &error);
         assert_eq!(report.judge(), Outcome::Failed);
         assert_eq!(report.error.unwrap().class, "root-emptied");
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_is_described_wrongly_is_told_by_its_side() {
+        for side in Side::BOTH {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = |name: &str| {
+                std::fs::create_dir(dir.path().join(name)).unwrap();
+                StorageSpec::local(dir.path().join(name).to_str().unwrap())
+            };
+            let mut spec = spec(Direction::TwoWay);
+            spec.base_dir = dir.path().join("base");
+            spec.storages = Sides::from_fn(|side| folder(&side.to_string()));
+            spec.storages[side].params["lokation"] = "x".into();
+            let error = prepare(&spec, Ties::default()).await.err().unwrap();
+            assert_eq!(error.class, SyncErrorClass::Usage);
+            let wanted = format!(
+                "{side}: the parameters of storage type `local` are wrong: unknown field `lokation`"
+            );
+            assert!(error.desc.starts_with(&wanted), "{error}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,16 +55,17 @@ pub(crate) fn find(
     name: &str,
 ) -> Result<&'static dyn BackendFactory, TypeError> {
     registry.backend(name).map_err(|error| {
+        let known = registry.backends().map(BackendFactory::type_name);
+        let known: Vec<_> = known.filter(|name| !is_for_tests(name)).collect();
+        let known = known.join(", ");
         match OPTIONAL.iter().find(|optional| **optional == name) {
-            Some(name) => {
-                let known = registry.backends().map(BackendFactory::type_name);
-                let known: Vec<_> = known.filter(|name| !is_for_tests(name)).collect();
-                TypeError::NotBuilt {
-                    name,
-                    known: known.join(", "),
+            Some(name) => TypeError::NotBuilt { name, known },
+            None => match error {
+                RegistryError::UnknownType { name, .. } => {
+                    RegistryError::UnknownType { name, known }.into()
                 }
-            }
-            None => error.into(),
+                other => other.into(),
+            },
         }
     })
 }
@@ -90,6 +91,8 @@ mod tests {
             panic!("there is no such type")
         };
         assert!(matches!(error, TypeError::Registry(_)), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("local") && !text.contains("memory"), "{text}");
         for name in OPTIONAL {
             // Which are linked is the build's to say.
             if let Err(error) = backend(name) {

@@ -317,6 +317,17 @@ fn a_job_whose_manifest_was_edited_says_so_and_is_explained_as_it_runs() {
     let mut events = Events::of(&place);
     events.until(|event| event["state"][1] == "1 conflict left");
     assert!(place.job().get("older-definition").is_none());
+    // A rule that is added, and taken back.
+    let before = fs::read_to_string(home.base().join("containers/box.container.yaml")).unwrap();
+    edit_manifest(&place, |text| text + "exclude:\n- '*.o'\n");
+    let job = place.job();
+    let older = job["older-definition"].as_str().unwrap_or_default();
+    assert!(
+        older.contains("what the container leaves out was changed"),
+        "{job:#}"
+    );
+    edit_manifest(&place, |_| before.clone());
+    assert!(place.job().get("older-definition").is_none());
     let (from, to) = (home.path("b"), home.path("elsewhere"));
     let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
     edit_manifest(&place, |text| text.replace(from, to));

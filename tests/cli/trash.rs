@@ -88,3 +88,66 @@ fn a_container_names_the_storage_too() {
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("wl trash list"), "{done:?}");
 }
+
+#[test]
+fn the_trash_is_emptied_only_when_that_was_said() {
+    let home = with_trash();
+    let asked = home.run("trash empty dst");
+    assert_eq!(asked.code, 2, "{asked:?}");
+    assert!(asked.stderr.contains("2 versions, 7 bytes"), "{asked:?}");
+    assert!(asked.stderr.contains("--yes"), "{asked:?}");
+    let (code, shown) = home.json("trash empty dst --dry-run");
+    assert_eq!(code, 0);
+    assert_eq!(shown["dry-run"], true);
+    assert_eq!(shown["emptied"]["removed"]["versions"], 2);
+    assert_eq!(shown["emptied"]["removed"]["bytes"], 7);
+    assert_eq!(
+        home.json("trash list dst").1["trash"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let young = home.ok("trash empty dst --older-than 1d --yes").stdout;
+    assert_eq!(
+        young,
+        "Gave up 0 versions, 0 bytes\nKept 2 versions, 7 bytes (younger)\n"
+    );
+    let done = home.ok("trash empty dst --yes").stdout;
+    assert_eq!(done, "Gave up 2 versions, 7 bytes\n");
+    assert!(home.ok("trash list dst").stderr.contains("empty"));
+    assert_eq!(
+        home.ok("trash empty dst").stdout,
+        "Gave up 0 versions, 0 bytes\n"
+    );
+    assert_eq!(read(&home.path("dst"))["a"], "new one");
+    home.ok("sync src dst");
+}
+
+/// A version that somebody wrote after it was displaced is the only one of its kind.
+#[test]
+fn what_nobody_agreed_to_give_up_stays_in_the_trash() {
+    let home = with_trash();
+    let id = &ids(&home, "a")[0];
+    write(&home.path("dst/.wl/trash"), &[(id, "written late")]);
+    let done = home.run("trash empty dst --yes");
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stdout.starts_with("Gave up 1 version, "), "{done:?}");
+    let (_, list) = home.json("trash list dst");
+    assert_eq!(list["trash"][0]["state"], "late", "{list}");
+    let again = home.ok("trash empty dst --yes").stdout;
+    assert!(again.contains("conflicts"), "{again}");
+    home.ok(&format!("trash restore dst {id} --to late"));
+    assert_eq!(read(&home.path("dst"))["late"], "written late");
+}
+
+#[test]
+fn a_storage_that_is_only_read_keeps_its_trash() {
+    let home = with_trash();
+    home.ok("container create notes");
+    home.ok("storage create local --container notes --location dst --backend-id disk --read-only");
+    let refused = home.run("trash empty --container notes --storage disk --yes");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("read-only"), "{refused:?}");
+    assert_eq!(ids(&home, "a").len(), 1);
+}

@@ -87,6 +87,34 @@ fn replacing_on_a_full_disk_keeps_the_old_version() {
     assert_eq!(fs::read_to_string(pair.a.join("own")).unwrap(), own);
 }
 
+/// The trash is what fills a target whose files change often. Emptying it needs no room.
+#[test]
+fn a_disk_that_is_full_of_trash_says_how_to_empty_it() {
+    let pair = Pair::new();
+    let Some(_mount) = Mount::new(&pair.b, "4m") else {
+        return;
+    };
+    let version = |number: u8| vec![number; 1_500_000];
+    for number in 1..=2 {
+        write(&pair.a, "f", version(number));
+        pair.sync("").synced();
+    }
+    write(&pair.a, "f", version(3));
+    let ran = pair.sync("");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let empty = format!("trash empty {}", pair.b.display());
+    let advice = format!("its trash holds 2 MiB, which `wl {empty}` gives up");
+    assert!(ran.reasons().contains(&advice), "{ran:?}");
+    fill(&pair.b.join("fill"));
+    let words = format!("{empty} --yes --output json");
+    let words = words.split(' ');
+    let emptied = pair.ran(words);
+    assert_eq!(emptied.code, 0, "{emptied:?}");
+    fs::remove_file(pair.b.join("fill")).unwrap();
+    pair.sync("").synced();
+    pair.assert_equal();
+}
+
 /// Removing needs a little room for its notes: without any, it is told, and nothing is lost.
 #[test]
 fn removing_on_a_disk_without_a_byte_left() {

@@ -96,7 +96,7 @@ async fn looked(news: &mut mpsc::Receiver<News>) -> RunReport {
             News::Looked(report) => return *report,
             News::Ended(error) => panic!("ended: {error}"),
             News::Panicked(fault) => panic!("{fault}"),
-            News::Watching(_) | News::Looking | News::Pending(_) => {}
+            News::Watching(_) | News::Looking | News::Pending(_) | News::Silent(_) => {}
         }
     }
 }
@@ -189,7 +189,7 @@ async fn a_panic_ends_the_run_and_is_told() {
     let fault = loop {
         match news.recv().await.unwrap() {
             News::Panicked(fault) => break fault,
-            News::Watching(_) | News::Looking | News::Pending(_) => {}
+            News::Watching(_) | News::Looking | News::Pending(_) | News::Silent(_) => {}
             other => panic!("{other:?}"),
         }
     };
@@ -267,6 +267,26 @@ async fn a_file_that_cannot_be_written_is_not_read_at_every_look() {
     ] {
         fails_again_and_again(operation, size).await;
     }
+}
+
+/// What could not be removed is not lost, however often it was tried.
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_fails_again_and_again_does_not_use_up_the_budget() {
+    let world = World::new();
+    let refuses = Arc::new(Refuses(Operation::Remove, true.into()));
+    world.storages.target.write_file("bad", "1").unwrap();
+    let (mut job, mut news) = told(&world);
+    job.options.direction = Direction::Mirror;
+    job.poll = Sides::from_fn(|_| Some(Duration::from_secs(10)));
+    job.storages.target = observe(job.storages.target, Arc::clone(&refuses) as _);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    for _ in 0..60 {
+        assert_eq!(looked(&mut news).await.problems.len(), 1);
+    }
+    refuses.1.store(false, std::sync::atomic::Ordering::SeqCst);
+    while looked(&mut news).await.changes.target.removed == 0 {}
+    syncer.stop_sync().await.unwrap();
 }
 
 /// What is agreed by then is not waited for.

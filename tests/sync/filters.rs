@@ -1,17 +1,19 @@
 //! What is left out is not read, not written and not removed, whatever else happens around it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
 use wl_core::filter::{MaxSize, Origin, Rule};
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
+use wl_core::storage::Area;
 use wl_core::sync::{
-    Keep, News, NewsSender, SyncError, SyncErrorClass, SyncJob, SyncOptions, Syncer, SyncerType,
-    explain, filter_now,
+    Keep, Looks, News, NewsSender, SyncError, SyncErrorClass, SyncJob, SyncOptions, Syncer,
+    SyncerType, explain, filter_now,
 };
-use wl_core::testing::{Operation, Recording};
+use wl_core::testing::{Call, Observer, Operation, Recording, observe};
 use wl_syncers::General;
 
 use crate::world::World;
@@ -495,7 +497,7 @@ async fn looked(news: &mut mpsc::Receiver<News>) -> Result<RunReport, SyncError>
             News::Looked(report) => return Ok(*report),
             News::Ended(error) => return Err(error),
             News::Panicked(fault) => panic!("{fault}"),
-            News::Watching(_) | News::Looking | News::Pending(_) => {}
+            News::Watching(_) | News::Looking | News::Pending(_) | News::Silent(_) => {}
         }
     }
 }
@@ -604,4 +606,78 @@ async fn whoever_follows_a_job_can_tell_that_rules_changed() {
     world.storages.source.remove(".wlignore").unwrap();
     let none = filter_now(&job).await.unwrap();
     assert!(!none.excludes(&path("a"), false));
+}
+
+/// Somebody who edits the rules of the source while the target is listed.
+#[derive(Debug)]
+struct Edits {
+    of: MemoryBackend,
+    armed: AtomicBool,
+}
+
+impl Observer for Edits {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        if call.operation == Operation::List && self.armed.swap(false, SeqCst) {
+            self.of.write_file(".wlignore", "*.o\n").unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn rules_that_change_while_a_run_goes_on_count_before_anything_is_removed() {
+    for (at_places, moved) in [(false, false), (false, true), (true, false)] {
+        let world = World::new();
+        let edits = Arc::new(Edits {
+            of: world.storages.source.clone(),
+            armed: AtomicBool::new(false),
+        });
+        let mut job = world.job(World::options(Direction::TwoWay));
+        job.patience = at_places.then(Arc::default);
+        job.storages.target = observe(Arc::clone(&job.storages.target), Arc::clone(&edits) as _);
+        let files = [("a", "1"), ("gone", "2"), ("x.o", "3"), ("stays", "4")];
+        write(&world, Side::Source, &files);
+        let mut looks = Looks::new(job, "test");
+        looks.look(Area::Everything).await.unwrap();
+        for side in Side::BOTH {
+            world.storages[side].pass_time(Duration::from_secs(60));
+        }
+        world.storages.source.remove("gone").unwrap();
+        world.storages.source.remove("x.o").unwrap();
+        if moved {
+            write(&world, Side::Source, &[("y.c", "3")]);
+        }
+        edits.armed.store(true, SeqCst);
+        let area = match at_places {
+            false => Area::Everything,
+            true => {
+                let mut area = Area::path(SyncPath::new("x.o").unwrap());
+                area.add_path(SyncPath::new("gone").unwrap());
+                area
+            }
+        };
+        let report = looks.look(area).await.unwrap().report.unwrap();
+        assert!(!edits.armed.load(SeqCst));
+        assert!(report.problems.is_empty(), "{report:?}");
+        let mut wanted = vec![".wlignore", "a", "stays", "x.o"];
+        wanted.extend(moved.then_some("y.c"));
+        assert_eq!(paths(&world, Side::Target), wanted, "{at_places} {moved}");
+        assert_eq!(report.changes.target.removed, 1, "gone");
+        looks.rest().await.unwrap();
+    }
+}
+
+/// What the rules are is found out once for each look, on each side.
+#[tokio::test(start_paused = true)]
+async fn a_look_asks_for_the_rules_once() {
+    let world = World::new();
+    let recording = Recording::new();
+    let (job, mut news) = polling(&world, &recording);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    looked(&mut news).await.unwrap();
+    recording.clear();
+    looked(&mut news).await.unwrap();
+    assert_eq!(recording.requests(Operation::FileToken), 2);
+    syncer.stop_sync().await.unwrap();
 }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use wl_core::model::{Direction, Outcome, Sides, SyncPath};
+use wl_core::filter::{Origin, Rule};
+use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
 use wl_core::storage::Area;
 use wl_core::sync::{Looked, Looks};
 use wl_core::testing::{Call, Observer, Operation, observe};
@@ -268,6 +269,46 @@ async fn an_emptied_root_is_noticed_before_anything_is_removed() {
     let report = looks.look_again().await.unwrap().report.unwrap();
     assert_eq!(report.error.unwrap().class, "root-emptied");
     assert_eq!(on_target(&world), 100);
+}
+
+/// Nothing at the top is removed then: what is left out keeps the folder.
+#[tokio::test]
+async fn an_emptied_root_is_noticed_though_a_folder_stays_for_what_is_left_out() {
+    let world = World::new();
+    let write = |side: Side, path: &str| {
+        world.storages[side].write_file(path, path).unwrap();
+    };
+    for n in 0..5 {
+        write(Side::Source, &format!("d/f{n}"));
+    }
+    write(Side::Target, "d/x.o");
+    let mut options = wl_core::sync::SyncOptions::new(Direction::TwoWay);
+    options.exclude.rules = vec![Rule {
+        line: "*.o".to_owned(),
+        origin: Origin::CommandLine,
+    }];
+    let mut job = world.job(options);
+    job.patience = Some(Arc::default());
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    let mut gone = Area::path(SyncPath::new("d").unwrap());
+    for n in 0..5 {
+        let path = format!("d/f{n}");
+        world.storages.source.remove(&path).unwrap();
+        gone.add_path(SyncPath::new(path).unwrap());
+    }
+    world.storages.source.remove("d").unwrap();
+    let report = looks.look(gone).await.unwrap().report.unwrap();
+    assert_eq!(report.error.unwrap().class, "root-emptied");
+    for n in 0..5 {
+        assert!(
+            world
+                .storages
+                .target
+                .read_file(&format!("d/f{n}"))
+                .is_some()
+        );
+    }
 }
 
 #[tokio::test]

@@ -90,6 +90,10 @@ impl StorageBackend for Twofold {
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         self.0.trash_restore(id, to).await
     }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.0.trash_empty(options).await
+    }
 }
 
 #[tokio::test]

@@ -134,6 +134,33 @@ async fn a_damaged_baseline_is_set_aside_and_told() {
     assert!(world.sync(Direction::TwoWay).await.notices.is_empty());
 }
 
+/// Opening the file does not show all of the damage: some is met in the middle of a run, which then begins again without it.
+#[tokio::test]
+async fn a_baseline_that_is_damaged_somewhere_is_set_aside_when_that_is_met() {
+    let mut met = 0;
+    for eighths in 1..8 {
+        let world = first_sync(&Recording::new()).await;
+        for n in 0..800 {
+            let storage = &world.storages.source;
+            storage.write_file(&format!("many/{n}"), "").unwrap();
+        }
+        world.sync(Direction::TwoWay).await;
+        world.damage_page(eighths);
+        world.storages.source.write_file("d1/new", "new").unwrap();
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{eighths}/8: {report:?}");
+        assert_eq!(report.changes.source, Default::default());
+        assert_eq!(report.changes.target.created, 1, "{eighths}/8: {report:?}");
+        for notice in &report.notices {
+            assert!(notice.contains("damaged"), "{report:?}");
+        }
+        met += report.notices.len();
+        let again = world.sync(Direction::TwoWay).await;
+        assert_eq!((again.result, again.notices.len()), (Outcome::Synced, 0));
+    }
+    assert!(met > 2, "only {met} met");
+}
+
 /// What stays undecided is looked at again and again.
 #[tokio::test]
 async fn what_was_read_of_a_conflict_or_a_drift_is_not_read_again() {

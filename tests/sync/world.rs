@@ -110,6 +110,20 @@ impl World {
         }
     }
 
+    /// Writes over a page of the baseline, so many eighths into its file.
+    pub fn damage_page(&self, eighths: u64) {
+        use std::os::unix::fs::FileExt;
+        for file in std::fs::read_dir(self.state.path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|end| end == "db") {
+                let file = std::fs::File::options().write(true).open(path).unwrap();
+                let pages = file.metadata().unwrap().len() / 4096;
+                let at = pages * eighths / 8 * 4096;
+                file.write_all_at(&[0xff; 4096], at).unwrap();
+            }
+        }
+    }
+
     /// Forgets the baseline.
     pub fn forget(&self) {
         for file in std::fs::read_dir(self.state.path()).unwrap() {

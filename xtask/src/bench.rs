@@ -5,6 +5,7 @@ pub mod figures;
 pub mod measure;
 pub mod processes;
 pub mod room;
+pub mod syncthing;
 pub mod tree;
 
 use std::path::{Path, PathBuf};

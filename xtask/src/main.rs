@@ -12,6 +12,7 @@ mod bench_live;
 mod bench_local;
 mod bench_s3;
 mod ci;
+mod compare;
 mod deny;
 mod run;
 mod services;
@@ -28,6 +29,7 @@ Usage: cargo xtask TASK
 
 Tasks:
   ci           Check formatting, lints, licences and bans, then run all tests
+  compare      Play histories of edits, kills and faults against wl and its peers, and judge what is left (--help for options)
   deny         Check licences, banned crates and sources against deny.toml
   bench-idle   Measure what a daemon costs whose jobs have nothing to do (--help for options)
   bench-live   Measure how soon wl and its peers carry changes over while they run (--help for options)
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let done = match task.as_str() {
         "ci" => ci::main(&rest),
+        "compare" => compare::main(&rest),
         "deny" => deny::main(&rest),
         "bench-idle" => bench_idle::main(&rest),
         "bench-live" => bench_live::main(&rest),

@@ -23,7 +23,7 @@ use super::root::{Root, file_system};
 use super::sys::{self, Stat, Sys};
 
 /// A folder of more entries than this is sorted on disk.
-pub(super) const IN_MEMORY: usize = 50_000;
+pub(super) const IN_MEMORY: usize = 20_000;
 /// So many folders are held open at most; those further up are opened again on the way back.
 const OPEN: usize = 64;
 /// A batch ends with this many rows, or bytes of paths.

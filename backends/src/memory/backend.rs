@@ -81,6 +81,7 @@ impl StorageBackend for MemoryBackend {
             store: Arc::clone(&self.store),
             request,
             rest: found.content,
+            given: 0,
         }))
     }
 
@@ -132,5 +133,9 @@ impl StorageBackend for MemoryBackend {
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         self.store
             .at("restore", to, |state| state.trash_restore(id, to))
+    }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.begin(options).await?.finish().await.map(drop)
     }
 }

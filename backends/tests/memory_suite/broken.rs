@@ -319,6 +319,10 @@ impl StorageBackend for BrokenBackend {
         }
         self.inner.trash_restore(id, to).await
     }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.inner.trash_empty(options).await
+    }
 }
 
 struct TornReader(Box<dyn ContentReader>);

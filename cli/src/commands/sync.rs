@@ -32,8 +32,9 @@ Examples:
   wl sync notes sftp://me@host/~/notes
   wl sync --watch notes /media/stick/notes
 
-Credentials come from the environment, from the usual profile files, or from a file that only you can
-read (--target-option credentials_file=FILE); never from the command line, which others can read.
+Credentials come from the environment, from the usual profile files, or from a file that only you
+can read (--target-option credentials_file=FILE); never from the command line, which others can
+read.
 
 Exit codes: 0 in sync, 1 failed wholly or for some paths, 2 wrong usage, 3 done with conflicts left
 With --watch: as things stood when it was stopped, and 1 if changes were still on their way")]

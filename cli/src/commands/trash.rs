@@ -1,11 +1,12 @@
-//! `wl trash list` and `wl trash restore`
+//! `wl trash list`, `wl trash restore` and `wl trash empty`
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 use wl_daemon::StorageSpec;
 use wl_daemon::job;
 use wl_daemon::model::SyncPath;
-use wl_daemon::storage::{TrashId, TrashItem, TrashState};
+use wl_daemon::storage::{TrashId, TrashItem, TrashKeep, TrashState};
+use wl_daemon::sync::{Emptied, TrashSum};
 
 use super::Context;
 use crate::args::{self, StorageChoice, sync_path};
@@ -16,6 +17,7 @@ use crate::output::{escape, human};
 pub enum Trash {
     List(List),
     Restore(Restore),
+    Empty(Empty),
 }
 
 /// List what is in a storage's trash, oldest first
@@ -59,11 +61,43 @@ pub struct Restore {
     to: Option<SyncPath>,
 }
 
+/// Give up what is in a storage's trash, for ever
+///
+/// Without --yes it is only told what would be given up. Versions that nobody agreed to give up (`rescued` and `late`) stay: they are
+/// conflicts until they are restored. So does what a run put there that goes on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wl trash empty ~/Documents --dry-run
+  wl trash empty ~/Documents --older-than 1d --yes
+  wl trash empty --container photos --storage local-1 --yes")]
+pub struct Empty {
+    /// Path or URL of the storage
+    #[arg(
+        value_name = "STORAGE",
+        required_unless_present = "container",
+        conflicts_with = "container"
+    )]
+    location: Option<String>,
+    #[command(flatten)]
+    choice: StorageChoice,
+    /// Give up only what is there for longer (30s, 15m, 12h, 7d, 2w)
+    #[arg(long, value_name = "DURATION")]
+    older_than: Option<TrashKeep>,
+    /// Only show what would be given up
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do it
+    #[arg(long)]
+    yes: bool,
+}
+
 impl Trash {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
         match self {
             Trash::List(list) => list.run(context).await,
             Trash::Restore(restore) => restore.run(context).await,
+            Trash::Empty(empty) => empty.run(context).await,
         }
     }
 }
@@ -133,6 +167,55 @@ impl Restore {
         })?;
         Ok(Exit::Done)
     }
+}
+
+impl Empty {
+    async fn run(self, context: &Context<'_>) -> CliResult {
+        let spec = storage(context, &self.choice, self.location.as_deref())?;
+        let keep = self.older_than.unwrap_or(TrashKeep::None);
+        let done = job::trash_empty(&spec, keep, !self.yes).await?;
+        if !(self.yes || self.dry_run) && done.removed.versions > 0 {
+            return Err(CliError::Usage(format!(
+                "{} would be given up for ever; say so with --yes, or look with `wl trash list` first",
+                sum(done.removed)
+            )));
+        }
+        let document = json!({ "dry-run": self.dry_run, "emptied": done });
+        context.output.print(&document, || self.text(&done))?;
+        Ok(match done.left.versions {
+            0 => Exit::Done,
+            _ => Exit::Failed,
+        })
+    }
+
+    fn text(&self, done: &Emptied) -> String {
+        let verb = match self.dry_run {
+            true => "Would give up",
+            false => "Gave up",
+        };
+        let mut text = format!("{verb} {}\n", sum(done.removed));
+        for (kept, why) in [
+            (done.younger, "younger"),
+            (
+                done.claimed,
+                "conflicts: take them out with `wl trash restore`",
+            ),
+            (
+                done.left,
+                "could not be removed, or were put there by a run that goes on: pause it, and try again",
+            ),
+        ] {
+            if kept.versions > 0 {
+                text += &format!("Kept {} ({why})\n", sum(kept));
+            }
+        }
+        text
+    }
+}
+
+fn sum(sum: TrashSum) -> String {
+    let versions = human::plural(sum.versions as usize, "version");
+    format!("{versions}, {}", human::bytes(sum.bytes))
 }
 
 /// The error with what had been restored before it.

@@ -104,6 +104,8 @@ fn block(job: &JobStatus, now: f64) -> String {
         );
     }
     if let (Some(source), Some(target)) = (&job.source.watched, &job.target.watched) {
+        let source = watched(source, job.source.worst_delay);
+        let target = watched(target, job.target.worst_delay);
         line(&mut block, "watched", format!("{source}; {target}"));
     }
     left(&mut block, job);
@@ -160,6 +162,17 @@ fn doing(progress: &ProgressStatus) -> String {
         text += &format!(", {}/s", bytes(progress.bytes_per_second as u64));
     }
     text
+}
+
+/// How a storage is watched, and after how long a change is seen at the latest.
+fn watched(mode: &str, worst_delay: Option<f64>) -> String {
+    match worst_delay {
+        None => escape(mode),
+        Some(seconds) if seconds < 1.0 => {
+            format!("{}, within {} ms", escape(mode), (seconds * 1000.0).ceil())
+        }
+        Some(seconds) => format!("{}, within {}", escape(mode), time(seconds)),
+    }
 }
 
 /// What waits for its time, and how long it may take.
@@ -271,6 +284,16 @@ mod tests {
         job.error_count = 1;
         assert_eq!(exit(&job), Exit::Failed);
         assert_eq!(exit(&self::job(State::Paused, "why")), Exit::Failed);
+    }
+
+    #[test]
+    fn how_a_storage_is_watched_says_how_late_a_change_may_be_seen() {
+        let mut job = job(State::Synced, "synced");
+        job.source.watched = Some("inotify".to_owned());
+        job.source.worst_delay = Some(0.1);
+        let block = block(&job, 1012.0);
+        let told = "inotify, within 100 ms; poll every 10 s, within 10 s";
+        assert!(block.contains(told), "{block}");
     }
 
     #[test]

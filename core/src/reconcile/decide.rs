@@ -3,6 +3,7 @@
 use super::look::{Base, Content, Item, Look, Policy};
 use super::modes::{ModePlan, merge_modes};
 use crate::model::{ContentHash, Kind, Side, Sides};
+use crate::planted::{Bug, planted};
 
 /// Why two changes cannot both be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,6 +126,7 @@ fn equal(base: Option<&Base<'_>>, items: Sides<&Item<'_>>) -> Option<bool> {
         Kind::File => match (known(base, source), known(base, target)) {
             (Some(source), Some(target)) => Some(source == target),
             _ if source.size != target.size => Some(false),
+            _ if planted(Bug::SizeIsContent) => Some(true),
             _ => None,
         },
     }
@@ -160,6 +162,7 @@ fn one_there(policy: Policy, base: Option<&Base<'_>>, side: Side, item: &Item<'_
         (Changed::Maybe, _) => Verdict::Read(Sides::from_fn(|at| at == side)),
         // The edit wins over the removal, but a one-way run never writes to the source.
         (Changed::Yes, Side::Target) if one_way => Verdict::Drift,
+        (Changed::Yes, _) if planted(Bug::RemovalBeatsEdit) => Verdict::Remove { on: side },
         (Changed::Yes, _) => update,
         // Removed on the target alone: that is the target's own change.
         (Changed::No, Side::Source) if one_way => Verdict::Drift,
@@ -187,9 +190,13 @@ fn both_there(policy: Policy, base: Option<&Base<'_>>, items: Sides<&Item<'_>>) 
         (_, Changed::Maybe, Changed::Maybe) => read_all(),
         (_, Changed::Maybe, _) => Verdict::Read(Sides::new(true, false)),
         (_, _, Changed::Maybe) => Verdict::Read(Sides::new(false, true)),
+        (_, Changed::Yes, Changed::No) if planted(Bug::OldVersionWins) => update(Side::Source),
         (_, Changed::Yes, Changed::No) => update(Side::Target),
-        (Policy::OneWay, Changed::No, Changed::Yes) => Verdict::Drift,
+        (Policy::OneWay, Changed::No, Changed::Yes) if !planted(Bug::OneWayWritesBack) => {
+            Verdict::Drift
+        }
         (_, Changed::No, Changed::Yes) => update(Side::Source),
+        (_, Changed::Yes, Changed::Yes) if planted(Bug::ConflictIsUpdate) => update(Side::Target),
         (_, Changed::Yes, Changed::Yes) => Verdict::Conflict(Conflicting::Content),
         // Unequal but both as in the baseline: only a baseline that nobody wrote says so.
         (_, Changed::No, Changed::No) => Verdict::Conflict(Conflicting::Content),

@@ -13,6 +13,8 @@ mod pending;
 mod row;
 
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod tests;
 
 #[cfg(feature = "testing")]

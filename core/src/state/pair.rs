@@ -87,32 +87,8 @@ impl PairState {
             this._lock = Some(Lock::Memory(lock));
             return Ok(this);
         }
-        let io = |source| StateError::Io {
-            path: dir.to_owned(),
-            source,
-        };
-        fs::create_dir_all(dir).map_err(io)?;
         let path = Self::file(dir, identities);
-        let lock_path = path.with_extension("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|source| StateError::Io {
-                path: lock_path.clone(),
-                source,
-            })?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StateError::Locked(lock_path)),
-            Err(errno) => {
-                return Err(StateError::Io {
-                    path: lock_path,
-                    source: errno.into(),
-                });
-            }
-        }
+        let lock = lock(dir, &path)?;
         let mut this = match Self::connect(&path, identities) {
             Err(StateError::Sqlite(error)) if is_damage(&error) => {
                 let aside = set_aside(&path)?;
@@ -124,6 +100,24 @@ impl PairState {
         };
         this._lock = Some(Lock::File(lock));
         Ok(this)
+    }
+
+    /// Looks through the whole file, which [`PairState::open`] does not, and sets it aside if it is damaged anywhere. Where it was put.
+    pub fn set_aside_if_damaged(
+        dir: &Path,
+        identities: Sides<&str>,
+    ) -> Result<Option<PathBuf>, StateError> {
+        let path = Self::file(dir, identities);
+        let _lock = lock(dir, &path)?;
+        let check = |db: Connection| {
+            db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+        };
+        let is_damaged = match Connection::open(&path).and_then(check) {
+            Ok(found) => found != "ok",
+            Err(error) if is_damage(&error) => true,
+            Err(error) => return Err(error.into()),
+        };
+        is_damaged.then(|| set_aside(&path)).transpose()
     }
 
     /// Opens the state only to read the stored conflicts, without the lock; `None` if there is none yet.
@@ -372,6 +366,24 @@ fn ordered(identities: Sides<&str>) -> (&str, &str) {
 
 fn swapped(identities: Sides<&str>) -> bool {
     identities.source > identities.target
+}
+
+/// Takes the lock of the pair whose file is `path` in `dir`, which is made if it is missing.
+fn lock(dir: &Path, path: &Path) -> Result<File, StateError> {
+    let io = |path: &Path, source| StateError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    fs::create_dir_all(dir).map_err(|source| io(dir, source))?;
+    let path = path.with_extension("lock");
+    let mut options = File::options();
+    let lock = options.create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(|source| io(&path, source))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Locked(path)),
+        Err(errno) => Err(io(&path, errno.into())),
+    }
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

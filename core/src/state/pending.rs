@@ -55,9 +55,40 @@ CREATE TEMP TABLE pending (
     done INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX pending_by_stage ON pending (stage, key);
-CREATE INDEX pending_by_hash ON pending (hash);
+CREATE INDEX pending_by_hash ON pending (hash, stage, side, done, key);
 CREATE INDEX pending_by_group ON pending (grp);
 CREATE TEMP TABLE groups (path TEXT PRIMARY KEY, from_side TEXT NOT NULL, report TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0);";
+
+/// Claims one removal. The index has to lead to it: through the stage's, each claim would pass all that are claimed already.
+pub(super) const CLAIM: &str = "
+UPDATE pending SET done = 1 WHERE id = (SELECT id FROM pending INDEXED BY pending_by_hash
+    WHERE hash = ?1 AND stage = ?2 AND side = ?3 AND done = 0 AND grp IS NULL ORDER BY key LIMIT 1)
+RETURNING id, key, side, action, hash, grp";
+
+/// Counts what would be nowhere. Each content is looked for once, however many files have it.
+pub(super) const LOST: &str = "
+SELECT count(*) FROM (SELECT DISTINCT hash FROM pending
+    WHERE stage IN (?1, ?4) AND side = ?2 AND done = 0 AND hash IS NOT NULL) p
+WHERE NOT EXISTS (SELECT 1 FROM pending c WHERE c.hash = p.hash AND c.stage = ?3)
+AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = p.hash AND NOT EXISTS
+    (SELECT 1 FROM pending q WHERE q.stage IN (?1, ?4) AND q.key = r.key AND q.done = 0))";
+
+/// A page of a stage. What is behind the last page is found through the index: no page passes those before it.
+pub(super) fn page_sql(stage: PendingStage, goes_on: bool) -> String {
+    let (compare, order) = match stage.deepest_first() {
+        true => ("<", "DESC"),
+        false => (">", "ASC"),
+    };
+    // Without a page before this one nothing is compared, but the values are bound all the same.
+    let behind = match goes_on {
+        true => format!("(key, id) {compare} (?2, ?3)"),
+        false => "?2 IS NULL AND ?3 = 0".to_owned(),
+    };
+    format!(
+        "SELECT id, key, side, action, hash, grp FROM pending WHERE stage = ?1 AND done = 0 AND {behind} \
+         ORDER BY key {order}, id {order} LIMIT ?4"
+    )
+}
 
 const REMOVE_FILE: i64 = 1;
 const REMOVE_FOLDER: i64 = 2;
@@ -279,15 +310,7 @@ impl PairState {
         after: Option<&Pending>,
         limit: u32,
     ) -> Result<Vec<Pending>, StateError> {
-        let (compare, order) = if stage.deepest_first() {
-            ("<", "DESC")
-        } else {
-            (">", "ASC")
-        };
-        let sql = format!(
-            "SELECT id, key, side, action, hash, grp FROM pending WHERE stage = ?1 AND done = 0 \
-             AND (?2 IS NULL OR (key, id) {compare} (?2, ?3)) ORDER BY key {order}, id {order} LIMIT ?4"
-        );
+        let sql = page_sql(stage, after.is_some());
         let key = after.map(|last| {
             Key {
                 path: last.path.clone(),
@@ -335,10 +358,7 @@ impl PairState {
         side: Side,
         hash: &ContentHash,
     ) -> Result<Option<Pending>, StateError> {
-        let mut statement = self.db().prepare_cached(
-            "UPDATE pending SET done = 1 WHERE id = (SELECT id FROM pending WHERE hash = ?1 AND stage = ?2 \
-             AND side = ?3 AND done = 0 AND grp IS NULL ORDER BY key LIMIT 1) RETURNING id, key, side, action, hash, grp",
-        )?;
+        let mut statement = self.db().prepare_cached(CLAIM)?;
         let mut found = statement.query(params![
             hash.as_bytes().as_slice(),
             REMOVE_FILE,
@@ -384,24 +404,25 @@ impl PairState {
         Ok(())
     }
 
-    /// Whether an entry of the root itself is to be removed.
-    pub fn removes_at_top(&self) -> Result<bool, StateError> {
-        Ok(self.db().query_row(
-            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2, ?3) AND done = 0 AND instr(rtrim(key, '/'), '/') = 0)",
-            params![REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER],
-            |row| row.get(0),
-        )?)
+    /// One of the paths that are to be removed on `side`: one of the root itself, if there is any.
+    pub fn first_removal(&self, side: Side) -> Result<Option<SyncPath>, StateError> {
+        let key: Option<String> = self
+            .db()
+            .query_row(
+                "SELECT key FROM pending WHERE stage IN (?1, ?2, ?3) AND side = ?4 AND done = 0 \
+                 ORDER BY instr(rtrim(key, '/'), '/') > 0 LIMIT 1",
+                params![REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER, side_name(side)],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(key.and_then(|key| SyncPath::new(key.trim_end_matches('/')).ok()))
     }
 
     /// How many distinct contents the pending removals on `side` would make exist nowhere: content that no other row of the
     /// baseline holds and no pending creation brings back.
     pub fn lost_contents(&self, side: Side) -> Result<u64, StateError> {
         self.index()?;
-        let lost: i64 = self.db().query_row(
-            "SELECT count(DISTINCT p.hash) FROM pending p WHERE p.stage IN (?1, ?4) AND p.side = ?2 AND p.done = 0 \
-             AND NOT EXISTS (SELECT 1 FROM pending c WHERE c.hash = p.hash AND c.stage = ?3) \
-             AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = p.hash AND NOT EXISTS \
-                (SELECT 1 FROM pending q WHERE q.stage IN (?1, ?4) AND q.key = r.key AND q.done = 0))",
+        let lost: i64 = self.db().prepare_cached(LOST)?.query_row(
             params![REMOVE_FILE, side_name(side), CREATE, REMOVE_TOGETHER],
             |row| row.get(0),
         )?;

@@ -468,3 +468,64 @@ fn what_was_learnt_is_kept_by_token_until_a_whole_pass_has_no_use_for_it() {
     state.keep_learnt(true).unwrap();
     assert!(!state.has_learnt().unwrap());
 }
+
+/// What the statements of `pending` cost so far, in steps of SQLite's machine.
+fn steps(state: &PairState, sql: &str) -> i32 {
+    let statement = state.db().prepare_cached(sql).unwrap();
+    statement.get_status(rusqlite::StatementStatus::VmStep)
+}
+
+/// A state in which `files` removals wait, of files that all have one content.
+fn removals_of_one_content(dir: &TempDir, files: usize) -> PairState {
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    let names: Vec<_> = (0..files).map(|n| format!("old/{n:05}")).collect();
+    let rows: Vec<_> = names.iter().map(|name| row(name, "same")).collect();
+    put(&mut state, &rows);
+    let removals: Vec<_> = names.iter().map(|name| remove_file(name, "same")).collect();
+    state.add_pending(&removals).unwrap();
+    state
+}
+
+#[test]
+fn the_work_grows_with_the_number_of_removals_and_not_with_its_square() {
+    const FILES: usize = 3000;
+    const EACH: i32 = 300;
+    let most = EACH * FILES as i32;
+    let dir = TempDir::new().unwrap();
+    let state = removals_of_one_content(&dir, FILES);
+
+    assert_eq!(state.lost_contents(Side::Target).unwrap(), 1);
+    let took = steps(&state, pending::LOST);
+    assert!((1..most).contains(&took), "judging took {took} steps");
+
+    let (mut last, mut seen) = (None, 0);
+    loop {
+        let page = state
+            .pending(PendingStage::RemoveFiles, last.as_ref(), 10)
+            .unwrap();
+        let Some(end) = page.last() else { break };
+        last = Some(end.clone());
+        seen += page.len();
+    }
+    assert_eq!(seen, FILES);
+    let took = steps(&state, &pending::page_sql(PendingStage::RemoveFiles, true));
+    assert!((1..most).contains(&took), "reading took {took} steps");
+
+    let hash = ContentHash::of(b"same");
+    for n in 0..FILES {
+        let claimed = state.claim_removal(Side::Target, &hash).unwrap().unwrap();
+        assert_eq!(claimed.path, path(&format!("old/{n:05}")));
+    }
+    assert!(state.claim_removal(Side::Target, &hash).unwrap().is_none());
+    let took = steps(&state, pending::CLAIM);
+    assert!((1..most).contains(&took), "claiming took {took} steps");
+}
+
+#[test]
+fn content_that_survives_elsewhere_is_not_lost_however_many_files_have_it() {
+    let dir = TempDir::new().unwrap();
+    let mut state = removals_of_one_content(&dir, 50);
+    put(&mut state, &[row("kept", "same"), row("gone", "other")]);
+    state.add_pending(&[remove_file("gone", "other")]).unwrap();
+    assert_eq!(state.lost_contents(Side::Target).unwrap(), 1);
+}

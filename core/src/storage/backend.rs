@@ -167,4 +167,10 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// Puts a version from the trash back at `to`, where nothing may be ([`super::ErrorKind::Changed`] otherwise). Missing
     /// folders are made.
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()>;
+
+    /// Gives up what is in the trash for longer than `options.trash_keep`, as the end of a session does: never what a session that goes on
+    /// put there, nor what nobody agreed to give up. What could not be removed stays.
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.begin(options).await?.finish().await.map(drop)
+    }
 }

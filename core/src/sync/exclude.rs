@@ -93,6 +93,34 @@ pub async fn filter_now(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
     Ok(filter)
 }
 
+/// Whether what `job` leaves out (as [`filter_now`] said it) is still what is to be left out.
+pub(super) async fn rules_hold(job: &SyncJob) -> Result<bool, SyncError> {
+    let (source, target) = tokio::join!(token(job, Side::Source), token(job, Side::Target));
+    let tokens = Sides::new(source?, target?);
+    let same = |made: &Made| {
+        Side::BOTH
+            .iter()
+            .all(|&side| made.of[side].1 == tokens[side])
+    };
+    let is_ours = |made: &Made| Arc::ptr_eq(&made.filter, &job.options.filter);
+    if job
+        .last_filter
+        .find(|made| made.settled && same(made) && is_ours(made))
+        .is_some()
+    {
+        return Ok(true);
+    }
+    // A token that is new, or says nothing yet: the same may be there all the same.
+    let mut contents = Sides::<Option<Bytes>>::default();
+    for side in Side::BOTH {
+        if tokens[side].is_some() {
+            contents[side] = content(job, side).await?.map(|(_, content)| content);
+        }
+    }
+    let same = |made: &Made| made.contents == contents && is_ours(made);
+    Ok(job.last_filter.find(same).is_some())
+}
+
 /// What `job` leaves out as far as that can be found out: without the rules of a storage that cannot be reached.
 pub(super) async fn filter_as_known(job: &SyncJob) -> Result<Arc<dyn Filter>, SyncError> {
     match filter_now(job).await {

@@ -14,7 +14,7 @@ use super::exclude::{filter_now, is_ignore_file};
 use super::groups::GROUP;
 use super::pass::{self, Findings, Ground, Look, Removals, survey};
 use super::run::{self, Opened, Run};
-use super::{SyncError, SyncJob};
+use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
 use crate::reconcile::SMALL_LOSS;
 use crate::storage::{Area, Filter, Parts};
@@ -31,6 +31,8 @@ pub struct Looks {
     waiting: Option<Waiting>,
     /// A group was staged and not published.
     restless: bool,
+    /// Removals were given up because other things are to be left out by now.
+    other_rules: bool,
 }
 
 /// Removals that wait until no more come: then they are judged together.
@@ -82,6 +84,7 @@ impl Looks {
             waiting: None,
             standing: Standing::default(),
             restless: false,
+            other_rules: false,
         }
     }
 
@@ -105,7 +108,23 @@ impl Looks {
         };
         let looked = self.at(&mut run, &parts).await;
         self.keep_open(run, &looked).await;
-        looked
+        self.by_rules_of_now(looked).await
+    }
+
+    /// Everything is looked at by other rules than those that a look at places went by.
+    async fn by_rules_of_now(
+        &mut self,
+        looked: Result<Looked, SyncError>,
+    ) -> Result<Looked, SyncError> {
+        if !std::mem::take(&mut self.other_rules) {
+            return looked;
+        }
+        let before = looked?.report;
+        let mut all = self.everything().await?;
+        if let (Some(report), Some(before)) = (&mut all.report, before) {
+            report.add_done(&before);
+        }
+        Ok(all)
     }
 
     /// A run that failed is not gone on with.
@@ -131,7 +150,11 @@ impl Looks {
         if let Some(run) = self.open.take() {
             return Ok(Some(run));
         }
-        let opened = Opened::open(&self.job).await?;
+        let opened = match Opened::open(&self.job).await {
+            // A look at everything sets aside what is damaged, or fails as this did.
+            Err(failed) if failed.class == SyncErrorClass::State => return Ok(None),
+            opened => opened?,
+        };
         if opened.needs_all()? {
             return Ok(None);
         }
@@ -212,7 +235,7 @@ impl Looks {
             again.since = waiting.since;
         }
         self.keep_open(run, &looked).await;
-        looked
+        self.by_rules_of_now(looked).await
     }
 
     /// Removals were found that wait for more of them.
@@ -245,8 +268,8 @@ impl Looks {
     async fn everything(&mut self) -> Result<Looked, SyncError> {
         self.rest().await?;
         self.waiting = None;
-        self.filter = filter_now(&self.job).await?;
-        let report = run::one_shot(self.job.clone(), self.syncer).await?;
+        let (report, filter) = run::everything(self.job.clone(), self.syncer).await?;
+        self.filter = filter;
         self.standing = Standing {
             problems: report.problems.clone(),
             drift: report.drift.clone(),
@@ -295,6 +318,7 @@ impl Looks {
             result = run.pass(Look::Ground(Box::new(ground))).await;
             found.add(run.take_found());
         }
+        self.other_rules = std::mem::take(&mut found.other_rules);
         let waiting = std::mem::take(&mut found.waiting);
         if waiting > 0 {
             self.wait(&parts, waiting);

@@ -13,6 +13,7 @@ mod progress;
 mod rehearsal;
 mod run;
 mod syncer;
+mod trash;
 
 pub use error::{SyncError, SyncErrorClass};
 pub use exclude::{LastFilter, filter_now};
@@ -25,3 +26,4 @@ pub use patience::Patience;
 pub use progress::{Phase, Progress, ProgressView};
 pub use run::{one_shot, stored_conflicts};
 pub use syncer::{Needs, Syncer, SyncerFlags, SyncerType};
+pub use trash::{Emptied, TrashSum, empty_trash};

@@ -18,6 +18,8 @@ pub enum News {
     Looked(Box<RunReport>),
     /// This changed and waits for its time from now on, in place of what was told to wait before; it may be nothing.
     Pending(Pending),
+    /// A look does not get on, for this reason; `None`: it does again. That it has ended says the next [`News::Looked`].
+    Silent(Option<String>),
     /// The run ended by itself, because of this; nothing is told after it.
     Ended(SyncError),
     /// The run ended by a fault in the program; nothing is told after it.

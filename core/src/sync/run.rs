@@ -12,12 +12,13 @@ use super::guard::{
 use super::pass::{self, Context, Findings, Look, Removals, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
-use super::{SyncError, SyncErrorClass, SyncJob};
+use super::{SyncError, SyncErrorClass, SyncJob, trash};
 use crate::machine;
 use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::state::{FolderMove, PairState};
 use crate::storage::{
-    Area, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
+    Area, Filter, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
 };
 
 /// The passes that a look makes at the most while paths change under it, and how long each waits for groups to come to rest.
@@ -31,16 +32,56 @@ const RESTS: [Duration; 3] = [
 ///
 /// `Err`: the run was refused or stopped before it could look at the storages. What stops it later is in the report, beside what was
 /// done until then.
-pub async fn one_shot(mut job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+///
+/// A baseline that turns out to be damaged in the middle of it is set aside, and the run begins again without it.
+pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
+    everything(job, syncer).await.map(|(report, _)| report)
+}
+
+/// The same, with what was left out at the end.
+pub(super) async fn everything(
+    job: SyncJob,
+    syncer: &str,
+) -> Result<(RunReport, Arc<dyn Filter>), SyncError> {
+    let ran = attempt(job.clone(), syncer).await;
+    let class = match &ran {
+        Ok((report, _)) => report
+            .error
+            .clone()
+            .map(|error| SyncError::from(error).class),
+        Err(error) => Some(error.class),
+    };
+    if class != Some(SyncErrorClass::State) {
+        return ran;
+    }
+    let Some(aside) = PairState::set_aside_if_damaged(&job.state_dir, identities(&job))? else {
+        return ran;
+    };
+    tracing::warn!(aside = %aside.display(), "the pair's baseline is damaged");
+    let (mut report, filter) = attempt(job, syncer).await?;
+    report.notices.insert(0, damaged_baseline(&aside));
+    if let Ok((first, _)) = ran {
+        report.add_done(&first);
+    }
+    Ok((report, filter))
+}
+
+async fn attempt(
+    mut job: SyncJob,
+    syncer: &str,
+) -> Result<(RunReport, Arc<dyn Filter>), SyncError> {
     let started = Instant::now();
     let opened = Opened::open(&job).await?;
     if opened.is_new()? {
         check_source(&job).await?;
     }
+    let asked = Arc::clone(&job.options.filter);
     job.options.filter = filter_now(&job).await?;
     let mut run = Run::new(job, opened);
+    run.asked = Some(asked);
     run.begin().await?;
-    Ok(run.carry_out(syncer, started).await)
+    let report = run.carry_out(syncer, started).await;
+    Ok((report, Arc::clone(&run.job.options.filter)))
 }
 
 /// A pair whose lock is held, with the storages that belong to it.
@@ -82,7 +123,9 @@ impl Opened {
         };
         // An older wl, which knows nothing of this, may have decided the paths one by one meanwhile.
         let is_known = self.state.row_at(&moved.from)?.is_some();
-        let done = is_known && pass::is_move_done(&*job.storages[moved.on], &moved).await?;
+        let done = !planted(Bug::MoveIsNotRecovered)
+            && is_known
+            && pass::is_move_done(&*job.storages[moved.on], &moved).await?;
         tracing::debug!(?moved, done, "a rename that was under way");
         Ok(self.state.end_move(&moved, done)?)
     }
@@ -117,17 +160,22 @@ fn identities(job: &SyncJob) -> Sides<&str> {
     job.storages.as_ref().map(|storage| storage.identity())
 }
 
-async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>, SyncError> {
-    let mut sessions = Sides::default();
+/// A name that no other run has.
+pub(super) fn run_name() -> String {
     let since = machine::wall()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let run = format!(
+    format!(
         "{:x}-{:x}-{:x}",
         since.as_secs(),
         since.subsec_nanos(),
         std::process::id()
-    );
+    )
+}
+
+async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>, SyncError> {
+    let mut sessions = Sides::default();
+    let run = run_name();
     for side in written_sides(job) {
         sessions[side] = Some(if job.options.dry_run {
             Arc::new(Rehearsal) as Arc<dyn WriteSession>
@@ -156,6 +204,10 @@ pub(super) struct Run {
     /// What was behind the roots when the run began.
     markers: Sides<RootMarker>,
     of_others: bool,
+    /// What to say of the trash of a full side, once that was found out.
+    advice: Sides<Option<String>>,
+    /// What the job leaves out besides the rules of the storages; a run that reads those itself has it.
+    asked: Option<Arc<dyn Filter>>,
     /// What its passes may remove.
     pub(super) removals: Removals,
 }
@@ -190,6 +242,8 @@ impl Run {
             notices,
             markers,
             of_others,
+            advice: Sides::default(),
+            asked: None,
             removals: Removals::All,
         }
     }
@@ -221,8 +275,11 @@ impl Run {
         Ok(context)
     }
 
-    async fn carry_out(mut self, syncer: &str, started: Instant) -> RunReport {
+    async fn carry_out(&mut self, syncer: &str, started: Instant) -> RunReport {
         let mut error = self.passes().await.err();
+        if planted(Bug::CancelIsDone) {
+            error = error.filter(|error| error.class != SyncErrorClass::Cancelled);
+        }
         if let Err(failed) = self.end().await {
             error = error.or(Some(failed));
         }
@@ -297,6 +354,9 @@ impl Run {
                     () = tokio::time::sleep(rest) => {}
                 }
             }
+            if self.total.found.other_rules {
+                self.follow_rules().await?;
+            }
             self.pass(look()).await?;
             beside.append(&mut self.total.found.beside);
             met |= self.total.found.met;
@@ -309,6 +369,16 @@ impl Run {
         Ok(())
     }
 
+    /// Leaves out what is to be left out by now.
+    async fn follow_rules(&mut self) -> Result<(), SyncError> {
+        if let Some(asked) = &self.asked {
+            let mut job = self.job.clone();
+            job.options.filter = Arc::clone(asked);
+            self.job.options.filter = filter_now(&job).await?;
+        }
+        Ok(())
+    }
+
     /// One pass; what it found replaces what the one before found, what it did is added.
     pub(super) async fn pass(&mut self, look: Look) -> Result<(), SyncError> {
         self.check_roots_again().await?;
@@ -317,7 +387,27 @@ impl Run {
         let result = pass::run(Arc::clone(&context), look).await;
         let tally = context.take_tally();
         self.total.add(tally);
+        self.advise().await;
         result
+    }
+
+    /// Where a storage was full, its trash may be what fills it.
+    async fn advise(&mut self) {
+        let full = std::mem::take(&mut self.total.found.full);
+        for problem in &mut self.total.found.problems {
+            let on = |side: &Side| self.job.storages[*side].location() == problem.storage;
+            let Some(side) = Side::BOTH.into_iter().find(on) else {
+                continue;
+            };
+            if full.contains(&problem.path) {
+                if self.advice[side].is_none() {
+                    let advice = trash::advice(&*self.job.storages[side]).await;
+                    self.advice[side] = Some(advice.unwrap_or_default());
+                }
+                let advice = self.advice[side].iter();
+                advice.for_each(|advice| problem.reason.push_str(advice));
+            }
+        }
     }
 
     /// Space may have been made where there was none.

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::When;
-use super::observer::{Call, Observer, Operation};
+use super::observer::{Call, Observer, Operation, WithoutEnter};
 use crate::model::{ContentHash, FileId, Meta, Mode, SyncPath, Token};
 use crate::storage::*;
 
@@ -250,7 +249,8 @@ impl StorageBackend for Observed {
 
     async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
         let work = self.inner.watcher(request);
-        self.eye.one(Operation::Watcher, None, work).await
+        let own = self.eye.one(Operation::Watcher, None, work).await?;
+        Ok(self.eye.observer.watch().or(own))
     }
 
     async fn free_space(&self) -> Option<u64> {
@@ -270,6 +270,11 @@ impl StorageBackend for Observed {
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         let work = self.inner.trash_restore(id, to);
         self.eye.one(Operation::TrashRestore, Some(to), work).await
+    }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        let work = self.inner.trash_empty(options);
+        self.eye.one(Operation::TrashEmpty, None, work).await
     }
 }
 
@@ -498,27 +503,5 @@ impl WriteSession for ObservedSession {
     async fn finish(&self) -> Result<Displaced> {
         let work = self.inner.finish();
         self.eye.one(Operation::Finish, None, work).await
-    }
-}
-
-/// The observer, for a call that it has already seen enter with both paths of each request.
-#[derive(Debug)]
-struct WithoutEnter(Arc<dyn Observer>);
-
-impl Observer for WithoutEnter {
-    fn apart(&self, operation: Operation, count: usize) -> Option<Vec<usize>> {
-        self.0.apart(operation, count)
-    }
-
-    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
-        self.0.pause(when, call)
-    }
-
-    fn before(&self, call: &Call) -> Result<()> {
-        self.0.before(call)
-    }
-
-    fn after(&self, call: &Call) -> Result<()> {
-        self.0.after(call)
     }
 }

@@ -1,12 +1,13 @@
 //! Who sees the calls to a storage.
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use super::When;
 use crate::model::SyncPath;
-use crate::storage::{Result, Row, SessionOptions, StorageError};
+use crate::storage::{Result, Row, SessionOptions, StorageError, StorageWatcher};
 
 /// What is asked of a storage. One value for each method of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +26,7 @@ pub enum Operation {
     Watcher,
     TrashList,
     TrashRestore,
+    TrashEmpty,
     Stage,
     StageLarge,
     WriterWrite,
@@ -68,6 +70,11 @@ pub trait Observer: Send + Sync + fmt::Debug {
         None
     }
 
+    /// A watcher in place of the storage's own.
+    fn watch(&self) -> Option<Box<dyn StorageWatcher>> {
+        None
+    }
+
     /// Before a request is done; an error is the request's result, and it is not done.
     fn before(&self, _: &Call) -> Result<()> {
         Ok(())
@@ -90,4 +97,26 @@ pub trait Observer: Send + Sync + fmt::Debug {
 
     /// A session with this number has begun.
     fn began(&self, _session: u64, _options: &SessionOptions) {}
+}
+
+/// The observer, for a call that it has already seen enter with both paths of each request.
+#[derive(Debug)]
+pub(super) struct WithoutEnter(pub(super) Arc<dyn Observer>);
+
+impl Observer for WithoutEnter {
+    fn apart(&self, operation: Operation, count: usize) -> Option<Vec<usize>> {
+        self.0.apart(operation, count)
+    }
+
+    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
+        self.0.pause(when, call)
+    }
+
+    fn before(&self, call: &Call) -> Result<()> {
+        self.0.before(call)
+    }
+
+    fn after(&self, call: &Call) -> Result<()> {
+        self.0.after(call)
+    }
 }

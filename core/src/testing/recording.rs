@@ -57,6 +57,7 @@ impl Recording {
             O::MakeFolder,
             O::SetMode,
             O::TrashRestore,
+            O::TrashEmpty,
         ];
         let requests = self.requests.lock().unwrap();
         let found = requests.iter().filter(|(op, _)| changing.contains(op));

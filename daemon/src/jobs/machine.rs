@@ -28,6 +28,8 @@ pub(super) enum Input {
     Looked(Left),
     /// So many paths changed and wait for their time.
     Pending(u64),
+    /// A look does not get on, for this reason: what was known before it began may not be so any more. `None`: it does again.
+    Silent(Option<String>),
     /// The run ended: a one-shot with its report, or whatever stopped a continuous one.
     Ended(Ending),
     /// A person asked for a rest.
@@ -163,6 +165,7 @@ impl Machine {
             Input::FoundWork => self.running_with("carrying out changes"),
             Input::Looked(left) => self.looked(left),
             Input::Pending(paths) => self.pending(paths),
+            Input::Silent(why) => self.silent(why),
             Input::Ended(ending) => return self.ended(ending, now, dice),
             Input::PauseAsked => {
                 self.resting = true;
@@ -227,6 +230,14 @@ impl Machine {
         if known && (paths > 0 || before > 0) {
             let text = self.left_or_pending();
             self.running_with(&text.unwrap_or_else(|| "carrying out changes".to_owned()));
+        }
+    }
+
+    /// What stopped the job before, or keeps it from going on, says more.
+    fn silent(&mut self, why: Option<String>) {
+        if matches!(self.state, State::Synced | State::Running) {
+            let text = why.or_else(|| self.left_or_pending());
+            self.running_with(&text.unwrap_or_else(|| "comparing".to_owned()));
         }
     }
 
@@ -383,275 +394,4 @@ fn is_absence(class: SyncErrorClass) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Duration = Duration::ZERO;
-
-    fn machine() -> Machine {
-        Machine::new(true, false)
-    }
-
-    fn left(conflicts: u64, problems: u64) -> Left {
-        Left {
-            conflicts,
-            problems,
-            drift: 0,
-        }
-    }
-
-    fn failed(class: SyncErrorClass) -> Input {
-        Input::Ended(Ending::Failed(class, "why".to_owned()))
-    }
-
-    fn after(inputs: &[Input]) -> (Machine, Action) {
-        let (mut machine, mut action) = (machine(), Action::Nothing);
-        for input in inputs {
-            action = machine.on(input.clone(), NOW, 0.5);
-        }
-        (machine, action)
-    }
-
-    #[test]
-    fn synced_is_said_only_after_a_look_that_left_nothing() {
-        let clean = Input::Looked(Left::default());
-        for (inputs, state) in [
-            (vec![], State::Running),
-            (vec![Input::Looking], State::Running),
-            (vec![Input::Looking, clean.clone()], State::Synced),
-            (vec![clean.clone(), Input::Looking], State::Synced),
-            (
-                vec![clean.clone(), Input::Looking, Input::FoundWork],
-                State::Running,
-            ),
-            (
-                vec![clean.clone(), Input::Looked(left(1, 0))],
-                State::Running,
-            ),
-            (
-                vec![clean.clone(), Input::Looked(left(0, 1))],
-                State::Running,
-            ),
-            (
-                vec![Input::Looked(left(2, 1)), Input::Looking],
-                State::Running,
-            ),
-            (
-                vec![Input::Looked(left(2, 1)), clean.clone()],
-                State::Synced,
-            ),
-            (
-                vec![clean.clone(), failed(SyncErrorClass::Storage)],
-                State::Error,
-            ),
-            (
-                vec![clean.clone(), failed(SyncErrorClass::RootEmptied)],
-                State::Paused,
-            ),
-            (vec![clean.clone(), Input::PauseAsked], State::Paused),
-            // Late news of a run that was told to stop.
-            (vec![Input::PauseAsked, clean.clone()], State::Paused),
-            (vec![Input::PauseAsked, Input::FoundWork], State::Paused),
-            (
-                vec![clean, Input::PauseAsked, Input::ResumeAsked],
-                State::Running,
-            ),
-        ] {
-            assert_eq!(after(&inputs).0.state().0, state, "{inputs:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_left_is_told() {
-        let text = |conflicts, problems| {
-            let (machine, _) = after(&[Input::Looked(left(conflicts, problems))]);
-            machine.state().1.to_owned()
-        };
-        assert_eq!(text(0, 0), "synced");
-        let drift = Left {
-            drift: 2,
-            ..Left::default()
-        };
-        let (machine, _) = after(&[Input::Looked(drift)]);
-        assert_eq!(machine.state().0, State::Synced);
-        assert!(
-            machine.state().1.contains("2 paths"),
-            "{:?}",
-            machine.state()
-        );
-        assert_eq!(text(1, 0), "1 conflict left");
-        assert_eq!(text(2, 3), "3 problems and 2 conflicts left");
-        // No look says that over and over again.
-        let again = [Input::Looked(left(1, 0)), Input::Looking, Input::FoundWork];
-        assert_eq!(after(&again).0.state().1, "1 conflict left");
-    }
-
-    /// A conflict must not hide it: a job that has one is RUNNING anyway.
-    #[test]
-    fn what_waits_for_its_time_is_told_whatever_else_is_left() {
-        let text = |inputs: &[Input]| {
-            let (machine, _) = after(inputs);
-            let (state, text) = machine.state();
-            (state, text.to_owned())
-        };
-        let running = |text: &str| (State::Running, text.to_owned());
-        let clean = Input::Looked(Left::default());
-        let conflict = Input::Looked(left(1, 0));
-        let one = Input::Pending(1);
-        let waits = running("1 changed path waits");
-        assert_eq!(text(&[clean.clone(), one.clone()]), waits);
-        assert_eq!(text(&[one.clone(), clean.clone()]), waits);
-        let again = [clean.clone(), one.clone(), Input::Looking, clean.clone()];
-        assert_eq!(text(&again), waits, "another look does not end it");
-        let both = running("1 conflict left, 2 changed paths wait");
-        assert_eq!(text(&[conflict.clone(), Input::Pending(2)]), both);
-        assert_eq!(text(&[Input::Pending(2), conflict.clone()]), both);
-        // Nor does its end by itself: what came of it is not told yet.
-        let none = Input::Pending(0);
-        let over = [clean.clone(), one.clone(), none.clone()];
-        assert_eq!(text(&over).0, State::Running);
-        let over = [clean.clone(), one.clone(), none.clone(), clean.clone()];
-        assert_eq!(text(&over).0, State::Synced);
-        let over = [conflict, one.clone(), none.clone()];
-        assert_eq!(text(&over), running("1 conflict left"));
-        // It says nothing of a job that is not followed.
-        let paused = [clean.clone(), Input::PauseAsked, one.clone()];
-        assert_eq!(text(&paused).0, State::Paused);
-        let failed = [one, failed(SyncErrorClass::RootEmptied), clean.clone()];
-        assert_eq!(text(&failed).0, State::Synced, "that run is over");
-        assert_eq!(text(&[clean, none]).0, State::Synced);
-    }
-
-    #[test]
-    fn an_absent_storage_pauses_the_job_and_its_return_ends_that() {
-        for class in [
-            SyncErrorClass::RootUnavailable,
-            SyncErrorClass::RootChanged,
-            SyncErrorClass::RootEmptied,
-            SyncErrorClass::Locked,
-        ] {
-            let (mut machine, action) = after(&[failed(class)]);
-            assert_eq!(machine.state(), (State::Paused, "why"));
-            assert!(matches!(action, Action::LaunchAfter(_)));
-            assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Launch);
-            assert_eq!(machine.on(Input::Looking, NOW, 0.5), Action::Nothing);
-            assert_eq!(
-                machine.state(),
-                (State::Paused, "why"),
-                "not known to be back"
-            );
-            machine.on(Input::Looked(Left::default()), NOW, 0.5);
-            assert_eq!(machine.state().0, State::Synced);
-            assert_eq!(machine.failures(), 0);
-        }
-    }
-
-    #[test]
-    fn delays_grow_to_a_limit_and_are_spread() {
-        for (class, longest) in [
-            (SyncErrorClass::Storage, LONGEST_DELAY),
-            (SyncErrorClass::RootUnavailable, LONGEST_ABSENCE),
-        ] {
-            let delays = |dice: f64| {
-                let mut machine = machine();
-                let each = (0..40).map(|_| match machine.on(failed(class), NOW, dice) {
-                    Action::LaunchAfter(delay) => {
-                        assert_eq!(machine.on(Input::Due, NOW, dice), Action::Launch);
-                        delay
-                    }
-                    other => panic!("{other:?}"),
-                });
-                each.collect::<Vec<_>>()
-            };
-            let middle = delays(0.5);
-            assert_eq!(middle[0], FIRST_DELAY);
-            assert_eq!(middle[1], 2 * FIRST_DELAY);
-            assert!(middle.is_sorted());
-            assert_eq!(middle[39], longest);
-            assert!(delays(0.0)[20] < longest && longest < delays(1.0)[20]);
-        }
-    }
-
-    #[test]
-    fn a_job_that_panics_too_often_is_left_alone_until_it_is_resumed() {
-        let panic = || Input::Ended(Ending::Panicked("boom".to_owned()));
-        let mut machine = machine();
-        for count in 1..=MOST_PANICS {
-            let action = machine.on(panic(), NOW, 0.5);
-            assert!(matches!(action, Action::LaunchAfter(_)), "{count}");
-            assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Launch);
-        }
-        // Old ones do not count.
-        let later = PANIC_WINDOW + Duration::from_secs(1);
-        assert!(matches!(
-            machine.on(panic(), later, 0.5),
-            Action::LaunchAfter(_)
-        ));
-        for _ in 1..MOST_PANICS {
-            machine.on(Input::Due, later, 0.5);
-            machine.on(panic(), later, 0.5);
-        }
-        machine.on(Input::Due, later, 0.5);
-        assert_eq!(machine.on(panic(), later, 0.5), Action::Nothing);
-        assert_eq!(machine.state().0, State::Error);
-        assert!(machine.state().1.contains("boom"));
-        assert_eq!(machine.panics() as usize, 2 * MOST_PANICS + 1);
-        assert_eq!(machine.on(Input::ResumeAsked, later, 0.5), Action::Launch);
-        assert_eq!(machine.state().0, State::Running);
-        assert!(matches!(
-            machine.on(panic(), later, 0.5),
-            Action::LaunchAfter(_)
-        ));
-    }
-
-    #[test]
-    fn a_rest_lasts_until_it_is_ended() {
-        let mut machine = machine();
-        assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Halt);
-        assert_eq!(
-            machine.on(Input::Ended(Ending::Stopped), NOW, 0.5),
-            Action::Nothing
-        );
-        assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Nothing);
-        assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Nothing);
-        assert_eq!(machine.state().0, State::Paused);
-        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Launch);
-        // Resumed before the run that was told to stop has ended.
-        assert_eq!(machine.on(Input::PauseAsked, NOW, 0.5), Action::Halt);
-        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
-        assert_eq!(
-            machine.on(Input::Ended(Ending::Stopped), NOW, 0.5),
-            Action::Launch
-        );
-        assert!(machine.is_running());
-        // To resume what runs is nothing.
-        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
-        // A job that was resting when the daemon ended goes on resting.
-        let mut machine = Machine::new(true, true);
-        assert_eq!(machine.state().0, State::Paused);
-        assert_eq!(machine.on(Input::Due, NOW, 0.5), Action::Nothing);
-        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Launch);
-    }
-
-    #[test]
-    fn a_one_shot_ends_once() {
-        for (ending, state) in [
-            (Ending::Done(left(0, 0)), State::Synced),
-            (Ending::Done(left(2, 0)), State::Stopped),
-            (Ending::Done(left(2, 1)), State::Error),
-            (Ending::Stopped, State::Stopped),
-            (
-                Ending::Failed(SyncErrorClass::RootUnavailable, String::new()),
-                State::Error,
-            ),
-            (Ending::Panicked(String::new()), State::Error),
-        ] {
-            let mut machine = Machine::new(false, false);
-            machine.on(Input::Looking, NOW, 0.5);
-            assert_eq!(machine.state().0, State::OneShot);
-            assert_eq!(machine.on(Input::Ended(ending), NOW, 0.5), Action::Nothing);
-            assert_eq!(machine.state().0, state);
-            assert!(!machine.is_running());
-        }
-    }
-}
+mod tests;

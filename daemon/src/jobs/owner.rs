@@ -199,6 +199,7 @@ impl Owner {
                 slot.found.pending = pending;
                 self.input(&id, Input::Pending(paths));
             }
+            Told::Silent(why) => self.input(&id, Input::Silent(why)),
             Told::Ended(ending, report) => {
                 self.ended(&id, ending, report).await;
                 self.tell_rests(&id);

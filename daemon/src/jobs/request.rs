@@ -138,6 +138,17 @@ impl Options {
         (filters != FilterStatus::default()).then_some(filters)
     }
 
+    /// Whether these come first in what is left out: what a container's manifest says does, before what was asked for besides.
+    pub fn begin_with(&self, first: &Exclusions) -> bool {
+        let mut lines = self.exclude.iter();
+        self.exclude_preset.starts_with(&first.presets)
+            && first
+                .rules
+                .iter()
+                .all(|rule| lines.next() == Some(&rule.line))
+            && (first.max_size.is_none() || self.max_size.is_some())
+    }
+
     /// What is left out.
     fn exclusions(&self) -> Exclusions {
         let rule = |line: &String| Rule {

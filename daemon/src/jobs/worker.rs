@@ -43,6 +43,8 @@ pub(super) enum Told {
     Looked(Box<RunReport>),
     /// What waits for its time.
     Pending(Pending),
+    /// A look does not get on, for this reason; or does again.
+    Silent(Option<String>),
     /// The run ended; nothing is told after it.
     Ended(Ending, Option<Box<RunReport>>),
 }
@@ -152,6 +154,7 @@ async fn continuous(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
                 Some(News::Looking) => teller.tell(Told::Looking).await,
                 Some(News::Looked(report)) => teller.tell(Told::Looked(report)).await,
                 Some(News::Pending(pending)) => teller.tell(Told::Pending(pending)).await,
+                Some(News::Silent(why)) => teller.tell(Told::Silent(why)).await,
                 Some(News::Ended(error)) => break failed(error),
                 Some(News::Panicked(fault)) => break Ending::Panicked(fault),
                 None => break ended_unsaid(),

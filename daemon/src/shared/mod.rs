@@ -175,6 +175,10 @@ impl StorageBackend for Shared {
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         self.inner.trash_restore(id, to).await
     }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.inner.trash_empty(options).await
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

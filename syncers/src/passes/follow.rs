@@ -11,10 +11,16 @@ use wl_core::storage::{
 use wl_core::sync::{Looked, Looks, News, Pending, SyncError, SyncJob, filter_now};
 
 use super::agenda::{Agenda, Next};
+use super::silence::attend;
 use super::{Findings, note};
 
 /// What is held open between looks is let go of after this long without one.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// Where things change all the time it is let go of after this long, and nobody may be kept out by that.
+const LONGEST_OPEN: Duration = Duration::from_secs(5);
+/// Whoever wants to work on the pair meanwhile has so long to take it.
+const LET_IN: Duration = Duration::from_millis(250);
 
 /// What is in the way of walks is looked for after this long: not everything that takes it away is told.
 const BLOCKED: Duration = Duration::from_secs(60);
@@ -69,10 +75,12 @@ struct Following<'a> {
 impl Following<'_> {
     async fn go_on(&mut self) -> Result<(), SyncError> {
         let mut quiet_since = Instant::now();
+        let mut open_since = None;
         while !self.job.cancel.is_cancelled() {
             // Neither side waits for the other to be quiet.
             self.hear_both().await?;
             self.own_up().await;
+            self.let_others_in(&mut open_since).await?;
             if self.looks.due().is_some_and(|due| due <= Instant::now()) {
                 self.look_again().await?;
                 quiet_since = Instant::now();
@@ -95,6 +103,23 @@ impl Following<'_> {
                 seen = self.watchers.target.next() => self.saw(Side::Target, seen?.into_area()),
                 () = sleep_until(due) => {}
                 () = sleep_until(rest), if self.looks.is_open() => self.looks.rest().await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Other runs get their turn on the pair, however much there is to do.
+    async fn let_others_in(&mut self, open_since: &mut Option<Instant>) -> Result<(), SyncError> {
+        if !self.looks.is_open() {
+            *open_since = None;
+            return Ok(());
+        }
+        if open_since.get_or_insert_with(Instant::now).elapsed() >= LONGEST_OPEN {
+            *open_since = None;
+            self.looks.rest().await?;
+            tokio::select! {
+                () = self.job.cancel.cancelled() => {}
+                () = tokio::time::sleep(LET_IN) => {}
             }
         }
         Ok(())
@@ -132,12 +157,12 @@ impl Following<'_> {
     /// Removals have waited long enough.
     async fn look_again(&mut self) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let looked = self.looks.look_again().await;
-        let done = match looked {
-            Ok(looked) => self.looked(&Area::default(), looked).await,
-            Err(error) => Err(error),
-        };
-        self.went(done)
+        let done = attend(self.job, async {
+            let looked = self.looks.look_again().await?;
+            self.looked(&Area::default(), looked).await
+        });
+        let done = done.await;
+        self.went(done).await
     }
 
     fn saw(&mut self, side: Side, area: Area) {
@@ -154,19 +179,25 @@ impl Following<'_> {
 
     async fn carry_out(&mut self, next: Next) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let done = match next {
-            Next::Rest => Ok(()),
-            Next::Look(area) => self.look(area).await,
-            Next::Sweep(side) => self.sweep(side).await,
-        };
-        self.went(done)?;
+        let done = attend(self.job, async {
+            match next {
+                Next::Rest => Ok(()),
+                Next::Look(area) => self.look(area).await,
+                Next::Sweep(side) => self.sweep(side).await,
+            }
+        });
+        let done = done.await;
+        self.went(done).await?;
         match self.job.cancel.is_cancelled() {
             true => Ok(()),
             false => self.follow_rules().await,
         }
     }
 
-    fn went(&self, done: Result<(), SyncError>) -> Result<(), SyncError> {
+    async fn went(
+        &mut self,
+        (done, silent): (Result<(), SyncError>, bool),
+    ) -> Result<(), SyncError> {
         match done {
             // What a run that is stopped fails with is no news.
             Err(_) if self.job.cancel.is_cancelled() => Ok(()),
@@ -174,7 +205,14 @@ impl Following<'_> {
                 note(self.last, &Err(error.clone()));
                 Err(error)
             }
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if silent {
+                    // It got on after all, whether or not it found anything.
+                    self.owed = true;
+                    self.tell().await;
+                }
+                Ok(())
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod agenda;
 mod follow;
 mod pace;
+mod silence;
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

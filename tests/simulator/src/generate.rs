@@ -1,7 +1,7 @@
 //! Makes plans from a seed.
 
 use wl_core::model::Direction;
-use wl_core::storage::ErrorKind;
+use wl_core::storage::{CasGrade, ErrorKind};
 
 use crate::Dice;
 use crate::faults::Fault;
@@ -35,7 +35,8 @@ pub fn generate(work: u64) -> Plan {
     };
     let mode = match maker.dice.below(8) {
         0..5 => Mode::OneShot,
-        5..7 => Mode::Poll,
+        5 => Mode::Poll,
+        6 => Mode::Watch,
         _ => Mode::Adaptive,
     };
     let direction = match maker.dice.below(8) {
@@ -59,11 +60,22 @@ impl Maker {
     }
 
     fn site(&mut self) -> SitePlan {
+        use CasGrade as G;
+        let (claims, does) = match self.dice.below(12) {
+            0..5 => (G::Atomic, G::Atomic),
+            5..9 => (G::Recoverable, G::Recoverable),
+            9 => (G::Checked, G::Checked),
+            10 => (G::None, G::None),
+            _ => (G::Atomic, G::Checked),
+        };
         SitePlan {
             empty_folders: !self.one_in(5),
             modes: !self.one_in(4),
             stale: self.one_in(6),
             changes_per_token: if self.one_in(4) { 3 } else { 1 },
+            claims,
+            does,
+            page: self.one_in(4).then_some(2),
         }
     }
 
@@ -94,8 +106,10 @@ impl Maker {
             0..60 => What::Edit(site, self.edit()),
             60..75 => What::Fault(site, self.fault()),
             75..81 => What::Kill,
-            81..84 => What::Cancel,
-            84..98 => What::Run,
+            81..83 => What::Cancel,
+            83 => What::Clock(self.dice.below(200_000) as i64 - 100_000),
+            84 => What::Sleep(self.dice.below(5_000) as u32),
+            85..98 => What::Run,
             _ => What::Forget,
         }
     }

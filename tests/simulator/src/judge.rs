@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
 use wl_core::state::BaselineRow;
 
+use crate::agreed::Agreed;
 use crate::plan::{Content, Edit};
 use crate::site::{Shown, Tree};
 
@@ -23,6 +24,8 @@ type History = BTreeMap<String, BTreeSet<Shown>>;
 #[derive(Debug)]
 pub(crate) struct Judge {
     direction: Direction,
+    /// What only an edit may change.
+    pub agreed: Agreed,
     /// What may be seen at a path, on any side: what was written or moved there.
     known: History,
     /// What each side has shown.
@@ -38,7 +41,7 @@ pub(crate) struct Judge {
     names: BTreeMap<ContentHash, String>,
 }
 
-fn is_at_or_around(path: &str, other: &str) -> bool {
+pub(crate) fn is_at_or_around(path: &str, other: &str) -> bool {
     let within = |inner: &str, outer: &str| {
         inner
             .strip_prefix(outer)
@@ -48,9 +51,10 @@ fn is_at_or_around(path: &str, other: &str) -> bool {
 }
 
 impl Judge {
-    pub fn new(direction: Direction, trees: Vec<Tree>) -> Self {
+    pub fn new(direction: Direction, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
         Self {
             direction,
+            agreed: Agreed::new(direction, jobs),
             known: History::new(),
             held: trees.iter().map(|_| History::new()).collect(),
             trees,
@@ -61,13 +65,24 @@ impl Judge {
         }
     }
 
+    /// What the last edit touched.
+    pub fn touched_last(&self) -> Vec<String> {
+        let last = self.touched.last();
+        last.map(|last| last.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
     /// How many edits there were.
     pub fn edits(&self) -> usize {
         self.touched.len()
     }
 
     /// Somebody edited a side; this is what it shows now, and what it keeps.
-    pub fn edited(&mut self, site: usize, edit: &Edit, after: Tree, kept: &[Kept]) {
+    pub fn edited(&mut self, site: usize, edit: &Edit, after: Tree, [before, kept]: [&[Kept]; 2]) {
+        // What was in the trash and was written over there.
+        let is_gone = |old: &&Kept| !kept.iter().any(|kept| kept.content == old.content);
+        let gone = before.iter().filter(is_gone).map(|old| old.content);
+        self.given_up.extend(gone);
         if let Edit::Write(_, content) | Edit::WriteInPlace(_, content) | Edit::WriteOpen(content) =
             edit
         {
@@ -99,6 +114,8 @@ impl Judge {
                 self.given_up.insert(*content);
             }
         }
+        let paths: Vec<_> = touched.iter().cloned().collect();
+        self.agreed.edited(site, &paths);
         self.touched.push(touched);
         self.trees[site] = after;
     }
@@ -121,7 +138,7 @@ impl Judge {
 
     /// wl did something to a side; this is what it shows now. With `others` there is another job, to which this is an edit like any.
     pub fn changed(&mut self, site: usize, after: Tree, others: bool) -> Result<(), String> {
-        if others {
+        if others && self.trees[site] != after {
             let before = &self.trees[site];
             let paths = before.keys().chain(after.keys());
             let touched = paths.filter(|path| before.get(*path) != after.get(*path));
@@ -142,8 +159,9 @@ impl Judge {
             }
             self.hold(site, path, shown);
         }
+        let verdict = self.agreed.changed(site, &self.trees[site], &after);
         self.trees[site] = after;
-        Ok(())
+        verdict
     }
 
     /// What a baseline says was so on both sides.
@@ -168,18 +186,20 @@ impl Judge {
         Ok(())
     }
 
-    /// A run between two sides that began after so many edits says that all is well, but for what its report lists.
+    /// A run between two sides says that all is well, but for what its report lists and the edits that it could not know of.
     pub fn said(
-        &self,
+        &mut self,
         sites: Sides<usize>,
         report: &RunReport,
-        began: usize,
+        unknown: &[bool],
         folders: bool,
     ) -> Result<(), String> {
         let excused = |path: &str| {
             let conflicts = report.conflicts.iter().map(|conflict| &conflict.path);
             let drift = report.drift.iter().map(|drift| &drift.path);
-            let since = self.touched.iter().skip(began).flatten();
+            let since = self.touched.iter().zip(unknown);
+            let since = since.filter(|(_, unknown)| **unknown);
+            let since = since.flat_map(|(touched, _)| touched);
             let mut all = conflicts.chain(drift).chain(since);
             all.any(|other| is_at_or_around(path, other))
         };
@@ -199,7 +219,11 @@ impl Judge {
                 ));
             }
         }
-        Ok(())
+        let touched = self.touched.iter().zip(unknown);
+        let touched = touched.filter(|(_, unknown)| **unknown);
+        let touched: Vec<_> = touched.flat_map(|(touched, _)| touched).collect();
+        let touched = |path: &str| touched.iter().any(|other| is_at_or_around(path, other));
+        self.agreed.said(report, &self.trees, touched)
     }
 
     /// All is quiet. Nothing may be lost.

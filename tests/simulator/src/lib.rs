@@ -18,6 +18,7 @@
 
 pub use wl_core::{conformance_tests, testing};
 
+mod agreed;
 mod check;
 mod faults;
 mod generate;
@@ -29,6 +30,8 @@ mod plan;
 mod site;
 mod small;
 mod stage;
+mod watch;
+mod weak;
 
 pub use check::{Failure, Tally, check, search, shrink};
 pub use faults::{Fault, Fired};
@@ -38,7 +41,7 @@ pub use judge::Kept;
 pub use life::{MakeSyncer, Played, World, play, play_in, play_with};
 pub use memory::{MemorySite, MemoryStatesOfPair};
 pub use plan::{Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
-pub use site::{Shown, Site, States, Tree};
+pub use site::{Shown, Site, States, Tree, Windows};
 pub use small::{SmallFailure, SmallTally, SmallWorlds};
 /// Numbers from a seed.
 pub use wl_test_trees::Random as Dice;

@@ -143,6 +143,8 @@ struct Listener {
     stage: Arc<Stage>,
     job: Job,
     folders: bool,
+    /// It is told of edits between looks at everything.
+    watches: bool,
     calm: Arc<AtomicUsize>,
     /// The edits there were when the last look at everything began.
     mark: usize,
@@ -158,7 +160,7 @@ impl Listener {
     fn heard(&mut self, news: News) {
         let inner = &mut *self.stage.lock();
         match news {
-            News::Watching(_) | News::Pending(_) => {}
+            News::Watching(_) | News::Pending(_) | News::Silent(_) => {}
             News::Looking => self.mark = inner.edits_a_little_ago(),
             News::Looked(report) => {
                 inner.trace(|| told(&report));
@@ -169,7 +171,13 @@ impl Listener {
                     false => self.calm.store(0, Relaxed),
                 }
                 if whole {
-                    inner.said(self.job.sites(), &report, self.mark, self.folders);
+                    inner.said(
+                        self.job.sites(),
+                        &report,
+                        self.mark,
+                        self.folders,
+                        self.watches,
+                    );
                 }
             }
             News::Ended(error) => {
@@ -283,7 +291,7 @@ impl Play<'_> {
         let cancel = CancellationToken::new();
         self.stage.lock().cancel = cancel.clone();
         let runs = self.plan.jobs.iter().map(async |&job| {
-            let began = self.stage.lock().judge.edits();
+            let began = self.stage.lock().edits();
             let syncer = (self.syncer)(self.job(job, cancel.clone(), NewsSender::default()));
             let done = syncer.one_shot_sync().await;
             let mut inner = self.stage.lock();
@@ -292,7 +300,7 @@ impl Play<'_> {
                     inner.trace(|| told(report));
                     let whole = report.error.is_none() && report.problems.is_empty();
                     if whole {
-                        inner.said(job.sites(), report, began, self.keeps_folders(job));
+                        inner.said(job.sites(), report, began, self.keeps_folders(job), false);
                     }
                 }
                 Err(error) => inner.trace(|| format!("refused: {}", error.desc)),
@@ -321,6 +329,7 @@ impl Play<'_> {
                 stage: Arc::clone(&self.stage),
                 job,
                 folders: self.keeps_folders(job),
+                watches: self.plan.mode == Mode::Watch,
                 calm: Arc::clone(&calm),
                 mark: 0,
             };
@@ -416,8 +425,8 @@ impl Play<'_> {
         let before = self.stage.lock().changes;
         let done = self.run().await;
         let inner = &mut *self.stage.lock();
-        let written = done.iter().flatten().any(|report| report.bytes.written > 0);
-        if inner.changes != before || written {
+        let read = |report: &RunReport| report.bytes.written > 0 || report.bytes.read > 0;
+        if inner.changes != before || done.iter().flatten().any(read) {
             inner.fail("a run that has nothing to do does something".to_owned());
         }
     }

@@ -70,10 +70,15 @@ pub fn surroundings(dir: &Path) -> String {
 
 /// Puts the figures of a benchmark between its markers in docs/performance.md.
 pub fn write_to_docs(benchmark: &str, figures: &str) -> Result<()> {
-    let path = workspace().join("docs/performance.md");
+    write_to("docs/performance.md", benchmark, figures)
+}
+
+/// Puts figures between their markers in a file of the workspace.
+pub fn write_to(file: &str, markers: &str, figures: &str) -> Result<()> {
+    let path = workspace().join(file);
     let text = fs::read_to_string(&path)?;
-    let text = between_markers(&text, benchmark, figures)
-        .ok_or_else(|| format!("docs/performance.md has no markers {benchmark}"))?;
+    let text = between_markers(&text, markers, figures)
+        .ok_or_else(|| format!("{file} has no markers {markers}"))?;
     fs::write(&path, text)?;
     eprintln!("wrote {}", path.display());
     Ok(())

@@ -12,7 +12,8 @@ use crate::Result;
 use crate::bench;
 use crate::bench::daemon::Daemon;
 use crate::bench::processes::Tree;
-use crate::run::{exists, output};
+use crate::bench::syncthing;
+use crate::run::exists;
 
 /// A tool that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,8 +97,10 @@ impl Running {
             Tool::Lsyncd => running.add(home, lsyncd(home, &sides)?)?,
             Tool::Unison => running.add(home, unison(home, &sides))?,
             Tool::Syncthing => {
-                for command in syncthing(home, &sides)? {
-                    running.add(home, command)?;
+                let homes = [0, 1].map(|number| home.join(format!("syncthing{number}")));
+                syncthing::configure(&homes, &sides, false)?;
+                for home_of_one in &homes {
+                    running.add(home, syncthing::serve(home_of_one))?;
                 }
             }
         }
@@ -199,65 +202,4 @@ fn unison(home: &Path, sides: &[PathBuf; 2]) -> Command {
         .args(["-batch", "-times", "-perms", "-1", "-repeat"])
         .arg(if has_fsmonitor() { "watch" } else { "1" });
     command
-}
-
-/// Two of them, which know each other and nobody else.
-fn syncthing(home: &Path, sides: &[PathBuf; 2]) -> Result<Vec<Command>> {
-    let homes = [0, 1].map(|number| home.join(format!("syncthing{number}")));
-    let mut ids = Vec::new();
-    for home in &homes {
-        let with = |args: &[&str]| {
-            let mut command = Command::new("syncthing");
-            command.args(args).arg("--home").arg(home).env("HOME", home);
-            command.stderr(Stdio::null());
-            command
-        };
-        output(&mut with(&["generate", "--no-default-folder"]))?;
-        ids.push(output(&mut with(&["--device-id"]))?.trim().to_owned());
-    }
-    // What nobody else listens on while this runs.
-    let ports = [0, 1].map(|number| 42_000 + std::process::id() % 10_000 * 2 + number);
-    let mut commands = Vec::new();
-    for (number, home) in homes.iter().enumerate() {
-        let config = config(&ids, ports, number, &sides[number]);
-        fs::write(home.join("config.xml"), config)?;
-        let mut command = Command::new("syncthing");
-        command.args([
-            "serve",
-            "--no-browser",
-            "--no-restart",
-            "--no-upgrade",
-            "--home",
-        ]);
-        command.arg(home);
-        commands.push(command);
-    }
-    Ok(commands)
-}
-
-fn config(ids: &[String], ports: [u32; 2], number: usize, folder: &Path) -> String {
-    let devices: String = ids
-        .iter()
-        .zip(ports)
-        .map(|(id, port)| {
-            format!("<device id=\"{id}\"><address>tcp://127.0.0.1:{port}</address></device>\n")
-        })
-        .collect();
-    let members: String = ids
-        .iter()
-        .map(|id| format!("<device id=\"{id}\"/>"))
-        .collect();
-    format!(
-        "<configuration version=\"35\">\n\
-         <folder id=\"bench\" path=\"{}\" type=\"sendreceive\" rescanIntervalS=\"3600\" fsWatcherEnabled=\"true\" \
-         fsWatcherDelayS=\"1\">{members}</folder>\n{devices}\
-         <gui enabled=\"false\"/>\n\
-         <options><listenAddress>tcp://127.0.0.1:{}</listenAddress>\
-         <globalAnnounceEnabled>false</globalAnnounceEnabled><localAnnounceEnabled>false</localAnnounceEnabled>\
-         <relaysEnabled>false</relaysEnabled><natEnabled>false</natEnabled><reconnectionIntervalS>1</reconnectionIntervalS>\
-         <startBrowser>false</startBrowser><urAccepted>-1</urAccepted><crashReportingEnabled>false</crashReportingEnabled>\
-         <autoUpgradeIntervalH>0</autoUpgradeIntervalH></options>\n</configuration>\n",
-        folder.display(),
-        ports[number],
-    )
 }

@@ -1,6 +1,7 @@
 //! Tests that try to break what the local backend promises.
 
 pub(crate) mod conformance;
+mod crash;
 pub(in crate::local) mod kit;
 mod leftovers;
 mod listing;

@@ -45,7 +45,8 @@ pub(super) async fn finish(session: &Shared) -> Result<()> {
     }
     let wrote = session.opened.get().is_some();
     if wrote || session.options.trash_keep == TrashKeep::None {
-        tidy(session).await;
+        // What stays only takes room: the next run tries again.
+        tidy(session).await.ok();
     }
     if !wrote {
         return Ok(());
@@ -63,7 +64,7 @@ pub(super) async fn finish(session: &Shared) -> Result<()> {
 }
 
 /// Gives up what is too old: what dead sessions left, and the trash. Versions of this run stay until the next has ended.
-async fn tidy(session: &Shared) {
+pub(super) async fn tidy(session: &Shared) -> Result<()> {
     let now = now().secs;
     let until = match session.options.trash_keep {
         TrashKeep::None => session.began,
@@ -90,6 +91,5 @@ async fn tidy(session: &Shared) {
         true => &["probe", "stage", "trash"][..],
         false => &["probe", "stage"],
     };
-    // What stays only takes room: the next run tries again.
-    clean::rooms(wire, rooms, old, cancel).await.ok();
+    clean::rooms(wire, rooms, old, cancel).await
 }

@@ -55,6 +55,16 @@ pub(super) async fn begin(
     remote: &Arc<Remote>,
     options: SessionOptions,
 ) -> Result<Arc<dyn WriteSession>> {
+    let shared = shared(remote, options)?;
+    Ok(Arc::new(Session(Arc::new(shared))))
+}
+
+/// Gives up what is too old.
+pub(super) async fn tidy(remote: &Arc<Remote>, options: SessionOptions) -> Result<()> {
+    leftovers::tidy(&shared(remote, options)?).await
+}
+
+fn shared(remote: &Arc<Remote>, options: SessionOptions) -> Result<Shared> {
     let refuse = |kind, reason| Err(StorageError::new(kind, "begin", reason).on(&remote.location));
     if !remote.capabilities.writable {
         return refuse(
@@ -69,7 +79,7 @@ pub(super) async fn begin(
             "a run's name is of letters, digits and `-`; give it another",
         );
     }
-    Ok(Arc::new(Session(Arc::new(Shared {
+    Ok(Shared {
         remote: Arc::clone(remote),
         began: now().secs,
         options,
@@ -80,7 +90,7 @@ pub(super) async fn begin(
         ended: AtomicBool::new(false),
         opened: OnceCell::new(),
         parents: Parents::default(),
-    }))))
+    })
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -152,6 +152,11 @@ fn older(context: &Context<'_>, request: &StartRequest) -> Option<String> {
             let now = StorageRequest::new(&now.spec(), Some(id.clone()));
             (json!(now) != json!(ran))
                 .then(|| format!("the storage {} was changed since", quote(id)))
+        })
+        .or_else(|| {
+            let now = container.filters.exclusions().ok()?;
+            let said = "what the container leaves out was changed since".to_owned();
+            (!request.options.begin_with(&now)).then_some(said)
         })?;
     Some(format!(
         "it runs with an older definition, {what}; {stop}, then `{}{sync} {}` takes the new one",

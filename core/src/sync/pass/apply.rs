@@ -6,6 +6,7 @@ use super::node::{Found, Node};
 use super::publish::{NewFolder, NewModes};
 use super::recall::remember;
 use crate::model::{Kind, Mode, Side, Sides, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{ModePlan, Verdict};
 use crate::state::{GroupEnd, Pending, PendingAction, RowChange};
 use crate::storage::{ErrorKind, StorageError};
@@ -75,6 +76,7 @@ impl Pass {
                     self.pipeline.batch.modes.push(NewModes { item, plan });
                 } else if let Some(row) = node.agreed_row()
                     && node.base.as_ref() != Some(&row)
+                    && !planted(Bug::AgreementIsNotRecorded)
                 {
                     self.pipeline.batch.rows.push(RowChange::Put(row));
                 }
@@ -93,7 +95,12 @@ impl Pass {
                     _ => self.hold_back_creation(&item, to)?,
                 }
             }
-            Verdict::Remove { on } => self.hold_back_removal(&item, on)?,
+            Verdict::Remove { on } => {
+                if planted(Bug::RowGoesEarly) {
+                    self.forget(node);
+                }
+                self.hold_back_removal(&item, on)?;
+            }
             Verdict::Retype { from } => self.hold_back_retype(&item, from)?,
             Verdict::Conflict(what) => {
                 self.keep(&node.path, &item.place)?;
@@ -174,6 +181,7 @@ impl Pass {
             Verdict::Wait if matches!(item.node.found[other], Found::Unknown) => {
                 Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
             }
+            _ if planted(Bug::RetypeForgetsEdits) => Ok(()),
             _ => Ok(self.context.state().end_group(&group, GroupEnd::Conflict)?),
         }
     }
@@ -202,7 +210,7 @@ impl Pass {
 
     /// The path survives: the folders above it are not removed.
     pub(super) fn keep(&mut self, path: &SyncPath, place: &Place) -> Result<(), SyncError> {
-        if !place.lacking.is_empty() {
+        if !place.lacking.is_empty() && !planted(Bug::FolderGoesWithSurvivor) {
             self.context.state().keep_folders(path)?;
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::Pass;
@@ -9,6 +11,7 @@ use super::node::{Found, Node};
 use super::publish::{NewFolder, commit, finish_folder, flush};
 use crate::machine;
 use crate::model::{Key, Kind, Side, Sides};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{
     BudgetVerdict, Losses, ModePlan, Policy, SMALL_LOSS, Verdict, judge_losses,
 };
@@ -18,6 +21,7 @@ use crate::state::{
 use crate::storage::{
     Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult, Scope,
 };
+use crate::sync::exclude::rules_hold;
 use crate::sync::progress::Phase;
 use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 
@@ -56,12 +60,14 @@ impl Pass {
             self.context.state().end_all_groups()?;
         }
         self.prove_absences().await?;
+        self.keep_to_rules().await?;
         self.create_or_move().await?;
         self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
         self.carry_groups().await?;
         self.remove_files().await?;
+        self.take_back_losses()?;
         self.remove_folders().await?;
         self.create_in_groups().await?;
         self.set_folder_modes().await?;
@@ -70,6 +76,19 @@ impl Pass {
             // What was given up for it is told nowhere else.
             None => self.context.check_going(),
         }
+    }
+
+    /// Nothing is removed by rules that are not those of now any more: what is left out by now stays. The next pass decides again.
+    async fn keep_to_rules(&mut self) -> Result<(), SyncError> {
+        let first = |side| self.context.state().first_removal(side);
+        let removes = first(Side::Source)?.is_some() || first(Side::Target)?.is_some();
+        if removes && !rules_hold(&self.context.job).await? {
+            let state = self.context.state();
+            state.drop_removals()?;
+            state.end_all_groups()?;
+            self.context.tally().found.other_rules = true;
+        }
+        Ok(())
     }
 
     /// Which changes of type happen.
@@ -123,6 +142,7 @@ impl Pass {
                 _ => None,
             };
             match claimed {
+                Some(_) if planted(Bug::MoveForgetsRemoval) => self.copy(creation).await?,
                 Some(removal) => moves.push((creation, removal)),
                 None => self.copy(creation).await?,
             }
@@ -139,7 +159,9 @@ impl Pass {
                 }
                 // Whatever is there now: the removal is tried by itself, the creation is a copy.
                 Err(_) => {
-                    self.context.state().unclaim_removal(removal.id)?;
+                    if !planted(Bug::FailedMoveForgetsRemoval) {
+                        self.context.state().unclaim_removal(removal.id)?;
+                    }
                     self.copy(creation).await?;
                 }
             }
@@ -260,9 +282,9 @@ impl Pass {
         Ok(())
     }
 
-    /// A pass over some places sees a root that is being emptied from below: something at the top went, and nothing is left.
+    /// A pass over some places sees a root that is being emptied from below: nothing is left of an entry of the root, or of anything else.
     async fn refuse_emptied_meanwhile(&self) -> Result<(), SyncError> {
-        if !self.partial || !self.context.state().removes_at_top()? {
+        if !(self.partial && self.misses_at_top().await?) {
             return Ok(());
         }
         let mut listings = super::list(&self.context, Scope::Everything).await?;
@@ -275,8 +297,27 @@ impl Pass {
         Ok(())
     }
 
+    /// Whether one of the removals is because of something that an entry of the other root went with. The entry itself may be kept by
+    /// what is left out in it.
+    async fn misses_at_top(&self) -> Result<bool, SyncError> {
+        for side in Side::BOTH {
+            let Some(path) = self.context.state().first_removal(side)? else {
+                continue;
+            };
+            let other = &self.context.job.storages[side.other()];
+            let top = path.ancestors().next();
+            if match &top {
+                None => true,
+                Some(top) => other.stat(top).await?.is_none(),
+            } {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether the removals may be carried out; if not they are dropped.
-    fn judge_budget(&self) -> Result<Option<SyncError>, SyncError> {
+    fn judge_budget(&mut self) -> Result<Option<SyncError>, SyncError> {
         for side in Side::BOTH {
             // A root that was emptied on purpose loses its share; a plain count was named for this run and holds.
             if self.budget_is_share() && self.emptied == Some(side.other()) {
@@ -300,8 +341,9 @@ impl Pass {
         )
     }
 
-    fn judge_losses_of(&self, side: Side) -> Result<Option<SyncError>, SyncError> {
-        let state = self.context.state();
+    fn judge_losses_of(&mut self, side: Side) -> Result<Option<SyncError>, SyncError> {
+        let context = Arc::clone(&self.context);
+        let state = context.state();
         let lost = state.lost_contents(side)?;
         // A continuous run sees a large removal in pieces: they are judged together.
         let continuous = self.context.job.patience.is_some();
@@ -322,7 +364,10 @@ impl Pass {
         };
         if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
             match continuous {
-                true if lost > 0 => state.add_losses(side, lost, now())?,
+                true if lost > 0 => {
+                    self.counted[side] = lost;
+                    state.add_losses(side, lost, now())?;
+                }
                 true => {}
                 false => state.forgive_losses(side)?,
             }
@@ -345,6 +390,21 @@ impl Pass {
                 losses.files,
             ),
         )))
+    }
+
+    /// What could not be removed is not lost: a removal that is tried again and again would use up the budget.
+    fn take_back_losses(&mut self) -> Result<(), SyncError> {
+        let spared = std::mem::take(&mut self.spared);
+        for side in Side::BOTH {
+            let known: HashSet<_> = spared[side].iter().flatten().collect();
+            let unknown = spared[side].iter().filter(|hash| hash.is_none()).count();
+            let most = self.counted[side];
+            let spared = most.min((known.len() + unknown) as u64);
+            if spared > 0 {
+                self.context.state().take_back_losses(side, spared, now())?;
+            }
+        }
+        Ok(())
     }
 
     async fn remove_files(&mut self) -> Result<(), SyncError> {
@@ -411,7 +471,9 @@ impl Pass {
             Err(error) => all.iter().map(|_| Err(error.repeat())).collect(),
         };
         for ((one, expected), result) in all.into_iter().zip(results) {
-            match result {
+            match result
+                .or_else(|error| planted(Bug::FailedRemovalIsDone).then_some(()).ok_or(error))
+            {
                 Ok(()) => {
                     self.context.tally().changes[side].removed += 1;
                     self.context.job.progress.did(1, 0);
@@ -421,7 +483,12 @@ impl Pass {
                         folder,
                     }));
                 }
-                Err(error) => self.context.file_error(side, &one.path, &error),
+                Err(error) => {
+                    if expected.kind == Kind::File {
+                        self.spared[side].push(one.hash);
+                    }
+                    self.context.file_error(side, &one.path, &error);
+                }
             }
         }
         let gone = rows.len();

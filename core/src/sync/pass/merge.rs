@@ -9,6 +9,7 @@ use super::ground::Stretch;
 use super::node::{Found, Node};
 use crate::filter::MaxSize;
 use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::state::BaselineRow;
 use crate::storage::{ErrorKind, Listing, Row, StorageError};
 use crate::sync::SyncError;
@@ -55,8 +56,14 @@ impl Cursor {
                 Some(_) => return,
                 None if self.ended => return,
                 None => match self.listing.next().await {
-                    Ok(Some(rows)) => self.rows = rows.into(),
+                    Ok(Some(rows)) => {
+                        self.rows = rows.into();
+                        if planted(Bug::LastRowIsDropped) {
+                            self.rows.pop_back();
+                        }
+                    }
                     Ok(None) => self.ended = true,
+                    Err(_) if planted(Bug::BrokenListingIsWhole) => self.ended = true,
                     Err(error) => self.fail(error, remarks),
                 },
             }

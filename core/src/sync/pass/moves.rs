@@ -8,6 +8,7 @@ use super::context::Context;
 use super::ground::request;
 use super::publish::flush;
 use crate::model::{Kind, Side, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::state::FolderMove;
 use crate::storage::{ErrorKind, Row, Scope, StorageBackend};
 use crate::sync::SyncError;
@@ -26,7 +27,9 @@ pub(in crate::sync) async fn follow(
         return Ok(false);
     }
     // From here on until the record of it the baseline has the folder under a name that may be gone.
-    context.state().begin_move(moved)?;
+    if !planted(Bug::MoveIsNotAnnounced) {
+        context.state().begin_move(moved)?;
+    }
     if let Err(error) = session.rename_folder(from, *id, to).await {
         tracing::debug!(%error, "a folder was not renamed");
         // Or it was, and only the answer was lost.

@@ -3,6 +3,7 @@
 use crate::model::{
     Conflict, ConflictSide, ContentHash, FileId, Kind, Meta, Side, Sides, SyncPath, Token,
 };
+use crate::planted::{Bug, planted};
 use crate::reconcile::{Base, Conflicting, Content, Item, Look, Policy, Verdict, reconcile};
 use crate::state::{BaselineRow, SideRecord};
 use crate::storage::{Expect, Expected};
@@ -123,7 +124,7 @@ impl Node {
                 if !self.checksum
                     && base.kind == Kind::File
                     && base.hash.is_some()
-                    && base.sides[side].settled
+                    && (base.sides[side].settled || planted(Bug::YoungTokenIsBelieved))
                     && base.sides[side].token == meta.token =>
             {
                 Content::Same
@@ -135,6 +136,7 @@ impl Node {
     fn look(&self, side: Side) -> Look<'_> {
         match &self.found[side] {
             Found::Absent => Look::Absent,
+            Found::Unknown if planted(Bug::UnknownIsAbsent) => Look::Absent,
             Found::Unknown => Look::Unknown,
             Found::LeftAlone | Found::NoFolder | Found::Special => Look::LeftAlone,
             Found::There(meta) => Look::There(Item {
@@ -277,14 +279,16 @@ fn is_other(before: Option<FileId>, now: Option<FileId>) -> bool {
 impl BaselineRow {
     /// Whether what `side` holds is known to be what was agreed on, without reading.
     pub(super) fn is_on(&self, side: Side, meta: &Meta) -> bool {
-        self.sides[side].settled && self.looks_like(side, meta)
+        (self.sides[side].settled || planted(Bug::YoungTokenIsBelieved))
+            && self.looks_like(side, meta)
     }
 
     /// The same, were all tokens as good as settled.
     pub(super) fn looks_like(&self, side: Side, meta: &Meta) -> bool {
         let was = &self.sides[side];
         meta.kind == self.kind
-            && was.token == meta.token
+            && (was.token == meta.token || planted(Bug::EditIsEcho))
+            && !planted(Bug::EchoIsEdit)
             && was.mode == meta.mode
             && (self.kind != Kind::File || self.hash.is_some())
             && (self.kind != Kind::Link || self.link == meta.link)

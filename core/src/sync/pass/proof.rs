@@ -7,6 +7,7 @@ use super::Pass;
 use super::context::Context;
 use super::finish::Pages;
 use crate::model::{Kind, Side};
+use crate::planted::{Bug, planted};
 use crate::state::{GroupEnd, Pending, PendingStage};
 use crate::storage::{ErrorKind, StorageError};
 use crate::sync::SyncError;
@@ -22,7 +23,7 @@ impl Pass {
             let storage = &context.job.storages[side.other()];
             !storage.capabilities().listing_proves_absence
         };
-        if !Side::BOTH.iter().any(doubtful) {
+        if !Side::BOTH.iter().any(doubtful) || planted(Bug::AbsenceIsNotProven) {
             return Ok(());
         }
         for stage in [

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::item::Item;
+use super::planted::{as_if_done, as_it_is};
 use crate::machine;
 use crate::model::{Kind, Meta, Mode, Side, Sides, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{Conflicting, ModePlan, Verdict};
 use crate::state::{BaselineRow, Pending, PendingAction, RowChange, SideRecord};
 use crate::storage::{
@@ -90,6 +92,9 @@ pub(super) async fn publish(
     let mut rows = before.rows;
     let mut after = Aftermath::default();
     rows.extend(batch.rows);
+    if planted(Bug::RecordedBeforePublished) {
+        rows.extend(batch.files.iter().filter_map(|(item, ..)| as_if_done(item)));
+    }
     commit(&context, rows).await?;
     // A folder may have to be opened up before anything can be put into it.
     let of_folder = |modes: &NewModes| modes.item.node.found.source.is_folder();
@@ -238,7 +243,10 @@ pub(super) async fn replace(
     for (item, staged) in files {
         requests.push(ReplaceRequest {
             path: item.node.path.clone(),
-            expect: item.node.expect(side),
+            expect: match planted(Bug::ReplaceIsBlind) {
+                true => as_it_is(context, side, &item).await,
+                false => item.node.expect(side),
+            },
             staged,
             listed: item.place.listed[side],
         });
@@ -248,6 +256,7 @@ pub(super) async fn replace(
     for (item, result) in items.into_iter().zip(results) {
         match result {
             Ok(published) => replaced(context, side, item, &published, after).await,
+            Err(_) if planted(Bug::FailedWriteIsDone) => after.rows.extend(as_if_done(&item)),
             Err(error) => context.not_transferred(side, &item, &error),
         }
     }

@@ -1,7 +1,11 @@
 //! What a pass has done and found, for the report.
 
+use std::collections::BTreeSet;
+
+use crate::filter::IGNORE_FILE;
 use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Side, Sides, SyncPath};
-use crate::storage::{Area, StorageError};
+use crate::planted::{Bug, planted};
+use crate::storage::{Area, ErrorKind, StorageError};
 
 /// A list longer than this is cut, with a last entry that says so: memory does not grow with the number of failures.
 const MOST_LISTED: usize = 10_000;
@@ -28,6 +32,10 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
+    /// Removals were given up because other things are to be left out by now.
+    pub(in crate::sync) other_rules: bool,
+    /// Paths for which there was no room.
+    pub(in crate::sync) full: BTreeSet<String>,
     /// A group was not at rest.
     pub(in crate::sync) restless: bool,
     /// A conflict that somebody wants to end was met.
@@ -52,7 +60,14 @@ impl Tally {
     }
 
     pub(super) fn problem(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
-        self.add_problem(problem(path, error, storage));
+        if planted(Bug::ProblemIsNotTold) {
+            return;
+        }
+        let problem = problem(path, error, storage);
+        if error.kind() == ErrorKind::Full && self.found.problems.len() < MOST_LISTED {
+            self.found.full.insert(problem.path.clone());
+        }
+        self.add_problem(problem);
     }
 
     pub(in crate::sync) fn add_problem(&mut self, problem: Problem) {
@@ -72,7 +87,9 @@ impl Tally {
     }
 
     pub(super) fn conflict(&mut self, conflict: Conflict) {
-        self.found.conflicts.push(conflict);
+        if !planted(Bug::ConflictIsNotTold) {
+            self.found.conflicts.push(conflict);
+        }
     }
 
     pub(super) fn drift(&mut self, path: &SyncPath, reason: &str) {
@@ -93,8 +110,10 @@ impl Findings {
         self.excluded += other.excluded;
         self.unfinished.extend(other.unfinished);
         self.beside.extend(other.beside);
+        self.full.extend(other.full);
         self.waiting += other.waiting;
         self.restless |= other.restless;
+        self.other_rules |= other.other_rules;
         self.problems_cut += other.problems_cut;
         self.unfinished_cut += other.unfinished_cut;
     }
@@ -110,16 +129,27 @@ impl Findings {
 
     /// Whether another pass is called for.
     pub(in crate::sync) fn is_unfinished(&self) -> bool {
-        !self.unfinished.is_empty()
+        !self.unfinished.is_empty() || self.other_rules
     }
 
     /// No further pass comes: what is unfinished is a problem now, and cut lists say so.
     pub(in crate::sync) fn close(&mut self) {
+        if planted(Bug::UnrestIsNotTold) {
+            self.unfinished.clear();
+        }
         for mut problem in std::mem::take(&mut self.unfinished) {
             problem
                 .reason
                 .push_str("; it kept changing, run again when it is quiet");
             self.problems.push(problem);
+        }
+        if std::mem::take(&mut self.other_rules) {
+            self.problems.push(Problem {
+                path: IGNORE_FILE.into(),
+                storage: String::new(),
+                operation: "filter".into(),
+                reason: "it kept changing, and nothing was removed meanwhile; run again when it is as it should be".into(),
+            });
         }
         let cut = self.problems_cut + self.unfinished_cut;
         if cut > 0 {

@@ -210,6 +210,7 @@ macro_rules! conformance_tests {
         removed_versions_are_in_the_trash
         restore_refuses_what_is_there
         the_trash_keeps_until_the_next_run_has_ended
+        the_trash_is_emptied_when_that_is_asked
         one_creator_wins
         one_folder_maker_wins
         no_increment_is_lost

@@ -116,3 +116,27 @@ pub async fn the_trash_keeps_until_the_next_run_has_ended(harness: &dyn Harness)
     pen.finish().await;
     assert_eq!(held().await, 0, "kept for longer than asked");
 }
+
+/// A trash is emptied when that is asked, by a session that writes nothing; what is younger than asked for stays.
+pub async fn the_trash_is_emptied_when_that_is_asked(harness: &dyn Harness) {
+    let Some(kit) = with_trash(harness) else {
+        return;
+    };
+    kit.editor.write("f", b"old").await;
+    kit.editor.write("d/g", b"stays").await;
+    let pen = kit.pen().await;
+    let known = kit.known("f").await;
+    pen.remove("f", known).await.unwrap();
+    pen.finish().await;
+    drop(pen);
+    let before = kit.tree().await;
+    let week = TrashKeep::For(std::time::Duration::from_secs(7 * 24 * 3600));
+    for (keep, left) in [(week, 1), (TrashKeep::None, 0), (TrashKeep::None, 0)] {
+        let mut options = options();
+        options.trash_keep = keep;
+        kit.backend.trash_empty(options).await.unwrap();
+        let items = kit.backend.trash_list().await.unwrap();
+        assert_eq!(items.len(), left, "{keep:?}: {items:?}");
+    }
+    kit.assert_unchanged(&before).await;
+}

@@ -63,6 +63,28 @@ async fn a_job_is_stopped_wherever_it_is() {
     stops_and_starts(world, "paused").await;
 }
 
+/// A server that accepts and never answers.
+#[tokio::test(start_paused = true)]
+async fn a_job_is_not_in_sync_for_ever_while_a_storage_is_silent() {
+    let mut world = World::synced().await;
+    let began = Instant::now();
+    for hold in [Hold::All, Hold::List] {
+        world.target.hold(hold);
+        let (state, text) = world.next_state("j").await;
+        assert_eq!(state, State::Running);
+        let why = match hold {
+            Hold::All => "has not answered for 40 s",
+            _ => "the look has not got on for 30 s, though both storages answer",
+        };
+        assert!(text.ends_with(why), "{text}");
+        assert!(began.elapsed() < 150 * A_SECOND, "{:?}", began.elapsed());
+        // It is told how long that goes on, and the look is not given up.
+        assert_eq!(world.next_state("j").await.0, State::Running);
+        world.target.hold(Hold::Nowhere);
+        world.comes_to("j", State::Synced).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_one_shot_is_stopped_too() {
     for hold in [Hold::Connect, Hold::List, Hold::Begin] {

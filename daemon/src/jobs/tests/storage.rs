@@ -37,6 +37,8 @@ pub(super) enum Hold {
     Connect,
     List,
     Begin,
+    /// Whatever is asked.
+    All,
 }
 
 /// A storage that tests reach beside the jobs.
@@ -96,9 +98,10 @@ impl Place {
     }
 
     async fn pass(&self, hold: Hold) {
-        if *self.hold.borrow() == hold {
+        let holds = |now: &Hold| *now == hold || *now == Hold::All;
+        if holds(&self.hold.borrow()) {
             let mut changes = self.hold.subscribe();
-            let _ = changes.wait_for(|now| *now != hold).await;
+            let _ = changes.wait_for(|now| !holds(now)).await;
         }
     }
 }
@@ -211,6 +214,7 @@ impl StorageBackend for Held {
     }
 
     async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
+        self.place.pass(Hold::All).await;
         self.inner.file_token(path).await
     }
 
@@ -257,5 +261,9 @@ impl StorageBackend for Held {
 
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         self.inner.trash_restore(id, to).await
+    }
+
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        self.inner.trash_empty(options).await
     }
 }

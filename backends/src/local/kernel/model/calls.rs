@@ -89,6 +89,11 @@ impl Open {
         result
     }
 
+    #[cfg(test)]
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
     fn child(&self, ino: u64, flags: OFlags) -> Self {
         Self::new(&self.disk, self.epoch, ino, flags)
     }

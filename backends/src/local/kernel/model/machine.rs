@@ -1,7 +1,7 @@
 //! The machine that model disks are part of: its power, its clock, the count of calls, and who is told of them.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -126,7 +126,7 @@ struct Inner {
     fired: usize,
     hook: Option<Hook>,
     snapshot: Option<Snapshot>,
-    disks: Vec<Disk>,
+    disks: Vec<Weak<super::Inner>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +175,7 @@ impl Machine {
     pub fn disk(&self, name: &str, rules: Rules) -> Disk {
         let number = self.inner().disks.len() as u64 + 1;
         let disk = Disk::new(self.clone(), name, number, rules);
-        self.inner().disks.push(disk.clone());
+        self.inner().disks.push(disk.downgrade());
         disk
     }
 
@@ -272,7 +272,7 @@ impl Machine {
         let (disks, epoch) = (inner.disks.clone(), inner.epoch);
         drop(inner);
         let mut loss = loss;
-        for disk in disks {
+        for disk in disks.iter().filter_map(Weak::upgrade).map(Disk) {
             disk.restart(epoch, &mut loss);
         }
     }

@@ -31,11 +31,13 @@ mod calls;
 mod dice;
 mod durable;
 mod machine;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod user;
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 pub use calls::Open;
@@ -117,6 +119,11 @@ impl Disk {
     /// From now on syncs of programs do nothing, as on hardware that lies. For proving that a test would notice.
     pub fn ignore_syncs(&self, ignore: bool) {
         self.state().lies = ignore;
+    }
+
+    /// The machine does not keep its disks alive, as they do it.
+    fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.0)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -42,6 +42,12 @@ impl<'a> User<'a> {
     pub fn write(&self, path: &str, content: &[u8]) -> Sys<()> {
         self.edit(|state, now| {
             let (folder, name) = state.reach(path, now)?;
+            if state
+                .find(folder, &name)
+                .is_ok_and(|ino| state.is_folder(ino))
+            {
+                return Err(Errno::ISDIR);
+            }
             let temporary = format!("{name}.new");
             let file = Content::File(File::default());
             let ino = state.make(folder, &temporary, file, 0o666, now)?;
@@ -89,6 +95,9 @@ impl<'a> User<'a> {
     /// Gives what is at `from` the path `to`, where nothing may be.
     pub fn rename(&self, from: &str, to: &str) -> Sys<()> {
         self.edit(|state, now| {
+            if format!("{to}/").starts_with(&format!("{from}/")) {
+                return Err(Errno::INVAL);
+            }
             let ino = state.at(from)?;
             let (old, name) = state.reach(from, now)?;
             let (folder, new) = state.reach(to, now)?;
@@ -163,17 +172,18 @@ impl<'a> User<'a> {
 }
 
 impl Held {
-    /// Writes over what is in the file.
-    pub fn write(&self, content: &[u8]) -> Sys<()> {
+    /// Writes over what is in the file, and tells what that was.
+    pub fn write(&self, content: &[u8]) -> Sys<Vec<u8>> {
         let now = self.disk.machine().file_time();
         let mut state = self.disk.state();
         if state.epoch != self.epoch {
             return Err(Errno::IO);
         }
+        let old = state.file(self.ino)?.now.clone();
         state.change(self.ino, Change::Size(0), now)?;
         state.change(self.ino, Change::Write(0, content.to_vec()), now)?;
         state.harden(self.ino);
-        Ok(())
+        Ok(old)
     }
 }
 

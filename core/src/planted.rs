@@ -1,0 +1,137 @@
+//! Deliberate faults in this code, so that tests of the simulator can show that it finds such faults.
+//!
+//! Without the feature `planted`, which only tests switch on, [`planted`] is `false` for good and nothing of a fault is in the program.
+//! With it a fault is there only while a test holds it in place on its own thread.
+
+/// A deliberate fault: what the code then does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// Both sides changed a file, and the source's version is taken for the newer one.
+    ConflictIsUpdate,
+    /// An edit is undone: the side that changed gets what the other side still holds.
+    OldVersionWins,
+    /// One side removed what the other edited, and the removal is carried out.
+    RemovalBeatsEdit,
+    /// Files of one size are taken for equal.
+    SizeIsContent,
+    /// A token that is too young to prove anything is believed.
+    YoungTokenIsBelieved,
+    /// A one-way run sends what the target has changed to the source.
+    OneWayWritesBack,
+    /// A folder gives way to a file although something in it was edited.
+    RetypeForgetsEdits,
+    /// That a file is as agreed on is told by its size alone: an edit is taken for an echo of our own write.
+    EditIsEcho,
+    /// The token of our own write is not recorded: an echo of it is taken for an edit.
+    EchoIsEdit,
+    /// A listing that broke off is taken for one that ended.
+    BrokenListingIsWhole,
+    /// The last row of each page of a listing is dropped.
+    LastRowIsDropped,
+    /// What is unknown is taken for absent.
+    UnknownIsAbsent,
+    /// What a listing that may be stale does not show is removed without another look.
+    AbsenceIsNotProven,
+    /// That a file is there is decided by a listing, and that it is still so is not checked when it is replaced.
+    ReplaceIsBlind,
+    /// What is removed is not looked at again.
+    RemovalIsBlind,
+    /// A file is renamed over whatever took the new path meanwhile.
+    RenameOverwrites,
+    /// What was read is not held against what was listed: it may be another version, or of two.
+    ReadIsNotChecked,
+    /// The replies to many reads are given to the wrong files.
+    RepliesAreMixedUp,
+    /// A rename is done as a copy, and what was there stays for good.
+    MoveForgetsRemoval,
+    /// After a rename that failed the file is copied, and the removal of the old one is forgotten.
+    FailedMoveForgetsRemoval,
+    /// The baseline records a file before it is published.
+    RecordedBeforePublished,
+    /// A file that could not be published is recorded as if it had been.
+    FailedWriteIsDone,
+    /// Something that could not be removed is forgotten as if it were gone.
+    FailedRemovalIsDone,
+    /// After a lost reply a file is published once more, whatever is there now.
+    LostReplyIsRepeated,
+    /// The trouble that a path has is told to nobody.
+    ProblemIsNotTold,
+    /// A conflict is told to nobody.
+    ConflictIsNotTold,
+    /// What keeps changing under a run is told to nobody.
+    UnrestIsNotTold,
+    /// A run that was stopped says that it is done.
+    CancelIsDone,
+    /// The row of a path is removed from the baseline before the path is.
+    RowGoesEarly,
+    /// What is equal on both sides is not recorded.
+    AgreementIsNotRecorded,
+    /// A folder goes although something in it is to stay.
+    FolderGoesWithSurvivor,
+    /// A displaced version does not go to the trash.
+    TrashIsSkipped,
+    /// A version in the trash that somebody still writes to is not told from others.
+    LateWriteIsMissed,
+    /// The mark of a root is not looked at: what is there now is taken for what was there.
+    RootIsNotChecked,
+    /// That a folder is about to be renamed is not written down.
+    MoveIsNotAnnounced,
+    /// A rename that a run did not live to record is forgotten.
+    MoveIsNotRecovered,
+    /// What watchers say is dropped.
+    EventIsDropped,
+    /// What failed under a look of a continuous job is not looked at again, and told as if it were done.
+    RestIsForgotten,
+}
+
+/// Whether the fault is in place.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn planted(_: Bug) -> bool {
+    false
+}
+
+#[cfg(feature = "planted")]
+pub use switch::{Planted, planted};
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static IN_PLACE: Cell<Option<Bug>> = const { Cell::new(None) };
+        static MET: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Whether the fault is in place.
+    pub fn planted(bug: Bug) -> bool {
+        let is = IN_PLACE.get() == Some(bug);
+        MET.set(MET.get() + u64::from(is));
+        is
+    }
+
+    /// While this lives, a fault is in place on this thread.
+    #[derive(Debug)]
+    pub struct Planted(Option<Bug>);
+
+    impl Planted {
+        /// Puts `bug` in place, and nothing else.
+        pub fn of(bug: Bug) -> Self {
+            MET.set(0);
+            Self(IN_PLACE.replace(Some(bug)))
+        }
+
+        /// How often the code came by it.
+        pub fn met(&self) -> u64 {
+            MET.get()
+        }
+    }
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            IN_PLACE.set(self.0.take());
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Deliberate faults in wl's own code ([`wl_core::planted`]), each of which the simulator has to find; `docs/simulator.md` lists them.
+//!
+//! Each is played with a seed that is known to show it: with the fault the judge must object, without it nothing may be wrong. A change of
+//! the generator or of wl makes other histories of the same seeds: `soak_planted` searches anew from seed 1, and prints the lines below.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+use std::time::{Duration, Instant};
+
+use wl_core::planted::{Bug, Planted};
+use wl_simulator::{generate, play};
+
+/// A fault that is not found in this time is not found.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What the judge says of the history of this seed.
+fn judged(seed: u64, bug: Option<Bug>) -> (Option<String>, u64) {
+    let planted = bug.map(Planted::of);
+    let failure = play(&generate(seed), seed % 7, false).failure;
+    (failure, planted.map_or(0, |planted| planted.met()))
+}
+
+fn is_found(bug: Bug, seed: u64) {
+    let anew = "look for another seed with `soak_planted`";
+    let (failure, met) = judged(seed, Some(bug));
+    assert!(met > 0, "seed {seed} never comes by {bug:?}; {anew}");
+    assert!(
+        failure.is_some(),
+        "seed {seed} does not show {bug:?}; {anew}"
+    );
+    assert_eq!(
+        judged(seed, None).0,
+        None,
+        "seed {seed} fails without {bug:?}"
+    );
+}
+
+macro_rules! planted {
+    ($($name:ident: $bug:ident, $seed:literal;)*) => {
+        const ALL: &[(&str, Bug)] = &[$((stringify!($name), Bug::$bug)),*];
+        $(
+            #[test]
+            fn $name() {
+                is_found(Bug::$bug, $seed);
+            }
+        )*
+    };
+}
+
+planted! {
+    a_conflict_taken_for_an_update: ConflictIsUpdate, 1;
+    an_old_version_that_wins: OldVersionWins, 1;
+    a_removal_that_beats_an_edit: RemovalBeatsEdit, 1;
+    equal_sizes_taken_for_equal_content: SizeIsContent, 1;
+    a_young_token_that_is_believed: YoungTokenIsBelieved, 1;
+    a_one_way_run_that_writes_back: OneWayWritesBack, 1;
+    a_change_of_type_that_forgets_edits: RetypeForgetsEdits, 1;
+    an_edit_taken_for_an_echo: EditIsEcho, 1;
+    an_echo_taken_for_an_edit: EchoIsEdit, 1;
+    a_broken_listing_taken_for_a_whole_one: BrokenListingIsWhole, 1;
+    a_dropped_row_of_a_page: LastRowIsDropped, 1;
+    the_unknown_taken_for_absent: UnknownIsAbsent, 1;
+    an_absence_that_is_not_proven: AbsenceIsNotProven, 1;
+    a_replace_that_expects_nothing: ReplaceIsBlind, 1;
+    a_removal_without_another_look: RemovalIsBlind, 1;
+    a_rename_over_a_newer_file: RenameOverwrites, 1;
+    a_read_that_is_not_checked: ReadIsNotChecked, 1;
+    replies_that_are_mixed_up: RepliesAreMixedUp, 1;
+    a_move_that_forgets_the_removal: MoveForgetsRemoval, 1;
+    a_failed_move_that_forgets_the_removal: FailedMoveForgetsRemoval, 1;
+    a_row_recorded_before_its_file_is_published: RecordedBeforePublished, 1;
+    a_failed_write_taken_for_done: FailedWriteIsDone, 1;
+    a_failed_removal_taken_for_done: FailedRemovalIsDone, 1;
+    a_problem_that_is_not_told: ProblemIsNotTold, 1;
+    a_conflict_that_is_not_told: ConflictIsNotTold, 1;
+    unrest_that_is_not_told: UnrestIsNotTold, 1;
+    a_cancelled_run_taken_for_done: CancelIsDone, 1;
+    a_row_that_goes_before_its_file: RowGoesEarly, 1;
+    an_agreement_that_is_not_recorded: AgreementIsNotRecorded, 1;
+    a_folder_that_goes_with_a_survivor: FolderGoesWithSurvivor, 1;
+    a_trash_that_is_skipped: TrashIsSkipped, 1;
+    a_late_write_that_is_missed: LateWriteIsMissed, 1;
+    a_move_that_is_not_announced: MoveIsNotAnnounced, 1;
+    a_move_that_is_not_recovered: MoveIsNotRecovered, 1;
+}
+
+/// Searches from seed 1 for each fault, or for those with `WL_PLANTED` in their names.
+#[test]
+#[ignore = "searches for minutes: cargo xtask soak --minutes N"]
+fn soak_planted() {
+    let wanted = std::env::var("WL_PLANTED").unwrap_or_default();
+    let seconds = std::env::var("WL_PLANTED_SECONDS").ok();
+    let seconds = seconds.and_then(|text| text.parse().ok());
+    let longest = seconds.map_or(LONGEST, Duration::from_secs);
+    let mut lost = Vec::new();
+    for (name, bug) in ALL
+        .iter()
+        .filter(|(_, bug)| format!("{bug:?}").contains(&wanted))
+    {
+        let (began, mut met, mut tried) = (Instant::now(), 0, 0);
+        let fails = |seed: &u64| {
+            let (failure, times) = judged(*seed, Some(*bug));
+            met += u64::from(times > 0);
+            tried += 1;
+            failure.is_some() && judged(*seed, None).0.is_none()
+        };
+        let mut seeds = (1..).take_while(|_| began.elapsed() < longest);
+        let seed = seeds.find(fails);
+        let seconds = began.elapsed().as_secs_f64();
+        match seed {
+            Some(seed) => {
+                let says = judged(seed, Some(*bug)).0.unwrap_or_default();
+                println!(
+                    "    {name}: {bug:?}, {seed}; // {seconds:.1} s, met in {met} of {seed}: {says}"
+                );
+            }
+            None => {
+                println!(
+                    "    {name}: {bug:?}, NOT FOUND in {seconds:.1} s; met in {met} of {tried} histories"
+                );
+                lost.push(bug);
+            }
+        }
+    }
+    assert!(lost.is_empty(), "not found: {lost:?}");
+}

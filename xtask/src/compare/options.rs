@@ -1,0 +1,164 @@
+//! Options of `compare`.
+
+use std::path::PathBuf;
+
+use super::history::Seeds;
+use super::tools::Tool;
+use crate::Result;
+use crate::bench::number;
+
+pub const HELP: &str = "\
+Usage: cargo xtask compare [OPTIONS]
+
+  --histories N    Histories for each tool [default: 100]
+  --tools LIST     Of wl,wl-daemon,unison,unison-watch,bisync,syncthing [default: all]
+  --seed S         The first history's seed; the next ones follow [default: 1]
+  --plain          No file becomes a folder and no folder a file
+  --workload W     Play one history: the seed of the edits
+  --schedule S     Play one history: the seed of syncs, kills and faults
+  --keep LIST      Of that history these steps only, counted from 0 (\"none\": no step)
+  --show           Print the steps that are played
+  --shrink N       Play a history that went wrong so often again to make it shorter [default: 12]
+  --jobs N         Histories at the same time [default: 2]
+  --minutes M      Begin no history after so long
+  --dir DIR        Where the folders are made [default: /dev/shm]
+  --wl FILE        Use this wl instead of building one
+  --rclone FILE    Use this rclone [default: rclone]
+  --write          Put the table into docs/reliability.md
+";
+
+/// What to play, and where.
+#[derive(Debug)]
+pub struct Options {
+    pub histories: u64,
+    pub tools: Vec<Tool>,
+    pub seed: u64,
+    pub plain: bool,
+    /// The one history that is played again.
+    pub one: Option<Seeds>,
+    pub keep: Option<Vec<usize>>,
+    pub show: bool,
+    pub shrink: u64,
+    pub jobs: u64,
+    pub minutes: Option<u64>,
+    pub dir: PathBuf,
+    pub wl: Option<PathBuf>,
+    pub rclone: PathBuf,
+    pub write: bool,
+    /// The arguments as given, for the report.
+    pub command: String,
+}
+
+impl Options {
+    pub fn parse(args: &[String]) -> Result<Self> {
+        let mut options = Self {
+            histories: 100,
+            tools: Tool::ALL.into(),
+            seed: 1,
+            plain: false,
+            one: None,
+            keep: None,
+            show: false,
+            shrink: 12,
+            jobs: 2,
+            minutes: None,
+            dir: "/dev/shm".into(),
+            wl: None,
+            rclone: "rclone".into(),
+            write: false,
+            command: format!("cargo xtask compare {}", args.join(" "))
+                .trim()
+                .to_owned(),
+        };
+        let (mut workload, mut schedule) = (None, None);
+        let mut args = args.iter();
+        while let Some(flag) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value"));
+            match flag.as_str() {
+                "--histories" => options.histories = number(flag, value()?)?,
+                "--tools" => options.tools = tools(value()?)?,
+                "--seed" => options.seed = number(flag, value()?)?,
+                "--plain" => options.plain = true,
+                "--workload" => workload = Some(number(flag, value()?)?),
+                "--schedule" => schedule = Some(number(flag, value()?)?),
+                "--keep" => options.keep = Some(steps(value()?)?),
+                "--show" => options.show = true,
+                "--shrink" => options.shrink = value()?.parse()?,
+                "--jobs" => options.jobs = number(flag, value()?)?,
+                "--minutes" => options.minutes = Some(number(flag, value()?)?),
+                "--dir" => options.dir = std::path::absolute(value()?)?,
+                "--wl" => options.wl = Some(std::path::absolute(value()?)?),
+                "--rclone" => options.rclone = value()?.into(),
+                "--write" => options.write = true,
+                other => return Err(format!("there is no option {other}\n\n{HELP}").into()),
+            }
+        }
+        options.one = match (workload, schedule) {
+            (Some(workload), Some(schedule)) => Some(Seeds { workload, schedule }),
+            (None, None) => None,
+            _ => return Err("--workload and --schedule belong together".into()),
+        };
+        if options.keep.is_some() && options.one.is_none() {
+            return Err("--keep needs --workload and --schedule".into());
+        }
+        Ok(options)
+    }
+}
+
+fn tools(list: &str) -> Result<Vec<Tool>> {
+    let tool = |name: &str| {
+        let found = Tool::ALL.into_iter().find(|tool| tool.name() == name);
+        found.ok_or_else(|| format!("there is no tool {name:?}\n\n{HELP}").into())
+    };
+    list.split(',').map(tool).collect()
+}
+
+fn steps(list: &str) -> Result<Vec<usize>> {
+    if list == "none" {
+        return Ok(Vec::new());
+    }
+    let step = |word: &str| {
+        let number = word.parse();
+        number.map_err(|_| format!("--keep needs numbers, not {word:?}").into())
+    };
+    list.split(',').map(step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&args)
+    }
+
+    #[test]
+    fn options_are_read() {
+        let options =
+            parse("--tools wl,syncthing --workload 7 --schedule 8 --keep 0,2,5 --shrink 0")
+                .unwrap();
+        assert_eq!(options.tools, [Tool::Wl, Tool::Syncthing]);
+        let seeds = Seeds {
+            workload: 7,
+            schedule: 8,
+        };
+        assert_eq!(options.one, Some(seeds));
+        assert_eq!((options.keep, options.shrink), (Some(vec![0, 2, 5]), 0));
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        for line in [
+            "--histories",
+            "--histories 0",
+            "--tools tar",
+            "--workload 7",
+            "--keep 1",
+            "--workload 7 --schedule 8 --keep x",
+            "--fast",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}
