@@ -91,6 +91,26 @@ mod mended {
 /// What docs/plugin-authors.md says that the suite says.
 const DOCUMENT: &str = include_str!("../../../plugin-authors.md");
 
+/// What the document shows of the drafts is what there is.
+#[test]
+fn the_document_shows_the_code() {
+    let code = [
+        include_str!("../src/node.rs"),
+        include_str!("../src/session.rs"),
+    ];
+    let lines = |text: &'static str| text.lines().map(str::trim);
+    let code: BTreeSet<_> = code.into_iter().flat_map(lines).collect();
+    for start in ["(_, Draft::", "let look =", "Draft::Mended => self.all("] {
+        let blocks = DOCUMENT.split("```rust\n").skip(1);
+        let blocks = blocks.filter_map(|block| block.split("```").next());
+        let shown: Vec<_> = blocks.filter(|block| block.starts_with(start)).collect();
+        assert!(!shown.is_empty(), "`{start}` is not shown");
+        for line in shown.into_iter().flat_map(lines) {
+            assert!(code.contains(line), "no such line: {line}");
+        }
+    }
+}
+
 /// The first of these promises that a draft keeps, if it keeps one; all are named in the document.
 async fn kept(draft: Draft, names: &[&'static str]) -> Option<&'static str> {
     for &name in names {
