@@ -145,17 +145,16 @@ impl<'a> Runner<'a> {
                 continue;
             }
             effects += 1;
-            match &mut during {
+            let is_done = match &mut during {
                 During::Kill(at) if effects >= *at => {
                     self.kills += 1;
                     return Ok(end(child)?);
                 }
-                During::Act(every, act) if effects.is_multiple_of(*every) => {
-                    if !act() {
-                        during = During::Nothing;
-                    }
-                }
-                _ => {}
+                During::Act(every, act) if effects.is_multiple_of(*every) => !act(),
+                _ => false,
+            };
+            if is_done {
+                during = During::Nothing;
             }
         }
     }

@@ -266,8 +266,14 @@ fn unison(code: Option<i32>, said: &str) -> Ran {
 }
 
 fn bisync(code: Option<i32>, err: &str) -> Ran {
-    let human = err
-        .contains("Must run --resync")
+    // Without its listings it says that it can be tried again, which never helps.
+    let wants = [
+        "Must run --resync",
+        "cannot find prior Path1 or Path2 listings",
+    ];
+    let human = wants
+        .iter()
+        .any(|words| err.contains(words))
         .then(|| "--resync".to_owned());
     let said = err.lines().rev().find(|line| line.contains("ERROR"));
     let failed = said.unwrap_or("nothing").to_owned();
@@ -310,8 +316,12 @@ mod tests {
 
     #[test]
     fn bisync_asks_for_a_resync() {
-        let err = "ERROR : Bisync aborted. Must run --resync to recover.";
-        assert!(Ran::of(Tool::Bisync, Some(7), "", err).human.is_some());
+        for err in [
+            "ERROR : Bisync aborted. Must run --resync to recover.",
+            "ERROR : Bisync critical error: cannot find prior Path1 or Path2 listings, likely due to",
+        ] {
+            assert!(Ran::of(Tool::Bisync, Some(7), "", err).human.is_some());
+        }
         assert!(Ran::of(Tool::Bisync, Some(0), "", "").synced);
     }
 }

@@ -107,23 +107,24 @@ impl Pass {
                 self.context.state().end_group(&node.path, GroupEnd::Told)?;
                 self.context.tally().conflict(node.conflict(what));
             }
-            Verdict::Drift => {
-                // Below a folder that the target lacks, every path would say so again.
-                let told = item
-                    .place
-                    .lacking
-                    .iter()
-                    .any(|(_, side, _)| *side == Side::Target)
-                    && matches!(node.found.target, Found::Absent);
-                self.keep(&node.path, &item.place)?;
-                if !told {
-                    self.context.tally().drift(&node.path, drift_reason(node));
-                }
-            }
+            Verdict::Drift => self.leave_drift(&item)?,
             Verdict::Wait => {
                 self.tell_special(node);
                 self.keep(&node.path, &item.place)?;
             }
+        }
+        Ok(())
+    }
+
+    fn leave_drift(&mut self, item: &Item) -> Result<(), SyncError> {
+        let node = &item.node;
+        self.keep(&node.path, &item.place)?;
+        // Below a folder that the target lacks, every path would say so again.
+        let mut lacking = item.place.lacking.iter();
+        let is_told = lacking.any(|(_, side, _)| *side == Side::Target)
+            && matches!(node.found.target, Found::Absent);
+        if !is_told {
+            self.context.tally().drift(&node.path, drift_reason(node));
         }
         Ok(())
     }
