@@ -14,7 +14,7 @@ struct Rule {
 }
 
 /// The table of docs/architecture.md.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     Rule {
         name: "wl-core",
         may: &[],
@@ -53,6 +53,11 @@ const RULES: [Rule; 10] = [
     Rule {
         name: "wl-simulator",
         may: &["wl-core", "wl-backends", "wl-syncers", "wl-test-trees"],
+        may_not: &["clap", "notify", "opendal"],
+    },
+    Rule {
+        name: "wl-example-sqlite",
+        may: &["wl-core"],
         may_not: &["clap", "notify", "opendal"],
     },
     Rule {

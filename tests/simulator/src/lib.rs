@@ -16,17 +16,19 @@
     reason = "this is test code: to stop with the reason is its purpose"
 )]
 
-pub use wl_core::testing;
+pub use wl_core::{conformance_tests, testing};
 
 mod agreed;
 mod check;
 mod faults;
 mod generate;
+mod harness;
 mod judge;
 mod life;
 mod memory;
 mod plan;
 mod site;
+mod small;
 mod stage;
 mod watch;
 mod weak;
@@ -34,10 +36,12 @@ mod weak;
 pub use check::{Failure, Tally, check, search, shrink};
 pub use faults::{Fault, Fired};
 pub use generate::generate;
+pub use harness::HarnessSite;
 pub use judge::Kept;
-pub use life::{Played, World, play, play_in};
+pub use life::{MakeSyncer, Played, World, play, play_in, play_with};
 pub use memory::{MemorySite, MemoryStatesOfPair};
 pub use plan::{Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
 pub use site::{Shown, Site, States, Tree, Windows};
+pub use small::{SmallFailure, SmallTally, SmallWorlds};
 /// Numbers from a seed.
 pub use wl_test_trees::Random as Dice;

@@ -21,7 +21,7 @@ use wl_syncers::General;
 use crate::faults::Fired;
 use crate::memory::{MemorySite, MemoryStatesOfPair};
 use crate::plan::{Job, Mode, Plan, What};
-use crate::site::{Site, States};
+use crate::site::{Site, States, Tree};
 use crate::stage::{Eye, Stage, StageMachine};
 
 /// So many runs without trouble bring everything to rest.
@@ -66,7 +66,16 @@ pub struct Played {
     pub fired: Fired,
     /// The moments of all requests.
     pub moments: u64,
+    /// So many steps happened in the middle of a run.
+    pub amid: u32,
+    /// The moments of the last one-shot run of the plan that nobody killed.
+    pub last_run: u64,
+    /// What each storage showed when the plan was over, before all came to rest.
+    pub shown: Vec<Tree>,
 }
+
+/// Makes the syncer of a job, as [`wl_core::plugin::SyncerPlugin::create`].
+pub type MakeSyncer = fn(SyncJob) -> Box<dyn Syncer>;
 
 /// Plays a plan over storages in memory.
 pub fn play(plan: &Plan, schedule: u64, record: bool) -> Played {
@@ -75,15 +84,29 @@ pub fn play(plan: &Plan, schedule: u64, record: bool) -> Played {
 
 /// Plays a plan in a world.
 pub fn play_in(world: World, plan: &Plan, schedule: u64, record: bool) -> Played {
+    let general: MakeSyncer = |job| Box::new(General::create(job));
+    play_with(general, world, plan, schedule, record)
+}
+
+/// Plays a plan in a world, with a syncer of one's own.
+pub fn play_with(
+    syncer: MakeSyncer,
+    world: World,
+    plan: &Plan,
+    schedule: u64,
+    record: bool,
+) -> Played {
     let stage = Stage::new(plan, world, schedule, record);
     let _machine = InPlace::of(Rc::new(StageMachine(Arc::clone(&stage))));
     let play = Play {
         plan,
+        syncer,
         stage: Arc::clone(&stage),
     };
     while !play.is_over() {
         play.live(play.script());
     }
+    let shown = stage.lock().shown();
     stage.lock().be_quiet();
     play.live(play.come_to_rest());
     if stage.lock().failure.is_none() {
@@ -96,17 +119,21 @@ pub fn play_in(world: World, plan: &Plan, schedule: u64, record: bool) -> Played
         lines: inner.lines.take().unwrap_or_default(),
         fired: std::mem::take(&mut inner.fired),
         moments: inner.moments,
+        amid: inner.amid,
+        last_run: inner.last_run,
+        shown,
     }
 }
 
 struct Play<'a> {
     plan: &'a Plan,
+    syncer: MakeSyncer,
     stage: Arc<Stage>,
 }
 
 /// A continuous job, and who listens to what it tells.
 struct Running {
-    syncer: General,
+    syncer: Box<dyn Syncer>,
     /// So many looks in a row found nothing to do, and no trouble.
     calm: Arc<AtomicUsize>,
     listener: JoinHandle<()>,
@@ -233,7 +260,10 @@ impl Play<'_> {
         if self.plan.mode == Mode::OneShot {
             while let Some(what) = self.next() {
                 if what == What::Run {
+                    let began = self.stage.lock().moments;
                     self.run().await;
+                    let mut inner = self.stage.lock();
+                    inner.last_run = inner.moments - began;
                 }
             }
             return;
@@ -262,7 +292,7 @@ impl Play<'_> {
         self.stage.lock().cancel = cancel.clone();
         let runs = self.plan.jobs.iter().map(async |&job| {
             let began = self.stage.lock().edits();
-            let syncer = General::create(self.job(job, cancel.clone(), NewsSender::default()));
+            let syncer = (self.syncer)(self.job(job, cancel.clone(), NewsSender::default()));
             let done = syncer.one_shot_sync().await;
             let mut inner = self.stage.lock();
             match &done {
@@ -291,7 +321,7 @@ impl Play<'_> {
         let mut all = Vec::new();
         for &job in &self.plan.jobs {
             let (tell, news) = mpsc::channel(64);
-            let syncer = General::create(self.job(job, cancel.clone(), NewsSender::to(tell)));
+            let syncer = (self.syncer)(self.job(job, cancel.clone(), NewsSender::to(tell)));
             let started = syncer.start_sync().await;
             started.unwrap();
             let calm = Arc::<AtomicUsize>::default();

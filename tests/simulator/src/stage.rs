@@ -20,7 +20,7 @@ use crate::faults::{Armed, Fired, changes};
 use crate::judge::{Judge, Kept};
 use crate::life::World;
 use crate::plan::{Mode, Plan, Step, What};
-use crate::site::Windows;
+use crate::site::{Tree, Windows};
 use crate::watch::{Events, Watcher};
 
 /// A history that goes on for longer than this does not end.
@@ -44,6 +44,10 @@ pub(crate) struct Inner {
     steps: VecDeque<Step>,
     /// Moments since the last step.
     since: u32,
+    /// So many steps happened in the middle of a run.
+    pub amid: u32,
+    /// The moments of the last run that was played to its end.
+    pub last_run: u64,
     edits: Vec<EditSeen>,
     /// What watchers of each storage will tell.
     events: Vec<Vec<Arc<Events>>>,
@@ -104,6 +108,8 @@ impl Stage {
             moments: 0,
             steps: plan.steps.iter().cloned().collect(),
             since: 0,
+            amid: 0,
+            last_run: 0,
             edits: Vec::new(),
             events: plan.sites.iter().map(|_| Vec::new()).collect(),
             watches: plan.mode == Mode::Watch,
@@ -333,7 +339,10 @@ impl Inner {
         while !self.killed {
             match self.steps.front() {
                 Some(step) if matches!(step.what, What::Run | What::Forget) => break,
-                Some(step) if step.after <= self.since => drop(self.next()),
+                Some(step) if step.after <= self.since => {
+                    self.amid += 1;
+                    self.next();
+                }
                 _ => break,
             }
         }
@@ -429,6 +438,10 @@ impl Inner {
     /// What the next step is.
     pub fn peek(&self) -> Option<&What> {
         self.steps.front().map(|step| &step.what)
+    }
+
+    pub fn shown(&self) -> Vec<Tree> {
+        self.world.sites.iter().map(|site| site.tree()).collect()
     }
 
     pub fn kept(&self) -> Vec<Kept> {
