@@ -64,7 +64,7 @@ impl Plan {
             && self.steps.iter().all(|step| {
                 matches!(
                     step.what,
-                    What::Edit(..) | What::Run | What::Clock(_) | What::Sleep(_)
+                    What::Edit(..) | What::Run | What::Rest | What::Clock(_) | What::Sleep(_)
                 )
             })
     }
@@ -148,6 +148,8 @@ pub enum What {
     Cancel,
     /// Waits until nothing goes on, then a run begins. Continuous jobs just come to rest.
     Run,
+    /// Waits until nothing goes on: what comes next does not strike at a run.
+    Rest,
     /// Waits until nothing goes on, then somebody ends the conflict at the path, if there is one.
     Resolve(String, Keep),
     /// The wall clock jumps by so many seconds.
@@ -161,7 +163,10 @@ pub enum What {
 impl What {
     /// Whether it has to wait until nothing goes on.
     pub(crate) fn waits(&self) -> bool {
-        matches!(self, Self::Run | Self::Forget | Self::Resolve(..))
+        matches!(
+            self,
+            Self::Run | Self::Rest | Self::Forget | Self::Resolve(..)
+        )
     }
 }
 

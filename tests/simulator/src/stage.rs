@@ -424,7 +424,7 @@ impl Inner {
             }
             What::Forget => self.world.states.forget(),
             What::Resolve(..) => self.judge.conflicts_are_ended(),
-            What::Kill | What::Cancel | What::Run | What::Sleep(_) => {}
+            What::Kill | What::Cancel | What::Run | What::Rest | What::Sleep(_) => {}
         }
         Some(step.what)
     }
