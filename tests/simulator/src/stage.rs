@@ -291,6 +291,8 @@ impl Inner {
             // What a listing hides nobody can know.
             return;
         }
+        // With several jobs another one's watcher may have told of it.
+        let watches = watches && self.jobs.len() == 1;
         // What it was told of that lately may have come too late for the look.
         let lately = self.now().saturating_sub(LOOK);
         let told = |edit: &EditSeen| edit.told.is_some_and(|told| told < lately);
