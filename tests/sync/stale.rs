@@ -1,11 +1,13 @@
 //! Listings that do not show what is there: from the past, or cut short by a server that does not say so.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use wl_backends::memory::{MemoryBackend, MemorySettings};
-use wl_core::model::{Direction, Outcome, Side, Sides};
-use wl_core::storage::Row;
-use wl_core::testing::{Observer, observe};
+use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::storage::{Area, Row};
+use wl_core::sync::Looks;
+use wl_core::testing::{Observer, Operation, Recording, Strict, observe};
 
 use crate::world::{World, read};
 
@@ -76,6 +78,34 @@ async fn what_is_gone_is_removed_all_the_same() {
     assert_eq!(report.result, Outcome::Synced, "{report:?}");
     assert_eq!(report.changes.target.removed, 4);
     assert_eq!(read(&world.storages.target), read(&world.storages.source));
+}
+
+/// The first listing that should show this key does not.
+#[derive(Debug)]
+struct HidesOnce(&'static str, AtomicBool);
+
+impl Observer for HidesOnce {
+    fn hides(&self, row: &Row) -> bool {
+        row.key().to_text() == self.0 && !self.1.swap(true, SeqCst)
+    }
+}
+
+/// A folder that a listing does not show was not renamed, to itself least of all.
+#[tokio::test]
+async fn a_folder_that_a_listing_hides_is_not_renamed() {
+    for lying in Side::BOTH {
+        let world = agreed().await;
+        let asked = Recording::new();
+        let mut job = world.job(World::options(Direction::TwoWay));
+        let storage = Arc::clone(&job.storages[lying]);
+        let storage = observe(storage, Arc::new(HidesOnce("d/", AtomicBool::new(false))));
+        job.storages[lying] = Strict::over(asked.over(storage));
+        let mut looks = Looks::new(job, "test");
+        let folder = SyncPath::new("d").unwrap();
+        looks.look(Area::path(folder)).await.unwrap();
+        looks.rest().await.unwrap();
+        assert_eq!(asked.requests(Operation::Rename), 0, "{lying}");
+    }
 }
 
 /// A file that became a folder while the listing of the other side hides something of it.

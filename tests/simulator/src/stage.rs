@@ -279,6 +279,12 @@ impl Inner {
         }
     }
 
+    /// A run moves no more than a few times what there is.
+    pub fn is_bounded(&mut self, report: &RunReport) {
+        let verdict = self.judge.is_bounded(report);
+        self.check(verdict);
+    }
+
     /// A report that says how two sides stand.
     pub fn said(
         &mut self,
@@ -292,6 +298,8 @@ impl Inner {
             // What a listing hides nobody can know.
             return;
         }
+        // With several jobs another one's watcher may have told of it.
+        let watches = watches && self.jobs.len() == 1;
         // What it was told of that lately may have come too late for the look.
         let lately = self.now().saturating_sub(LOOK);
         let told = |edit: &EditSeen| edit.told.is_some_and(|told| told < lately);
@@ -338,7 +346,7 @@ impl Inner {
         self.check_baselines();
         while !self.killed {
             match self.steps.front() {
-                Some(step) if matches!(step.what, What::Run | What::Forget) => break,
+                Some(step) if step.what.waits() => break,
                 Some(step) if step.after <= self.since => {
                     self.amid += 1;
                     self.next();
@@ -430,7 +438,8 @@ impl Inner {
                 self.world.states.forget();
                 self.judge.agreed.forget();
             }
-            What::Kill | What::Cancel | What::Run | What::Sleep(_) => {}
+            What::Resolve(..) => self.judge.conflicts_are_ended(),
+            What::Kill | What::Cancel | What::Run | What::Rest | What::Sleep(_) => {}
         }
         Some(step.what)
     }

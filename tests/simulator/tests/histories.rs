@@ -1,9 +1,15 @@
 //! Histories from seeds: a few in every run of the tests, many in a soak.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use wl_simulator::{Seeds, Tally, check, search};
+use wl_core::model::Direction;
+use wl_core::storage::{CasGrade, StorageBackend};
+use wl_simulator::{
+    Content, Dice, Edit, Job, Kept, MemorySite, Mode, Plan, Seeds, Site, SitePlan, Step, Tally,
+    Tree, What, Windows, World, check, play_in, search,
+};
 
 /// Every kind of fault, each of which must fire now and then.
 const FAULTS: [&str; 16] = [
@@ -38,10 +44,98 @@ fn seeds(from: u64) -> impl Iterator<Item = Seeds> {
 
 #[test]
 fn nothing_is_lost_in_some_histories_and_every_fault_fires() {
-    let tally = found(search(seeds(1).take(60), Duration::from_secs(600)));
-    assert_eq!(tally.histories, 60);
+    let tally = found(search(seeds(1).take(120), Duration::from_secs(600)));
+    assert_eq!(tally.histories, 120);
     for fault in FAULTS {
         assert!(tally.fired.contains_key(fault), "{fault}: {tally:?}");
+    }
+}
+
+/// A storage that does not own up to what it overwrote.
+#[derive(Debug)]
+struct Silent(MemorySite);
+
+impl Site for Silent {
+    fn backend(&self) -> Arc<dyn StorageBackend> {
+        self.0.backend()
+    }
+
+    fn set_windows(&self, windows: Arc<dyn Windows>) {
+        self.0.set_windows(windows);
+    }
+
+    fn edit(&self, edit: &Edit) {
+        self.0.edit(edit);
+    }
+
+    fn tree(&self) -> Tree {
+        self.0.tree()
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        self.0.kept()
+    }
+
+    fn crash(&self, dice: &mut Dice) {
+        self.0.crash(dice);
+    }
+
+    fn age(&self) {
+        self.0.age();
+    }
+}
+
+/// An editor strikes at the target, after so many moments of the run that brings another version there.
+fn struck(does: CasGrade, after: u32) -> Plan {
+    let write = |number| Edit::Write("a".to_owned(), Content { number, size: 0 });
+    let step = |after, what| Step { after, what };
+    Plan {
+        sites: vec![
+            SitePlan::default(),
+            SitePlan {
+                does,
+                ..SitePlan::default()
+            },
+        ],
+        jobs: vec![Job {
+            source: 0,
+            target: 1,
+        }],
+        mode: Mode::OneShot,
+        direction: Direction::TwoWay,
+        dawdles: false,
+        steps: vec![
+            step(0, What::Edit(0, write(1))),
+            step(0, What::Run),
+            step(0, What::Rest),
+            step(0, What::Edit(0, write(2))),
+            step(0, What::Run),
+            step(after, What::Edit(1, write(3))),
+        ],
+    }
+}
+
+#[test]
+fn what_a_storage_overwrites_and_should_not_have_is_found() {
+    let wrong = |does| {
+        let mut wrong = Vec::new();
+        for after in 1..90 {
+            let plan = struck(does, after);
+            let mut world = World::in_memory(&plan);
+            world.sites[1] = Arc::new(Silent(MemorySite::new(&plan.sites[1])));
+            wrong.extend(play_in(world, &plan, 1, false).failure);
+        }
+        wrong
+    };
+    assert_eq!(wrong(CasGrade::Atomic), [""; 0]);
+    assert_eq!(wrong(CasGrade::Recoverable), [""; 0]);
+    for does in [CasGrade::Checked, CasGrade::None] {
+        let wrong = wrong(does);
+        assert!(!wrong.is_empty(), "{does:?}");
+        for why in wrong {
+            let lost = "v0003, written in storage 1, was given up by nobody";
+            assert!(why.starts_with(lost), "{why}");
+        }
     }
 }
 
@@ -68,7 +162,13 @@ fn soak_simulator() {
     let minutes = std::env::var("WL_SOAK_MINUTES").ok();
     let minutes = minutes.and_then(|text| text.parse().ok()).unwrap_or(1_u64);
     let from = std::env::var("WL_SIMULATE_FROM").ok();
-    let from = from.and_then(|text| text.parse().ok()).unwrap_or(1_000);
+    let from = from.and_then(|text| text.parse().ok());
+    // Another soak plays other histories.
+    let from = from.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now.as_secs() * 1000
+    });
+    println!("from WL_SIMULATE_FROM={from}");
     let began = Instant::now();
     let tally = found(search(seeds(from), Duration::from_secs(60 * minutes)));
     println!("{tally:?} in {:?}", began.elapsed());
