@@ -269,6 +269,26 @@ async fn a_file_that_cannot_be_written_is_not_read_at_every_look() {
     }
 }
 
+/// What could not be removed is not lost, however often it was tried.
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_fails_again_and_again_does_not_use_up_the_budget() {
+    let world = World::new();
+    let refuses = Arc::new(Refuses(Operation::Remove, true.into()));
+    world.storages.target.write_file("bad", "1").unwrap();
+    let (mut job, mut news) = told(&world);
+    job.options.direction = Direction::Mirror;
+    job.poll = Sides::from_fn(|_| Some(Duration::from_secs(10)));
+    job.storages.target = observe(job.storages.target, Arc::clone(&refuses) as _);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    for _ in 0..60 {
+        assert_eq!(looked(&mut news).await.problems.len(), 1);
+    }
+    refuses.1.store(false, std::sync::atomic::Ordering::SeqCst);
+    while looked(&mut news).await.changes.target.removed == 0 {}
+    syncer.stop_sync().await.unwrap();
+}
+
 /// What is agreed by then is not waited for.
 #[tokio::test(start_paused = true)]
 async fn what_waits_is_still_compared() {

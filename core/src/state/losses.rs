@@ -23,6 +23,14 @@ impl PairState {
         self.keep_losses(side, lost + more, since)
     }
 
+    /// So many of those that were counted last were not given up after all.
+    pub fn take_back_losses(&self, side: Side, less: u64, now: u64) -> Result<(), StateError> {
+        match self.losses(side, now)? {
+            Some((lost, since)) => self.keep_losses(side, lost.saturating_sub(less), since),
+            None => Ok(()),
+        }
+    }
+
     /// Too many would have been given up: those that were are counted on, from now.
     pub fn hold_losses(&self, side: Side, now: u64) -> Result<(), StateError> {
         match self.losses(side, now)? {

@@ -250,7 +250,8 @@ impl StorageBackend for Observed {
 
     async fn watcher(&self, request: WatchRequest) -> Result<Option<Box<dyn StorageWatcher>>> {
         let work = self.inner.watcher(request);
-        self.eye.one(Operation::Watcher, None, work).await
+        let own = self.eye.one(Operation::Watcher, None, work).await?;
+        Ok(self.eye.observer.watch().or(own))
     }
 
     async fn free_space(&self) -> Option<u64> {

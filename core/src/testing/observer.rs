@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::When;
 use crate::model::SyncPath;
-use crate::storage::{Result, Row, SessionOptions, StorageError};
+use crate::storage::{Result, Row, SessionOptions, StorageError, StorageWatcher};
 
 /// What is asked of a storage. One value for each method of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +65,11 @@ pub trait Observer: Send + Sync + fmt::Debug {
 
     /// Sees one call with all its paths. What it gives is dropped when the call has ended or was given up.
     fn enter(&self, _: Option<u64>, _: Operation, _: &[&SyncPath]) -> Option<Box<dyn Send>> {
+        None
+    }
+
+    /// A watcher in place of the storage's own.
+    fn watch(&self) -> Option<Box<dyn StorageWatcher>> {
         None
     }
 

@@ -1,7 +1,7 @@
 //! Makes plans from a seed.
 
 use wl_core::model::Direction;
-use wl_core::storage::ErrorKind;
+use wl_core::storage::{CasGrade, ErrorKind};
 
 use crate::Dice;
 use crate::faults::Fault;
@@ -18,6 +18,8 @@ struct Maker {
     dice: Dice,
     contents: u32,
     sites: usize,
+    /// The file that an edit was about last.
+    last: String,
 }
 
 /// The plan of this seed.
@@ -32,10 +34,12 @@ pub fn generate(work: u64) -> Plan {
         dice,
         contents: 0,
         sites,
+        last: FILES[0].to_owned(),
     };
     let mode = match maker.dice.below(8) {
         0..5 => Mode::OneShot,
-        5..7 => Mode::Poll,
+        5 => Mode::Poll,
+        6 => Mode::Watch,
         _ => Mode::Adaptive,
     };
     let direction = match maker.dice.below(8) {
@@ -59,11 +63,22 @@ impl Maker {
     }
 
     fn site(&mut self) -> SitePlan {
+        use CasGrade as G;
+        let (claims, does) = match self.dice.below(12) {
+            0..5 => (G::Atomic, G::Atomic),
+            5..9 => (G::Recoverable, G::Recoverable),
+            9 => (G::Checked, G::Checked),
+            10 => (G::None, G::None),
+            _ => (G::Atomic, G::Checked),
+        };
         SitePlan {
             empty_folders: !self.one_in(5),
             modes: !self.one_in(4),
             stale: self.one_in(6),
             changes_per_token: if self.one_in(4) { 3 } else { 1 },
+            claims,
+            does,
+            page: self.one_in(4).then_some(2),
         }
     }
 
@@ -83,7 +98,12 @@ impl Maker {
                 1 => self.dice.below(12) as u32,
                 _ => self.dice.below(90) as u32,
             };
+            let gone = self.gone_folder(&what);
             steps.push(Step { after, what });
+            if let Some((site, path)) = gone {
+                let edit = Edit::Write(path, self.content());
+                steps.push(now(What::Edit(site, edit)));
+            }
         }
         steps
     }
@@ -94,8 +114,10 @@ impl Maker {
             0..60 => What::Edit(site, self.edit()),
             60..75 => What::Fault(site, self.fault()),
             75..81 => What::Kill,
-            81..84 => What::Cancel,
-            84..98 => What::Run,
+            81..83 => What::Cancel,
+            83 => What::Clock(self.dice.below(200_000) as i64 - 100_000),
+            84 => What::Sleep(self.dice.below(5_000) as u32),
+            85..98 => What::Run,
             _ => What::Forget,
         }
     }
@@ -118,8 +140,22 @@ impl Maker {
         }
     }
 
+    /// A folder that is removed, where a file is to take its place.
+    fn gone_folder(&mut self, what: &What) -> Option<(usize, String)> {
+        match what {
+            What::Edit(site, Edit::Remove(path)) if FOLDERS.contains(&&**path) => {
+                self.one_in(2).then(|| (*site, path.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// A file; often the last one again, so that edits meet each other and what wl is doing.
     fn file(&mut self) -> String {
-        FILES[self.dice.below(FILES.len() as u64) as usize].to_owned()
+        if self.dice.below(5) >= 2 {
+            self.last = FILES[self.dice.below(FILES.len() as u64) as usize].to_owned();
+        }
+        self.last.clone()
     }
 
     fn any(&mut self) -> String {
@@ -130,7 +166,7 @@ impl Maker {
     }
 
     fn content(&mut self) -> Content {
-        let size = if self.one_in(60) { LARGE } else { 0 };
+        let size = if self.one_in(25) { LARGE } else { 0 };
         if self.contents > 0 && self.one_in(12) {
             let number = 1 + self.dice.below(u64::from(self.contents)) as u32;
             return Content { number, size: 0 };

@@ -65,13 +65,24 @@ impl Judge {
         }
     }
 
+    /// What the last edit touched.
+    pub fn touched_last(&self) -> Vec<String> {
+        let last = self.touched.last();
+        last.map(|last| last.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
     /// How many edits there were.
     pub fn edits(&self) -> usize {
         self.touched.len()
     }
 
     /// Somebody edited a side; this is what it shows now, and what it keeps.
-    pub fn edited(&mut self, site: usize, edit: &Edit, after: Tree, kept: &[Kept]) {
+    pub fn edited(&mut self, site: usize, edit: &Edit, after: Tree, [before, kept]: [&[Kept]; 2]) {
+        // What was in the trash and was written over there.
+        let is_gone = |old: &&Kept| !kept.iter().any(|kept| kept.content == old.content);
+        let gone = before.iter().filter(is_gone).map(|old| old.content);
+        self.given_up.extend(gone);
         if let Edit::Write(_, content) | Edit::WriteInPlace(_, content) | Edit::WriteOpen(content) =
             edit
         {
@@ -127,7 +138,7 @@ impl Judge {
 
     /// wl did something to a side; this is what it shows now. With `others` there is another job, to which this is an edit like any.
     pub fn changed(&mut self, site: usize, after: Tree, others: bool) -> Result<(), String> {
-        if others {
+        if others && self.trees[site] != after {
             let before = &self.trees[site];
             let paths = before.keys().chain(after.keys());
             let touched = paths.filter(|path| before.get(*path) != after.get(*path));
@@ -175,18 +186,20 @@ impl Judge {
         Ok(())
     }
 
-    /// A run between two sides that began after so many edits says that all is well, but for what its report lists.
+    /// A run between two sides says that all is well, but for what its report lists and the edits that it could not know of.
     pub fn said(
-        &mut self,
+        &self,
         sites: Sides<usize>,
         report: &RunReport,
-        began: usize,
+        unknown: &[bool],
         folders: bool,
     ) -> Result<(), String> {
         let excused = |path: &str| {
             let conflicts = report.conflicts.iter().map(|conflict| &conflict.path);
             let drift = report.drift.iter().map(|drift| &drift.path);
-            let since = self.touched.iter().skip(began).flatten();
+            let since = self.touched.iter().zip(unknown);
+            let since = since.filter(|(_, unknown)| **unknown);
+            let since = since.flat_map(|(touched, _)| touched);
             let mut all = conflicts.chain(drift).chain(since);
             all.any(|other| is_at_or_around(path, other))
         };
@@ -206,10 +219,21 @@ impl Judge {
                 ));
             }
         }
-        let touched = self.touched.iter().skip(began).flatten();
-        let touched: Vec<_> = touched.collect();
+        Ok(())
+    }
+
+    /// The same, for what only an edit may change from now on. With `stale` listings nobody can know what a run can have seen.
+    pub fn agree(
+        &mut self,
+        report: &RunReport,
+        unknown: &[bool],
+        stale: bool,
+    ) -> Result<(), String> {
+        let touched = self.touched.iter().zip(unknown);
+        let touched = touched.filter(|(_, unknown)| **unknown);
+        let touched: Vec<_> = touched.flat_map(|(touched, _)| touched).collect();
         let touched = |path: &str| touched.iter().any(|other| is_at_or_around(path, other));
-        self.agreed.said(report, &self.trees, touched)
+        self.agreed.said(report, &self.trees, touched, stale)
     }
 
     /// All is quiet. Nothing may be lost.

@@ -28,6 +28,8 @@ mod memory;
 mod plan;
 mod site;
 mod stage;
+mod watch;
+mod weak;
 
 pub use check::{Failure, Tally, check, search, shrink};
 pub use faults::{Fault, Fired};
@@ -36,6 +38,6 @@ pub use judge::Kept;
 pub use life::{Played, World, play, play_in};
 pub use memory::{MemorySite, MemoryStatesOfPair};
 pub use plan::{Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
-pub use site::{Shown, Site, States, Tree};
+pub use site::{Shown, Site, States, Tree, Windows};
 /// Numbers from a seed.
 pub use wl_test_trees::Random as Dice;

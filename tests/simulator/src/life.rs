@@ -116,6 +116,8 @@ struct Listener {
     stage: Arc<Stage>,
     job: Job,
     folders: bool,
+    /// It is told of edits between looks at everything.
+    watches: bool,
     calm: Arc<AtomicUsize>,
     /// The edits there were when the last look at everything began.
     mark: usize,
@@ -142,7 +144,13 @@ impl Listener {
                     false => self.calm.store(0, Relaxed),
                 }
                 if whole {
-                    inner.said(self.job.sites(), &report, self.mark, self.folders);
+                    inner.said(
+                        self.job.sites(),
+                        &report,
+                        self.mark,
+                        self.folders,
+                        self.watches,
+                    );
                 }
             }
             News::Ended(error) => {
@@ -253,7 +261,7 @@ impl Play<'_> {
         let cancel = CancellationToken::new();
         self.stage.lock().cancel = cancel.clone();
         let runs = self.plan.jobs.iter().map(async |&job| {
-            let began = self.stage.lock().judge.edits();
+            let began = self.stage.lock().edits();
             let syncer = General::create(self.job(job, cancel.clone(), NewsSender::default()));
             let done = syncer.one_shot_sync().await;
             let mut inner = self.stage.lock();
@@ -262,7 +270,7 @@ impl Play<'_> {
                     inner.trace(|| told(report));
                     let whole = report.error.is_none() && report.problems.is_empty();
                     if whole {
-                        inner.said(job.sites(), report, began, self.keeps_folders(job));
+                        inner.said(job.sites(), report, began, self.keeps_folders(job), false);
                     }
                 }
                 Err(error) => inner.trace(|| format!("refused: {}", error.desc)),
@@ -291,6 +299,7 @@ impl Play<'_> {
                 stage: Arc::clone(&self.stage),
                 job,
                 folders: self.keeps_folders(job),
+                watches: self.plan.mode == Mode::Watch,
                 calm: Arc::clone(&calm),
                 mark: 0,
             };

@@ -1,7 +1,7 @@
 //! Storages and baselines in memory.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
 use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
@@ -13,12 +13,14 @@ use wl_core::testing::MemoryStates;
 use crate::Dice;
 use crate::judge::Kept;
 use crate::plan::{Edit, SitePlan};
-use crate::site::{Shown, Site, States, Tree};
+use crate::site::{Shown, Site, States, Tree, Windows};
+use crate::weak::Weak;
 
 /// The reference backend as a storage of a simulated world.
 #[derive(Debug)]
 pub struct MemorySite {
     backend: MemoryBackend,
+    weak: Mutex<Weak>,
     /// The file that a program has open.
     open: Mutex<Option<FileId>>,
 }
@@ -31,10 +33,16 @@ impl MemorySite {
             .modes(plan.modes)
             .stale_listings(plan.stale)
             .changes_per_token(plan.changes_per_token);
+        let backend = MemoryBackend::private(settings);
         Self {
-            backend: MemoryBackend::private(settings),
+            weak: Mutex::new(Weak::new(backend.clone(), plan)),
+            backend,
             open: Mutex::default(),
         }
+    }
+
+    fn weak(&self) -> MutexGuard<'_, Weak> {
+        self.weak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_open(&self, file: Option<FileId>) {
@@ -44,7 +52,15 @@ impl MemorySite {
 
 impl Site for MemorySite {
     fn backend(&self) -> Arc<dyn StorageBackend> {
-        Arc::new(self.backend.clone())
+        Arc::new(self.weak().clone())
+    }
+
+    fn set_windows(&self, windows: Arc<dyn Windows>) {
+        self.weak().with_windows(windows);
+    }
+
+    fn given_up(&self) -> Vec<ContentHash> {
+        self.weak().lost()
     }
 
     fn edit(&self, edit: &Edit) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use wl_core::model::Direction;
+use wl_core::storage::CasGrade;
 
 use crate::faults::Fault;
 
@@ -70,6 +71,8 @@ pub enum Mode {
     Poll,
     /// Until they are stopped, polling as storages without events are polled.
     Adaptive,
+    /// Until they are stopped, with watchers that delay, double, reorder and lose events.
+    Watch,
 }
 
 /// What a storage is like. The default can do everything and keeps every promise.
@@ -81,8 +84,14 @@ pub struct SitePlan {
     pub modes: bool,
     /// Its listings may be stale.
     pub stale: bool,
-    /// So many changes share one token.
+    /// So many changes share one token, if they come in the same second.
     pub changes_per_token: u64,
+    /// What it says of its compare-and-swap.
+    pub claims: CasGrade,
+    /// How strong that is.
+    pub does: CasGrade,
+    /// Listings come in pages of so many rows, each of another moment; `None`: all rows are of one moment.
+    pub page: Option<usize>,
 }
 
 impl Default for SitePlan {
@@ -92,6 +101,9 @@ impl Default for SitePlan {
             modes: true,
             stale: false,
             changes_per_token: 1,
+            claims: CasGrade::Atomic,
+            does: CasGrade::Atomic,
+            page: None,
         }
     }
 }
@@ -119,6 +131,10 @@ pub enum What {
     Cancel,
     /// Waits until nothing goes on, then a run begins. Continuous jobs just come to rest.
     Run,
+    /// The wall clock jumps by so many seconds.
+    Clock(i64),
+    /// The machine sleeps for so many seconds.
+    Sleep(u32),
     /// The baselines are lost, while nothing goes on.
     Forget,
 }
@@ -175,8 +191,9 @@ pub struct Content {
 impl Content {
     /// Its bytes.
     pub fn bytes(self) -> Vec<u8> {
-        let mut bytes = format!("v{:04}", self.number).into_bytes();
-        bytes.resize(bytes.len().max(self.size as usize), b'.');
-        bytes
+        // All of it says which version it is: a mix of two is none.
+        let name = format!("v{:04}", self.number).into_bytes();
+        let size = name.len().max(self.size as usize);
+        name.into_iter().cycle().take(size).collect()
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wl_core::model::{ContentHash, Sides};
+use futures::future::BoxFuture;
+use wl_core::model::{ContentHash, Sides, SyncPath};
 use wl_core::state::BaselineRow;
 use wl_core::storage::StorageBackend;
 
@@ -27,10 +28,20 @@ pub enum Shown {
 /// What people see in a storage, by path.
 pub type Tree = BTreeMap<String, Shown>;
 
+/// Gaps in the work of a storage in which others may strike. A storage whose compare-and-swap is not atomic opens one between its look
+/// and its change.
+pub trait Windows: Send + Sync + fmt::Debug {
+    /// Lets others strike.
+    fn open(&self, path: &SyncPath) -> BoxFuture<'static, ()>;
+}
+
 /// One storage of a simulated world, as its users and the judge see it.
 pub trait Site: Send + Sync + fmt::Debug {
     /// What jobs work on. Called anew whenever a process begins: after a crash it is what such a process finds.
     fn backend(&self) -> Arc<dyn StorageBackend>;
+
+    /// Where the storage's own work can be interrupted.
+    fn set_windows(&self, _: Arc<dyn Windows>) {}
 
     /// Somebody edits it. What cannot be done is not done.
     fn edit(&self, edit: &Edit);

@@ -4,27 +4,31 @@ use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::Hasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{RunReport, Sides};
-use wl_core::storage::{Result, Row, StorageError};
+use wl_core::model::{RunReport, Sides, SyncPath};
+use wl_core::storage::{Result, Row, StorageError, StorageWatcher};
 use wl_core::testing::{Call, Machine, Observer, Operation, When};
 
 use crate::Dice;
 use crate::faults::{Armed, Fired, changes};
 use crate::judge::{Judge, Kept};
 use crate::life::World;
-use crate::plan::{Plan, Step, What};
+use crate::plan::{Mode, Plan, Step, What};
+use crate::site::Windows;
+use crate::watch::{Events, Watcher};
 
 /// A history that goes on for longer than this does not end.
 const MOST_MOMENTS: u64 = 200_000;
 /// News are heard at most so many moments after they were told.
 const LAG: u64 = 16;
+/// A look does not take longer than this.
+const LOOK: Duration = Duration::from_secs(5);
 /// When the clocks of simulated worlds begin, in seconds since 1970.
 const BEGINNING: Duration = Duration::from_secs(1_700_000_000);
 
@@ -40,8 +44,14 @@ pub(crate) struct Inner {
     steps: VecDeque<Step>,
     /// Moments since the last step.
     since: u32,
-    /// The moments of all edits.
-    edited: Vec<u64>,
+    edits: Vec<EditSeen>,
+    /// What watchers of each storage will tell.
+    events: Vec<Vec<Arc<Events>>>,
+    watches: bool,
+    /// Seconds by which the wall clock was set forward, or back.
+    jumped: i64,
+    /// The machine sleeps for so long, from the next moment on.
+    sleeps: Duration,
     armed: Vec<Armed>,
     stale: Vec<bool>,
     dawdles: bool,
@@ -67,6 +77,13 @@ pub(crate) struct Inner {
     asked: u32,
 }
 
+/// When an edit was made, and when a watcher had told of it.
+#[derive(Clone, Copy, Debug)]
+struct EditSeen {
+    moment: u64,
+    told: Option<Duration>,
+}
+
 impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stage")
@@ -80,14 +97,18 @@ impl Stage {
         let backends = world.sites.iter().map(|site| site.backend());
         let jobs = plan.jobs.iter();
         let sides: Vec<_> = jobs.map(|job| Sides::new(job.source, job.target)).collect();
-        Arc::new(Self(Mutex::new(Inner {
+        let stage = Arc::new(Self(Mutex::new(Inner {
             judge: Judge::new(plan.direction, &sides, trees),
             dice: Dice::new(schedule),
             fired: Fired::new(),
             moments: 0,
             steps: plan.steps.iter().cloned().collect(),
             since: 0,
-            edited: Vec::new(),
+            edits: Vec::new(),
+            events: plan.sites.iter().map(|_| Vec::new()).collect(),
+            watches: plan.mode == Mode::Watch,
+            jumped: 0,
+            sleeps: Duration::ZERO,
             armed: plan.sites.iter().map(|_| Armed::default()).collect(),
             stale: plan.sites.iter().map(|site| site.stale).collect(),
             dawdles: plan.dawdles,
@@ -109,7 +130,12 @@ impl Stage {
             before: Duration::ZERO,
             asked: 0,
             world,
-        })))
+        })));
+        for (site, place) in stage.lock().world.sites.iter().enumerate() {
+            let stage = Arc::downgrade(&stage);
+            place.set_windows(Arc::new(Gate { stage, site }));
+        }
+        stage
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -122,6 +148,7 @@ impl Stage {
         inner.killed = false;
         inner.died = Arc::default();
         inner.began = Some(Instant::now());
+        inner.events.iter_mut().for_each(Vec::clear);
     }
 
     /// It ended.
@@ -158,7 +185,43 @@ impl Inner {
     /// How many edits there were some moments ago: news that are heard now were told then, or later.
     pub fn edits_a_little_ago(&self) -> usize {
         let then = self.moments.saturating_sub(LAG);
-        self.edited.partition_point(|moment| *moment < then)
+        self.edits.partition_point(|edit| edit.moment < then)
+    }
+
+    /// How many edits there were.
+    pub fn edits(&self) -> usize {
+        self.edits.len()
+    }
+
+    /// A watcher has told of the edit of this number.
+    pub fn delivered(&mut self, edit: usize) {
+        let now = self.now();
+        if let Some(edit) = self.edits.get_mut(edit) {
+            edit.told = edit.told.or(Some(now));
+        }
+    }
+
+    /// Those that watch the storage hear of it what there is to tell.
+    fn watcher(&mut self, site: usize) -> Arc<Events> {
+        let events = Arc::<Events>::default();
+        self.events[site].push(Arc::clone(&events));
+        events
+    }
+
+    /// Notes a change that was made, and has it told.
+    fn note(&mut self, site: usize) {
+        let edits = self.judge.edits();
+        while self.edits.len() < edits {
+            self.edits.push(EditSeen {
+                moment: self.moments,
+                told: None,
+            });
+            let paths = self.judge.touched_last();
+            self.events[site].retain(|events| Arc::strong_count(events) > 1);
+            for events in &self.events[site] {
+                events.add(edits - 1, &paths, &mut self.dice, &mut self.fired);
+            }
+        }
     }
 
     /// How many steps are left.
@@ -211,32 +274,62 @@ impl Inner {
     }
 
     /// A report that says how two sides stand.
-    pub fn said(&mut self, sites: Sides<usize>, report: &RunReport, began: usize, folders: bool) {
-        if !self.quiet && (self.stale[sites.source] || self.stale[sites.target]) {
-            // What a listing hides nobody can know.
-            return;
-        }
-        let verdict = self.judge.said(sites, report, began, folders);
+    pub fn said(
+        &mut self,
+        sites: Sides<usize>,
+        report: &RunReport,
+        began: usize,
+        folders: bool,
+        watches: bool,
+    ) {
+        // What a listing hides nobody can know.
+        let stale = !self.quiet && (self.stale[sites.source] || self.stale[sites.target]);
+        // What it was told of that lately may have come too late for the look.
+        let lately = self.now().saturating_sub(LOOK);
+        let told = |edit: &EditSeen| edit.told.is_some_and(|told| told < lately);
+        let edits = self.edits.iter().enumerate();
+        let unknown = edits.map(|(number, edit)| number >= began && !(watches && told(edit)));
+        let unknown: Vec<_> = unknown.collect();
+        let verdict = match stale {
+            true => Ok(()),
+            false => self.judge.said(sites, report, &unknown, folders),
+        };
+        let verdict = verdict.and_then(|()| self.judge.agree(report, &unknown, stale));
         self.check(verdict);
     }
 
     /// A moment of a request: what is due happens.
     fn moment(&mut self, site: usize, when: When, call: &Call) {
-        self.moments += 1;
-        self.since += 1;
         self.trace(|| {
             let path = call.path.as_ref().map_or("", |path| path.as_str());
             format!("{site} {when:?} {:?} {path}", call.operation)
         });
+        if when == When::After && changes(call.operation) {
+            self.changes += 1;
+            self.look(site);
+        }
+        self.pass();
+    }
+
+    /// Others strike between a storage's look and its change.
+    fn window(&mut self, site: usize, path: &SyncPath) {
+        self.trace(|| format!("{site} Window {path}"));
+        let before = self.edits.len();
+        self.pass();
+        if self.edits.len() > before {
+            *self.fired.entry("strike in a window").or_default() += 1;
+        }
+    }
+
+    /// What is due happens.
+    fn pass(&mut self) {
+        self.moments += 1;
+        self.since += 1;
         if self.now().as_secs() != self.aged {
             self.age();
         }
         if self.moments > MOST_MOMENTS {
             self.fail("it does not end".to_owned());
-        }
-        if when == When::After && changes(call.operation) {
-            self.changes += 1;
-            self.look(site);
         }
         self.check_baselines();
         while !self.killed {
@@ -250,9 +343,10 @@ impl Inner {
 
     fn look(&mut self, site: usize) {
         let tree = self.world.sites[site].tree();
-        let others = self.jobs.len() > 1;
+        // Watchers tell of what wl itself does, too.
+        let others = self.jobs.len() > 1 || self.watches;
         let verdict = self.judge.changed(site, tree, others);
-        self.edited.resize(self.judge.edits(), self.moments);
+        self.note(site);
         self.check(verdict);
     }
 
@@ -271,6 +365,28 @@ impl Inner {
         }
     }
 
+    /// What is waited for after a moment.
+    fn dawdle(&mut self) -> Option<BoxFuture<'static, ()>> {
+        if self.killed {
+            return Some(Box::pin(std::future::pending()));
+        }
+        let sleeps = std::mem::take(&mut self.sleeps);
+        if !sleeps.is_zero() {
+            self.jumped += i64::try_from(sleeps.as_secs()).unwrap_or_default();
+            return Some(Box::pin(tokio::time::advance(sleeps)));
+        }
+        if !self.dawdles {
+            return None;
+        }
+        let dice = self.dice.below(100);
+        let time = Duration::from_millis(1 + self.dice.below(40));
+        match dice {
+            0..60 => None,
+            60..85 => Some(Box::pin(tokio::task::yield_now())),
+            _ => Some(Box::pin(tokio::time::sleep(time))),
+        }
+    }
+
     /// Does the next step.
     pub fn next(&mut self) -> Option<What> {
         let step = self.steps.pop_front()?;
@@ -280,9 +396,11 @@ impl Inner {
             What::Edit(site, edit) => {
                 self.look(*site);
                 let place = Arc::clone(&self.world.sites[*site]);
+                let before = place.kept();
                 place.edit(edit);
-                self.judge.edited(*site, edit, place.tree(), &place.kept());
-                self.edited.resize(self.judge.edits(), self.moments);
+                let kept = [&*before, &*place.kept()];
+                self.judge.edited(*site, edit, place.tree(), kept);
+                self.note(*site);
             }
             What::Fault(site, fault) => self.armed[*site].arm(*fault),
             What::Kill if self.began.is_some() => {
@@ -293,11 +411,19 @@ impl Inner {
                 *self.fired.entry("cancel").or_default() += 1;
                 self.cancel.cancel();
             }
+            What::Clock(seconds) => {
+                *self.fired.entry("clock jumps").or_default() += 1;
+                self.jumped += seconds;
+            }
+            What::Sleep(seconds) if self.began.is_some() => {
+                *self.fired.entry("machine sleeps").or_default() += 1;
+                self.sleeps += Duration::from_secs(u64::from(*seconds));
+            }
             What::Forget => {
                 self.world.states.forget();
                 self.judge.agreed.forget();
             }
-            What::Kill | What::Cancel | What::Run => {}
+            What::Kill | What::Cancel | What::Run | What::Sleep(_) => {}
         }
         Some(step.what)
     }
@@ -340,19 +466,16 @@ impl Observer for Eye {
         if !inner.killed {
             inner.moment(self.site, when, call);
         }
-        if inner.killed {
-            return Some(Box::pin(std::future::pending()));
-        }
-        if !inner.dawdles {
-            return None;
-        }
-        let dice = inner.dice.below(100);
-        let time = Duration::from_millis(1 + inner.dice.below(40));
-        match dice {
-            0..60 => None,
-            60..85 => Some(Box::pin(tokio::task::yield_now())),
-            _ => Some(Box::pin(tokio::time::sleep(time))),
-        }
+        inner.dawdle()
+    }
+
+    fn watch(&self) -> Option<Box<dyn StorageWatcher>> {
+        let mut inner = self.stage.lock();
+        inner.watches.then(|| {
+            let events = inner.watcher(self.site);
+            let stage = Arc::clone(&self.stage);
+            Box::new(Watcher { stage, events }) as _
+        })
     }
 
     fn before(&self, call: &Call) -> Result<()> {
@@ -383,6 +506,26 @@ impl Observer for Eye {
     }
 }
 
+/// The windows of one storage.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub stage: Weak<Stage>,
+    pub site: usize,
+}
+
+impl Windows for Gate {
+    fn open(&self, path: &SyncPath) -> BoxFuture<'static, ()> {
+        let pause = self.stage.upgrade().and_then(|stage| {
+            let mut inner = stage.lock();
+            if !inner.killed {
+                inner.window(self.site, path);
+            }
+            inner.dawdle()
+        });
+        pause.unwrap_or_else(|| Box::pin(std::future::ready(())))
+    }
+}
+
 /// The clock and the dice of a history.
 #[derive(Debug)]
 pub(crate) struct StageMachine(pub Arc<Stage>);
@@ -392,7 +535,8 @@ impl Machine for StageMachine {
         let mut inner = self.0.lock();
         inner.asked += 1;
         let asked = Duration::from_micros(u64::from(inner.asked));
-        UNIX_EPOCH + BEGINNING + inner.now() + asked
+        let set = BEGINNING.as_secs().saturating_add_signed(inner.jumped);
+        UNIX_EPOCH + Duration::from_secs(set) + inner.now() + asked
     }
 
     fn dice(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wl_simulator::{Seeds, Tally, check, search};
 
 /// Every kind of fault, each of which must fire now and then.
-const FAULTS: [&str; 9] = [
+const FAULTS: [&str; 16] = [
     "temporary error",
     "permanent error",
     "reply lost",
@@ -15,6 +15,13 @@ const FAULTS: [&str; 9] = [
     "storage gone",
     "stale listing",
     "kill",
+    "clock jumps",
+    "machine sleeps",
+    "strike in a window",
+    "event lost",
+    "event lost and told",
+    "event late",
+    "event doubled",
     "cancel",
 ];
 

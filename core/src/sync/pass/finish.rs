@@ -1,5 +1,7 @@
 //! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::Pass;
@@ -63,6 +65,7 @@ impl Pass {
         let exceeded = self.judge_budget()?;
         self.carry_groups().await?;
         self.remove_files().await?;
+        self.take_back_losses()?;
         self.remove_folders().await?;
         self.create_in_groups().await?;
         self.set_folder_modes().await?;
@@ -280,7 +283,7 @@ impl Pass {
     }
 
     /// Whether the removals may be carried out; if not they are dropped.
-    fn judge_budget(&self) -> Result<Option<SyncError>, SyncError> {
+    fn judge_budget(&mut self) -> Result<Option<SyncError>, SyncError> {
         for side in Side::BOTH {
             // A root that was emptied on purpose loses its share; a plain count was named for this run and holds.
             if self.budget_is_share() && self.emptied == Some(side.other()) {
@@ -304,8 +307,9 @@ impl Pass {
         )
     }
 
-    fn judge_losses_of(&self, side: Side) -> Result<Option<SyncError>, SyncError> {
-        let state = self.context.state();
+    fn judge_losses_of(&mut self, side: Side) -> Result<Option<SyncError>, SyncError> {
+        let context = Arc::clone(&self.context);
+        let state = context.state();
         let lost = state.lost_contents(side)?;
         // A continuous run sees a large removal in pieces: they are judged together.
         let continuous = self.context.job.patience.is_some();
@@ -326,7 +330,10 @@ impl Pass {
         };
         if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
             match continuous {
-                true if lost > 0 => state.add_losses(side, lost, now())?,
+                true if lost > 0 => {
+                    self.counted[side] = lost;
+                    state.add_losses(side, lost, now())?;
+                }
                 true => {}
                 false => state.forgive_losses(side)?,
             }
@@ -349,6 +356,21 @@ impl Pass {
                 losses.files,
             ),
         )))
+    }
+
+    /// What could not be removed is not lost: a removal that is tried again and again would use up the budget.
+    fn take_back_losses(&mut self) -> Result<(), SyncError> {
+        let spared = std::mem::take(&mut self.spared);
+        for side in Side::BOTH {
+            let known: HashSet<_> = spared[side].iter().flatten().collect();
+            let unknown = spared[side].iter().filter(|hash| hash.is_none()).count();
+            let most = self.counted[side];
+            let spared = most.min((known.len() + unknown) as u64);
+            if spared > 0 {
+                self.context.state().take_back_losses(side, spared, now())?;
+            }
+        }
+        Ok(())
     }
 
     async fn remove_files(&mut self) -> Result<(), SyncError> {
@@ -427,7 +449,12 @@ impl Pass {
                         folder,
                     }));
                 }
-                Err(error) => self.context.file_error(side, &one.path, &error),
+                Err(error) => {
+                    if expected.kind == Kind::File {
+                        self.spared[side].push(one.hash);
+                    }
+                    self.context.file_error(side, &one.path, &error);
+                }
             }
         }
         let gone = rows.len();

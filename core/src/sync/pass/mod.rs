@@ -51,7 +51,7 @@ use pipeline::Pipeline;
 use super::guard::root_emptied;
 use super::progress::Phase;
 use super::{Group, SyncError, SyncErrorClass};
-use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
+use crate::model::{ContentHash, Direction, Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
 use crate::storage::{Listing, Scope, StorageError};
@@ -79,6 +79,8 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
         partial: false,
         emptied: None,
         baseline_files: None,
+        counted: Sides::default(),
+        spared: Sides::default(),
         brought_back: HashSet::new(),
         context: Arc::clone(&context),
         accepted: None,
@@ -188,6 +190,9 @@ struct Pass {
     emptied: Option<Side>,
     /// Files in the baseline when the pass began, if they were counted.
     baseline_files: Option<u64>,
+    /// Contents that were counted as lost on each side before they were removed, and those that could not be removed.
+    counted: Sides<u64>,
+    spared: Sides<Vec<Option<ContentHash>>>,
     /// Folders that were made again because something in them survives: once, however much survives.
     brought_back: HashSet<(SyncPath, Side)>,
     /// The last folder in which another file system was accepted: the baseline of what is in it speaks of files that are elsewhere.

@@ -1,0 +1,134 @@
+//! Watchers that delay, double, reorder and lose events.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use wl_core::model::SyncPath;
+use wl_core::storage::{Area, Observation, Result, StorageWatcher, WatchHealth};
+
+use crate::Dice;
+use crate::faults::Fired;
+use crate::stage::Stage;
+
+/// What a watcher has to tell: when, where, and the edit that it is about.
+#[derive(Clone, Debug)]
+struct Event {
+    due: Instant,
+    observation: Observation,
+    edit: usize,
+}
+
+/// What a watcher will tell.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    all: Mutex<Vec<Event>>,
+    more: Notify,
+}
+
+impl Events {
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The edit of this number touched these paths.
+    pub fn add(&self, edit: usize, paths: &[String], dice: &mut Dice, fired: &mut Fired) {
+        let now = Instant::now();
+        let soon = |dice: &mut Dice| now + Duration::from_millis(dice.below(50));
+        let mut all = self.lock();
+        for path in paths {
+            let Ok(path) = SyncPath::new(path.as_str()) else {
+                continue;
+            };
+            let look = |area: Area| Observation::Look { area, cursor: None };
+            let event = Event {
+                due: soon(dice),
+                observation: look(Area::path(path.clone())),
+                edit,
+            };
+            let fate = match dice.below(40) {
+                0 => {
+                    // Its being lost is told.
+                    let area = match path.parent().filter(|_| dice.below(2) == 0) {
+                        Some(folder) => Area::subtree(folder),
+                        None => Area::Everything,
+                    };
+                    all.push(Event {
+                        due: now + Duration::from_millis(dice.below(5000)),
+                        observation: Observation::Gap {
+                            area,
+                            reason: "events were lost".to_owned(),
+                        },
+                        edit,
+                    });
+                    "event lost and told"
+                }
+                1 => "event lost",
+                2..5 => {
+                    let due = now + Duration::from_millis(dice.below(15_000));
+                    all.push(Event { due, ..event });
+                    "event late"
+                }
+                5..8 => {
+                    let due = soon(dice);
+                    all.push(event.clone());
+                    all.push(Event { due, ..event });
+                    "event doubled"
+                }
+                _ => {
+                    all.push(event);
+                    continue;
+                }
+            };
+            *fired.entry(fate).or_default() += 1;
+        }
+        drop(all);
+        self.more.notify_one();
+    }
+
+    /// The first event that is due by now, or when the next one is.
+    fn take(&self) -> std::result::Result<Event, Option<Instant>> {
+        let mut all = self.lock();
+        let next = all.iter().enumerate().min_by_key(|(_, event)| event.due);
+        match next.map(|(at, event)| (at, event.due)) {
+            Some((at, due)) if due <= Instant::now() => Ok(all.swap_remove(at)),
+            next => Err(next.map(|(_, due)| due)),
+        }
+    }
+}
+
+/// A watcher of a simulated storage.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    pub stage: Arc<Stage>,
+    pub events: Arc<Events>,
+}
+
+#[async_trait]
+impl StorageWatcher for Watcher {
+    async fn next(&mut self) -> Result<Observation> {
+        loop {
+            match self.events.take() {
+                Ok(event) => {
+                    self.stage.lock().delivered(event.edit);
+                    return Ok(event.observation);
+                }
+                Err(Some(due)) => tokio::select! {
+                    biased;
+                    () = self.events.more.notified() => {}
+                    () = tokio::time::sleep_until(due) => {}
+                },
+                Err(None) => self.events.more.notified().await,
+            }
+        }
+    }
+
+    fn health(&self) -> WatchHealth {
+        WatchHealth {
+            mode: "simulated".to_owned(),
+            worst_delay: Duration::from_secs(15),
+        }
+    }
+}
