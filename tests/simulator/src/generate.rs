@@ -98,11 +98,12 @@ impl Maker {
                 1 => self.dice.below(12) as u32,
                 _ => self.dice.below(90) as u32,
             };
-            let gone = self.gone_folder(&what);
             steps.push(Step { after, what });
-            if let Some((site, path)) = gone {
-                let edit = Edit::Write(path, self.content());
-                steps.push(now(What::Edit(site, edit)));
+            if self.one_in(12) {
+                steps.extend(self.meeting().into_iter().map(now));
+                if let Some(last) = steps.last_mut() {
+                    last.after = self.dice.below(90) as u32;
+                }
             }
         }
         steps
@@ -140,14 +141,42 @@ impl Maker {
         }
     }
 
-    /// A folder that is removed, where a file is to take its place.
-    fn gone_folder(&mut self, what: &What) -> Option<(usize, String)> {
-        match what {
-            What::Edit(site, Edit::Remove(path)) if FOLDERS.contains(&&**path) => {
-                self.one_in(2).then(|| (*site, path.clone()))
+    /// A few steps that meet each other, or what wl does about them: single ones do so by luck only.
+    fn meeting(&mut self) -> Vec<What> {
+        let site = self.dice.below(self.sites as u64) as usize;
+        let other = (site + 1) % self.sites;
+        let (file, to) = (self.file(), self.file());
+        let (one, two) = (self.content(), self.content());
+        let edit = What::Edit;
+        let begun = match self.dice.below(5) {
+            0 => vec![
+                edit(other, Edit::Write("d/x".to_owned(), two)),
+                edit(site, Edit::Remove("d".to_owned())),
+                edit(site, Edit::Write("d".to_owned(), one)),
+            ],
+            1 => vec![edit(site, Edit::Rename(file, to.clone()))],
+            2 => vec![
+                edit(other, Edit::Open(to.clone())),
+                edit(site, Edit::Write(to.clone(), one)),
+            ],
+            3 => {
+                let (one, two) = (
+                    Content { size: LARGE, ..one },
+                    Content { size: LARGE, ..two },
+                );
+                let late = edit(site, Edit::WriteInPlace(file.clone(), two));
+                return vec![edit(site, Edit::Write(file, one)), What::Run, late];
             }
-            _ => None,
-        }
+            _ => vec![edit(site, Edit::Remove(to.clone()))],
+        };
+        let late = match begun.len() {
+            2 => Edit::WriteOpen(two),
+            _ => Edit::Write(to, two),
+        };
+        let mut all = vec![What::Run];
+        all.extend(begun);
+        all.extend([What::Run, edit(other, late)]);
+        all
     }
 
     /// A file; often the last one again, so that edits meet each other and what wl is doing.
