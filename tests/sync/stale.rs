@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use wl_backends::memory::{MemoryBackend, MemorySettings};
-use wl_core::model::{Direction, Outcome, Side, Sides};
-use wl_core::storage::Row;
-use wl_core::testing::{Observer, observe};
+use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::storage::{Area, Row};
+use wl_core::sync::Looks;
+use wl_core::testing::{Observer, Operation, Recording, Strict, observe};
 
 use crate::world::{World, read};
 
@@ -76,6 +77,24 @@ async fn what_is_gone_is_removed_all_the_same() {
     assert_eq!(report.result, Outcome::Synced, "{report:?}");
     assert_eq!(report.changes.target.removed, 4);
     assert_eq!(read(&world.storages.target), read(&world.storages.source));
+}
+
+/// A folder that a listing does not show was not renamed, to itself least of all.
+#[tokio::test]
+async fn a_folder_that_a_listing_hides_is_not_renamed() {
+    for lying in Side::BOTH {
+        let world = agreed().await;
+        let asked = Recording::new();
+        let mut job = world.job(World::options(Direction::TwoWay));
+        let storage = Arc::clone(&job.storages[lying]);
+        let storage = observe(storage, Arc::new(EndsBefore("d/")));
+        job.storages[lying] = Strict::over(asked.over(storage));
+        let mut looks = Looks::new(job, "test");
+        let folder = SyncPath::new("d").unwrap();
+        looks.look(Area::path(folder)).await.unwrap();
+        looks.rest().await.unwrap();
+        assert_eq!(asked.requests(Operation::Rename), 0, "{lying}");
+    }
 }
 
 /// A file that became a folder while the listing of the other side hides something of it.

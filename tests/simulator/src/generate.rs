@@ -2,6 +2,7 @@
 
 use wl_core::model::Direction;
 use wl_core::storage::{CasGrade, ErrorKind};
+use wl_core::sync::Keep;
 
 use crate::Dice;
 use crate::faults::Fault;
@@ -39,8 +40,8 @@ pub fn generate(work: u64) -> Plan {
     let mode = match maker.dice.below(8) {
         0..5 => Mode::OneShot,
         5 => Mode::Poll,
-        6 => Mode::Watch,
-        _ => Mode::Adaptive,
+        6 => Mode::Adaptive,
+        _ => Mode::Watch,
     };
     let direction = match maker.dice.below(8) {
         0..5 => Direction::TwoWay,
@@ -91,8 +92,13 @@ impl Maker {
             steps.push(now(What::Edit(site, edit)));
         }
         steps.push(now(What::Run));
+        let calm = self.one_in(4);
         for _ in 0..4 + self.dice.below(14) {
-            let what = self.what();
+            let what = match calm {
+                true if self.one_in(6) => What::Run,
+                true => What::Edit(self.dice.below(self.sites as u64) as usize, self.edit()),
+                false => self.what(),
+            };
             let after = match self.dice.below(3) {
                 0 => 0,
                 1 => self.dice.below(12) as u32,
@@ -118,7 +124,11 @@ impl Maker {
             81..83 => What::Cancel,
             83 => What::Clock(self.dice.below(200_000) as i64 - 100_000),
             84 => What::Sleep(self.dice.below(5_000) as u32),
-            85..98 => What::Run,
+            85..94 => What::Run,
+            94..98 => {
+                let all = [Keep::Source, Keep::Target, Keep::Both, Keep::Newer];
+                What::Resolve(self.file(), all[self.dice.below(4) as usize])
+            }
             _ => What::Forget,
         }
     }

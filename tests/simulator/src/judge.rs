@@ -37,6 +37,12 @@ pub(crate) struct Judge {
     given_up: BTreeSet<ContentHash>,
     /// The paths that each edit touched.
     touched: Vec<BTreeSet<String>>,
+    /// What each edit by an editor did, where.
+    by_editors: Vec<(usize, Edit, BTreeSet<String>)>,
+    /// Bytes that editors wrote.
+    bytes: u64,
+    /// Somebody ended conflicts: what lost is in the trash, and versions may lie beside others.
+    ended: bool,
     /// What contents are called.
     names: BTreeMap<ContentHash, String>,
 }
@@ -61,6 +67,9 @@ impl Judge {
             written: BTreeMap::new(),
             given_up: BTreeSet::new(),
             touched: Vec::new(),
+            by_editors: Vec::new(),
+            bytes: 0,
+            ended: false,
             names: BTreeMap::new(),
         }
     }
@@ -89,7 +98,7 @@ impl Judge {
             self.wrote(site, *content, &after, kept);
         }
         let before = std::mem::take(&mut self.trees[site]);
-        let mut touched: BTreeSet<String> = edit.paths().into_iter().map(str::to_owned).collect();
+        let mut touched = BTreeSet::new();
         for (path, shown) in &after {
             if before.get(path) != Some(shown) {
                 touched.insert(path.clone());
@@ -114,14 +123,38 @@ impl Judge {
                 self.given_up.insert(*content);
             }
         }
+        if !touched.is_empty() {
+            self.by_editors.push((site, edit.clone(), touched.clone()));
+        }
+        touched.extend(edit.paths().into_iter().map(str::to_owned));
         let paths: Vec<_> = touched.iter().cloned().collect();
         self.agreed.edited(site, &paths);
         self.touched.push(touched);
         self.trees[site] = after;
     }
 
+    /// From now on what lost a conflict may be in the trash.
+    pub fn conflicts_are_ended(&mut self) {
+        self.ended = true;
+        self.agreed.forget();
+    }
+
+    /// A run moves no more than a few times what there is.
+    pub fn is_bounded(&self, report: &RunReport) -> Result<(), String> {
+        let (moved, most) = (report.bytes.written, 8 * self.bytes);
+        match moved > most {
+            true => Err(format!(
+                "a run wrote {moved} bytes, and there are {}",
+                self.bytes
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn wrote(&mut self, site: usize, content: Content, after: &Tree, kept: &[Kept]) {
-        let hash = ContentHash::of(&content.bytes());
+        let bytes = content.bytes();
+        self.bytes += bytes.len() as u64;
+        let hash = ContentHash::of(&bytes);
         self.names.insert(hash, format!("v{:04}", content.number));
         let there = after.values().any(|shown| *shown == Shown::File(hash));
         if there || kept.iter().any(|kept| kept.content == hash) {
@@ -148,10 +181,7 @@ impl Judge {
             if self.trees[site].get(path) == Some(shown) {
                 continue;
             }
-            let known = self.known.get(path);
-            if matches!(shown, Shown::File(_) | Shown::Link(_))
-                && !known.is_some_and(|known| known.contains(shown))
-            {
+            if matches!(shown, Shown::File(_) | Shown::Link(_)) && !self.may_show(path, shown) {
                 return Err(format!(
                     "storage {site} shows {} at {path}, which nobody wrote or moved there",
                     self.name(shown)
@@ -162,6 +192,13 @@ impl Judge {
         let verdict = self.agreed.changed(site, &self.trees[site], &after);
         self.trees[site] = after;
         verdict
+    }
+
+    fn may_show(&self, path: &str, shown: &Shown) -> bool {
+        let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let beside = |other: &str| self.ended && folder(path) == folder(other);
+        let mut known = self.known.iter();
+        known.any(|(at, known)| (at == path || beside(at)) && known.contains(shown))
     }
 
     /// What a baseline says was so on both sides.
@@ -248,7 +285,7 @@ impl Judge {
             let put_back = self.direction == Direction::Mirror && *by != source;
             let is_kept = kept
                 .iter()
-                .any(|kept| kept.content == *content && (kept.claimed || put_back));
+                .any(|kept| kept.content == *content && (kept.claimed || put_back || self.ended));
             let lost = !self.given_up.contains(content)
                 && !excused.contains(content)
                 && !seen.contains(&Shown::File(*content))
@@ -263,6 +300,51 @@ impl Judge {
                         false => "gone",
                     }
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// All is quiet. What only one edit was ever about is as that left it, everywhere that it should be; where nothing but edits
+    /// happened (`calm`) that holds for removals of what was there, too.
+    pub fn nothing_else_happened(&self, source: usize, calm: bool) -> Result<(), String> {
+        if self.ended {
+            return Ok(());
+        }
+        let paths: BTreeSet<_> = self.by_editors.iter().flat_map(|edit| &edit.2).collect();
+        for path in paths {
+            let about = |edit: &&(usize, Edit, BTreeSet<String>)| {
+                edit.2.iter().any(|other| is_at_or_around(path, other))
+            };
+            let about: Vec<_> = self.by_editors.iter().filter(about).collect();
+            let wanted = match *about {
+                [(by, Edit::Write(at, content), _)] if at == path => {
+                    Some((*by, Some(Shown::File(ContentHash::of(&content.bytes())))))
+                }
+                [
+                    (_, Edit::Write(at, _), _),
+                    (by, Edit::Remove(gone), touched),
+                ] if calm && at == path && gone == path && touched.len() == 1 => Some((*by, None)),
+                _ => None,
+            };
+            let Some((by, wanted)) = wanted else {
+                continue;
+            };
+            let everywhere = by == source || self.direction == Direction::TwoWay;
+            if !everywhere {
+                continue;
+            }
+            for (site, tree) in self.trees.iter().enumerate() {
+                if tree.get(path) != wanted.as_ref() {
+                    let show = |shown: Option<&Shown>| {
+                        shown.map_or("nothing".to_owned(), |shown| self.name(shown))
+                    };
+                    return Err(format!(
+                        "nobody else touched {path}; it should be {} everywhere and is {} in storage {site}",
+                        show(wanted.as_ref()),
+                        show(tree.get(path))
+                    ));
+                }
             }
         }
         Ok(())

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{RunReport, Sides};
+use wl_core::model::{RunReport, Sides, SyncPath};
 use wl_core::sync::{
-    DeleteBudget, LastFilter, News, NewsSender, SyncError, SyncJob, SyncOptions, Syncer, SyncerType,
+    DeleteBudget, Keep, LastFilter, News, NewsSender, SyncError, SyncJob, SyncOptions, Syncer,
+    SyncerType,
 };
 use wl_core::testing::{InPlace, Strict, observe};
 use wl_syncers::General;
@@ -232,44 +233,60 @@ impl Play<'_> {
     async fn script(&self) {
         if self.plan.mode == Mode::OneShot {
             while let Some(what) = self.next() {
-                if what == What::Run {
-                    self.run().await;
+                match what {
+                    What::Run => drop(self.run(Vec::new()).await),
+                    What::Resolve(path, keep) => self.resolve(&path, keep).await,
+                    _ => {}
                 }
             }
             return;
         }
-        while self.rest_of_a_stop() {
+        while self.rest_of_a_stop().await {
             self.follow().await;
         }
+    }
+
+    async fn resolve(&self, path: &str, keep: Keep) {
+        let path = SyncPath::new(path).unwrap();
+        self.run(vec![(path, keep)]).await;
     }
 
     fn next(&self) -> Option<What> {
         self.stage.lock().next()
     }
 
-    /// While nothing runs baselines may be lost. Whether there is more to come.
-    fn rest_of_a_stop(&self) -> bool {
-        let mut inner = self.stage.lock();
-        while matches!(inner.peek(), Some(What::Forget)) {
-            inner.next();
+    /// While nothing runs baselines may be lost and conflicts ended. Whether there is more to come.
+    async fn rest_of_a_stop(&self) -> bool {
+        loop {
+            let next = self.stage.lock().peek().cloned();
+            match next {
+                Some(What::Forget) => drop(self.next()),
+                Some(What::Resolve(path, keep)) => {
+                    self.next();
+                    self.resolve(&path, keep).await;
+                }
+                next => return next.is_some(),
+            }
         }
-        !inner.is_over()
     }
 
-    /// One run of each job, all at once.
-    async fn run(&self) -> Vec<Result<RunReport, SyncError>> {
+    /// One run of each job, all at once. With `wishes` each only ends these conflicts.
+    async fn run(&self, wishes: Vec<(SyncPath, Keep)>) -> Vec<Result<RunReport, SyncError>> {
         let cancel = CancellationToken::new();
         self.stage.lock().cancel = cancel.clone();
         let runs = self.plan.jobs.iter().map(async |&job| {
             let began = self.stage.lock().edits();
-            let syncer = General::create(self.job(job, cancel.clone(), NewsSender::default()));
+            let mut of_job = self.job(job, cancel.clone(), NewsSender::default());
+            of_job.options.resolve.clone_from(&wishes);
+            let syncer = General::create(of_job);
             let done = syncer.one_shot_sync().await;
             let mut inner = self.stage.lock();
             match &done {
                 Ok(report) => {
                     inner.trace(|| told(report));
+                    inner.is_bounded(report);
                     let whole = report.error.is_none() && report.problems.is_empty();
-                    if whole {
+                    if whole && wishes.is_empty() {
                         inner.said(job.sites(), report, began, self.keeps_folders(job), false);
                     }
                 }
@@ -329,7 +346,7 @@ impl Play<'_> {
                 continue;
             }
             match self.stage.lock().peek() {
-                None | Some(What::Forget) => break,
+                None | Some(What::Forget | What::Resolve(..)) => break,
                 Some(_) => {}
             }
             self.next();
@@ -371,7 +388,7 @@ impl Play<'_> {
         }
         for round in 1.. {
             self.stage.lock().age();
-            let done = self.run().await;
+            let done = self.run(Vec::new()).await;
             let open = done.iter().filter_map(|done| match done {
                 Ok(report) if report.problems.is_empty() && report.error.is_none() => {
                     let changes = report.changes.source.total() + report.changes.target.total();
@@ -393,7 +410,7 @@ impl Play<'_> {
         }
         self.stage.lock().age();
         let before = self.stage.lock().changes;
-        let done = self.run().await;
+        let done = self.run(Vec::new()).await;
         let inner = &mut *self.stage.lock();
         let read = |report: &RunReport| report.bytes.written > 0 || report.bytes.read > 0;
         if inner.changes != before || done.iter().flatten().any(read) {
@@ -423,6 +440,10 @@ impl Play<'_> {
         let excused: Vec<_> = sites.flat_map(|site| site.given_up()).collect();
         let source = self.plan.jobs.first().map_or(0, |job| job.source);
         let verdict = inner.judge.nothing_is_lost(&kept, &excused, source);
+        inner.check(verdict);
+        let verdict = inner
+            .judge
+            .nothing_else_happened(source, self.plan.is_calm());
         inner.check(verdict);
         for site in 0..self.plan.sites.len() {
             let shown = inner.judge.show(site);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use wl_core::model::Direction;
 use wl_core::storage::CasGrade;
+use wl_core::sync::Keep;
 
 use crate::faults::Fault;
 
@@ -51,6 +52,22 @@ pub struct Plan {
     pub dawdles: bool,
     /// What happens.
     pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Nothing but edits happens, on storages that keep every promise: then even removals are followed exactly.
+    pub fn is_calm(&self) -> bool {
+        let sound = |site: &SitePlan| {
+            !site.stale && site.does >= CasGrade::Recoverable && site.empty_folders
+        };
+        self.sites.iter().all(sound)
+            && self.steps.iter().all(|step| {
+                matches!(
+                    step.what,
+                    What::Edit(..) | What::Run | What::Clock(_) | What::Sleep(_)
+                )
+            })
+    }
 }
 
 /// A job between two storages, by their numbers.
@@ -131,12 +148,21 @@ pub enum What {
     Cancel,
     /// Waits until nothing goes on, then a run begins. Continuous jobs just come to rest.
     Run,
+    /// Waits until nothing goes on, then somebody ends the conflict at the path, if there is one.
+    Resolve(String, Keep),
     /// The wall clock jumps by so many seconds.
     Clock(i64),
     /// The machine sleeps for so many seconds.
     Sleep(u32),
     /// The baselines are lost, while nothing goes on.
     Forget,
+}
+
+impl What {
+    /// Whether it has to wait until nothing goes on.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Self::Run | Self::Forget | Self::Resolve(..))
+    }
 }
 
 /// What an editor does.

@@ -273,6 +273,12 @@ impl Inner {
         }
     }
 
+    /// A run moves no more than a few times what there is.
+    pub fn is_bounded(&mut self, report: &RunReport) {
+        let verdict = self.judge.is_bounded(report);
+        self.check(verdict);
+    }
+
     /// A report that says how two sides stand.
     pub fn said(
         &mut self,
@@ -334,7 +340,7 @@ impl Inner {
         self.check_baselines();
         while !self.killed {
             match self.steps.front() {
-                Some(step) if matches!(step.what, What::Run | What::Forget) => break,
+                Some(step) if step.what.waits() => break,
                 Some(step) if step.after <= self.since => drop(self.next()),
                 _ => break,
             }
@@ -423,6 +429,7 @@ impl Inner {
                 self.world.states.forget();
                 self.judge.agreed.forget();
             }
+            What::Resolve(..) => self.judge.conflicts_are_ended(),
             What::Kill | What::Cancel | What::Run | What::Sleep(_) => {}
         }
         Some(step.what)

@@ -48,7 +48,7 @@ impl Events {
                 observation: look(Area::path(path.clone())),
                 edit,
             };
-            let fate = match dice.below(40) {
+            let fate = match dice.below(20) {
                 0 => {
                     // Its being lost is told.
                     let area = match path.parent().filter(|_| dice.below(2) == 0) {

@@ -261,7 +261,9 @@ impl Survey<'_> {
                     continue;
                 };
                 let Some(id) = meta.file_id else { continue };
-                for row in state.rows_with_id(side, id, meta.kind)? {
+                let rows = state.rows_with_id(side, id, meta.kind)?;
+                // Where it was all the time nothing moved: the other side's listing did not show it.
+                for row in rows.into_iter().filter(|row| row.path != *path) {
                     let other = side.other();
                     if let (Kind::Folder, Some(id)) = (meta.kind, row.sides[other].file_id) {
                         moves.push(FolderMove {
@@ -271,7 +273,7 @@ impl Survey<'_> {
                             id,
                         });
                     }
-                    if !self.is_named(&row.path) && row.path != *path {
+                    if !self.is_named(&row.path) {
                         earlier.insert(row.path);
                     }
                 }
