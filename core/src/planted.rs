@@ -22,7 +22,7 @@ pub enum Bug {
     RetypeForgetsEdits,
     /// That a file is as agreed on is told by its size alone: an edit is taken for an echo of our own write.
     EditIsEcho,
-    /// The token of our own write is not recorded: an echo of it is taken for an edit.
+    /// No token is known again: what we wrote ourselves is taken for an edit, and read by every run.
     EchoIsEdit,
     /// A listing that broke off is taken for one that ended.
     BrokenListingIsWhole,
