@@ -59,6 +59,8 @@ planted! {
     a_dropped_row_of_a_page: LastRowIsDropped, 1;
     an_absence_that_is_not_proven: AbsenceIsNotProven, 65;
     a_replace_that_expects_nothing: ReplaceIsBlind, 55;
+    a_read_that_is_not_checked: ReadIsNotChecked, 277;
+    a_move_that_forgets_the_removal: MoveForgetsRemoval, 213;
     replies_that_are_mixed_up: RepliesAreMixedUp, 4;
     a_row_recorded_before_its_file_is_published: RecordedBeforePublished, 1;
     a_failed_write_taken_for_done: FailedWriteIsDone, 6;
@@ -79,8 +81,6 @@ const OPEN: &[(&str, Bug)] = &[
     ("the_unknown_taken_for_absent", Bug::UnknownIsAbsent),
     ("a_removal_without_another_look", Bug::RemovalIsBlind),
     ("a_rename_over_a_newer_file", Bug::RenameOverwrites),
-    ("a_read_that_is_not_checked", Bug::ReadIsNotChecked),
-    ("a_move_that_forgets_the_removal", Bug::MoveForgetsRemoval),
     (
         "a_failed_move_that_forgets_the_removal",
         Bug::FailedMoveForgetsRemoval,
