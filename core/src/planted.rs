@@ -22,7 +22,7 @@ pub enum Bug {
     RetypeForgetsEdits,
     /// That a file is as agreed on is told by its size alone: an edit is taken for an echo of our own write.
     EditIsEcho,
-    /// The token of our own write is not recorded: an echo of it is taken for an edit.
+    /// No token is known again: what we wrote ourselves is taken for an edit, and read by every run.
     EchoIsEdit,
     /// A listing that broke off is taken for one that ended.
     BrokenListingIsWhole,
@@ -52,8 +52,6 @@ pub enum Bug {
     FailedWriteIsDone,
     /// Something that could not be removed is forgotten as if it were gone.
     FailedRemovalIsDone,
-    /// After a lost reply a file is published once more, whatever is there now.
-    LostReplyIsRepeated,
     /// The trouble that a path has is told to nobody.
     ProblemIsNotTold,
     /// A conflict is told to nobody.
@@ -72,15 +70,15 @@ pub enum Bug {
     TrashIsSkipped,
     /// A version in the trash that somebody still writes to is not told from others.
     LateWriteIsMissed,
-    /// The mark of a root is not looked at: what is there now is taken for what was there.
-    RootIsNotChecked,
     /// That a folder is about to be renamed is not written down.
     MoveIsNotAnnounced,
     /// A rename that a run did not live to record is forgotten.
     MoveIsNotRecovered,
-    /// What watchers say is dropped.
+    /// What a watcher says while a continuous job looks is dropped.
     EventIsDropped,
-    /// What failed under a look of a continuous job is not looked at again, and told as if it were done.
+    /// That a watcher lost something, and may have lost anything, is not heard.
+    GapIsIgnored,
+    /// What failed under a look of a continuous job is not looked at again after a rest.
     RestIsForgotten,
 }
 
@@ -102,14 +100,14 @@ mod switch {
 
     thread_local! {
         static IN_PLACE: Cell<Option<Bug>> = const { Cell::new(None) };
+        /// The faults that the code came by, a bit each.
         static MET: Cell<u64> = const { Cell::new(0) };
     }
 
     /// Whether the fault is in place.
     pub fn planted(bug: Bug) -> bool {
-        let is = IN_PLACE.get() == Some(bug);
-        MET.set(MET.get() + u64::from(is));
-        is
+        MET.set(MET.get() | 1 << bug as u64);
+        IN_PLACE.get() == Some(bug)
     }
 
     /// While this lives, a fault is in place on this thread.
@@ -117,15 +115,15 @@ mod switch {
     pub struct Planted(Option<Bug>);
 
     impl Planted {
-        /// Puts `bug` in place, and nothing else.
-        pub fn of(bug: Bug) -> Self {
+        /// Puts `bug` in place, or none.
+        pub fn of(bug: Option<Bug>) -> Self {
             MET.set(0);
-            Self(IN_PLACE.replace(Some(bug)))
+            Self(IN_PLACE.replace(bug))
         }
 
-        /// How often the code came by it.
-        pub fn met(&self) -> u64 {
-            MET.get()
+        /// Whether the code came by where the fault is or would be.
+        pub fn met(&self, bug: Bug) -> bool {
+            MET.get() & (1 << bug as u64) != 0
         }
     }
 

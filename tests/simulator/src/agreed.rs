@@ -16,6 +16,8 @@ pub(crate) struct Agreed {
     sites: Option<Sides<usize>>,
     direction: Direction,
     held: Agreement,
+    /// The listings of a side may be stale: what is there may have seemed not to be.
+    stale: bool,
 }
 
 impl Agreed {
@@ -24,6 +26,7 @@ impl Agreed {
             sites: jobs.first().copied().filter(|_| jobs.len() == 1),
             direction,
             held: Agreement::new(),
+            stale: false,
         }
     }
 
@@ -54,7 +57,7 @@ impl Agreed {
                 ));
             }
             let mirror = self.direction == Direction::Mirror;
-            if !was && is && !mirror && by[..] == [site] {
+            if !was && is && !mirror && !self.stale && by[..] == [site] {
                 return Err(format!(
                     "what storage {site} had given up at {path} came back, and nobody had edited it on the other side"
                 ));
@@ -69,6 +72,7 @@ impl Agreed {
         report: &RunReport,
         trees: &[Tree],
         touched: impl Fn(&str) -> bool,
+        stale: bool,
     ) -> Result<(), String> {
         let Some(Sides { source, target }) = self.sites else {
             return Ok(());
@@ -76,13 +80,14 @@ impl Agreed {
         for conflict in &report.conflicts {
             let held = self.held.get(&conflict.path);
             let of_both = conflict.source.is_some() && conflict.target.is_some();
-            if of_both && held.is_some_and(|(_, by)| by.len() < 2) {
+            if of_both && !self.stale && !stale && held.is_some_and(|(_, by)| by.len() < 2) {
                 return Err(format!(
                     "{} is told as a conflict, and since both sides agreed on it only one had edited it",
                     conflict.path
                 ));
             }
         }
+        self.stale = stale;
         self.held.clear();
         for (path, shown) in &trees[source] {
             let agreed = trees[target].get(path) == Some(shown) && *shown != Shown::Folder;

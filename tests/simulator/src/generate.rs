@@ -19,6 +19,8 @@ struct Maker {
     dice: Dice,
     contents: u32,
     sites: usize,
+    /// The file that an edit was about last.
+    last: String,
 }
 
 /// The plan of this seed.
@@ -33,6 +35,7 @@ pub fn generate(work: u64) -> Plan {
         dice,
         contents: 0,
         sites,
+        last: FILES[0].to_owned(),
     };
     let mode = match maker.dice.below(8) {
         0..5 => Mode::OneShot,
@@ -102,6 +105,12 @@ impl Maker {
                 _ => self.dice.below(90) as u32,
             };
             steps.push(Step { after, what });
+            if self.one_in(12) {
+                steps.extend(self.meeting().into_iter().map(now));
+                if let Some(last) = steps.last_mut() {
+                    last.after = self.dice.below(90) as u32;
+                }
+            }
         }
         steps
     }
@@ -142,8 +151,50 @@ impl Maker {
         }
     }
 
+    /// A few steps that meet each other, or what wl does about them: single ones do so by luck only.
+    fn meeting(&mut self) -> Vec<What> {
+        let site = self.dice.below(self.sites as u64) as usize;
+        let other = (site + 1) % self.sites;
+        let (file, to) = (self.file(), self.file());
+        let (one, two) = (self.content(), self.content());
+        let edit = What::Edit;
+        let begun = match self.dice.below(5) {
+            0 => vec![
+                edit(other, Edit::Write("d/x".to_owned(), two)),
+                edit(site, Edit::Remove("d".to_owned())),
+                edit(site, Edit::Write("d".to_owned(), one)),
+            ],
+            1 => vec![edit(site, Edit::Rename(file, to.clone()))],
+            2 => vec![
+                edit(other, Edit::Open(to.clone())),
+                edit(site, Edit::Write(to.clone(), one)),
+            ],
+            3 => {
+                let (one, two) = (
+                    Content { size: LARGE, ..one },
+                    Content { size: LARGE, ..two },
+                );
+                let late = edit(site, Edit::WriteInPlace(file.clone(), two));
+                return vec![edit(site, Edit::Write(file, one)), What::Run, late];
+            }
+            _ => vec![edit(site, Edit::Remove(to.clone()))],
+        };
+        let late = match begun.len() {
+            2 => Edit::WriteOpen(two),
+            _ => Edit::Write(to, two),
+        };
+        let mut all = vec![What::Run];
+        all.extend(begun);
+        all.extend([What::Run, edit(other, late)]);
+        all
+    }
+
+    /// A file; often the last one again, so that edits meet each other and what wl is doing.
     fn file(&mut self) -> String {
-        FILES[self.dice.below(FILES.len() as u64) as usize].to_owned()
+        if self.dice.below(5) >= 2 {
+            self.last = FILES[self.dice.below(FILES.len() as u64) as usize].to_owned();
+        }
+        self.last.clone()
     }
 
     fn any(&mut self) -> String {
@@ -154,7 +205,7 @@ impl Maker {
     }
 
     fn content(&mut self) -> Content {
-        let size = if self.one_in(60) { LARGE } else { 0 };
+        let size = if self.one_in(25) { LARGE } else { 0 };
         if self.contents > 0 && self.one_in(12) {
             let number = 1 + self.dice.below(u64::from(self.contents)) as u32;
             return Content { number, size: 0 };

@@ -136,6 +136,7 @@ impl Judge {
     /// From now on what lost a conflict may be in the trash.
     pub fn conflicts_are_ended(&mut self) {
         self.ended = true;
+        self.agreed.forget();
     }
 
     /// A run moves no more than a few times what there is.
@@ -224,7 +225,7 @@ impl Judge {
 
     /// A run between two sides says that all is well, but for what its report lists and the edits that it could not know of.
     pub fn said(
-        &mut self,
+        &self,
         sites: Sides<usize>,
         report: &RunReport,
         unknown: &[bool],
@@ -255,11 +256,21 @@ impl Judge {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// The same, for what only an edit may change from now on. With `stale` listings nobody can know what a run can have seen.
+    pub fn agree(
+        &mut self,
+        report: &RunReport,
+        unknown: &[bool],
+        stale: bool,
+    ) -> Result<(), String> {
         let touched = self.touched.iter().zip(unknown);
         let touched = touched.filter(|(_, unknown)| **unknown);
         let touched: Vec<_> = touched.flat_map(|(touched, _)| touched).collect();
         let touched = |path: &str| touched.iter().any(|other| is_at_or_around(path, other));
-        self.agreed.said(report, &self.trees, touched)
+        self.agreed.said(report, &self.trees, touched, stale)
     }
 
     /// All is quiet. Nothing may be lost.

@@ -222,8 +222,9 @@ pub struct Content {
 impl Content {
     /// Its bytes.
     pub fn bytes(self) -> Vec<u8> {
-        let mut bytes = format!("v{:04}", self.number).into_bytes();
-        bytes.resize(bytes.len().max(self.size as usize), b'.');
-        bytes
+        // All of it says which version it is: a mix of two is none.
+        let name = format!("v{:04}", self.number).into_bytes();
+        let size = name.len().max(self.size as usize);
+        name.into_iter().cycle().take(size).collect()
     }
 }

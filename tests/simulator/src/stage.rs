@@ -294,10 +294,8 @@ impl Inner {
         folders: bool,
         watches: bool,
     ) {
-        if !self.quiet && (self.stale[sites.source] || self.stale[sites.target]) {
-            // What a listing hides nobody can know.
-            return;
-        }
+        // What a listing hides nobody can know.
+        let stale = !self.quiet && (self.stale[sites.source] || self.stale[sites.target]);
         // With several jobs another one's watcher may have told of it.
         let watches = watches && self.jobs.len() == 1;
         // What it was told of that lately may have come too late for the look.
@@ -306,7 +304,11 @@ impl Inner {
         let edits = self.edits.iter().enumerate();
         let unknown = edits.map(|(number, edit)| number >= began && !(watches && told(edit)));
         let unknown: Vec<_> = unknown.collect();
-        let verdict = self.judge.said(sites, report, &unknown, folders);
+        let verdict = match stale {
+            true => Ok(()),
+            false => self.judge.said(sites, report, &unknown, folders),
+        };
+        let verdict = verdict.and_then(|()| self.judge.agree(report, &unknown, stale));
         self.check(verdict);
     }
 

@@ -95,12 +95,7 @@ impl Pass {
                     _ => self.hold_back_creation(&item, to)?,
                 }
             }
-            Verdict::Remove { on } => {
-                if planted(Bug::RowGoesEarly) {
-                    self.forget(node);
-                }
-                self.hold_back_removal(&item, on)?;
-            }
+            Verdict::Remove { on } => self.hold_back_removal(&item, on)?,
             Verdict::Retype { from } => self.hold_back_retype(&item, from)?,
             Verdict::Conflict(what) => {
                 self.keep(&node.path, &item.place)?;

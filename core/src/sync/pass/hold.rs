@@ -4,6 +4,7 @@ use super::Pass;
 use super::item::Item;
 use super::node::Node;
 use crate::model::{ContentHash, Kind, Side};
+use crate::planted::{Bug, planted};
 use crate::reconcile::Policy;
 use crate::state::{Pending, PendingAction};
 use crate::sync::SyncError;
@@ -69,6 +70,9 @@ impl Pass {
         else {
             return Ok(());
         };
+        if planted(Bug::RowGoesEarly) {
+            self.forget(&item.node);
+        }
         let action = match meta.kind {
             Kind::Folder => PendingAction::RemoveFolder(Box::new(meta.clone())),
             _ => PendingAction::RemoveFile(expected),

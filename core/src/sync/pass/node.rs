@@ -125,7 +125,8 @@ impl Node {
                     && base.kind == Kind::File
                     && base.hash.is_some()
                     && (base.sides[side].settled || planted(Bug::YoungTokenIsBelieved))
-                    && base.sides[side].token == meta.token =>
+                    && base.sides[side].token == meta.token
+                    && !planted(Bug::EchoIsEdit) =>
             {
                 Content::Same
             }
