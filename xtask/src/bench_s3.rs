@@ -8,7 +8,7 @@
 
 mod objects;
 mod options;
-mod programs;
+pub mod programs;
 mod report;
 mod requests;
 mod server;

@@ -168,9 +168,13 @@ impl<'a> Runner<'a> {
                 let jobs = daemon.ask("status", json!({}))?;
                 if jobs.as_array().is_none_or(Vec::is_empty) {
                     let local = |path: &Path| json!({ "type": "local", "location": path });
+                    let target = match &self.options.remote {
+                        Some(remote) => remote.params(&self.roots[1]),
+                        None => local(&self.roots[1]),
+                    };
                     let args = json!({
                         "container-name": "compare", "job-id": "j", "continuous": true, "unidirectional": false,
-                        "source": local(&self.roots[0]), "target": local(&self.roots[1]),
+                        "source": local(&self.roots[0]), "target": target,
                     });
                     daemon.ask("start", args)?;
                 }
