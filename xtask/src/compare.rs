@@ -3,6 +3,7 @@
 //! Each history has real folders of its own. People (here: this program) edit both sides, the tool runs, is killed, loses its
 //! memory, finds a side empty or full. In the end, when all is quiet, it is judged what is left: `judge` says by which rules.
 
+mod bucket;
 mod effects;
 mod history;
 mod judge;
@@ -54,6 +55,7 @@ pub fn main(args: &[String]) -> Result<()> {
     options.remote = match options.target {
         Target::Local => None,
         Target::Sftp => Some(Remote::sftp(&server, options.delay)?),
+        Target::S3 => Some(Remote::s3(&server, options.delay)?),
     };
     let report = compare(&options, room.path());
     drop(options.remote.take());

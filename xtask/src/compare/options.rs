@@ -15,7 +15,7 @@ Usage: cargo xtask compare [OPTIONS]
   --histories N    Histories for each tool [default: 100]
   --tools LIST     Of wl,wl-daemon,unison,unison-watch,bisync,syncthing [default: all]
   --seed S         The first history's seed; the next ones follow [default: 1]
-  --target T       What the second side is, for wl: local or sftp [default: local]
+  --target T       What the second side is, for wl: local, s3 or sftp [default: local]
   --delay MS       The server hears all, and is heard, so much later [default: 0]
   --plain          No file becomes a folder and no folder a file
   --workload W     Play one history: the seed of the edits

@@ -4,14 +4,17 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::bucket::Bucket;
 use super::relay;
 use crate::Result;
 use crate::bench_s3::programs::Programs;
+use crate::bench_s3::server::{BUCKET, Server};
 
 /// What the second side is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +22,18 @@ pub enum Target {
     Local,
     /// The folder behind an OpenSSH server.
     Sftp,
+    /// A bucket of SeaweedFS.
+    S3,
 }
 
 impl Target {
-    pub const ALL: [Target; 2] = [Target::Local, Target::Sftp];
+    pub const ALL: [Target; 3] = [Target::Local, Target::Sftp, Target::S3];
 
     pub fn name(self) -> &'static str {
         match self {
             Target::Local => "local",
             Target::Sftp => "sftp",
+            Target::S3 => "s3",
         }
     }
 }
@@ -39,10 +45,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that runs. It ends when this is dropped, or when we are killed.
 #[derive(Debug)]
-pub struct Remote {
-    config: PathBuf,
-    guard: Child,
+pub enum Remote {
+    Sftp {
+        config: PathBuf,
+        _sshd: Guarded,
+    },
+    /// With the address that the tool is told.
+    S3 {
+        server: Server,
+        line: String,
+    },
 }
+
+/// A process that ends with us.
+#[derive(Debug)]
+pub struct Guarded(Child);
 
 /// Starts the command that follows and kills it when its stdin ends.
 const GUARD: &str = "trap '' INT TERM HUP\n\"$@\" &\ncat >/dev/null\nkill -9 $!\nwait\n";
@@ -79,7 +96,10 @@ impl Remote {
         };
         let config = home.join("ssh_config");
         fs::write(&config, client_config(home, line)?)?;
-        let remote = Self { config, guard };
+        let remote = Self::Sftp {
+            config,
+            _sshd: Guarded(guard),
+        };
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if Instant::now() > end {
@@ -91,26 +111,70 @@ impl Remote {
         Ok(remote)
     }
 
-    /// What `wl sync` is told of the second side.
-    pub fn arguments(&self, root: &Path) -> [String; 3] {
-        let option = format!("ssh_config={}", self.config.display());
-        [url(root), "--target-option".to_owned(), option]
+    /// A SeaweedFS whose data is in `home`. Answers come `2 * delay` later.
+    pub fn s3(home: &Path, delay: Duration) -> Result<Self> {
+        let weed = Programs::new().find("weed");
+        let weed = weed.ok_or("SeaweedFS is missing: cargo xtask services install")?;
+        let server = Server::start(&weed, home.to_owned())?;
+        let line = match delay {
+            Duration::ZERO => server.address.clone(),
+            delay => format!("127.0.0.1:{}", relay::start(server.address.clone(), delay)?),
+        };
+        Ok(Self::S3 { server, line })
+    }
+
+    /// A prefix of its own, if the second side is in a bucket.
+    pub fn bucket(&self) -> Option<Bucket> {
+        static PREFIXES: AtomicU64 = AtomicU64::new(0);
+        match self {
+            Self::Sftp { .. } => None,
+            Self::S3 { server, .. } => {
+                let number = PREFIXES.fetch_add(1, Ordering::Relaxed);
+                Some(Bucket::new(&server.address, BUCKET, format!("h{number}")))
+            }
+        }
+    }
+
+    /// What `wl sync` is told of the second side, a folder or a prefix.
+    pub fn arguments(&self, place: &Path) -> Vec<String> {
+        let params = self.params(place);
+        let mut arguments = vec![self.url(place)];
+        for (name, value) in params.as_object().into_iter().flatten() {
+            if !["type", "url", "s3_url", "watcher-interval"].contains(&name.as_str()) {
+                let value = value.as_str().map_or(value.to_string(), str::to_owned);
+                arguments.extend(["--target-option".to_owned(), format!("{name}={value}")]);
+            }
+        }
+        arguments
     }
 
     /// What wl's daemon is told of it.
-    pub fn params(&self, root: &Path) -> Value {
-        json!({ "type": "sftp", "url": url(root), "ssh_config": self.config })
+    pub fn params(&self, place: &Path) -> Value {
+        let url = self.url(place);
+        match self {
+            Self::Sftp { config, .. } => {
+                json!({ "type": "sftp", "url": url, "ssh_config": config })
+            }
+            Self::S3 { line, .. } => {
+                let endpoint = format!("http://{line}");
+                json!({ "type": "s3", "s3_url": url, "endpoint_url": endpoint, "anonymous": true, "watcher-interval": 1 })
+            }
+        }
+    }
+
+    fn url(&self, place: &Path) -> String {
+        let place = place.display();
+        match self {
+            Self::Sftp { .. } => format!("sftp://{HOST}{place}"),
+            Self::S3 { .. } => format!("s3://{BUCKET}/{place}"),
+        }
     }
 }
 
-fn url(root: &Path) -> String {
-    format!("sftp://{HOST}{}", root.display())
-}
-
-impl Drop for Remote {
+impl Drop for Guarded {
     fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
