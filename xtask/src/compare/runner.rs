@@ -337,7 +337,9 @@ impl<'a> Runner<'a> {
             Tool::WlDaemon => {
                 let job = self.job()?;
                 let text = job["state"][1].as_str().unwrap_or_default();
-                Ok(job["state"][0] == 3 || (job["state"][0] == 2 && text.ends_with(" left")))
+                // A problem is tried again: it does not rest yet.
+                let waits = text.ends_with(" left") && !text.contains("problem");
+                Ok(job["state"][0] == 3 || (job["state"][0] == 2 && waits))
             }
             _ => Ok(true),
         }

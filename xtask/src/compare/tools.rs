@@ -90,8 +90,12 @@ impl Tool {
     /// How it was run, for the report.
     pub fn settings(self) -> &'static str {
         match self {
-            Tool::Wl => "`wl sync A B`, nothing else set",
-            Tool::WlDaemon => "a continuous job of the daemon, nothing else set",
+            Tool::Wl => {
+                "`wl sync A B`, nothing else set; for a server where it is and how to log in, with `--target-option`"
+            }
+            Tool::WlDaemon => {
+                "a continuous job of the daemon, nothing else set; a bucket is looked at each second (`watcher-interval`)"
+            }
             Tool::Unison => {
                 "`unison A B -batch -times -fastcheck false` (the default compares times to the second; this is its documented safe way)"
             }
