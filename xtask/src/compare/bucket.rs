@@ -92,7 +92,7 @@ impl Bucket {
         let remove = |key: &String, really: bool| -> Result<()> {
             let (etag, content) = &self.known[key];
             let removed = really && self.delete(key, etag)?;
-            if !removed && !(moved && is_put(content)) {
+            if !(removed || moved && is_put(content)) {
                 ledger.hold().write(content, format!("B:{key}"));
             }
             Ok(())
@@ -216,5 +216,123 @@ impl Bucket {
             etag: etag.map_or(String::new(), |(_, tag)| tag.to_owned()),
             body: answer.split_off(end + 4),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Mutex};
+
+    type Objects = Arc<Mutex<BTreeMap<String, String>>>;
+
+    /// A bucket `b` that obeys conditions; an object's tag is its content.
+    fn serve() -> (Bucket, Objects) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let objects = Objects::default();
+        let shared = Arc::clone(&objects);
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                answer(connection.unwrap(), &mut shared.lock().unwrap());
+            }
+        });
+        (Bucket::new(&address, "b", "p".to_owned()), objects)
+    }
+
+    fn answer(connection: TcpStream, objects: &mut BTreeMap<String, String>) {
+        let mut reader = BufReader::new(connection);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            reader.read_line(&mut head).unwrap();
+        }
+        let field = |name: &str| {
+            let mut lines = head.lines();
+            lines.find_map(|line| Some(line.strip_prefix(name)?.to_owned()))
+        };
+        let length: usize = field("Content-Length: ").unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let mut words = head.split(' ');
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let key = path.strip_prefix("/b/p/").unwrap_or_default();
+        let old = objects.get(key).cloned();
+        let holds = match (field("If-Match: "), &old) {
+            (Some(tag), old) => Some(&tag) == old.as_ref(),
+            (None, old) => field("If-None-Match: ").is_none() || old.is_none(),
+        };
+        let rows = objects
+            .iter()
+            .map(|(key, tag)| format!("<Contents><Key>p/{key}</Key><ETag>{tag}</ETag></Contents>"));
+        let (status, text) = match (method, key) {
+            ("GET", "") => (200, rows.collect()),
+            ("GET", _) => old.clone().map_or((404, String::new()), |old| (200, old)),
+            _ if !holds => (412, String::new()),
+            ("PUT", _) => {
+                objects.insert(key.to_owned(), String::from_utf8(body).unwrap());
+                (200, String::new())
+            }
+            _ => {
+                objects.remove(key);
+                (204, String::new())
+            }
+        };
+        let tag = old.unwrap_or_default();
+        write!(
+            reader.get_mut(),
+            "HTTP/1.0 {status} X\r\nETag: {tag}\r\n\r\n{text}"
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn what_the_tool_was_faster_with_did_not_happen() {
+        let (mut bucket, objects) = serve();
+        let set = |key: &str, content: &str| {
+            objects
+                .lock()
+                .unwrap()
+                .insert(key.to_owned(), content.to_owned());
+        };
+        let ledger = Shared::default();
+        for (key, content) in [("ant", "old ant"), ("bee", "old bee"), ("cat", "old cat")] {
+            set(key, content);
+            ledger.hold().write(content.as_bytes(), key.to_owned());
+        }
+        let root = std::env::temp_dir().join(format!("wl-bucket-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        bucket.pull(&root, &ledger).unwrap();
+        // A person replaces two and removes one; the tool was there first for the first and the last.
+        for (key, content) in [("ant", "new ant"), ("bee", "new bee")] {
+            fs::write(root.join(key), content).unwrap();
+            ledger.hold().write(content.as_bytes(), key.to_owned());
+        }
+        fs::remove_file(root.join("cat")).unwrap();
+        for old in ["old ant", "old bee", "old cat"] {
+            ledger.hold().give_up(old.as_bytes());
+        }
+        set("ant", "tool's ant");
+        set("cat", "tool's cat");
+        bucket.push(&root, &ledger, false).unwrap();
+        bucket.pull(&root, &ledger).unwrap();
+        let read = |key: &str| fs::read_to_string(root.join(key)).unwrap();
+        assert_eq!(
+            ["ant", "bee", "cat"].map(read),
+            ["tool's ant", "new bee", "tool's cat"]
+        );
+        fs::remove_dir_all(&root).unwrap();
+        let ledger = ledger.hold();
+        let needed = ledger.needed();
+        let is_needed =
+            |content: &str| needed.contains_key(&ledger.id(content.as_bytes()).unwrap());
+        assert!(is_needed("old ant") && is_needed("new bee") && is_needed("old cat"));
+        assert!(!is_needed("new ant") && !is_needed("old bee"));
+        assert_eq!(
+            ledger.torn.len(),
+            2,
+            "nobody here wrote what the tool wrote"
+        );
     }
 }
