@@ -6,12 +6,12 @@
 //! alone, with a server of its own, for want of room. After each step folder and bucket are compared without any of the
 //! tools: one that is fast and wrong is reported as wrong.
 
-mod objects;
+pub mod objects;
 mod options;
-mod programs;
+pub mod programs;
 mod report;
 mod requests;
-mod server;
+pub mod server;
 mod tools;
 
 use std::fs;

@@ -3,12 +3,15 @@
 //! Each history has real folders of its own. People (here: this program) edit both sides, the tool runs, is killed, loses its
 //! memory, finds a side empty or full. In the end, when all is quiet, it is judged what is left: `judge` says by which rules.
 
+mod bucket;
 mod effects;
 mod history;
 mod judge;
 mod ledger;
 mod options;
 mod play;
+mod relay;
+mod remote;
 mod report;
 mod runner;
 mod tools;
@@ -27,6 +30,7 @@ use crate::bench::room::Room;
 use history::{Seeds, Step, history};
 use judge::{Fault, Verdict};
 use options::Options;
+use remote::{Remote, Target};
 use report::{Finding, Report, replay};
 use tools::Tool;
 
@@ -47,15 +51,22 @@ pub fn main(args: &[String]) -> Result<()> {
         options.wl = Some(build()?);
     }
     let room = Room::new(&options.dir, 200 << 20)?;
+    let server = room.path().join("server");
+    options.remote = match options.target {
+        Target::Local => None,
+        Target::Sftp => Some(Remote::sftp(&server, options.delay)?),
+        Target::S3 => Some(Remote::s3(&server, options.delay)?),
+    };
     let report = compare(&options, room.path());
+    drop(options.remote.take());
     drop(room);
     let text = report.markdown(&options);
     println!("{text}");
     if options.write {
-        let place = if options.plain {
-            "compare-plain"
-        } else {
-            "compare"
+        let place = match (options.target, options.plain) {
+            (Target::Local, true) => "compare-plain",
+            (Target::Local, false) => "compare",
+            _ => "compare-remote",
         };
         write_to("docs/reliability.md", place, &text)?;
     }
@@ -129,7 +140,7 @@ fn one(game: Game, options: &Options, home: &Path, report: &Mutex<Report>) {
         Err(error) => {
             let line = format!(
                 "{error} (`{}`)",
-                replay(tool, seeds, options.plain, options.keep.as_deref())
+                replay(tool, seeds, options, options.keep.as_deref())
             );
             eprintln!("{}: {line}", tool.name());
             return hold(report).trouble(tool, line);
@@ -158,7 +169,7 @@ fn one(game: Game, options: &Options, home: &Path, report: &Mutex<Report>) {
             replay: replay(
                 tool,
                 seeds,
-                options.plain,
+                options,
                 numbers.as_deref().or(options.keep.as_deref()),
             ),
         };

@@ -158,7 +158,7 @@ impl Answer {
 }
 
 /// What is between a tag and its end, each time. Our keys have nothing in them that XML writes differently.
-fn tags<'a>(xml: &'a str, tag: &str) -> impl Iterator<Item = String> + use<'a> {
+pub fn tags<'a>(xml: &'a str, tag: &str) -> impl Iterator<Item = String> + use<'a> {
     let (begin, end) = (format!("<{tag}>"), format!("</{tag}>"));
     let parts: Vec<&str> = xml.split(&begin).skip(1).collect();
     parts
@@ -167,7 +167,7 @@ fn tags<'a>(xml: &'a str, tag: &str) -> impl Iterator<Item = String> + use<'a> {
 }
 
 /// As it may stand in a path or behind a `=`.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         match byte {

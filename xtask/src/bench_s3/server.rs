@@ -41,6 +41,7 @@ wait
 /// How long a start may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+#[derive(Debug)]
 pub struct Server {
     /// `127.0.0.1:PORT`.
     pub address: String,

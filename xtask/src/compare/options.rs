@@ -1,8 +1,10 @@
 //! Options of `compare`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::history::Seeds;
+use super::remote::{Remote, Target};
 use super::tools::Tool;
 use crate::Result;
 use crate::bench::number;
@@ -13,6 +15,8 @@ Usage: cargo xtask compare [OPTIONS]
   --histories N    Histories for each tool [default: 100]
   --tools LIST     Of wl,wl-daemon,unison,unison-watch,bisync,syncthing [default: all]
   --seed S         The first history's seed; the next ones follow [default: 1]
+  --target T       What the second side is, for wl: local, s3 or sftp [default: local]
+  --delay MS       The server hears all, and is heard, so much later [default: 0]
   --plain          No file becomes a folder and no folder a file
   --workload W     Play one history: the seed of the edits
   --schedule S     Play one history: the seed of syncs, kills and faults
@@ -34,6 +38,10 @@ pub struct Options {
     pub tools: Vec<Tool>,
     pub seed: u64,
     pub plain: bool,
+    pub target: Target,
+    pub delay: Duration,
+    /// The target's server, while it runs.
+    pub remote: Option<Remote>,
     /// The one history that is played again.
     pub one: Option<Seeds>,
     pub keep: Option<Vec<usize>>,
@@ -56,6 +64,9 @@ impl Options {
             tools: Tool::ALL.into(),
             seed: 1,
             plain: false,
+            target: Target::Local,
+            delay: Duration::ZERO,
+            remote: None,
             one: None,
             keep: None,
             show: false,
@@ -79,6 +90,8 @@ impl Options {
                 "--tools" => options.tools = tools(value()?)?,
                 "--seed" => options.seed = number(flag, value()?)?,
                 "--plain" => options.plain = true,
+                "--target" => options.target = target(value()?)?,
+                "--delay" => options.delay = Duration::from_millis(number(flag, value()?)?),
                 "--workload" => workload = Some(number(flag, value()?)?),
                 "--schedule" => schedule = Some(number(flag, value()?)?),
                 "--keep" => options.keep = Some(steps(value()?)?),
@@ -101,8 +114,16 @@ impl Options {
         if options.keep.is_some() && options.one.is_none() {
             return Err("--keep needs --workload and --schedule".into());
         }
+        if options.target == Target::Local && !options.delay.is_zero() {
+            return Err("--delay needs a --target with a line to it".into());
+        }
         Ok(options)
     }
+}
+
+fn target(name: &str) -> Result<Target> {
+    let found = Target::ALL.into_iter().find(|found| found.name() == name);
+    found.ok_or_else(|| format!("there is no target {name:?}\n\n{HELP}").into())
 }
 
 fn tools(list: &str) -> Result<Vec<Tool>> {
@@ -148,6 +169,13 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_server_can_be_asked_for() {
+        let options = parse("--target sftp --delay 20").unwrap();
+        assert_eq!(options.target, Target::Sftp);
+        assert_eq!(options.delay, Duration::from_millis(20));
+    }
+
+    #[test]
     fn wrong_options_are_refused() {
         for line in [
             "--histories",
@@ -157,6 +185,8 @@ mod tests {
             "--keep 1",
             "--workload 7 --schedule 8 --keep x",
             "--fast",
+            "--target ftp",
+            "--delay 20",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::effects::Effects;
 use super::history::{Edit, Step};
-use super::judge::{Fault, Verdict, differ, judge, visible};
+use super::judge::{Fault, Files, Verdict, differ, judge, visible};
 use super::options::Options;
+use super::remote::Remote;
 use super::runner::{During, Runner};
 use super::tools::{Ran, Tool};
 use super::world::World;
@@ -37,9 +38,15 @@ pub fn play(tool: Tool, options: &Options, home: &Path, steps: &[Step]) -> Resul
     fs::create_dir_all(home)?;
     DirBuilder::new().mode(0o700).create(home.join("private"))?;
     let can_fill = rustix::process::geteuid().is_root();
-    let world = World::new(home, can_fill && steps.contains(&Step::Full))?;
-    let effects = Effects::of(&world.roots, &home.join("private"), &world.ledger)?;
-    let runner = Runner::new(tool, options, home, &world.roots, effects)?;
+    let bucket = options.remote.as_ref().and_then(Remote::bucket);
+    let is_bucket = bucket.is_some();
+    let world = World::new(home, can_fill && steps.contains(&Step::Full), bucket)?;
+    let mut places = world.roots.clone();
+    if let Some(bucket) = &world.bucket {
+        places[1] = bucket.prefix.clone().into();
+    }
+    let effects = Effects::of(&places, &home.join("private"), &world.ledger)?;
+    let runner = Runner::new(tool, options, home, &places, effects, world.bucket.clone())?;
     let mut game = Game {
         world,
         runner,
@@ -48,12 +55,22 @@ pub fn play(tool: Tool, options: &Options, home: &Path, steps: &[Step]) -> Resul
     };
     game.begin()?;
     for step in steps {
-        if *step != Step::Full || can_fill {
+        // A bucket is neither full nor a mount point.
+        let can = match step {
+            Step::Full => can_fill && !is_bucket,
+            Step::Outage(side) => *side == 0 || !is_bucket,
+            _ => true,
+        };
+        if can {
             game.step(step)?;
         }
     }
     let last = game.rest()?;
     game.runner.kill()?;
+    game.world.fetch();
+    if let Some(broken) = &game.world.broken {
+        return Err(broken.clone().into());
+    }
     judge(tool, &game.world, &last, game.forgot, &mut game.verdict);
     game.verdict.kills = game.runner.kills;
     Ok(game.verdict)
@@ -200,10 +217,16 @@ impl Game<'_> {
         Ok(ran)
     }
 
+    /// What people see on both sides.
+    fn sides(&mut self) -> [Files; 2] {
+        self.world.fetch();
+        let tool = self.runner.tool;
+        self.world.roots.each_ref().map(|root| visible(tool, root))
+    }
+
     /// Nobody edits now: what it says must be so.
     fn is_true(&mut self, said: &str) {
-        let tool = self.runner.tool;
-        let sides = self.world.roots.each_ref().map(|root| visible(tool, root));
+        let sides = self.sides();
         for path in differ(&sides, &Default::default()) {
             self.verdict.add(Fault::Lied, format!("{path}: it {said}"));
         }
@@ -238,9 +261,9 @@ impl Game<'_> {
         let (mut why, mut failures) = (String::new(), 0);
         let mut ran = Ran::default();
         for _ in 0..RUNS {
-            let before = self.world.roots.each_ref().map(|root| visible(tool, root));
+            let before = self.sides();
             ran = self.sync(END)?;
-            let after = self.world.roots.each_ref().map(|root| visible(tool, root));
+            let after = self.sides();
             why = match &ran.failed {
                 Some(failed) => {
                     failures += 1;

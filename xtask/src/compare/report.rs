@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::history::Seeds;
 use super::judge::{Fault, Verdict};
 use super::options::Options;
+use super::remote::Target;
 use super::tools::Tool;
 use crate::bench::figures::{begin_table, row, surroundings};
 
@@ -38,14 +39,20 @@ pub struct Report {
 }
 
 /// The command that plays a history again.
-pub fn replay(tool: Tool, seeds: Seeds, plain: bool, keep: Option<&[usize]>) -> String {
+pub fn replay(tool: Tool, seeds: Seeds, options: &Options, keep: Option<&[usize]>) -> String {
     let Seeds { workload, schedule } = seeds;
     let mut line = format!(
         "cargo xtask compare --tools {} --workload {workload} --schedule {schedule}",
         tool.name()
     );
-    if plain {
+    if options.plain {
         line.push_str(" --plain");
+    }
+    if options.target != Target::Local {
+        let _ = write!(line, " --target {}", options.target.name());
+    }
+    if !options.delay.is_zero() {
+        let _ = write!(line, " --delay {}", options.delay.as_millis());
     }
     if let Some(keep) = keep {
         let keep: Vec<String> = keep.iter().map(usize::to_string).collect();
@@ -200,6 +207,8 @@ mod tests {
             workload: 3,
             schedule: 4,
         };
+        let args = ["--plain", "--target", "sftp", "--delay", "20"].map(str::to_owned);
+        let options = Options::parse(&args).unwrap();
         let mut report = Report::default();
         let mut verdict = Verdict::default();
         verdict.add(Fault::Lost, "A:one/ant");
@@ -208,13 +217,15 @@ mod tests {
         let finding = Finding {
             fault: Fault::Lost,
             what: "A:one/ant".into(),
-            replay: replay(Tool::Wl, seeds, true, Some(&[0, 2])),
+            replay: replay(Tool::Wl, seeds, &options, Some(&[0, 2])),
         };
         report.found(Tool::Wl, finding);
-        let text = report.markdown(&Options::parse(&[]).unwrap());
+        let text = report.markdown(&options);
         assert!(text.contains("| wl | 1 | 0 | 1 in 1 | 0 |"), "{text}");
         assert!(
-            text.contains("--tools wl --workload 3 --schedule 4 --plain --keep 0,2`"),
+            text.contains(
+                "--tools wl --workload 3 --schedule 4 --plain --target sftp --delay 20 --keep 0,2`"
+            ),
             "{text}"
         );
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use super::bucket::Bucket;
 use super::effects::Effects;
 use super::options::Options;
 use super::tools::{Ran, Tool};
@@ -41,6 +42,8 @@ pub struct Runner<'a> {
     log: PathBuf,
     roots: [PathBuf; 2],
     pub effects: Effects,
+    /// Where the second side is, if it is no folder.
+    bucket: Option<Bucket>,
     children: Vec<Child>,
     daemon: Option<Daemon>,
     pages: [u16; 2],
@@ -56,6 +59,7 @@ impl<'a> Runner<'a> {
         home: &Path,
         roots: &[PathBuf; 2],
         effects: Effects,
+        bucket: Option<Bucket>,
     ) -> Result<Self> {
         let private = home.join("private");
         let mut pages = [0; 2];
@@ -70,6 +74,7 @@ impl<'a> Runner<'a> {
             log: home.to_owned(),
             roots: roots.clone(),
             effects,
+            bucket,
             children: Vec::new(),
             daemon: None,
             pages,
@@ -168,9 +173,13 @@ impl<'a> Runner<'a> {
                 let jobs = daemon.ask("status", json!({}))?;
                 if jobs.as_array().is_none_or(Vec::is_empty) {
                     let local = |path: &Path| json!({ "type": "local", "location": path });
+                    let target = match &self.options.remote {
+                        Some(remote) => remote.params(&self.roots[1]),
+                        None => local(&self.roots[1]),
+                    };
                     let args = json!({
                         "container-name": "compare", "job-id": "j", "continuous": true, "unidirectional": false,
-                        "source": local(&self.roots[0]), "target": local(&self.roots[1]),
+                        "source": local(&self.roots[0]), "target": target,
                     });
                     daemon.ask("start", args)?;
                 }
@@ -283,13 +292,14 @@ impl<'a> Runner<'a> {
         self.marks += 1;
         let marks = self.marks;
         let mark = |number: usize| format!("{MARK}{marks}-{number}");
-        let mut due = Vec::new();
-        for (number, root) in self.roots.iter().enumerate() {
-            fs::write(root.join(mark(number)), "mark")?;
-            due.push(self.roots[1 - number].join(mark(number)));
+        for number in [0, 1] {
+            match (&self.bucket, number) {
+                (Some(bucket), 1) => drop(bucket.put(&mark(1), b"mark", None)?),
+                _ => fs::write(self.roots[number].join(mark(number)), "mark")?,
+            }
         }
         let end = Instant::now() + patience;
-        while !due.iter().all(|mark| mark.exists()) || !self.is_idle()? {
+        while !self.has_come(0, &mark(1))? || !self.has_come(1, &mark(0))? || !self.is_idle()? {
             if Instant::now() > end {
                 return Err(format!("it did not come to rest{}", self.trouble()).into());
             }
@@ -302,6 +312,13 @@ impl<'a> Runner<'a> {
         };
         self.effects.quiet(Duration::from_millis(pause), patience);
         Ok(())
+    }
+
+    fn has_come(&self, side: usize, mark: &str) -> Result<bool> {
+        match (&self.bucket, side) {
+            (Some(bucket), 1) => bucket.has(mark),
+            _ => Ok(self.roots[side].join(mark).exists()),
+        }
     }
 
     /// Whether it says that it has nothing to do, if it can say that.
@@ -320,7 +337,9 @@ impl<'a> Runner<'a> {
             Tool::WlDaemon => {
                 let job = self.job()?;
                 let text = job["state"][1].as_str().unwrap_or_default();
-                Ok(job["state"][0] == 3 || (job["state"][0] == 2 && text.ends_with(" left")))
+                // A problem is tried again: it does not rest yet.
+                let waits = text.ends_with(" left") && !text.contains("problem");
+                Ok(job["state"][0] == 3 || (job["state"][0] == 2 && waits))
             }
             _ => Ok(true),
         }

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::options::Options;
+use super::remote::Target;
 use crate::bench;
 use crate::run::exists;
 
@@ -53,6 +54,9 @@ impl Tool {
 
     /// What is missing on this machine.
     pub fn lacks(self, options: &Options) -> Option<&'static str> {
+        if options.target != Target::Local && !self.is_wl() {
+            return Some("--target local");
+        }
         let is_there = match self {
             Tool::Wl | Tool::WlDaemon => true,
             Tool::Unison => exists("unison"),
@@ -86,8 +90,12 @@ impl Tool {
     /// How it was run, for the report.
     pub fn settings(self) -> &'static str {
         match self {
-            Tool::Wl => "`wl sync A B`, nothing else set",
-            Tool::WlDaemon => "a continuous job of the daemon, nothing else set",
+            Tool::Wl => {
+                "`wl sync A B`, nothing else set; for a server where it is and how to log in, with `--target-option`"
+            }
+            Tool::WlDaemon => {
+                "a continuous job of the daemon, nothing else set; a bucket is looked at each second (`watcher-interval`)"
+            }
             Tool::Unison => {
                 "`unison A B -batch -times -fastcheck false` (the default compares times to the second; this is its documented safe way)"
             }
@@ -142,7 +150,10 @@ impl Tool {
             }
             Tool::Syncthing => Command::new("syncthing"),
         };
-        command.args(roots);
+        match &options.remote {
+            Some(remote) => command.arg(&roots[0]).args(remote.arguments(&roots[1])),
+            None => command.args(roots),
+        };
         command
     }
 

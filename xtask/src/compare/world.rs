@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::bucket::Bucket;
 use super::history::Edit;
 use super::ledger::{Shared, content};
 use crate::Result;
@@ -29,11 +30,15 @@ pub struct World {
     numbers: usize,
     /// The second side has a small file system of its own.
     small: bool,
+    /// Where the second side really is, if its folder is a copy only.
+    pub bucket: Option<Bucket>,
+    /// Why it could not be reached.
+    pub broken: Option<String>,
 }
 
 impl World {
     /// `small` needs root.
-    pub fn new(home: &Path, small: bool) -> Result<Self> {
+    pub fn new(home: &Path, small: bool, bucket: Option<Bucket>) -> Result<Self> {
         let beside = |name: &str| home.join(name);
         let disks = [beside("disk0"), beside("disk1")];
         for disk in &disks {
@@ -53,6 +58,8 @@ impl World {
             ledger: Shared::default(),
             numbers: 0,
             small,
+            bucket,
+            broken: None,
         };
         for folder in world.roots.iter().chain(&world.graves) {
             fs::create_dir(folder)?;
@@ -63,6 +70,9 @@ impl World {
 
     /// Does what can be done of an edit; what fails is no edit.
     pub fn edit(&mut self, side: usize, edit: &Edit) {
+        if side == 1 {
+            self.fetch();
+        }
         let _ = match edit {
             Edit::Save(path, size) => {
                 let content = content(self.number(), *size);
@@ -75,6 +85,25 @@ impl World {
             Edit::Move(from, to) => self.rename(side, from, to),
             Edit::Copy(from, to) => self.copy(side, from, to),
         };
+        if let (1, Some(bucket)) = (side, &self.bucket) {
+            let pushed = bucket.push(&self.roots[1], &self.ledger, matches!(edit, Edit::Move(..)));
+            self.broken = self
+                .broken
+                .take()
+                .or(pushed.err().map(|error| error.to_string()));
+        }
+    }
+
+    /// The second side's folder becomes what is in the bucket.
+    pub fn fetch(&mut self) {
+        let Some(bucket) = &mut self.bucket else {
+            return;
+        };
+        let pulled = bucket.pull(&self.roots[1], &self.ledger);
+        self.broken = self
+            .broken
+            .take()
+            .or(pulled.err().map(|error| error.to_string()));
     }
 
     fn copy(&mut self, side: usize, from: &str, to: &str) -> io::Result<()> {
