@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use wl_control::Client;
 use wl_test_trees::folders::{contents, read};
-use wl_test_trees::{Random, Tree, take};
+use wl_test_trees::{Node, Random, Tree, take};
 
 use crate::running::{PATIENCE, Running, all, is_settled, job, status};
 
@@ -172,13 +172,19 @@ impl World {
     }
 
     async fn conflicts(&self, client: &mut Client) -> BTreeSet<String> {
-        let open = client
-            .ask("conflicts", json!({ "job-id": "live" }))
-            .await
-            .unwrap();
-        let open = open["conflicts"].as_array().unwrap().iter();
-        open.map(|conflict| conflict["path"].as_str().unwrap().to_owned())
-            .collect()
+        let mut paths = BTreeSet::<String>::new();
+        loop {
+            let mut args = json!({ "job-id": "live" });
+            if let Some(last) = paths.last() {
+                args["start-after"] = json!(last);
+            }
+            let page = client.ask("conflicts", args).await.unwrap();
+            let open = page["conflicts"].as_array().unwrap().iter();
+            paths.extend(open.map(|conflict| conflict["path"].as_str().unwrap().to_owned()));
+            if page["more"] == json!(false) {
+                return paths;
+            }
+        }
     }
 
     /// Ends the conflicts, and finds both sides equal.
@@ -190,14 +196,15 @@ impl World {
             if left.is_empty() {
                 break;
             }
-            let args = json!({ "job-id": "live", "paths": left, "keep": keep });
-            let done: Value = client.ask("resolve", args).await.unwrap();
-            assert_eq!(done["error"], Value::Null, "{done}");
-            let open = done["problems"].as_array().unwrap().iter();
-            left = open
-                .map(|problem| problem["path"].as_str().unwrap().to_owned())
-                .collect();
-            assert!(left.is_empty() || keep == "newer", "{done}");
+            // So many go into one request.
+            for paths in std::mem::take(&mut left).chunks(1000) {
+                let args = json!({ "job-id": "live", "paths": paths, "keep": keep });
+                let done: Value = client.ask("resolve", args).await.unwrap();
+                assert_eq!(done["error"], Value::Null, "{done}");
+                let open = done["problems"].as_array().unwrap().iter();
+                left.extend(open.map(|problem| problem["path"].as_str().unwrap().to_owned()));
+            }
+            assert!(left.is_empty() || keep == "newer", "{left:?}");
         }
         let quiet = self.quiet().await;
         assert_eq!(
@@ -264,7 +271,11 @@ impl Quiet {
                 take(tree, &path);
             }
         }
-        assert_same(&trees[0], &trees[1], "source against target");
+        let what = format!(
+            "source against target, but for conflicts {:?}",
+            self.conflicts
+        );
+        assert_same(&trees[0], &trees[1], &what);
     }
 
     /// The version is somewhere; if not, it is said what is there of it.
@@ -298,22 +309,27 @@ impl Quiet {
     }
 }
 
-/// Two trees are equal, or it is said shortly where they are not.
+/// Two trees are equal, or it is said where they are not.
 #[track_caller]
 pub fn assert_same(one: &Tree, two: &Tree, what: &str) {
+    let mut apart = Vec::new();
+    differ(one, two, "", &mut apart);
+    let shown = &apart[..apart.len().min(20)];
+    assert!(apart.is_empty(), "{what}, {}: {shown:#?}", apart.len());
+}
+
+fn differ(one: &Tree, two: &Tree, within: &str, apart: &mut Vec<String>) {
     let names: BTreeSet<_> = one.keys().chain(two.keys()).collect();
-    let mut text = String::new();
-    for name in names
-        .into_iter()
-        .filter(|name| one.get(*name) != two.get(*name))
-    {
-        let short = |tree: &Tree| {
-            format!("{:?}", tree.get(name))
-                .chars()
-                .take(1500)
-                .collect::<String>()
-        };
-        text += &format!("\n{name}:\n  {}\n  {}", short(one), short(two));
+    for name in names {
+        let path = format!("{within}/{name}");
+        match (one.get(name), two.get(name)) {
+            (Some(Node::Folder(one)), Some(Node::Folder(two))) => differ(one, two, &path, apart),
+            (one, two) if one != two => {
+                let short = |node: Option<&Node>| format!("{node:?}").chars().take(200).collect();
+                let [one, two]: [String; 2] = [one, two].map(short);
+                apart.push(format!("{path}: {one} against {two}"));
+            }
+            _ => {}
+        }
     }
-    assert!(text.is_empty(), "{what}:{text}");
 }

@@ -93,10 +93,11 @@ fn each_change_has_its_requests_and_no_more() {
         &[(RULES, 1), (LIST, 3), ("PutObject", 1)],
     );
     let remove = |setting: &Setting| fs::remove_file(setting.folder.join("d2/f2")).unwrap();
+    // Before anything is removed the rules are asked for once more.
     let removed = [
         ("CopyObject", 1),
         ("DeleteObject", 1),
-        (RULES, 1),
+        (RULES, 2),
         (LIST, 3),
     ];
     asks(&counted(&setting, remove), &removed);

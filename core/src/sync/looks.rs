@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::exclude::{filter_now, is_ignore_file};
 use super::groups::GROUP;
+use super::opened::Opened;
 use super::pass::{self, Findings, Ground, Look, Removals, survey};
-use super::run::{self, Opened, Run};
+use super::run::{self, Run};
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
 use crate::reconcile::SMALL_LOSS;

@@ -271,9 +271,10 @@ impl Agenda {
         }
     }
 
-    /// What changed, or may have, and waits for its time.
+    /// What changed, or may have, and waits for its time. What was tried so often that it is told for itself is not meant.
     pub(super) fn pending(&self) -> Pending {
-        let turns = self.resting.iter().filter(|(_, rest)| rest.tries == 0);
+        let resting = self.resting.iter();
+        let turns = resting.filter(|(_, rest)| rest.tries < MOST_TRIES);
         let turns = turns.map(|(path, rest)| (path, rest.until));
         let groups = self.groups.iter();
         let groups = groups.map(|(path, changing)| (path, changing.until));

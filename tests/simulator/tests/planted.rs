@@ -57,7 +57,7 @@ planted! {
     an_echo_taken_for_an_edit: EchoIsEdit, 1;
     a_broken_listing_taken_for_a_whole_one: BrokenListingIsWhole, 52;
     a_dropped_row_of_a_page: LastRowIsDropped, 1;
-    an_absence_that_is_not_proven: AbsenceIsNotProven, 65;
+    an_absence_that_is_not_proven: AbsenceIsNotProven, 25;
     a_replace_that_expects_nothing: ReplaceIsBlind, 55;
     a_read_that_is_not_checked: ReadIsNotChecked, 277;
     a_move_that_forgets_the_removal: MoveForgetsRemoval, 213;
@@ -73,7 +73,7 @@ planted! {
     a_folder_that_goes_with_a_survivor: FolderGoesWithSurvivor, 21;
     a_trash_that_is_skipped: TrashIsSkipped, 7;
     a_late_write_that_is_missed: LateWriteIsMissed, 35;
-    an_event_that_is_dropped: EventIsDropped, 50;
+    an_event_that_is_dropped: EventIsDropped, 207;
 }
 
 /// Faults that no history has shown yet; `docs/simulator.md` says why.
