@@ -118,7 +118,7 @@ fn each_change_has_its_requests_and_no_more() {
     let both = [
         ("CopyObject", 3),
         ("DeleteObject", 2),
-        (RULES, 1),
+        (RULES, 2),
         (LIST, 3),
         ("PutObject", 6),
     ];
