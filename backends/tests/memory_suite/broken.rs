@@ -37,6 +37,8 @@ enum Fault {
     HidesExcluded,
     /// The trash is always empty.
     NoTrash,
+    /// It says that it emptied the trash, and did not.
+    KeepsTrash,
     /// Tokens are the size.
     TokenIsSize,
     /// `file_token` is its own.
@@ -321,7 +323,10 @@ impl StorageBackend for BrokenBackend {
     }
 
     async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
-        self.inner.trash_empty(options).await
+        match self.fault {
+            Fault::KeepsTrash => Ok(()),
+            _ => self.inner.trash_empty(options).await,
+        }
     }
 }
 
@@ -650,6 +655,10 @@ const TABLE: &[(Fault, &[&str])] = &[
     ),
     (Fault::StartsAnywhere, &["a_listing_starts_after_a_row"]),
     (Fault::HidesExcluded, &["what_is_excluded_keeps_its_place"]),
+    (
+        Fault::KeepsTrash,
+        &["the_trash_is_emptied_when_that_is_asked"],
+    ),
     (
         Fault::NoTrash,
         &[
