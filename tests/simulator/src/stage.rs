@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     jumped: i64,
     /// The machine sleeps for so long, from the next moment on.
     sleeps: Duration,
+    /// How long it slept in all.
+    pub slept: Duration,
     armed: Vec<Armed>,
     stale: Vec<bool>,
     dawdles: bool,
@@ -115,6 +117,7 @@ impl Stage {
             watches: plan.mode == Mode::Watch,
             jumped: 0,
             sleeps: Duration::ZERO,
+            slept: Duration::ZERO,
             armed: plan.sites.iter().map(|_| Armed::default()).collect(),
             stale: plan.sites.iter().map(|site| site.stale).collect(),
             dawdles: plan.dawdles,
@@ -190,7 +193,9 @@ impl Inner {
 
     /// How many edits there were some moments ago: news that are heard now were told then, or later.
     pub fn edits_a_little_ago(&self) -> usize {
-        let then = self.moments.saturating_sub(LAG);
+        // Moments of other jobs go by as well.
+        let jobs = self.jobs.len() as u64;
+        let then = self.moments.saturating_sub(LAG * jobs * jobs);
         self.edits.partition_point(|edit| edit.moment < then)
     }
 
@@ -390,6 +395,7 @@ impl Inner {
         let sleeps = std::mem::take(&mut self.sleeps);
         if !sleeps.is_zero() {
             self.jumped += i64::try_from(sleeps.as_secs()).unwrap_or_default();
+            self.slept += sleeps;
             return Some(Box::pin(tokio::time::advance(sleeps)));
         }
         if !self.dawdles {
