@@ -22,6 +22,20 @@ pub fn number(flag: &str, value: &str) -> Result<u64> {
     number.ok_or_else(|| format!("{flag} needs a number above 0, not {value:?}").into())
 }
 
+/// The tools of a list with commas, of these; `help` goes with the error.
+pub fn tools<T: Copy>(
+    list: &str,
+    all: &[T],
+    name: fn(T) -> &'static str,
+    help: &str,
+) -> Result<Vec<T>> {
+    let tool = |wanted: &str| {
+        let found = all.iter().copied().find(|tool| name(*tool) == wanted);
+        found.ok_or_else(|| format!("there is no tool {wanted:?}\n\n{help}").into())
+    };
+    list.split(',').map(tool).collect()
+}
+
 /// Builds wl as it is released.
 pub fn build() -> Result<PathBuf> {
     run(&mut cargo(&["build", "--release", "--package", "wl"]))?;

@@ -308,17 +308,7 @@ impl Looks {
         }
         let young = ground.take_young();
         run.begin().await?;
-        let mut result = run.pass(Look::Ground(Box::new(ground))).await;
-        let mut found = run.take_found();
-        let next = moved_on(&mut found);
-        if result.is_ok() && !next.is_empty() {
-            // Mostly it was our own change that the pass met, or a version that was put beside.
-            let ground = survey(&run.context()?, &next).await?;
-            found.forget(ground.covers());
-            covers.add(ground.covers().clone());
-            result = run.pass(Look::Ground(Box::new(ground))).await;
-            found.add(run.take_found());
-        }
+        let (mut found, result) = passes(run, ground, &mut covers).await?;
         self.other_rules = std::mem::take(&mut found.other_rules);
         let waiting = std::mem::take(&mut found.waiting);
         if waiting > 0 {
@@ -367,6 +357,26 @@ fn is_about_rules(parts: &Parts) -> bool {
         .iter()
         .chain(parts.subtrees())
         .any(is_ignore_file)
+}
+
+/// A pass over `ground`, and another where something moved on under it: what they found, what stopped them, and `covers` with where they were.
+async fn passes(
+    run: &mut Run,
+    ground: Ground,
+    covers: &mut Area,
+) -> Result<(Findings, Result<(), SyncError>), SyncError> {
+    let mut result = run.pass(Look::Ground(Box::new(ground))).await;
+    let mut found = run.take_found();
+    let next = moved_on(&mut found);
+    if result.is_ok() && !next.is_empty() {
+        // Mostly it was our own change that the pass met, or a version that was put beside.
+        let ground = survey(&run.context()?, &next).await?;
+        found.forget(ground.covers());
+        covers.add(ground.covers().clone());
+        result = run.pass(Look::Ground(Box::new(ground))).await;
+        found.add(run.take_found());
+    }
+    Ok((found, result))
 }
 
 /// The places that moved on under a pass, and those that it made beside others.

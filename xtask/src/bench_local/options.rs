@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::tools::Tool;
 use crate::Result;
-use crate::bench::number;
 use crate::bench::tree::Shape;
+use crate::bench::{number, tools};
 
 pub const HELP: &str = "\
 Usage: cargo xtask bench-local [OPTIONS]
@@ -68,7 +68,7 @@ impl Options {
                 "--size" => options.shape.size = number(flag, value()?)?,
                 "--rounds" => options.rounds = number(flag, value()?)? as usize,
                 "--dir" => options.dir = value()?.into(),
-                "--tools" => options.tools = tools(value()?)?,
+                "--tools" => options.tools = tools(value()?, &Tool::ALL, Tool::name, HELP)?,
                 "--scale" => options.scale = Some(number(flag, value()?)?),
                 "--wl" => options.wl = Some(std::path::absolute(value()?)?),
                 "--syscalls" => options.syscalls = true,
@@ -78,14 +78,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-fn tools(list: &str) -> Result<Vec<Tool>> {
-    let tool = |name: &str| {
-        let found = Tool::ALL.into_iter().find(|tool| tool.name() == name);
-        found.ok_or_else(|| format!("there is no tool {name:?}\n\n{HELP}").into())
-    };
-    list.split(',').map(tool).collect()
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::tools::Tool;
 use crate::Result;
-use crate::bench::number;
 use crate::bench::tree::Shape;
+use crate::bench::{number, tools};
 
 pub const HELP: &str = "\
 Usage: cargo xtask bench-s3 [OPTIONS]
@@ -69,7 +69,7 @@ impl Options {
                 "--no-large" => options.large = None,
                 "--rounds" => options.rounds = number(flag, value()?)? as usize,
                 "--dir" => options.dir = value()?.into(),
-                "--tools" => options.tools = tools(value()?)?,
+                "--tools" => options.tools = tools(value()?, &Tool::ALL, Tool::name, HELP)?,
                 "--requests" => options.requests = true,
                 "--wl" => options.wl = Some(std::path::absolute(value()?)?),
                 "--write" => options.write = true,
@@ -87,14 +87,6 @@ impl Options {
         let large = self.large.map_or(0, |mib| 3 * (mib << 20));
         (256 << 20) + small.max(large) / 10 * 11
     }
-}
-
-fn tools(list: &str) -> Result<Vec<Tool>> {
-    let tool = |name: &str| {
-        let found = Tool::ALL.into_iter().find(|tool| tool.name() == name);
-        found.ok_or_else(|| format!("there is no tool {name:?}\n\n{HELP}").into())
-    };
-    list.split(',').map(tool).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::history::Seeds;
 use super::remote::{Remote, Target};
 use super::tools::Tool;
 use crate::Result;
-use crate::bench::number;
+use crate::bench::{number, tools};
 
 pub const HELP: &str = "\
 Usage: cargo xtask compare [OPTIONS]
@@ -87,7 +87,7 @@ impl Options {
             let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value"));
             match flag.as_str() {
                 "--histories" => options.histories = number(flag, value()?)?,
-                "--tools" => options.tools = tools(value()?)?,
+                "--tools" => options.tools = tools(value()?, &Tool::ALL, Tool::name, HELP)?,
                 "--seed" => options.seed = number(flag, value()?)?,
                 "--plain" => options.plain = true,
                 "--target" => options.target = target(value()?)?,
@@ -124,14 +124,6 @@ impl Options {
 fn target(name: &str) -> Result<Target> {
     let found = Target::ALL.into_iter().find(|found| found.name() == name);
     found.ok_or_else(|| format!("there is no target {name:?}\n\n{HELP}").into())
-}
-
-fn tools(list: &str) -> Result<Vec<Tool>> {
-    let tool = |name: &str| {
-        let found = Tool::ALL.into_iter().find(|tool| tool.name() == name);
-        found.ok_or_else(|| format!("there is no tool {name:?}\n\n{HELP}").into())
-    };
-    list.split(',').map(tool).collect()
 }
 
 fn steps(list: &str) -> Result<Vec<usize>> {

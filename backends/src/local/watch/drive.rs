@@ -259,3 +259,31 @@ async fn wait(
         () = sleep_until(half_since.unwrap_or_else(Instant::now) + HALF), if half_since.is_some() => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_comes_without_a_pause_is_taken_in_together() {
+        let mut hurry = Hurry::default();
+        let begin = Instant::now();
+        for _ in 0..1000 {
+            hurry.pause().await;
+            tokio::time::advance(2 * PAUSE).await;
+        }
+        assert_eq!(begin.elapsed(), 1000 * 2 * PAUSE, "single events wait");
+        let storm = Instant::now();
+        for _ in 0..=HURRIES {
+            hurry.pause().await;
+        }
+        assert_eq!(storm.elapsed(), Duration::ZERO, "the first of many wait");
+        hurry.pause().await;
+        assert!(storm.elapsed() >= PAUSE, "a storm is taken in one by one");
+        // It goes on as long as that does, and ends with it.
+        tokio::time::advance(2 * PAUSE).await;
+        let after = Instant::now();
+        hurry.pause().await;
+        assert_eq!(after.elapsed(), Duration::ZERO);
+    }
+}
