@@ -26,6 +26,16 @@ pub enum BudgetVerdict {
     Exceeded,
 }
 
+/// Of how many files the budget allows so many lost contents; it is never asked of how many more they are.
+pub(crate) fn files_that_allow(budget: DeleteBudget, lost: u64) -> u64 {
+    match budget {
+        // Of how many is all the same.
+        DeleteBudget::Count(_) | DeleteBudget::Percent(0) => 0,
+        DeleteBudget::Percent(_) if lost <= SMALL_LOSS => 0,
+        DeleteBudget::Percent(share) => lost.saturating_mul(100).div_ceil(u64::from(share)),
+    }
+}
+
 /// Judges a plan's losses on one side.
 pub fn judge_losses(budget: DeleteBudget, losses: Losses) -> BudgetVerdict {
     let exceeded = match budget {

@@ -10,8 +10,8 @@ mod modes;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use budget::SMALL_LOSS;
 pub use budget::{BudgetVerdict, Losses, judge_losses};
+pub(crate) use budget::{SMALL_LOSS, files_that_allow};
 pub use decide::{Conflicting, Verdict, reconcile};
 pub use look::{Base, Content, Item, Look, Policy};
 pub use modes::{ModePlan, merge_modes};

@@ -336,6 +336,22 @@ fn modes_travel_only_when_changed_on_their_own_side() {
 }
 
 #[test]
+fn no_more_files_are_counted_than_the_budget_asks_for() {
+    let budgets = [0, 1, 33, 50, 100].map(DeleteBudget::Percent);
+    for budget in budgets.into_iter().chain([0, 7].map(DeleteBudget::Count)) {
+        for (lost, files) in (0..60).flat_map(|lost| (0..200).map(move |files| (lost, files))) {
+            let judge = |files| {
+                let side = Side::Target;
+                judge_losses(budget, Losses { side, lost, files })
+            };
+            let counted = files.min(files_that_allow(budget, lost));
+            assert_eq!(judge(counted), judge(files), "{budget} {lost} {files}");
+        }
+    }
+    assert_eq!(files_that_allow(DeleteBudget::Percent(50), 1000), 2000);
+}
+
+#[test]
 fn the_delete_budget() {
     let judge = |budget, lost, files| {
         judge_losses(

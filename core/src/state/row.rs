@@ -270,6 +270,14 @@ impl PairState {
             })? as u64)
     }
 
+    /// How many files the baseline holds, or `most` if it holds more; reads about as many rows.
+    pub fn count_files_up_to(&self, most: u64) -> Result<u64, StateError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let ask = "SELECT count(*) FROM (SELECT 1 FROM rows WHERE kind = 1 LIMIT ?1)";
+        let mut statement = self.db().prepare_cached(ask)?;
+        Ok(statement.query_row([most], |row| row.get::<_, i64>(0))? as u64)
+    }
+
     /// Makes the changes, all or none.
     pub fn apply(&mut self, changes: &[RowChange]) -> Result<(), StateError> {
         if changes.is_empty() {

@@ -79,6 +79,9 @@ fn rows_come_back_as_they_were_in_the_order_of_keys() {
     );
     assert_eq!(state.row_at(&path("b")).unwrap().unwrap(), folder("b"));
     assert_eq!(state.count_files().unwrap(), 7);
+    for (most, counted) in [(0, 0), (3, 3), (7, 7), (8, 7), (u64::MAX, 7)] {
+        assert_eq!(state.count_files_up_to(most).unwrap(), counted);
+    }
     let below: Vec<_> = state.rows_in("b/", Some("b0"), 1000).unwrap();
     assert_eq!(below.len(), 2);
 }

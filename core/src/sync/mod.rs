@@ -20,7 +20,7 @@ pub use error::{SyncError, SyncErrorClass};
 pub use exclude::{LastFilter, filter_now};
 pub use groups::{Group, GroupKind};
 pub use looks::{Looked, Looks};
-pub use news::{News, NewsSender, Pending};
+pub use news::{Listener, News, NewsSender, Pending};
 pub use opened::stored_conflicts;
 pub use options::{DeleteBudget, Keep, RESCAN_INTERVAL, SyncJob, SyncOptions};
 pub use pass::{Explanation, Seen, explain};

@@ -1,5 +1,9 @@
 //! What a continuous run tells while it goes on.
 
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -56,20 +60,35 @@ impl Pending {
     }
 }
 
+/// Who is told news.
+#[async_trait]
+pub trait Listener: Debug + Send + Sync {
+    /// Takes `news`, in the order in which they are told; the run goes on when this returns.
+    async fn hear(&self, news: News);
+}
+
+/// A queue; it is waited for while it is full, and it is no error if nobody reads it any more.
+#[async_trait]
+impl Listener for mpsc::Sender<News> {
+    async fn hear(&self, news: News) {
+        let _ = self.send(news).await;
+    }
+}
+
 /// Where news go. Whoever does not listen gets none, and holds nothing back.
 #[derive(Clone, Debug, Default)]
-pub struct NewsSender(Option<mpsc::Sender<News>>);
+pub struct NewsSender(Option<Arc<dyn Listener>>);
 
 impl NewsSender {
-    /// Tells `listener`; it is waited for while its queue is full.
-    pub fn to(listener: mpsc::Sender<News>) -> Self {
-        Self(Some(listener))
+    /// Tells `listener`.
+    pub fn to(listener: impl Listener + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
     }
 
-    /// Tells something. A listener that went away is no error.
+    /// Tells something.
     pub async fn tell(&self, news: News) {
         if let Some(listener) = &self.0 {
-            let _ = listener.send(news).await;
+            listener.hear(news).await;
         }
     }
 }

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::join_all;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{RunReport, Sides, SyncPath};
 use wl_core::sync::{
-    DeleteBudget, Keep, LastFilter, News, NewsSender, SyncError, SyncJob, SyncOptions, Syncer,
-    SyncerType,
+    DeleteBudget, Keep, LastFilter, Listener, News, NewsSender, SyncError, SyncJob, SyncOptions,
+    Syncer, SyncerType,
 };
 use wl_core::testing::{InPlace, Strict, observe};
 use wl_syncers::General;
@@ -132,15 +131,16 @@ struct Play<'a> {
     stage: Arc<Stage>,
 }
 
-/// A continuous job, and who listens to what it tells.
+/// A continuous job.
 struct Running {
     syncer: Box<dyn Syncer>,
     /// So many looks in a row found nothing to do, and no trouble.
     calm: Arc<AtomicUsize>,
-    listener: JoinHandle<()>,
 }
 
-struct Listener {
+/// Who listens to what a continuous job tells, at the moment when it does.
+#[derive(Debug)]
+struct Ear {
     stage: Arc<Stage>,
     job: Job,
     folders: bool,
@@ -148,21 +148,16 @@ struct Listener {
     watches: bool,
     calm: Arc<AtomicUsize>,
     /// The edits there were when the last look at everything began.
-    mark: usize,
+    mark: AtomicUsize,
 }
 
-impl Listener {
-    async fn listen(mut self, mut news: mpsc::Receiver<News>) {
-        while let Some(news) = news.recv().await {
-            self.heard(news);
-        }
-    }
-
-    fn heard(&mut self, news: News) {
+#[async_trait]
+impl Listener for Ear {
+    async fn hear(&self, news: News) {
         let inner = &mut *self.stage.lock();
         match news {
             News::Watching(_) | News::Pending(_) | News::Silent(_) => {}
-            News::Looking => self.mark = inner.edits_a_little_ago(),
+            News::Looking => self.mark.store(inner.edits(), Relaxed),
             News::Looked(report) => {
                 inner.trace(|| told(&report));
                 let whole = report.error.is_none() && report.problems.is_empty();
@@ -175,7 +170,7 @@ impl Listener {
                     inner.said(
                         self.job.sites(),
                         &report,
-                        self.mark,
+                        self.mark.load(Relaxed),
                         self.folders,
                         self.watches,
                     );
@@ -339,24 +334,19 @@ impl Play<'_> {
         self.stage.lock().cancel = cancel.clone();
         let mut all = Vec::new();
         for &job in &self.plan.jobs {
-            let (tell, news) = mpsc::channel(64);
-            let syncer = (self.syncer)(self.job(job, cancel.clone(), NewsSender::to(tell)));
-            let started = syncer.start_sync().await;
-            started.unwrap();
             let calm = Arc::<AtomicUsize>::default();
-            let listener = Listener {
+            let ear = Ear {
                 stage: Arc::clone(&self.stage),
                 job,
                 folders: self.keeps_folders(job),
                 watches: self.plan.mode == Mode::Watch,
                 calm: Arc::clone(&calm),
-                mark: 0,
+                mark: AtomicUsize::new(0),
             };
-            all.push(Running {
-                syncer,
-                calm,
-                listener: tokio::spawn(listener.listen(news)),
-            });
+            let syncer = (self.syncer)(self.job(job, cancel.clone(), NewsSender::to(ear)));
+            let started = syncer.start_sync().await;
+            started.unwrap();
+            all.push(Running { syncer, calm });
         }
         all
     }
@@ -394,10 +384,6 @@ impl Play<'_> {
         for running in all {
             if let Err(error) = running.syncer.stop_sync().await {
                 self.stage.lock().fail(error.desc);
-            }
-            drop(running.syncer);
-            if let Err(error) = running.listener.await {
-                self.stage.lock().fail(error.to_string());
             }
         }
     }

@@ -25,8 +25,6 @@ use crate::watch::{Events, Watcher};
 
 /// A history that goes on for longer than this does not end.
 const MOST_MOMENTS: u64 = 200_000;
-/// News are heard at most so many moments after they were told.
-const LAG: u64 = 16;
 /// A look does not take longer than this.
 const LOOK: Duration = Duration::from_secs(5);
 /// When the clocks of simulated worlds begin, in seconds since 1970.
@@ -83,10 +81,10 @@ pub(crate) struct Inner {
     asked: u32,
 }
 
-/// When an edit was made, and when a watcher had told of it.
-#[derive(Clone, Copy, Debug)]
+/// An edit that was made.
+#[derive(Clone, Copy, Debug, Default)]
 struct EditSeen {
-    moment: u64,
+    /// When a watcher had told of it.
     told: Option<Duration>,
 }
 
@@ -191,14 +189,6 @@ impl Inner {
         self.world.sites.iter().for_each(|site| site.age());
     }
 
-    /// How many edits there were some moments ago: news that are heard now were told then, or later.
-    pub fn edits_a_little_ago(&self) -> usize {
-        // Moments of other jobs go by as well.
-        let jobs = self.jobs.len() as u64;
-        let then = self.moments.saturating_sub(LAG * jobs * jobs);
-        self.edits.partition_point(|edit| edit.moment < then)
-    }
-
     /// How many edits there were.
     pub fn edits(&self) -> usize {
         self.edits.len()
@@ -223,10 +213,7 @@ impl Inner {
     fn note(&mut self, site: usize) {
         let edits = self.judge.edits();
         while self.edits.len() < edits {
-            self.edits.push(EditSeen {
-                moment: self.moments,
-                told: None,
-            });
+            self.edits.push(EditSeen::default());
             let paths = self.judge.touched_last();
             self.events[site].retain(|events| Arc::strong_count(events) > 1);
             for events in &self.events[site] {

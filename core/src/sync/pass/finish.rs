@@ -13,7 +13,7 @@ use crate::machine;
 use crate::model::{Key, Kind, Side, Sides};
 use crate::planted::{Bug, planted};
 use crate::reconcile::{
-    BudgetVerdict, Losses, ModePlan, Policy, SMALL_LOSS, Verdict, judge_losses,
+    BudgetVerdict, Losses, ModePlan, Policy, Verdict, files_that_allow, judge_losses,
 };
 use crate::state::{
     BaselineRow, GroupEnd, Pending, PendingAction, PendingStage, RowChange, SideRecord,
@@ -353,9 +353,10 @@ impl Pass {
         };
         let files = match self.baseline_files {
             Some(files) => files,
-            // So little is never too much, of how many whatever.
-            None if self.budget_is_share() && lost + recent <= SMALL_LOSS => 0,
-            None => state.count_files()?,
+            None => {
+                let enough = files_that_allow(self.context.job.options.max_delete, lost + recent);
+                state.count_files_up_to(enough)?
+            }
         };
         let losses = Losses {
             side,
@@ -373,6 +374,10 @@ impl Pass {
             }
             return Ok(None);
         }
+        let files = match self.baseline_files {
+            Some(files) => files,
+            None => state.count_files()?,
+        };
         let before = match recent {
             0 => String::new(),
             recent => format!(", after {recent} in the last minutes"),
@@ -387,7 +392,7 @@ impl Pass {
                 "{lost} different contents would be lost on the {side} {}{before}, of {} files: no removal was carried out; \
                  if that is meant, run {again} with a higher --max-delete",
                 self.context.job.storages[side].location(),
-                losses.files,
+                files + recent,
             ),
         )))
     }
