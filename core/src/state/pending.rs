@@ -59,11 +59,10 @@ CREATE INDEX pending_by_hash ON pending (hash, stage, side, done, key);
 CREATE INDEX pending_by_group ON pending (grp);
 CREATE TEMP TABLE groups (path TEXT PRIMARY KEY, from_side TEXT NOT NULL, report TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0);";
 
-/// Claims one removal. The index has to lead to it: through the stage's, each claim would pass all that are claimed already.
-pub(super) const CLAIM: &str = "
-UPDATE pending SET done = 1 WHERE id = (SELECT id FROM pending INDEXED BY pending_by_hash
-    WHERE hash = ?1 AND stage = ?2 AND side = ?3 AND done = 0 AND grp IS NULL ORDER BY key LIMIT 1)
-RETURNING id, key, side, action, hash, grp";
+/// Finds a removal that nobody claimed. The index has to lead to it: through the stage's, each would pass all that are claimed already.
+pub(super) const UNCLAIMED: &str = "
+SELECT id, key, side, action, hash, grp FROM pending INDEXED BY pending_by_hash
+WHERE hash = ?1 AND stage = ?2 AND side = ?3 AND done = 0 AND grp IS NULL ORDER BY key LIMIT 1";
 
 /// Counts what would be nowhere. Each content is looked for once, however many files have it.
 pub(super) const LOST: &str = "
@@ -358,23 +357,30 @@ impl PairState {
         side: Side,
         hash: &ContentHash,
     ) -> Result<Option<Pending>, StateError> {
-        let mut statement = self.db().prepare_cached(CLAIM)?;
+        // Most new files were not moved: to find that out must not begin a transaction.
+        let mut statement = self.db().prepare_cached(UNCLAIMED)?;
         let mut found = statement.query(params![
             hash.as_bytes().as_slice(),
             REMOVE_FILE,
             side_name(side)
         ])?;
-        match found.next()? {
-            Some(row) => Ok(Some(self.decode_pending(row)?)),
-            None => Ok(None),
-        }
+        let Some(row) = found.next()? else {
+            return Ok(None);
+        };
+        let removal = self.decode_pending(row)?;
+        self.set_done(removal.id, true)?;
+        Ok(Some(removal))
     }
 
     /// Takes a claim back.
     pub fn unclaim_removal(&self, id: i64) -> Result<(), StateError> {
+        self.set_done(id, false)
+    }
+
+    fn set_done(&self, id: i64, done: bool) -> Result<(), StateError> {
         self.db()
-            .prepare_cached("UPDATE pending SET done = 0 WHERE id = ?1")?
-            .execute([id])?;
+            .prepare_cached("UPDATE pending SET done = ?2 WHERE id = ?1")?
+            .execute(params![id, done])?;
         Ok(())
     }
 

@@ -89,10 +89,10 @@ CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS rows_by_a_file_id ON rows (a_file_id) WHERE a_file_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS rows_by_b_file_id ON rows (b_file_id) WHERE b_file_id IS NOT NULL;";
 
-const SELECT: &str = "SELECT key, kind, hash, link, a_token, a_settled, a_file_id, a_size, a_mtime, a_mode, \
+pub(super) const SELECT: &str = "SELECT key, kind, hash, link, a_token, a_settled, a_file_id, a_size, a_mtime, a_mode, \
      b_token, b_settled, b_file_id, b_size, b_mtime, b_mode FROM rows";
 
-const PUT: &str =
+pub(super) const PUT: &str =
     "INSERT OR REPLACE INTO rows VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
 
 /// Nanoseconds since 1970, or `None` for what 64 bits cannot hold; only moves by file id need it.

@@ -1,5 +1,6 @@
 //! What the state promises: one owner, one row a path, all or nothing, and nothing that could not be deleted.
 
+use rusqlite::StatementStatus;
 use tempfile::TempDir;
 
 use super::*;
@@ -475,7 +476,7 @@ fn what_was_learnt_is_kept_by_token_until_a_whole_pass_has_no_use_for_it() {
 /// What the statements of `pending` cost so far, in steps of SQLite's machine.
 fn steps(state: &PairState, sql: &str) -> i32 {
     let statement = state.db().prepare_cached(sql).unwrap();
-    statement.get_status(rusqlite::StatementStatus::VmStep)
+    statement.get_status(StatementStatus::VmStep)
 }
 
 /// A state in which `files` removals wait, of files that all have one content.
@@ -520,8 +521,42 @@ fn the_work_grows_with_the_number_of_removals_and_not_with_its_square() {
         assert_eq!(claimed.path, path(&format!("old/{n:05}")));
     }
     assert!(state.claim_removal(Side::Target, &hash).unwrap().is_none());
-    let took = steps(&state, pending::CLAIM);
+    let took = steps(&state, pending::UNCLAIMED);
     assert!((1..most).contains(&took), "claiming took {took} steps");
+}
+
+#[test]
+fn statements_are_planned_once_whatever_is_bound_to_them() {
+    let dir = TempDir::new().unwrap();
+    let mut state = removals_of_one_content(&dir, 3);
+    for n in 0..5 {
+        let hash = ContentHash::of(&[n]);
+        put(&mut state, &[row(&format!("new{n}"), "same")]);
+        assert!(state.claim_removal(Side::Target, &hash).unwrap().is_none());
+        assert!(state.rows_with_hash(&hash, 4).unwrap().is_empty());
+    }
+    let by_hash = format!("{} WHERE hash = ?1 LIMIT ?2", row::SELECT);
+    for sql in [pending::UNCLAIMED, row::PUT, &by_hash] {
+        let statement = state.db().prepare_cached(sql).unwrap();
+        let status = |of| statement.get_status(of);
+        assert!(status(StatementStatus::Run) >= 5, "{sql}");
+        assert_eq!(status(StatementStatus::RePrepare), 0, "{sql}");
+    }
+}
+
+#[test]
+fn a_removal_is_claimed_once_and_can_be_given_back() {
+    let dir = TempDir::new().unwrap();
+    let state = removals_of_one_content(&dir, 1);
+    let (same, other) = (ContentHash::of(b"same"), ContentHash::of(b"other"));
+    assert!(state.claim_removal(Side::Target, &other).unwrap().is_none());
+    let claimed = state.claim_removal(Side::Target, &same).unwrap().unwrap();
+    assert!(state.claim_removal(Side::Target, &same).unwrap().is_none());
+    state.unclaim_removal(claimed.id).unwrap();
+    assert_eq!(
+        state.claim_removal(Side::Target, &same).unwrap(),
+        Some(claimed)
+    );
 }
 
 #[test]
