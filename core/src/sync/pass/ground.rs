@@ -15,7 +15,7 @@ use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
 use crate::state::{BaselineRow, FolderMove};
 use crate::storage::{Area, ListRequest, Listing, Parts, Result, Row, Scope};
 use crate::sync::SyncError;
-use crate::sync::groups::{Group, companions, database, git_folder};
+use crate::sync::groups::{Group, companions, database, git_folder, may_be_database};
 
 /// A stretch of the baseline, in the order of keys.
 #[derive(Debug)]
@@ -135,7 +135,6 @@ pub(in crate::sync) async fn survey(
         places: BTreeMap::new(),
         whole: Parts::default(),
         moves: Vec::new(),
-        guessed: BTreeSet::new(),
     };
     let parts = with_groups(parts);
     let usable = |path: &&SyncPath| !path.is_reserved() && !path.is_root();
@@ -149,7 +148,9 @@ pub(in crate::sync) async fn survey(
     while !named.is_empty() {
         let new = survey.look(std::mem::take(&mut named)).await?;
         named = survey.earlier_places(&new)?;
-        named.extend(survey.companions(&new)?);
+        let Beside { known, guessed } = survey.companions(&new)?;
+        named.extend(known);
+        named.extend(survey.those_there(guessed).await?);
     }
     survey.judge()
 }
@@ -172,10 +173,16 @@ fn with_groups(parts: &Parts) -> Parts {
 struct Survey<'a> {
     context: &'a Context,
     places: BTreeMap<SyncPath, Place>,
-    /// Files that may be beside one that was named. Nobody knows of them: they are looked for only where that costs nothing.
-    guessed: BTreeSet<SyncPath>,
     whole: Parts,
     moves: Vec<FolderMove>,
+}
+
+/// What may belong together with what was named.
+#[derive(Default)]
+struct Beside {
+    known: BTreeSet<SyncPath>,
+    /// Nobody knows whether they are there.
+    guessed: BTreeSet<SyncPath>,
 }
 
 impl Survey<'_> {
@@ -215,26 +222,50 @@ impl Survey<'_> {
     }
 
     async fn rows(&self, side: Side, ask: &BTreeSet<SyncPath>) -> Result<Vec<Row>> {
-        let storage = &self.context.job.storages[side];
-        let folders = storage.capabilities().empty_folders;
-        let near = storage.capabilities().listing_proves_absence;
+        let folders = self.context.job.storages[side].capabilities().empty_folders;
         // Where folders are only implied nothing is learnt from looking at those above.
-        let paths = ask
-            .iter()
-            .filter(|path| folders || self.is_named(path))
-            .filter(|path| near || !self.guessed.contains(path));
+        let paths = ask.iter().filter(|path| folders || self.is_named(path));
         let paths: Vec<_> = paths.cloned().collect();
+        let mut rows = Vec::new();
+        self.each_row(side, paths, |row| rows.push(row)).await?;
+        Ok(rows)
+    }
+
+    async fn each_row(
+        &self,
+        side: Side,
+        paths: Vec<SyncPath>,
+        mut take: impl FnMut(Row),
+    ) -> Result<()> {
         if paths.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
+        let storage = &self.context.job.storages[side];
         let mut listing = storage
             .list(request(self.context, Scope::Paths(paths)))
             .await?;
-        let mut rows = Vec::new();
         while let Some(batch) = listing.next().await? {
-            rows.extend(batch);
+            batch.into_iter().for_each(&mut take);
         }
-        Ok(rows)
+        Ok(())
+    }
+
+    /// Those of `guessed` that are there on some side. They are looked for only where that costs next to nothing.
+    async fn those_there(&self, guessed: BTreeSet<SyncPath>) -> Result<BTreeSet<SyncPath>> {
+        let mut there = BTreeSet::new();
+        for side in Side::BOTH {
+            let storage = &self.context.job.storages[side];
+            if storage.capabilities().listing_proves_absence {
+                let paths = guessed.iter().cloned().collect();
+                let take = |row: Row| {
+                    if !is_absent(&row) {
+                        there.insert(row.key().path);
+                    }
+                };
+                self.each_row(side, paths, take).await?;
+            }
+        }
+        Ok(there)
     }
 
     fn is_named(&self, path: &SyncPath) -> bool {
@@ -285,32 +316,32 @@ impl Survey<'_> {
     }
 
     /// What may lie beside databases at these paths, and the databases that these may lie beside.
-    fn companions(
-        &mut self,
-        paths: &[SyncPath],
-    ) -> std::result::Result<BTreeSet<SyncPath>, SyncError> {
-        let mut beside = BTreeSet::new();
+    fn companions(&self, paths: &[SyncPath]) -> std::result::Result<Beside, SyncError> {
+        let mut beside = Beside::default();
         for path in paths {
-            let place = self.places.get(path);
-            let folder = |&side: &Side| place.is_some_and(|place| place.is_folder(side));
-            if git_folder(path).is_some() || Side::BOTH.iter().any(folder) {
+            let metas = self.places.get(path).into_iter().flat_map(|place| {
+                let meta = |&side: &Side| place.meta(side);
+                Side::BOTH.iter().filter_map(meta)
+            });
+            let metas: Vec<_> = metas.collect();
+            if git_folder(path).is_some() || metas.iter().any(|meta| meta.kind == Kind::Folder) {
                 continue;
             }
             if let Some(database) = database(path) {
-                beside.extend(Group::sqlite(database).paths());
+                beside.known.extend(Group::sqlite(database).paths());
                 continue;
             }
-            let mut guesses = Vec::new();
+            let may_be_database = metas.iter().any(|meta| may_be_database(meta.size));
             for path in companions(path) {
                 match self.context.state().row_at(&path)? {
-                    Some(_) => _ = beside.insert(path),
-                    None => guesses.push(path),
+                    Some(_) => _ = beside.known.insert(path),
+                    None if may_be_database => _ = beside.guessed.insert(path),
+                    None => {}
                 }
             }
-            self.guessed.extend(guesses.iter().cloned());
-            beside.extend(guesses);
         }
-        beside.retain(|path| !self.is_named(path));
+        beside.known.retain(|path| !self.is_named(path));
+        beside.guessed.retain(|path| !self.is_named(path));
         Ok(beside)
     }
 
@@ -321,7 +352,6 @@ impl Survey<'_> {
             places,
             mut whole,
             moves,
-            guessed: _,
         } = self;
         let mut ground = Ground {
             moves,
