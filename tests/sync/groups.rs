@@ -646,6 +646,32 @@ async fn a_look_at_one_path_is_a_look_at_the_group() {
     }
 }
 
+/// Nobody told of the log, and no baseline knows of it: it is looked for beside what may be a database by its size, and only there, as this
+/// costs three looks a file.
+#[tokio::test]
+async fn a_new_database_takes_along_what_lies_beside_it() {
+    for (size, goes_along) in [
+        (0, true),
+        (512, true),
+        (8192, true),
+        (511, false),
+        (513, false),
+    ] {
+        let world = begun(Kind::Sqlite).await;
+        let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+        let Sides { source, target } = &world.storages;
+        source.write_file("new.db", vec![1; size]).unwrap();
+        source.write_file("new.db-wal", "log").unwrap();
+        let area = Area::path(SyncPath::new("new.db").unwrap());
+        let looked = looks.look(area).await.unwrap().report.unwrap();
+        assert_eq!(looked.result, Outcome::Synced, "{size} {looked:?}");
+        assert_eq!(target.read_file("new.db").unwrap().len(), size);
+        let log = target.read_file("new.db-wal").is_some();
+        assert_eq!(log, goes_along, "{size}");
+        looks.rest().await.unwrap();
+    }
+}
+
 /// What is never synced keeps the folders that it is in, and holds up nobody.
 #[tokio::test]
 async fn what_is_left_alone_keeps_its_folder() {
