@@ -153,11 +153,12 @@ impl PairState {
 
     fn connect(path: &Path, identities: Sides<&str>) -> Result<Self, StateError> {
         let db = Connection::open(path)?;
-        // No mmap and a small cache: memory must not grow with the number of files.
+        // No mmap and a small cache: memory must not grow with the number of files. The log grows to the size that it keeps before its
+        // pages are moved: where thousands of rows of a large state change, most pages change several times.
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; \
              PRAGMA mmap_size = 0; PRAGMA temp_store = FILE; PRAGMA busy_timeout = 5000; \
-             PRAGMA journal_size_limit = 16777216;",
+             PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 4000;",
         )?;
         // Plans do not depend on the values that are bound: or else many a statement is planned anew each time that it runs.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
