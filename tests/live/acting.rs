@@ -1,5 +1,6 @@
 //! Somebody works on one side while the job runs, undisturbed or while the daemon is killed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -32,8 +33,9 @@ pub async fn alone(act: Act) {
 }
 
 /// The same, and the daemon is killed in the middle of it: nothing that the program left is lost, and both sides come to
-/// agree. (What a killed daemon has published and not recorded may come back or conflict with what the program did next.)
-pub async fn killed(seed: u64, act: Act) {
+/// agree. What a killed daemon has published and not recorded may come back if the program removed it; the paths of what is in conflict
+/// are returned.
+pub async fn killed(seed: u64, act: Act) -> BTreeSet<String> {
     eprintln!("seed {seed}");
     let mut world = World::new().await;
     let folder = world.roots[0].join("work");
@@ -58,8 +60,11 @@ pub async fn killed(seed: u64, act: Act) {
     for version in &left {
         quiet.holds("work", version);
     }
-    let quiet = world.resolve(&quiet.conflicts, "source").await;
+    let conflicts = quiet.conflicts;
+    eprintln!("{} conflicts", conflicts.len());
+    let quiet = world.resolve(&conflicts, "source").await;
     for version in &left {
         quiet.holds("work", version);
     }
+    conflicts
 }

@@ -1,5 +1,6 @@
 //! Real programs at work on one side while the job runs: git, package managers, editors, rsync.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use wl_test_trees::Random;
 
 use crate::acting::{alone, killed};
+use crate::running::PATIENCE;
 use crate::world::World;
 
 /// How long a program works that works for a while: `WL_LIVE_SECONDS`, or a moment.
@@ -193,7 +195,38 @@ async fn git_switches_branches() {
 #[tokio::test(flavor = "multi_thread")]
 async fn packages_are_installed_removed_and_installed_again() {
     alone(install).await;
-    killed(2, install).await;
+    // Nobody but the program edited anything.
+    assert_eq!(killed(2, install).await, BTreeSet::new(), "conflicts");
+}
+
+/// The daemon dies when some hundreds of many files have come over, and before it is started again all are written anew: nobody edited the
+/// other side, so nothing is in conflict.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_daemon_had_carried_over_is_written_anew() {
+    let mut world = World::new().await;
+    let fill = |folder: &Path, turn: &str| {
+        fs::create_dir_all(folder).unwrap();
+        for number in 0..3000 {
+            fs::write(folder.join(format!("f{number}.js")), turn).unwrap();
+        }
+    };
+    let outside = world.at("outside");
+    fill(&outside, "1");
+    let [folder, copy] = world.roots.each_ref().map(|root| root.join("work"));
+    fs::rename(&outside, &folder).unwrap();
+    let come_over = || fs::read_dir(&copy).map_or(0, |copy| copy.count());
+    let deadline = Instant::now() + PATIENCE;
+    while come_over() < 500 {
+        assert!(Instant::now() < deadline, "too few came over");
+        tokio::task::yield_now().await;
+    }
+    world.kill_and(|| fill(&folder, "another"));
+    let there = come_over();
+    let quiet = world.quiet().await;
+    let conflicts = quiet.conflicts.len();
+    assert_eq!(conflicts, 0, "{there} had come over");
+    quiet.agree();
+    assert_eq!(fs::read(copy.join("f7.js")).unwrap(), b"another");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,13 @@ impl World {
 
     /// kill -9, and starts it again.
     pub fn kill(&mut self) {
+        self.kill_and(|| ());
+    }
+
+    /// The same; in between nobody looks.
+    pub fn kill_and(&mut self, act: impl FnOnce()) {
         self.daemon.take().unwrap().kill();
+        act();
         self.daemon = Some(Running::start(&self.at("base")));
     }
 
@@ -144,7 +150,7 @@ impl World {
 
     /// Makes a mark on each side and waits, by inotify, until both have come over.
     async fn marked(&mut self) {
-        // Each has a name of its own: a file that a killed daemon has published and not recorded conflicts with its next edit.
+        // Each has a name of its own: that it is there has to mean that it came over now.
         self.marks += 1;
         let mut created = created_in(&self.roots);
         for side in SIDES {

@@ -319,7 +319,15 @@ impl Game {
     fn is_tidy(&self) {
         let state = fs::read_dir(self.base().join("state")).unwrap();
         let names: Vec<_> = state.map(|entry| entry.unwrap().file_name()).collect();
-        let known = ["json", "new", "db", "lock", "db-wal", "db-shm"];
+        let known = [
+            "json",
+            "new",
+            "db",
+            "lock",
+            "db-wal",
+            "db-shm",
+            "db-announced",
+        ];
         for name in &names {
             let end = Path::new(name).extension().and_then(|end| end.to_str());
             assert!(end.is_some_and(|end| known.contains(&end)), "{names:?}");

@@ -1,6 +1,7 @@
 //! Whole runs over the reference backend, judged by an oracle that knows nothing of how they are made.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod announced;
 mod cancel;
 mod continuous;
 mod copies;

@@ -1,6 +1,6 @@
 //! The table.
 
-use super::look::{Base, Content, Item, Look, Policy};
+use super::look::{Announced, Base, Content, Item, Look, Policy};
 use super::modes::{ModePlan, merge_modes};
 use crate::model::{ContentHash, Kind, Side, Sides};
 use crate::planted::{Bug, planted};
@@ -61,8 +61,13 @@ enum Changed {
     Maybe,
 }
 
-/// Decides what is to be done at a path.
-pub fn reconcile(policy: Policy, base: Option<&Base<'_>>, looks: Sides<&Look<'_>>) -> Verdict {
+/// Decides what is to be done at a path. `announced` is what killed runs were about to publish there, the latest last.
+pub fn reconcile(
+    policy: Policy,
+    base: Option<&Base<'_>>,
+    announced: &[Announced],
+    looks: Sides<&Look<'_>>,
+) -> Verdict {
     let items = match (looks.source, looks.target) {
         (Look::Unknown | Look::LeftAlone, _) | (_, Look::Unknown | Look::LeftAlone) => {
             return Verdict::Wait;
@@ -75,7 +80,9 @@ pub fn reconcile(policy: Policy, base: Option<&Base<'_>>, looks: Sides<&Look<'_>
     match (items.source, items.target) {
         (None, None) if base.is_some() => Verdict::Forget,
         (None, None) => Verdict::Nothing,
-        (Some(source), Some(target)) => both_there(policy, base, Sides::new(source, target)),
+        (Some(source), Some(target)) => {
+            both_there(policy, base, announced, Sides::new(source, target))
+        }
         (Some(item), None) => one_there(policy, base, Side::Source, item),
         (None, Some(item)) => one_there(policy, base, Side::Target, item),
     }
@@ -170,11 +177,53 @@ fn one_there(policy: Policy, base: Option<&Base<'_>>, side: Side, item: &Item<'_
     }
 }
 
-fn both_there(policy: Policy, base: Option<&Base<'_>>, items: Sides<&Item<'_>>) -> Verdict {
+/// Whether `one` is what its side holds; `None` if only reading tells.
+fn has_arrived(base: Option<&Base<'_>>, items: Sides<&Item<'_>>, one: &Announced) -> Option<bool> {
+    let item = items[one.to];
+    let was = base.and_then(|base| base.hash);
+    let is_file = item.kind == Kind::File && base.is_none_or(|base| base.kind == Kind::File);
+    if !is_file || was != one.was {
+        return Some(false);
+    }
+    match known(base, item) {
+        Some(hash) => Some(hash == one.hash),
+        None if item.size != one.size => Some(false),
+        None => None,
+    }
+}
+
+/// Which side changed since both were known to hold the same: as the baseline says, or what was published after it. `Err`: the side that
+/// has to be read to tell.
+fn changes(
+    base: Option<&Base<'_>>,
+    announced: &[Announced],
+    items: Sides<&Item<'_>>,
+) -> Result<Sides<Changed>, Side> {
+    for one in announced.iter().rev() {
+        match has_arrived(base, items, one) {
+            None => return Err(one.to),
+            // They differ, so it is the other that changed.
+            Some(true) => {
+                return Ok(Sides::from_fn(|side| match side == one.to {
+                    true => Changed::No,
+                    false => Changed::Yes,
+                }));
+            }
+            Some(false) => {}
+        }
+    }
+    Ok(Sides::from_fn(|side| changed(base, side, items[side])))
+}
+
+fn both_there(
+    policy: Policy,
+    base: Option<&Base<'_>>,
+    announced: &[Announced],
+    items: Sides<&Item<'_>>,
+) -> Verdict {
     if is_folder(items.source.kind) != is_folder(items.target.kind) {
         return types_differ(policy, base, items);
     }
-    let changes = Sides::from_fn(|side| changed(base, side, items[side]));
     let read_all = || Verdict::Read(items.map(unread));
     let update = |to: Side| Verdict::Update {
         to,
@@ -185,8 +234,14 @@ fn both_there(policy: Policy, base: Option<&Base<'_>>, items: Sides<&Item<'_>>) 
         None => return read_all(),
         Some(false) => {}
     }
+    if let Policy::Master(master) = policy {
+        return update(master.other());
+    }
+    let changes = match changes(base, announced, items) {
+        Ok(changes) => changes,
+        Err(unread) => return Verdict::Read(Sides::from_fn(|side| side == unread)),
+    };
     match (policy, changes.source, changes.target) {
-        (Policy::Master(master), _, _) => update(master.other()),
         (_, Changed::Maybe, Changed::Maybe) => read_all(),
         (_, Changed::Maybe, _) => Verdict::Read(Sides::new(true, false)),
         (_, _, Changed::Maybe) => Verdict::Read(Sides::new(false, true)),

@@ -49,6 +49,20 @@ pub struct Item<'a> {
     pub mode: Option<Mode>,
 }
 
+/// What a run was about to make visible on one side, and did not live to record: content that the other side held then. If the side holds it
+/// now, both agreed on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Announced {
+    /// The side that was to get it.
+    pub to: Side,
+    /// The content.
+    pub hash: ContentHash,
+    /// Bytes of it.
+    pub size: u64,
+    /// The content that was agreed on before, if any was. Of another baseline it says nothing.
+    pub was: Option<ContentHash>,
+}
+
 /// What was found at a path on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Look<'a> {

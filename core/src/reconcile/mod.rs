@@ -13,5 +13,5 @@ mod tests;
 pub use budget::{BudgetVerdict, Losses, judge_losses};
 pub(crate) use budget::{SMALL_LOSS, files_that_allow};
 pub use decide::{Conflicting, Verdict, reconcile};
-pub use look::{Base, Content, Item, Look, Policy};
+pub use look::{Announced, Base, Content, Item, Look, Policy};
 pub use modes::{ModePlan, merge_modes};

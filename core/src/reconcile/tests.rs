@@ -51,9 +51,14 @@ fn base(code: char) -> Option<Base<'static>> {
 }
 
 fn decide(policy: Policy, row: &str) -> Verdict {
+    decide_with(policy, row, &[])
+}
+
+fn decide_with(policy: Policy, row: &str, announced: &[Announced]) -> Verdict {
     let codes: Vec<char> = row.chars().collect();
     let (base, source, target) = (base(codes[0]), look(codes[1]), look(codes[2]));
-    reconcile(policy, base.as_ref(), Sides::new(&source, &target))
+    let looks = Sides::new(&source, &target);
+    reconcile(policy, base.as_ref(), announced, looks)
 }
 
 /// A verdict in a word.
@@ -383,4 +388,134 @@ fn the_delete_budget() {
     assert_eq!("50%".parse(), Ok(half));
     assert_eq!("7".parse(), Ok(DeleteBudget::Count(7)));
     assert!("101%".parse::<DeleteBudget>().is_err() && "half".parse::<DeleteBudget>().is_err());
+}
+
+/// What was announced for `to`, of a baseline of this code.
+fn announced(to: Side, code: char, was: char) -> Announced {
+    let Some(Base {
+        hash: Some(hash),
+        sizes,
+        ..
+    }) = base(code)
+    else {
+        panic!("nothing to announce: {code}");
+    };
+    Announced {
+        to,
+        hash,
+        size: sizes[to],
+        was: base(was).and_then(|base| base.hash),
+    }
+}
+
+/// Baseline, source, target; what was announced for the target: what is done two-way, one-way, in a mirror.
+const AFTER_A_KILL: &[(&str, char, &str, &str, &str)] = &[
+    // The target got it, and the source went on.
+    ("-21", '1', "to target", "to target", "to target"),
+    ("-41", '1', "to target", "to target", "to target"),
+    ("132", '2', "to target", "to target", "to target"),
+    ("-L1", '1', "to target", "to target", "to target"),
+    // It went back to what was agreed on before: that is a change, too.
+    ("112", '2', "to target", "to target", "to target"),
+    ("1=2", '2', "to target", "to target", "to target"),
+    // The target holds something else: it never got it, or went on itself.
+    ("-21", '3', "conflict", "conflict", "to target"),
+    ("132", '3', "conflict", "conflict", "to target"),
+    ("12=", '3', "to target", "to target", "to target"),
+    ("1=2", '3', "to source", "drift", "to target"),
+    ("-12", '1', "conflict", "conflict", "to target"),
+    ("-!L", '1', "conflict", "conflict", "to target"),
+    // Only reading tells whether it got it.
+    ("-4?", '1', "read target", "read target", "to target"),
+    ("1!?", '2', "read target", "read target", "to target"),
+    ("-??", '1', "read both", "read both", "read both"),
+    ("-1!", '1', "conflict", "conflict", "to target"),
+    // Nothing is removed for it, and what is gone comes back.
+    ("--1", '1', "to source", "drift", "remove on target"),
+    ("-1-", '1', "to target", "to target", "to target"),
+    ("1-2", '2', "to source", "drift", "remove on target"),
+    (
+        "-D1",
+        '1',
+        "conflict of types",
+        "conflict of types",
+        "source's type",
+    ),
+    ("-1u", '1', "wait", "wait", "wait"),
+];
+
+#[test]
+fn the_table_after_a_kill() {
+    for &(row, code, two_way, one_way, mirror) in AFTER_A_KILL {
+        let was = row.chars().next().unwrap();
+        let directions = [
+            (Direction::TwoWay, two_way),
+            (Direction::OneWay, one_way),
+            (Direction::Mirror, mirror),
+        ];
+        for (direction, wanted) in directions {
+            let all = [announced(Side::Target, code, was)];
+            let verdict = decide_with(direction.into(), row, &all);
+            assert_eq!(word(verdict), wanted, "{row} {code} {direction:?}");
+        }
+    }
+    // For the source, in a run that does not write to it.
+    let all = [announced(Side::Source, '1', '-')];
+    assert_eq!(word(decide_with(Policy::TwoWay, "-12", &all)), "to source");
+    assert_eq!(word(decide_with(Policy::OneWay, "-12", &all)), "drift");
+    // Of several the last that holds counts.
+    let [one, two] =
+        [(Side::Target, '2'), (Side::Source, '1')].map(|(to, code)| announced(to, code, '-'));
+    assert_eq!(
+        word(decide_with(Policy::TwoWay, "-12", &[one, two])),
+        "to source"
+    );
+    assert_eq!(
+        word(decide_with(Policy::TwoWay, "-12", &[two, one])),
+        "to target"
+    );
+    let other = announced(Side::Target, '3', '-');
+    assert_eq!(
+        word(decide_with(Policy::TwoWay, "-12", &[one, other])),
+        "to target"
+    );
+}
+
+/// It only says which of two versions is the later one, and only where one of them is what was announced, after the same baseline.
+#[test]
+fn an_announcement_decides_nothing_else() {
+    for row in all_rows() {
+        for (to, code, was) in Side::BOTH
+            .into_iter()
+            .flat_map(|to| ['1', '2', '3', '4'].map(|code| (to, code)))
+            .flat_map(|(to, code)| ['-', '1', '2'].map(|was| (to, code, was)))
+        {
+            let all = [announced(to, code, was)];
+            let looks = [row.chars().nth(1).unwrap(), row.chars().nth(2).unwrap()];
+            let at = looks[usize::from(to == Side::Target)];
+            let of_base = row.chars().next().unwrap();
+            for policy in [Policy::TwoWay, Policy::OneWay, Policy::Master(Side::Source)] {
+                let (without, with) = (decide(policy, &row), decide_with(policy, &row, &all));
+                let same_base = (of_base == was) || (was == '-' && !"123".contains(of_base));
+                let holds = at == code || (at == '=' && code == of_base);
+                if without != with {
+                    assert!(
+                        same_base && !matches!(policy, Policy::Master(_)),
+                        "{row} {all:?}"
+                    );
+                    assert!(holds || "?!".contains(at), "{row} {all:?}");
+                    let toward = match with {
+                        Verdict::Update { to: written, .. } => written == to && holds,
+                        Verdict::Drift => policy == Policy::OneWay && to == Side::Source && holds,
+                        Verdict::Read(sides) => sides[to] && !sides[to.other()] && !holds,
+                        _ => false,
+                    };
+                    assert!(
+                        toward,
+                        "{row} {all:?} {policy:?}: {without:?} became {with:?}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 use super::StateError;
+use super::announced::Note;
 
 static ALL: Mutex<BTreeMap<PathBuf, BTreeMap<PathBuf, Database>>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -17,6 +18,8 @@ struct Database {
     /// A database in memory is there for as long as somebody has it open.
     keeper: Connection,
     lock: Arc<()>,
+    /// What lies in the file beside it.
+    note: Arc<Mutex<Vec<u8>>>,
 }
 
 /// A folder of databases that is in memory. To jobs it is the path [`MemoryStates::dir`].
@@ -88,6 +91,7 @@ pub(super) fn lock(file: &Path, address: &Path) -> Result<Arc<()>, StateError> {
         let database = Database {
             keeper: Connection::open(address)?,
             lock: Arc::new(()),
+            note: Arc::default(),
         };
         databases.insert(file.to_owned(), database);
     }
@@ -95,6 +99,16 @@ pub(super) fn lock(file: &Path, address: &Path) -> Result<Arc<()>, StateError> {
         Some(lock) if Arc::strong_count(lock) == 1 => Ok(Arc::clone(lock)),
         _ => Err(StateError::Locked(file.to_owned())),
     }
+}
+
+/// The note beside the database in `file`.
+pub(super) fn note(file: &Path) -> Note {
+    let all = all();
+    let databases = file.parent().and_then(|dir| all.get(dir));
+    let database = databases.and_then(|databases| databases.get(file));
+    database.map_or_else(Note::nowhere, |database| {
+        Note::in_memory(Arc::clone(&database.note))
+    })
 }
 
 /// Whether the database in `file` is there.

@@ -3,6 +3,7 @@
 //! One SQLite file a pair. It is only ever a memory: deleting it at any time loses nothing, the next run adopts what is equal and
 //! lists the rest as conflicts.
 
+mod announced;
 mod learnt;
 mod losses;
 #[cfg(feature = "testing")]
@@ -17,6 +18,7 @@ mod durability;
 #[cfg(test)]
 mod tests;
 
+pub use announced::LeftAnnounced;
 #[cfg(feature = "testing")]
 pub use memory::MemoryStates;
 pub use moves::FolderMove;

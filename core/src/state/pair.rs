@@ -7,6 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
 
+use super::announced::Note;
 use super::{learnt, pending, row};
 use crate::model::{Conflict, ContentHash, Side, Sides};
 use crate::storage::RootMarker;
@@ -65,6 +66,7 @@ pub struct PairState {
     /// Whether the source is the pair's second storage.
     swapped: bool,
     damaged: Option<PathBuf>,
+    pub(super) note: Note,
     _lock: Option<Lock>,
 }
 
@@ -83,9 +85,11 @@ impl PairState {
     pub fn open(dir: &Path, identities: Sides<&str>) -> Result<Self, StateError> {
         #[cfg(feature = "testing")]
         if let Some(address) = super::memory::address(&Self::file(dir, identities)) {
-            let lock = super::memory::lock(&Self::file(dir, identities), &address)?;
+            let file = Self::file(dir, identities);
+            let lock = super::memory::lock(&file, &address)?;
             let mut this = Self::connect(&address, identities)?;
             this._lock = Some(Lock::Memory(lock));
+            this.take_note(super::memory::note(&file));
             return Ok(this);
         }
         let path = Self::file(dir, identities);
@@ -100,6 +104,7 @@ impl PairState {
             other => other?,
         };
         this._lock = Some(Lock::File(lock));
+        this.take_note(Note::beside(&path));
         Ok(this)
     }
 
@@ -125,24 +130,31 @@ impl PairState {
     pub fn peek(dir: &Path, identities: Sides<&str>) -> Result<Option<Self>, StateError> {
         let path = Self::file(dir, identities);
         #[cfg(feature = "testing")]
-        let (path, exists) = match super::memory::address(&path) {
-            Some(address) => (address, super::memory::is_there(&path)),
-            None => (path.clone(), path.exists()),
+        let (path, exists, note) = match super::memory::address(&path) {
+            Some(address) => (
+                address,
+                super::memory::is_there(&path),
+                super::memory::note(&path),
+            ),
+            None => (path.clone(), path.exists(), Note::beside(&path)),
         };
         #[cfg(not(feature = "testing"))]
-        let exists = path.exists();
+        let (exists, note) = (path.exists(), Note::beside(&path));
         if !exists {
             return Ok(None);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
         let db = Connection::open_with_flags(&path, flags)?;
-        Ok(Some(Self {
+        let mut this = Self {
             db,
             path,
             swapped: swapped(identities),
             damaged: None,
+            note: Note::nowhere(),
             _lock: None,
-        }))
+        };
+        this.take_note(note);
+        Ok(Some(this))
     }
 
     fn file(dir: &Path, identities: Sides<&str>) -> PathBuf {
@@ -183,6 +195,7 @@ impl PairState {
             path: path.to_owned(),
             swapped: swapped(identities),
             damaged: None,
+            note: Note::nowhere(),
             _lock: None,
         };
         let (a, b) = ordered(identities);
@@ -192,6 +205,11 @@ impl PairState {
             this.index()?;
         }
         Ok(this)
+    }
+
+    fn take_note(&mut self, mut note: Note) {
+        note.load(|side| self.column(side));
+        self.note = note;
     }
 
     /// Where a damaged file was put when this state was opened, if there was one.
@@ -260,6 +278,12 @@ impl PairState {
         Ok(self.db.execute_batch("BEGIN")?)
     }
 
+    /// Whether nothing is kept.
+    pub(super) fn is_rehearsal(&self) -> bool {
+        // Every other transaction has ended when anybody can ask.
+        !self.db.is_autocommit()
+    }
+
     /// Takes back all that was changed since [`PairState::begin_rehearsal`].
     pub fn end_rehearsal(&self) -> Result<(), StateError> {
         Ok(self.db.execute_batch("ROLLBACK")?)
@@ -303,6 +327,9 @@ impl PairState {
         markers: &Sides<RootMarker>,
         of_others: bool,
     ) -> Result<(), StateError> {
+        if of_others {
+            self.settle_announced(|_| false);
+        }
         self.in_transaction(|this| {
             if of_others {
                 this.db.execute("DELETE FROM rows", [])?;

@@ -45,6 +45,11 @@ pub enum DaemonError {
     /// Another one runs on this base directory.
     #[error("a daemon runs on {0} already{1}; use that, or end it with `wl stop`")]
     Runs(PathBuf, String),
+    /// The daemon is gone, and something that it started still has its lock.
+    #[error(
+        "lock {0}: the daemon that had it is gone, but a program that it started still has; `fuser {0}` names it: end that, then start again"
+    )]
+    Held(PathBuf),
     /// The socket's path does not fit.
     #[error(
         "the socket's path {0} is longer than the system allows (107 bytes); give a shorter one with --socket-path"

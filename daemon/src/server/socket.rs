@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 
@@ -12,6 +13,12 @@ use super::DaemonError;
 
 /// What the kernel has room for, without the zero byte at the end.
 const LONGEST_PATH: usize = 107;
+
+/// A command that looks whether a daemon runs holds the lock for a moment.
+const MOMENT: Duration = Duration::from_millis(50);
+/// A program that a daemon was just starting when it died holds the lock until it runs by itself.
+const OUTLIVED: Duration = Duration::from_secs(5);
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// How the folder begins in which a socket is made, and how many letters follow.
 const NURSERY: &str = ".";
@@ -30,8 +37,12 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes it, without waiting.
+    /// Takes it. Where a daemon runs that is refused at once; what a dead one had started may hold it a little longer than that lived.
     pub(super) fn take(base_dir: &Path) -> Result<Self, DaemonError> {
+        Self::take_waiting(base_dir, std::thread::sleep)
+    }
+
+    fn take_waiting(base_dir: &Path, mut wait: impl FnMut(Duration)) -> Result<Self, DaemonError> {
         let folder = base_dir.join("run");
         private_folder(&folder)?;
         let path = folder.join("daemon.lock");
@@ -47,28 +58,27 @@ impl Lock {
             .write(true)
             .open(&path)
             .map_err(failed)?;
-        let mut taken = file.try_lock();
-        for _ in 0..5 {
-            // A command that looks whether a daemon runs holds it for a moment.
-            if !matches!(taken, Err(TryLockError::WouldBlock)) {
-                break;
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            taken = file.try_lock();
-        }
-        match taken {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                // For people only.
-                let _ = file.read_to_string(&mut pid);
-                let by = match pid.trim() {
-                    "" => String::new(),
-                    pid => format!(" (process {pid})"),
-                };
+            let mut pid = String::new();
+            // It may have been written over since the last look. What cannot be read is nobody's.
+            let _ = file.rewind().and_then(|()| file.read_to_string(&mut pid));
+            let pid = pid.trim();
+            let lives = is_process(pid);
+            if lives && waited >= MOMENT {
+                let by = format!(" (process {pid})");
                 return Err(DaemonError::Runs(base_dir.to_owned(), by));
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            if waited >= OUTLIVED {
+                return Err(DaemonError::Held(path));
+            }
+            wait(BETWEEN_TRIES);
+            waited += BETWEEN_TRIES;
         }
         file.set_len(0)
             .and_then(|()| file.rewind())
@@ -76,6 +86,18 @@ impl Lock {
             .map_err(failed)?;
         Ok(Self(file))
     }
+}
+
+/// Whether this is the number of a process.
+fn is_process(pid: &str) -> bool {
+    let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
+    // One of somebody else is one, too.
+    pid.is_some_and(|pid| {
+        !matches!(
+            rustix::process::test_kill_process(pid),
+            Err(rustix::io::Errno::SRCH)
+        )
+    })
 }
 
 /// The process that holds the lock of a base directory: a daemon, wherever it listens.
@@ -255,6 +277,58 @@ mod tests {
         drop(lock);
         Lock::take(dir.path()).unwrap();
         drop(inherited);
+    }
+
+    /// A base directory whose daemon died, and what still holds its lock.
+    fn outlived() -> (tempfile::TempDir, File) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lock = Lock::take(dir.path()).unwrap();
+        let mut died = std::process::Command::new("true").spawn().unwrap();
+        died.wait().unwrap();
+        lock.0.set_len(0).unwrap();
+        lock.0.rewind().unwrap();
+        writeln!(lock.0, "{}", died.id()).unwrap();
+        // The dead do not give it back themselves.
+        let held = lock.0.try_clone().unwrap();
+        std::mem::forget(lock);
+        (dir, held)
+    }
+
+    #[test]
+    fn a_daemon_waits_for_what_a_dead_one_had_started() {
+        let (dir, held) = outlived();
+        let (mut waits, mut held) = (0, Some(held));
+        let lock = Lock::take_waiting(dir.path(), |_| {
+            waits += 1;
+            if waits == 300 {
+                held.take().unwrap().unlock().unwrap();
+            }
+        });
+        lock.unwrap();
+        assert_eq!(waits, 300);
+    }
+
+    #[test]
+    fn it_does_not_wait_for_ever_and_says_what_is_in_the_way() {
+        let (dir, _held) = outlived();
+        let mut waited = Duration::ZERO;
+        let error = Lock::take_waiting(dir.path(), |time| waited += time).unwrap_err();
+        assert_eq!(waited, OUTLIVED);
+        let error = error.to_string();
+        assert!(
+            error.contains("daemon.lock") && error.contains("fuser"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn where_a_daemon_lives_it_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let _lock = Lock::take(dir.path()).unwrap();
+        let mut waited = Duration::ZERO;
+        let refused = Lock::take_waiting(dir.path(), |time| waited += time);
+        assert!(matches!(refused, Err(DaemonError::Runs(..))));
+        assert_eq!(waited, MOMENT);
     }
 
     #[tokio::test]

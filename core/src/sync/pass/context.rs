@@ -7,8 +7,8 @@ use super::item::Item;
 use super::node::Node;
 use super::tally::Tally;
 use crate::model::{Side, Sides, SyncPath};
-use crate::reconcile::Policy;
-use crate::state::PairState;
+use crate::reconcile::{Announced, Policy};
+use crate::state::{LeftAnnounced, PairState};
 use crate::storage::{CopySource, ErrorKind, StorageError, WriteSession};
 use crate::sync::{SyncError, SyncJob};
 
@@ -34,6 +34,8 @@ pub(in crate::sync) struct Context {
     pub(in crate::sync) has_baseline: bool,
     /// Whether an earlier pass left contents that it had read but not agreed on.
     pub(super) has_learnt: bool,
+    /// What killed runs announced and did not record.
+    announced: Arc<LeftAnnounced>,
     pub(in crate::sync) removals: Removals,
     /// By the side that is written to: the other side, if it can copy from there by itself.
     pub(in crate::sync) copies: Sides<Option<CopySource>>,
@@ -66,6 +68,7 @@ impl Context {
     ) -> Result<Self, SyncError> {
         let has_baseline = !lock(&state).is_empty()?;
         let has_learnt = !job.options.checksum && lock(&state).has_learnt()?;
+        let announced = lock(&state).left_announced();
         let policy = job.options.direction.into();
         Ok(Self {
             removals: Removals::All,
@@ -75,6 +78,7 @@ impl Context {
             sessions,
             has_baseline,
             has_learnt,
+            announced,
             state,
             tally: Mutex::new(Tally::default()),
             outage: OnceLock::new(),
@@ -89,6 +93,37 @@ impl Context {
 
     pub(in crate::sync) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What killed runs were about to publish at `path`.
+    pub(super) fn announced_at(&self, path: &SyncPath) -> Vec<Announced> {
+        match self.announced.is_empty() {
+            true => Vec::new(),
+            false => self.announced.get(path).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// A pass over everything is through: what killed runs announced is decided, but for what had trouble.
+    pub(super) fn settle_announced(&self) {
+        if self.announced.is_empty() {
+            return;
+        }
+        let mut troubled = Vec::new();
+        {
+            let found = &self.tally().found;
+            let paths = found.problems.iter().chain(&found.unfinished);
+            troubled.extend(paths.map(|problem| SyncPath::new(&*problem.path).ok()));
+        }
+        // So much trouble is everywhere, and each is held against each.
+        let everywhere = troubled.len() > 100;
+        let is_open = |path: &SyncPath| {
+            let at = |at: &Option<SyncPath>| {
+                at.as_ref()
+                    .is_none_or(|at| path == at || path.is_within(at))
+            };
+            everywhere || troubled.iter().any(at)
+        };
+        self.state().settle_announced(is_open);
     }
 
     /// What the pass has done and found; the pass is over.

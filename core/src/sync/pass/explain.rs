@@ -76,6 +76,8 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
             refused = changed.map(|side| root_changed(job, side, changes[side]).desc);
         }
         node.base = state.row_at(path)?;
+        let announced = state.left_announced().get(path).cloned();
+        node.announced = announced.unwrap_or_default();
         conflict = conflict_at(path, state.conflicts()?);
     }
     let (source, target) = tokio::join!(
@@ -89,7 +91,9 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
     }
     let policy = job.options.direction.into();
     let mut verdict = node.decide(policy);
-    if let Verdict::Read(sides) = verdict {
+    // What one side holds may tell that the other has to be read, too.
+    for _ in Side::BOTH {
+        let Verdict::Read(sides) = verdict else { break };
         for side in Side::BOTH.into_iter().filter(|side| sides[*side]) {
             match job.storages[side].hash(path, &job.cancel).await {
                 Ok(hashed) => node.hashes[side] = Some(hashed.hash),

@@ -8,7 +8,7 @@ use super::Pass;
 use super::context::{Context, Removals};
 use super::item::Item;
 use super::node::{Found, Node};
-use super::publish::{NewFolder, commit, finish_folder, flush};
+use super::publish::{NewFolder, announcement, commit, commit_and_announce, finish_folder, flush};
 use crate::machine;
 use crate::model::{Key, Kind, Side, Sides};
 use crate::planted::{Bug, planted};
@@ -150,6 +150,21 @@ impl Pass {
         if moves.is_empty() {
             return Ok(());
         }
+        let announced = moves
+            .iter()
+            .filter_map(|(creation, _)| match &creation.action {
+                PendingAction::Create(meta) => announcement(
+                    &creation.path,
+                    to,
+                    meta.kind,
+                    creation.hash?,
+                    meta.size,
+                    None,
+                ),
+                _ => None,
+            });
+        let announced =
+            commit_and_announce(&self.context, Vec::new(), 0, announced.collect()).await?;
         let results = self.rename_all(to, &moves).await;
         let mut rows = Vec::new();
         for ((creation, removal), result) in moves.into_iter().zip(results) {
@@ -167,7 +182,8 @@ impl Pass {
             }
         }
         flush(&self.context).await?;
-        commit(&self.context, rows).await
+        commit_and_announce(&self.context, rows, announced, Vec::new()).await?;
+        Ok(())
     }
 
     async fn rename_all(

@@ -275,6 +275,7 @@ impl Merge {
         if key.folder {
             return Some(node);
         }
+        node.announced = self.context.announced_at(&key.path);
         self.waiting.push(node);
         None
     }

@@ -119,6 +119,9 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
     }
     let whole =
         pass.wish.is_none() && !pass.partial && result.is_ok() && pass.context.outage().is_none();
+    if whole {
+        pass.context.settle_announced();
+    }
     let kept = pass.context.state().keep_learnt(whole);
     if result.is_ok() {
         kept?;
@@ -303,6 +306,7 @@ impl Pass {
         if self.accepted.as_ref().is_some_and(is_accepted) {
             // It was read before it was forgotten.
             node.base = None;
+            node.announced.clear();
         }
         let outside = |wish: &SyncPath| group.is_none() && !node.path.is_within(wish);
         if self.wish.as_ref().is_some_and(outside) {

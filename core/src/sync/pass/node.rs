@@ -4,7 +4,9 @@ use crate::model::{
     Conflict, ConflictSide, ContentHash, FileId, Kind, Meta, Side, Sides, SyncPath, Token,
 };
 use crate::planted::{Bug, planted};
-use crate::reconcile::{Base, Conflicting, Content, Item, Look, Policy, Verdict, reconcile};
+use crate::reconcile::{
+    Announced, Base, Conflicting, Content, Item, Look, Policy, Verdict, reconcile,
+};
 use crate::state::{BaselineRow, SideRecord};
 use crate::storage::{Expect, Expected};
 
@@ -43,6 +45,8 @@ impl Found {
 pub(super) struct Node {
     pub(super) path: SyncPath,
     pub(super) base: Option<BaselineRow>,
+    /// What killed runs were about to publish there, the latest last.
+    pub(super) announced: Vec<Announced>,
     pub(super) found: Sides<Found>,
     /// Hashes that were read in this pass.
     pub(super) hashes: Sides<Option<ContentHash>>,
@@ -55,6 +59,7 @@ impl Node {
         Self {
             path,
             base: None,
+            announced: Vec::new(),
             found: Sides::new(Found::Absent, Found::Absent),
             hashes: Sides::default(),
             checksum,
@@ -160,7 +165,7 @@ impl Node {
             modes: row.sides.as_ref().map(|side| side.mode),
         });
         let looks = Sides::from_fn(|side| self.look(side));
-        reconcile(policy, base.as_ref(), looks.as_ref())
+        reconcile(policy, base.as_ref(), &self.announced, looks.as_ref())
     }
 
     /// The hash of what `side` holds, if it is known.

@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::context::Context;
 use super::item::Item;
-use super::publish::{Aftermath, Batch, broken, commit, flush, publish};
+use super::publish::{Aftermath, Batch, broken, commit_and_announce, flush, publish};
 use super::work::work_on;
 use crate::model::{Side, Sides};
 use crate::reconcile::Verdict;
@@ -196,6 +196,7 @@ impl Pipeline {
             Err(error) => return Err(broken(&error).into()),
         };
         self.after.rows.append(&mut after.rows);
+        self.after.announced += after.announced;
         Ok(())
     }
 
@@ -209,10 +210,10 @@ impl Pipeline {
         if self.settle().await.is_err() {
             return;
         }
-        let rows = std::mem::take(&mut self.after.rows);
+        let Aftermath { rows, announced } = std::mem::take(&mut self.after);
         if !rows.is_empty() && flush(&self.context).await.is_ok() {
             // The error that ended the pass is told; this one would only follow from it.
-            let _ = commit(&self.context, rows).await;
+            let _ = commit_and_announce(&self.context, rows, announced, Vec::new()).await;
         }
     }
 
@@ -222,11 +223,11 @@ impl Pipeline {
             self.publish().await?;
         }
         self.settle().await?;
-        let rows = std::mem::take(&mut self.after.rows);
+        let Aftermath { rows, announced } = std::mem::take(&mut self.after);
         if !rows.is_empty() {
             flush(&self.context).await?;
-            commit(&self.context, rows).await?;
         }
+        commit_and_announce(&self.context, rows, announced, Vec::new()).await?;
         Ok(())
     }
 }

@@ -6,9 +6,9 @@ use super::context::Context;
 use super::item::Item;
 use super::planted::{as_if_done, as_it_is};
 use crate::machine;
-use crate::model::{Kind, Meta, Mode, Side, Sides, SyncPath};
+use crate::model::{ContentHash, Kind, Meta, Mode, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
-use crate::reconcile::{Conflicting, ModePlan, Verdict};
+use crate::reconcile::{Announced, Conflicting, ModePlan, Verdict};
 use crate::state::{BaselineRow, Pending, PendingAction, RowChange, SideRecord};
 use crate::storage::{
     ErrorKind, Expected, Published, ReplaceRequest, Result, Staged, StorageError, WriteSession,
@@ -52,6 +52,8 @@ pub(super) struct Batch {
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
     pub(super) rows: Vec<RowChange>,
+    /// Announced batches that are recorded with these rows.
+    pub(super) announced: usize,
 }
 
 impl Batch {
@@ -95,7 +97,8 @@ pub(super) async fn publish(
     if planted(Bug::RecordedBeforePublished) {
         rows.extend(batch.files.iter().filter_map(|(item, ..)| as_if_done(item)));
     }
-    commit(&context, rows).await?;
+    let announced = announcements(&batch.files);
+    after.announced = commit_and_announce(&context, rows, before.announced, announced).await?;
     // A folder may have to be opened up before anything can be put into it.
     let of_folder = |modes: &NewModes| modes.item.node.found.source.is_folder();
     let (of_folders, of_files): (Vec<_>, Vec<_>) = batch.modes.into_iter().partition(of_folder);
@@ -129,15 +132,80 @@ pub(super) async fn flush(context: &Context) -> Result<(), SyncError> {
     Ok(())
 }
 
+/// What is announced of files that are about to be published.
+pub(super) fn announcements<'f>(
+    files: impl IntoIterator<Item = &'f (Item, Side, Staged)>,
+) -> Vec<(SyncPath, Announced)> {
+    let of_file = |(item, to, staged): &(Item, Side, Staged)| {
+        let was = match &item.node.base {
+            Some(base) if base.kind != Kind::File => return None,
+            base => base.as_ref().and_then(|base| base.hash),
+        };
+        announcement(
+            &item.node.path,
+            *to,
+            staged.kind,
+            staged.hash,
+            staged.size,
+            was,
+        )
+    };
+    files.into_iter().filter_map(of_file).collect()
+}
+
+/// `None`: it could not be known again.
+pub(super) fn announcement(
+    path: &SyncPath,
+    to: Side,
+    kind: Kind,
+    hash: ContentHash,
+    size: u64,
+    was: Option<ContentHash>,
+) -> Option<(SyncPath, Announced)> {
+    let known_again = kind == Kind::File && !hash.is_by_copy();
+    known_again.then(|| {
+        let one = Announced {
+            to,
+            hash,
+            size,
+            was,
+        };
+        (path.clone(), one)
+    })
+}
+
 /// Records rows in the baseline; they are durable when this returns.
 pub(super) async fn commit(context: &Arc<Context>, rows: Vec<RowChange>) -> Result<(), SyncError> {
-    if rows.is_empty() {
-        return Ok(());
+    commit_and_announce(context, rows, 0, Vec::new())
+        .await
+        .map(|_| ())
+}
+
+/// The same; with that so many announced batches are over, and the next one is announced. How many that are: one or none.
+pub(super) async fn commit_and_announce(
+    context: &Arc<Context>,
+    rows: Vec<RowChange>,
+    over: usize,
+    next: Vec<(SyncPath, Announced)>,
+) -> Result<usize, SyncError> {
+    let announced = usize::from(!next.is_empty());
+    let of_context = Arc::clone(context);
+    let waits = !rows.is_empty();
+    let work = move || {
+        let mut state = of_context.state();
+        state.apply(&rows)?;
+        state.end_announced(over);
+        if !next.is_empty() {
+            state.announce(&next);
+        }
+        Ok::<_, SyncError>(announced)
+    };
+    if !waits {
+        // No disk has to be waited for.
+        return work();
     }
-    let context = Arc::clone(context);
-    let done = machine::blocking(move || context.state().apply(&rows)).await;
-    match done {
-        Ok(result) => Ok(result?),
+    match machine::blocking(work).await {
+        Ok(result) => result,
         Err(panic) => Err(SyncError::new(
             crate::sync::SyncErrorClass::State,
             format!("recording the baseline failed: {panic}; report this as a bug"),

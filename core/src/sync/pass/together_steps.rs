@@ -6,7 +6,8 @@ use super::gather::Gathered;
 use super::item::{Item, Progressed};
 use super::node::{Found, Node};
 use super::publish::{
-    Aftermath, NewFolder, NewModes, commit, flush, make_folder, replace, set_modes,
+    Aftermath, NewFolder, NewModes, announcements, commit_and_announce, flush, make_folder,
+    replace, set_modes,
 };
 use super::together::Stop;
 use crate::model::{Kind, Side, SyncPath};
@@ -178,7 +179,7 @@ impl Pass {
                 }
                 What::Remove(path, expected) => gone.push(removal(to, path, expected)),
                 What::Folder(folder) => folders.push(folder),
-                What::File(item, staged) => files.push((*item, staged)),
+                What::File(item, staged) => files.push((*item, to, staged)),
                 What::Modes(one) => modes.push(*one),
                 What::Copy(_) => {}
             }
@@ -196,13 +197,16 @@ impl Pass {
             make_folder(&self.context, folder, &mut after).await?;
         }
         let wanted = after.rows.len() + files.len() + modes.len();
-        replace(&self.context, to, files, &mut after).await;
+        let announced = announcements(&files);
+        let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
+        let files = files.into_iter().map(|(item, _, staged)| (item, staged));
+        replace(&self.context, to, files.collect(), &mut after).await;
         for one in modes {
             set_modes(&self.context, one, &mut after).await;
         }
         let well = after.rows.len() == wanted;
         flush(&self.context).await?;
-        commit(&self.context, after.rows).await?;
+        commit_and_announce(&self.context, after.rows, announced, Vec::new()).await?;
         Ok(well)
     }
 }
