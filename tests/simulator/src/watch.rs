@@ -19,6 +19,8 @@ struct Event {
     due: Instant,
     observation: Observation,
     edit: usize,
+    /// Which of the edit's paths.
+    path: usize,
 }
 
 /// What a watcher will tell.
@@ -38,7 +40,7 @@ impl Events {
         let now = Instant::now();
         let soon = |dice: &mut Dice| now + Duration::from_millis(dice.below(50));
         let mut all = self.lock();
-        for path in paths {
+        for (number, path) in paths.iter().enumerate() {
             let Ok(path) = SyncPath::new(path.as_str()) else {
                 continue;
             };
@@ -47,6 +49,7 @@ impl Events {
                 due: soon(dice),
                 observation: look(Area::path(path.clone())),
                 edit,
+                path: number,
             };
             let fate = match dice.below(20) {
                 0 => {
@@ -61,7 +64,7 @@ impl Events {
                             area,
                             reason: "events were lost".to_owned(),
                         },
-                        edit,
+                        ..event
                     });
                     "event lost and told"
                 }
@@ -112,7 +115,7 @@ impl StorageWatcher for Watcher {
         loop {
             match self.events.take() {
                 Ok(event) => {
-                    self.stage.lock().delivered(event.edit);
+                    self.stage.lock().delivered(event.edit, event.path);
                     return Ok(event.observation);
                 }
                 Err(Some(due)) => tokio::select! {
