@@ -271,7 +271,12 @@ impl Listing for Pages {
         }
         let mut listing = self.storage.there().list(self.request.clone()).await?;
         let mut page = listing.next().await?.unwrap_or_default();
-        page.truncate(self.rows);
+        // What is said of one path belongs together.
+        let mut rows = self.rows.min(page.len());
+        while rows > 0 && rows < page.len() && page[rows].key() == page[rows - 1].key() {
+            rows += 1;
+        }
+        page.truncate(rows);
         let last: Option<Key> = page.last().map(Row::key);
         self.request.start_after = last.or(self.request.start_after.take());
         Ok(Some(page).filter(|page| !page.is_empty()))
