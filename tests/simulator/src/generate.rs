@@ -131,11 +131,14 @@ impl Maker {
                 }
             }
             if self.one_in(10) {
-                let row = self.mode == Mode::Watch && self.one_in(3);
-                match row {
-                    true => steps.extend(self.row()),
-                    false => steps.extend(self.aimed().into_iter().map(now)),
-                }
+                let site = self.dice.below(self.sites as u64) as usize;
+                let live = self.mode == Mode::Watch;
+                let what = match self.dice.below(6) {
+                    0 if live => self.row(site),
+                    1 | 2 if live => self.folder_moved(site, (site + 1) % self.sites),
+                    _ => self.aimed(site, (site + 1) % self.sites),
+                };
+                steps.extend(what.into_iter().map(now));
             }
         }
         steps
@@ -233,9 +236,7 @@ impl Maker {
     }
 
     /// A few steps that end with a strike at what wl does about them; or that take something away and give it back.
-    fn aimed(&mut self) -> Vec<What> {
-        let site = self.dice.below(self.sites as u64) as usize;
-        let other = (site + 1) % self.sites;
+    fn aimed(&mut self, site: usize, other: usize) -> Vec<What> {
         let (file, mut to) = (self.file(), self.file());
         if to == file {
             to = "new".to_owned();
@@ -259,7 +260,7 @@ impl Maker {
             What::Run,
             What::Rest,
         ];
-        all.extend(match self.dice.below(9) {
+        all.extend(match self.dice.below(8) {
             0 => vec![
                 strike(Operation::Remove, write(&file, two)),
                 removed,
@@ -269,8 +270,7 @@ impl Maker {
             2 => vec![strike(Operation::Remove, What::Kill), removed, What::Run],
             3 | 4 => vec![strike(Operation::Rename, write(&to, two)), moved, What::Run],
             5 => vec![strike(Operation::Rename, fails), moved, What::Run],
-            6 => self.folder_moved(site, other),
-            7 => {
+            6 => {
                 let path = match self.one_in(3) {
                     true => "d".to_owned(),
                     false => file,
@@ -306,19 +306,13 @@ impl Maker {
     }
 
     /// A file changes again and again.
-    fn row(&mut self) -> Vec<Step> {
-        let site = self.dice.below(self.sites as u64) as usize;
-        let (file, many) = (self.file(), 8 + self.dice.below(5));
-        let mut row = vec![Step {
-            after: 0,
-            what: What::Rest,
-        }];
-        for _ in 0..many {
-            row.push(Step {
-                after: 16 + self.dice.below(16) as u32,
-                what: What::Edit(site, Edit::Write(file.clone(), self.content())),
-            });
+    fn row(&mut self, site: usize) -> Vec<What> {
+        let (file, mut row) = (self.file(), vec![What::Rest]);
+        for _ in 0..14 + self.dice.below(12) {
+            let edit = Edit::Write(file.clone(), self.content());
+            row.extend([What::Pause, What::Edit(site, edit)]);
         }
+        row.push(What::Rest);
         row
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Judge {
     /// Versions that somebody overwrote or removed who had them.
     given_up: BTreeSet<ContentHash>,
     /// The paths that each edit touched.
-    touched: Vec<BTreeSet<String>>,
+    pub touched: Vec<BTreeSet<String>>,
     /// What each edit by an editor did, where.
     by_editors: Vec<(usize, Edit, BTreeSet<String>)>,
     /// Bytes that editors wrote.

@@ -322,10 +322,14 @@ impl Play<'_> {
             if left != self.left() {
                 (left, since) = (self.left(), Instant::now());
             }
+            let next = self.stage.lock().peek().cloned();
+            if next == Some(What::Pause) {
+                self.after_pause();
+                continue;
+            }
             if since.elapsed() < PATIENCE {
                 continue;
             }
-            let next = self.stage.lock().peek().cloned();
             match next {
                 None => {
                     self.get_over_trouble(&all).await;
@@ -337,6 +341,15 @@ impl Play<'_> {
             self.next();
         }
         self.stop(all).await;
+    }
+
+    /// What comes after a pause waits for no moment.
+    fn after_pause(&self) {
+        let mut inner = self.stage.lock();
+        inner.next();
+        if inner.peek().is_some_and(|next| !next.waits()) {
+            inner.next();
+        }
     }
 
     /// The plan is over, and nothing bad happens any more: what failed is looked at again soon, without anybody telling of it. What a stale

@@ -65,7 +65,12 @@ impl Plan {
             && self.steps.iter().all(|step| {
                 matches!(
                     step.what,
-                    What::Edit(..) | What::Run | What::Rest | What::Clock(_) | What::Sleep(_)
+                    What::Edit(..)
+                        | What::Run
+                        | What::Rest
+                        | What::Pause
+                        | What::Clock(_)
+                        | What::Sleep(_)
                 )
             })
     }
@@ -153,6 +158,8 @@ pub enum What {
     Run,
     /// Waits until nothing goes on: what comes next does not strike at a run.
     Rest,
+    /// The same; continuous jobs are given half a second only.
+    Pause,
     /// Waits until nothing goes on, then somebody ends the conflict at the path, if there is one.
     Resolve(String, Keep),
     /// The wall clock jumps by so many seconds.
@@ -182,7 +189,10 @@ pub struct Aim {
 impl What {
     /// Whether it has to wait until nothing goes on.
     pub(crate) fn waits(&self) -> bool {
-        matches!(self, Self::Run | Self::Rest | Self::Resolve(..)) || self.is_of_a_stop()
+        matches!(
+            self,
+            Self::Run | Self::Rest | Self::Pause | Self::Resolve(..)
+        ) || self.is_of_a_stop()
     }
 
     /// Whether no job may be running when it happens, not even one that rests.

@@ -20,7 +20,7 @@ use crate::eye::Gate;
 use crate::faults::{Armed, Fired, changes};
 use crate::judge::{Judge, Kept};
 use crate::life::World;
-use crate::plan::{Aim, Mode, Plan, Step, What};
+use crate::plan::{Aim, Edit, Mode, Plan, Step, What};
 use crate::site::Tree;
 use crate::watch::Events;
 
@@ -204,13 +204,15 @@ impl Inner {
     }
 
     /// Notes a change that was made, and has it told.
-    fn note(&mut self, site: usize, own: bool) {
+    fn note(&mut self, site: usize, own: bool, renamed: Option<&[String]>) {
         let edits = self.judge.edits();
         while self.edits.len() < edits {
-            let paths = self.judge.touched_last();
-            // What a job has done itself it knows.
-            let told = (own && self.jobs.len() == 1).then(|| self.awake());
-            self.edits.push(EditSeen::new(paths.len(), told));
+            let paths = match renamed {
+                Some(paths) => paths.to_vec(),
+                None => self.judge.touched_last(),
+            };
+            let own = own && self.jobs.len() == 1;
+            self.edits.push(EditSeen::new(paths.len(), site, own));
             self.events[site].retain(|events| Arc::strong_count(events) > 1);
             for events in &self.events[site] {
                 events.add(edits - 1, &paths, &mut self.dice, &mut self.fired);
@@ -350,7 +352,7 @@ impl Inner {
         // Watchers tell of what wl itself does, too.
         let others = self.jobs.len() > 1 || self.watches;
         let verdict = self.judge.changed(site, tree, others);
-        self.note(site, true);
+        self.note(site, true, None);
         self.check(verdict);
     }
 
@@ -449,7 +451,12 @@ impl Inner {
                 place.edit(edit);
                 let kept = [&*before, &*place.kept()];
                 self.judge.edited(*site, edit, place.tree(), kept);
-                self.note(*site, false);
+                // What is in a folder that is renamed is not told of.
+                let renamed = match edit {
+                    Edit::Rename(from, to) => Some([from.clone(), to.clone()]),
+                    _ => None,
+                };
+                self.note(*site, false, renamed.as_ref().map(|both| &both[..]));
                 if !edit.is_of_content() {
                     *self.fired.entry("unreadable").or_default() += 1;
                 }
@@ -491,6 +498,7 @@ impl Inner {
             | What::Cancel
             | What::Run
             | What::Rest
+            | What::Pause
             | What::Sleep(_)
             | What::Unmount(_) => {}
         }

@@ -18,18 +18,24 @@ pub(super) struct EditSeen {
     untold: Vec<usize>,
     /// When all were told; the machine's sleep does not count.
     told: Option<Duration>,
+    /// Where.
+    site: usize,
+    /// The one job has made it.
+    own: bool,
 }
 
 impl EditSeen {
-    pub(super) fn new(paths: usize, told: Option<Duration>) -> Self {
+    pub(super) fn new(paths: usize, site: usize, own: bool) -> Self {
         Self {
+            site,
             untold: (0..paths).collect(),
-            told,
+            told: None,
+            own,
         }
     }
 
-    fn was_told_before(&self, time: Duration) -> bool {
-        self.told.is_some_and(|told| told < time)
+    fn is_known_since(&self, time: Duration) -> bool {
+        self.own || self.told.is_some_and(|told| told < time)
     }
 }
 
@@ -37,10 +43,18 @@ impl Inner {
     /// A watcher has told of a path of the edit of this number.
     pub fn delivered(&mut self, edit: usize, path: usize) {
         let now = self.awake();
-        if let Some(edit) = self.edits.get_mut(edit) {
-            edit.untold.retain(|untold| *untold != path);
-            if edit.untold.is_empty() {
-                edit.told = edit.told.or(Some(now));
+        let seen = &mut self.edits[edit];
+        seen.untold.retain(|untold| *untold != path);
+        if !seen.untold.is_empty() {
+            return;
+        }
+        let site = seen.site;
+        // Whoever looks there sees what was done there before, too.
+        let touched = &self.judge.touched[edit];
+        let before = self.edits.iter_mut().zip(&self.judge.touched);
+        for (seen, _) in before.take(edit + 1).filter(|(_, at)| *at == touched) {
+            if seen.site == site {
+                seen.told = seen.told.or(Some(now));
             }
         }
     }
@@ -68,7 +82,7 @@ impl Inner {
         let lately = self.awake().saturating_sub(LOOK);
         let edits = self.edits.iter().enumerate();
         let unknown = edits
-            .map(|(number, edit)| number >= began && !(watches && edit.was_told_before(lately)));
+            .map(|(number, edit)| number >= began && !(watches && edit.is_known_since(lately)));
         let unknown: Vec<_> = unknown.collect();
         let verdict = match stale {
             true => Ok(()),
@@ -88,7 +102,7 @@ impl Inner {
         }
         let lately = self.awake().saturating_sub(SHORT_LOOK);
         let edits = self.edits.iter().enumerate();
-        let unknown = edits.map(|(number, edit)| number >= known && !edit.was_told_before(lately));
+        let unknown = edits.map(|(number, edit)| number >= known && !edit.is_known_since(lately));
         let unknown: Vec<_> = unknown.collect();
         let verdict = self.judge.said(sites, report, &unknown, folders);
         self.check(verdict.map_err(|why| format!("the status shows what is not so: {why}")));
