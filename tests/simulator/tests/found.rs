@@ -63,3 +63,29 @@ fn a_listing_that_breaks_off_is_begun_again_soon_whatever_the_storage_calls_it()
         assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
     }
 }
+
+/// Where the other side's folders are only implied, a folder that was named was taken for one that both have: what came or went with it was
+/// not looked for before the next look at everything.
+#[test]
+fn a_folder_that_is_renamed_is_looked_into_where_folders_are_only_implied() {
+    let implied = SitePlan {
+        empty_folders: false,
+        ..SitePlan::default()
+    };
+    for site in [0, 1] {
+        let rename = Edit::Rename("d".to_owned(), "f".to_owned());
+        let steps = vec![
+            step(0, What::Edit(site, write("d/x", 1))),
+            step(0, What::Run),
+            step(0, What::Rest),
+            step(0, What::Edit(site, rename)),
+            step(0, What::Rest),
+            step(0, What::Rest),
+        ];
+        let plan = plan(Mode::Watch, [implied.clone(), SitePlan::default()], steps);
+        // Which of the two events comes late is diced by the schedule.
+        for schedule in 0..60 {
+            assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
+        }
+    }
+}
