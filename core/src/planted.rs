@@ -80,6 +80,10 @@ pub enum Bug {
     GapIsIgnored,
     /// What failed under a look of a continuous job is not looked at again after a rest.
     RestIsForgotten,
+    /// That something waits for its time is told to nobody.
+    PendingIsNotTold,
+    /// That another root is in the place of the one that the baseline speaks about is not seen.
+    RootMarkerIsIgnored,
 }
 
 /// Whether the fault is in place.

@@ -200,6 +200,18 @@ impl MemoryBackend {
         self.change(path, |node| node.unreadable = unreadable)
     }
 
+    /// Everything can be read again.
+    pub fn make_readable(&self) {
+        let mut state = self.store.lock();
+        let version = state.tick();
+        let nodes = state.nodes.values_mut();
+        for node in nodes.filter(|node| node.unreadable) {
+            (node.unreadable, node.version) = (false, version);
+        }
+        let thrown = state.trash.values_mut();
+        thrown.for_each(|item| item.node.unreadable = false);
+    }
+
     /// Puts a name that is no path part into a folder (the empty path is the root).
     pub fn add_odd_name(&self, folder: &str, name: &str) -> Result<()> {
         self.edit(folder, |state, path| {

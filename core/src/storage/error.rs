@@ -106,6 +106,13 @@ impl StorageError {
         self
     }
 
+    /// The same error, met in the course of this.
+    #[must_use]
+    pub fn with_operation(mut self, operation: &'static str) -> Self {
+        self.0.operation = operation;
+        self
+    }
+
     /// The same error with the path that was worked on.
     #[must_use]
     pub fn at(mut self, path: &SyncPath) -> Self {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Direction, Side, Sides};
+use crate::planted::{Bug, planted};
 use crate::state::PairState;
 use crate::storage::{CasGrade, ListRequest, RootChange, RootMarker};
 
@@ -117,7 +118,9 @@ pub(super) fn root_changes(
 ) -> Result<Sides<RootChange>, SyncError> {
     let mut changes = Sides::new(RootChange::Same, RootChange::Same);
     for side in Side::BOTH {
-        if let Some(known) = state.root_marker(side)? {
+        if let Some(known) = state.root_marker(side)?
+            && !planted(Bug::RootMarkerIsIgnored)
+        {
             changes[side] = markers[side].since(&known);
         }
     }

@@ -288,6 +288,9 @@ impl Looks {
         let started = Instant::now();
         run.check_roots_again().await?;
         let mut parts = self.standing.widen(parts);
+        for path in run.conflicts_above(&parts)? {
+            parts.add_path(path);
+        }
         let mut ground = survey(&run.context()?, &parts).await?;
         // Another folder may be in the way of one until that was moved itself.
         while run.follow_moves(ground.take_moves(), &mut parts).await? {

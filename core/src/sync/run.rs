@@ -410,6 +410,21 @@ impl Run {
         })
     }
 
+    /// The conflicts above these places. Nothing below one is decided without it, and where folders are only implied a look at a place
+    /// does not see what is above.
+    pub(super) fn conflicts_above(&self, parts: &Parts) -> Result<Vec<SyncPath>, SyncError> {
+        let conflicts = self.state().conflicts()?;
+        let paths = conflicts
+            .iter()
+            .filter(|conflict| !is_about_trash(conflict))
+            .filter_map(|conflict| SyncPath::new(&*conflict.path).ok());
+        let is_above = |path: &SyncPath| {
+            let mut places = parts.paths().iter().chain(parts.subtrees());
+            places.any(|place| place != path && place.is_within(path))
+        };
+        Ok(paths.filter(is_above).collect())
+    }
+
     /// Records what is open after a look at some places; the run goes on.
     pub(super) async fn settle(&mut self, found: &mut Findings) -> Result<(), SyncError> {
         let mut stranded = false;

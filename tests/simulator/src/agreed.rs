@@ -7,6 +7,11 @@ use wl_core::model::{Direction, RunReport, Sides};
 use crate::judge::is_at_or_around;
 use crate::site::{Shown, Tree};
 
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// What both sides held, and which of them edited it since.
 type Agreement = BTreeMap<String, (Shown, Vec<usize>)>;
 
@@ -16,16 +21,22 @@ pub(crate) struct Agreed {
     sites: Option<Sides<usize>>,
     direction: Direction,
     held: Agreement,
+    /// Folders that wl renamed as one, since they were agreed on: what is in them still is.
+    renamed: Vec<String>,
+    /// Which storages keep folders by themselves: the others rename files only.
+    folders: Vec<bool>,
     /// The listings of a side may be stale: what is there may have seemed not to be.
     stale: bool,
 }
 
 impl Agreed {
-    pub fn new(direction: Direction, jobs: &[Sides<usize>]) -> Self {
+    pub fn new(direction: Direction, jobs: &[Sides<usize>], folders: Vec<bool>) -> Self {
         Self {
             sites: jobs.first().copied().filter(|_| jobs.len() == 1),
             direction,
             held: Agreement::new(),
+            renamed: Vec::new(),
+            folders,
             stale: false,
         }
     }
@@ -33,10 +44,26 @@ impl Agreed {
     /// The baseline is lost: nobody knows any more.
     pub fn forget(&mut self) {
         self.held.clear();
+        self.renamed.clear();
+    }
+
+    /// A request failed: nobody can know any more whether a folder was renamed that a process did not live to record.
+    pub fn doubt(&mut self) {
+        for folder in std::mem::take(&mut self.renamed) {
+            self.held.retain(|path, _| !is_below(path, &folder));
+        }
     }
 
     /// Somebody edited a side at these paths.
     pub fn edited(&mut self, site: usize, touched: &[String]) {
+        let moved = |folder: &String| {
+            touched
+                .iter()
+                .any(|at| at == folder || is_below(folder, at))
+        };
+        if self.renamed.iter().any(moved) {
+            self.doubt();
+        }
         for (path, (_, by)) in &mut self.held {
             if !by.contains(&site) && touched.iter().any(|at| is_at_or_around(path, at)) {
                 by.push(site);
@@ -44,8 +71,15 @@ impl Agreed {
         }
     }
 
-    /// wl changed a side.
-    pub fn changed(&self, site: usize, before: &Tree, after: &Tree) -> Result<(), String> {
+    /// wl changed a side, of all these.
+    pub fn changed(
+        &mut self,
+        site: usize,
+        before: &Tree,
+        after: &Tree,
+        trees: &[Tree],
+    ) -> Result<(), String> {
+        self.follow(site, before, after, trees);
         for (path, (agreed, by)) in &self.held {
             let (was, is) = (
                 before.get(path) == Some(agreed),
@@ -64,6 +98,47 @@ impl Agreed {
             }
         }
         Ok(())
+    }
+
+    /// A folder that was renamed as one is the one that was agreed on, with what is in it.
+    fn follow(&mut self, site: usize, before: &Tree, after: &Tree, trees: &[Tree]) {
+        let Some(sites) = self.sites.filter(|_| self.folders[site]) else {
+            return;
+        };
+        let other = if site == sites.source {
+            sites.target
+        } else {
+            sites.source
+        };
+        let new = |one: &Tree, two: &Tree| {
+            let mut new = one.iter().filter(|(path, _)| !two.contains_key(*path));
+            // A folder comes before what is in it.
+            new.find(|(_, shown)| **shown == Shown::Folder)
+                .map(|(path, _)| path.clone())
+        };
+        let (Some(from), Some(to)) = (new(before, after), new(after, before)) else {
+            return;
+        };
+        let inside = |tree: &Tree, folder: &str| -> Vec<(String, Shown)> {
+            let inside = tree.iter().filter_map(|(path, shown)| {
+                let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
+                Some((rest.to_owned(), shown.clone()))
+            });
+            inside.collect()
+        };
+        let files = inside(after, &to);
+        if files.is_empty() || inside(before, &from) != files {
+            return;
+        }
+        for (rest, shown) in files {
+            let (was, now) = (format!("{from}/{rest}"), format!("{to}/{rest}"));
+            let agreed = self.held.get(&was);
+            let agreed = agreed.is_some_and(|(agreed, _)| *agreed == shown);
+            if agreed && trees[other].get(&now) == Some(&shown) {
+                self.held.insert(now, (shown, Vec::new()));
+            }
+        }
+        self.renamed.push(to);
     }
 
     /// A run says that all is well but for what its report lists; paths that were touched since it began are left aside.
@@ -88,7 +163,7 @@ impl Agreed {
             }
         }
         self.stale = stale;
-        self.held.clear();
+        self.forget();
         for (path, shown) in &trees[source] {
             let agreed = trees[target].get(path) == Some(shown) && *shown != Shown::Folder;
             if agreed && !touched(path) {

@@ -3,14 +3,31 @@
 use wl_core::model::Direction;
 use wl_core::storage::{CasGrade, ErrorKind};
 use wl_core::sync::Keep;
+use wl_core::testing::{Operation, When};
 
 use crate::Dice;
 use crate::faults::Fault;
-use crate::plan::{Content, Edit, Job, Mode, Plan, SitePlan, Step, What};
+use crate::plan::{Aim, Content, Edit, Job, Mode, Plan, SitePlan, Step, What};
 
 /// Few names, so that histories meet.
 const FILES: [&str; 6] = ["a", "b", "d/x", "d/y", "d/e/z", "m"];
 const FOLDERS: [&str; 3] = ["d", "d/e", "f"];
+
+/// What strikes are aimed at.
+const REQUESTS: [Operation; 12] = [
+    Operation::Replace,
+    Operation::Replace,
+    Operation::Remove,
+    Operation::Remove,
+    Operation::Rename,
+    Operation::MakeFolder,
+    Operation::SetMode,
+    Operation::ReadSmall,
+    Operation::Stage,
+    Operation::Flush,
+    Operation::ListNext,
+    Operation::Finish,
+];
 
 /// Larger than what is staged together with others.
 const LARGE: u32 = 300_000;
@@ -19,6 +36,7 @@ struct Maker {
     dice: Dice,
     contents: u32,
     sites: usize,
+    mode: Mode,
     /// The file that an edit was about last.
     last: String,
 }
@@ -31,17 +49,18 @@ pub fn generate(work: u64) -> Plan {
         dice.below(2);
     }
     let sites = if dice.below(6) == 0 { 3 } else { 2 };
-    let mut maker = Maker {
-        dice,
-        contents: 0,
-        sites,
-        last: FILES[0].to_owned(),
-    };
-    let mode = match maker.dice.below(8) {
+    let mode = match dice.below(10) {
         0..5 => Mode::OneShot,
         5 => Mode::Poll,
         6 => Mode::Adaptive,
         _ => Mode::Watch,
+    };
+    let mut maker = Maker {
+        dice,
+        contents: 0,
+        sites,
+        mode,
+        last: FILES[0].to_owned(),
     };
     let direction = match maker.dice.below(8) {
         0..5 => Direction::TwoWay,
@@ -111,6 +130,16 @@ impl Maker {
                     last.after = self.dice.below(90) as u32;
                 }
             }
+            if self.one_in(10) {
+                let site = self.dice.below(self.sites as u64) as usize;
+                let live = self.mode == Mode::Watch;
+                let what = match self.dice.below(6) {
+                    0 if live => self.row(site),
+                    1 | 2 if live => self.folder_moved(site, (site + 1) % self.sites),
+                    _ => self.aimed(site, (site + 1) % self.sites),
+                };
+                steps.extend(what.into_iter().map(now));
+            }
         }
         steps
     }
@@ -119,7 +148,8 @@ impl Maker {
         let site = self.dice.below(self.sites as u64) as usize;
         match self.dice.below(100) {
             0..60 => What::Edit(site, self.edit()),
-            60..75 => What::Fault(site, self.fault()),
+            60..71 => What::Fault(site, self.fault()),
+            71..75 => self.strike(site),
             75..81 => What::Kill,
             81..83 => What::Cancel,
             83 => What::Clock(self.dice.below(200_000) as i64 - 100_000),
@@ -187,6 +217,103 @@ impl Maker {
         all.extend(begun);
         all.extend([What::Run, edit(other, late)]);
         all
+    }
+
+    /// Anything that happens together with any request.
+    fn strike(&mut self, site: usize) -> What {
+        let aim = Aim {
+            site,
+            operation: REQUESTS[self.dice.below(REQUESTS.len() as u64) as usize],
+            when: [When::Before, When::After][self.dice.below(2) as usize],
+        };
+        let by = self.dice.below(self.sites as u64) as usize;
+        let what = match self.dice.below(4) {
+            0 => What::Kill,
+            1 => What::Fault(site, self.fault()),
+            _ => What::Edit(by, self.edit()),
+        };
+        What::Strike(aim, vec![what])
+    }
+
+    /// A few steps that end with a strike at what wl does about them; or that take something away and give it back.
+    fn aimed(&mut self, site: usize, other: usize) -> Vec<What> {
+        let (file, mut to) = (self.file(), self.file());
+        if to == file {
+            to = "new".to_owned();
+        }
+        let (one, two) = (self.content(), self.content());
+        let strike = |operation, what| {
+            let aim = Aim {
+                site: other,
+                operation,
+                when: When::Before,
+            };
+            What::Strike(aim, vec![what])
+        };
+        let write = |path: &String, content| What::Edit(other, Edit::Write(path.clone(), content));
+        let fails = What::Fault(other, Fault::Fails(ErrorKind::Denied));
+        let removed = What::Edit(site, Edit::Remove(file.clone()));
+        let moved = What::Edit(site, Edit::Rename(file.clone(), to.clone()));
+        let mut all = vec![
+            What::Edit(site, Edit::Remove(to.clone())),
+            What::Edit(site, Edit::Write(file.clone(), one)),
+            What::Run,
+            What::Rest,
+        ];
+        all.extend(match self.dice.below(8) {
+            0 => vec![
+                strike(Operation::Remove, write(&file, two)),
+                removed,
+                What::Run,
+            ],
+            1 => vec![strike(Operation::Remove, fails), removed, What::Run],
+            2 => vec![strike(Operation::Remove, What::Kill), removed, What::Run],
+            3 | 4 => vec![strike(Operation::Rename, write(&to, two)), moved, What::Run],
+            5 => vec![strike(Operation::Rename, fails), moved, What::Run],
+            6 => {
+                let path = match self.one_in(3) {
+                    true => "d".to_owned(),
+                    false => file,
+                };
+                let lock = What::Edit(other, Edit::Lock(path.clone()));
+                let unlock = What::Edit(other, Edit::Unlock(path));
+                vec![lock, What::Run, What::Rest, unlock]
+            }
+            _ => vec![What::Unmount(other), What::Run, What::Mount(other)],
+        });
+        all
+    }
+
+    /// A folder gets another name, the process dies when the other side has it too, and then something in it is removed.
+    fn folder_moved(&mut self, site: usize, other: usize) -> Vec<What> {
+        let by = [site, other][self.dice.below(2) as usize];
+        let content = self.content();
+        let aim = Aim {
+            site: other,
+            operation: Operation::Rename,
+            when: When::After,
+        };
+        let late = What::Edit(by, Edit::Remove("f/x".to_owned()));
+        vec![
+            What::Edit(site, Edit::Remove("f".to_owned())),
+            What::Edit(site, Edit::Write("d/x".to_owned(), content)),
+            What::Run,
+            What::Rest,
+            What::Strike(aim, vec![What::Kill, late]),
+            What::Edit(site, Edit::Rename("d".to_owned(), "f".to_owned())),
+            What::Run,
+        ]
+    }
+
+    /// A file changes again and again.
+    fn row(&mut self, site: usize) -> Vec<What> {
+        let (file, mut row) = (self.file(), vec![What::Rest]);
+        for _ in 0..14 + self.dice.below(12) {
+            let edit = Edit::Write(file.clone(), self.content());
+            row.extend([What::Pause, What::Edit(site, edit)]);
+        }
+        row.push(What::Rest);
+        row
     }
 
     /// A file; often the last one again, so that edits meet each other and what wl is doing.

@@ -6,7 +6,7 @@ use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
 use wl_core::state::BaselineRow;
 
 use crate::agreed::Agreed;
-use crate::plan::{Content, Edit};
+use crate::plan::{Content, Edit, Plan};
 use crate::site::{Shown, Tree};
 
 /// A version that is not in the tree, and not lost either.
@@ -36,7 +36,7 @@ pub(crate) struct Judge {
     /// Versions that somebody overwrote or removed who had them.
     given_up: BTreeSet<ContentHash>,
     /// The paths that each edit touched.
-    touched: Vec<BTreeSet<String>>,
+    pub touched: Vec<BTreeSet<String>>,
     /// What each edit by an editor did, where.
     by_editors: Vec<(usize, Edit, BTreeSet<String>)>,
     /// Bytes that editors wrote.
@@ -57,10 +57,12 @@ pub(crate) fn is_at_or_around(path: &str, other: &str) -> bool {
 }
 
 impl Judge {
-    pub fn new(direction: Direction, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
+    pub fn new(plan: &Plan, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
+        let folders = plan.sites.iter().map(|site| site.empty_folders).collect();
+        let direction = plan.direction;
         Self {
             direction,
-            agreed: Agreed::new(direction, jobs),
+            agreed: Agreed::new(direction, jobs, folders),
             known: History::new(),
             held: trees.iter().map(|_| History::new()).collect(),
             trees,
@@ -128,7 +130,9 @@ impl Judge {
         }
         touched.extend(edit.paths().into_iter().map(str::to_owned));
         let paths: Vec<_> = touched.iter().cloned().collect();
-        self.agreed.edited(site, &paths);
+        if edit.is_of_content() {
+            self.agreed.edited(site, &paths);
+        }
         self.touched.push(touched);
         self.trees[site] = after;
     }
@@ -189,7 +193,8 @@ impl Judge {
             }
             self.hold(site, path, shown);
         }
-        let verdict = self.agreed.changed(site, &self.trees[site], &after);
+        let before = &self.trees[site];
+        let verdict = self.agreed.changed(site, before, &after, &self.trees);
         self.trees[site] = after;
         verdict
     }

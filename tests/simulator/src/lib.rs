@@ -20,6 +20,8 @@ pub use wl_core::{conformance_tests, testing};
 
 mod agreed;
 mod check;
+mod ear;
+mod eye;
 mod faults;
 mod generate;
 mod harness;
@@ -40,7 +42,7 @@ pub use harness::HarnessSite;
 pub use judge::Kept;
 pub use life::{MakeSyncer, Played, World, play, play_in, play_with};
 pub use memory::{MemorySite, MemoryStatesOfPair};
-pub use plan::{Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
+pub use plan::{Aim, Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
 pub use site::{Shown, Site, States, Tree, Windows};
 pub use small::{SmallFailure, SmallTally, SmallWorlds};
 /// Numbers from a seed.

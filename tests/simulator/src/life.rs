@@ -3,26 +3,25 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{RunReport, Sides, SyncPath};
 use wl_core::sync::{
-    DeleteBudget, Keep, LastFilter, Listener, News, NewsSender, SyncError, SyncJob, SyncOptions,
-    Syncer, SyncerType,
+    DeleteBudget, Keep, LastFilter, NewsSender, SyncError, SyncJob, SyncOptions, Syncer, SyncerType,
 };
 use wl_core::testing::{InPlace, Strict, observe};
 use wl_syncers::General;
 
+use crate::ear::{Ear, Standing};
+use crate::eye::{Eye, StageMachine};
 use crate::faults::Fired;
 use crate::memory::{MemorySite, MemoryStatesOfPair};
 use crate::plan::{Job, Mode, Plan, What};
 use crate::site::{Site, States, Tree};
-use crate::stage::{Eye, Stage, StageMachine};
+use crate::stage::Stage;
 
 /// So many runs without trouble bring everything to rest.
 const MOST_ROUNDS: usize = 6;
@@ -30,6 +29,8 @@ const MOST_ROUNDS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A continuous job comes to rest within this time when nothing bad happens any more.
 const LONGEST_UNREST: Duration = Duration::from_secs(1800);
+/// It looks again at what failed within this time, long before it looks at everything.
+const LONGEST_TROUBLE: Duration = Duration::from_secs(150);
 
 /// The storages and baselines of a history.
 #[derive(Clone, Debug)]
@@ -134,55 +135,8 @@ struct Play<'a> {
 /// A continuous job.
 struct Running {
     syncer: Box<dyn Syncer>,
-    /// So many looks in a row found nothing to do, and no trouble.
-    calm: Arc<AtomicUsize>,
-}
-
-/// Who listens to what a continuous job tells, at the moment when it does.
-#[derive(Debug)]
-struct Ear {
-    stage: Arc<Stage>,
     job: Job,
-    folders: bool,
-    /// It is told of edits between looks at everything.
-    watches: bool,
-    calm: Arc<AtomicUsize>,
-    /// The edits there were when the last look at everything began.
-    mark: AtomicUsize,
-}
-
-#[async_trait]
-impl Listener for Ear {
-    async fn hear(&self, news: News) {
-        let inner = &mut *self.stage.lock();
-        match news {
-            News::Watching(_) | News::Pending(_) | News::Silent(_) => {}
-            News::Looking => self.mark.store(inner.edits(), Relaxed),
-            News::Looked(report) => {
-                inner.trace(|| told(&report));
-                let whole = report.error.is_none() && report.problems.is_empty();
-                let idle = report.changes.as_ref().map(|changes| changes.total() == 0);
-                match whole && idle.source && idle.target {
-                    true => drop(self.calm.fetch_add(1, Relaxed)),
-                    false => self.calm.store(0, Relaxed),
-                }
-                if whole {
-                    inner.said(
-                        self.job.sites(),
-                        &report,
-                        self.mark.load(Relaxed),
-                        self.folders,
-                        self.watches,
-                    );
-                }
-            }
-            News::Ended(error) => {
-                inner.trace(|| format!("ended: {}", error.desc));
-                self.calm.store(0, Relaxed);
-            }
-            News::Panicked(fault) => inner.fail(format!("it panicked: {fault}")),
-        }
-    }
+    standing: Arc<Standing>,
 }
 
 impl Play<'_> {
@@ -287,11 +241,11 @@ impl Play<'_> {
         loop {
             let next = self.stage.lock().peek().cloned();
             match next {
-                Some(What::Forget) => drop(self.next()),
                 Some(What::Resolve(path, keep)) => {
                     self.next();
                     self.resolve(&path, keep).await;
                 }
+                Some(what) if what.is_of_a_stop() => drop(self.next()),
                 next => return next.is_some(),
             }
         }
@@ -334,19 +288,22 @@ impl Play<'_> {
         self.stage.lock().cancel = cancel.clone();
         let mut all = Vec::new();
         for &job in &self.plan.jobs {
-            let calm = Arc::<AtomicUsize>::default();
+            let standing = Arc::<Standing>::default();
             let ear = Ear {
                 stage: Arc::clone(&self.stage),
                 job,
                 folders: self.keeps_folders(job),
                 watches: self.plan.mode == Mode::Watch,
-                calm: Arc::clone(&calm),
-                mark: AtomicUsize::new(0),
+                standing: Arc::clone(&standing),
             };
             let syncer = (self.syncer)(self.job(job, cancel.clone(), NewsSender::to(ear)));
             let started = syncer.start_sync().await;
             started.unwrap();
-            all.push(Running { syncer, calm });
+            all.push(Running {
+                syncer,
+                job,
+                standing,
+            });
         }
         all
     }
@@ -361,19 +318,85 @@ impl Play<'_> {
                 break;
             }
             self.start_again(&all).await;
+            self.look_at_status(&all);
             if left != self.left() {
                 (left, since) = (self.left(), Instant::now());
+            }
+            let next = self.stage.lock().peek().cloned();
+            if next == Some(What::Pause) {
+                self.after_pause();
+                continue;
             }
             if since.elapsed() < PATIENCE {
                 continue;
             }
-            match self.stage.lock().peek() {
-                None | Some(What::Forget | What::Resolve(..)) => break,
+            match next {
+                None => {
+                    self.get_over_trouble(&all).await;
+                    break;
+                }
+                Some(what) if what.is_of_a_stop() => break,
                 Some(_) => {}
             }
             self.next();
         }
         self.stop(all).await;
+    }
+
+    /// What comes after a pause waits for no moment.
+    fn after_pause(&self) {
+        let mut inner = self.stage.lock();
+        inner.next();
+        if inner.peek().is_some_and(|next| !next.waits()) {
+            inner.next();
+        }
+    }
+
+    /// The plan is over, and nothing bad happens any more: what failed is looked at again soon, without anybody telling of it. What a stale
+    /// listing has hidden is found by the next look at everything only: that is waited for elsewhere.
+    async fn get_over_trouble(&self, all: &[Running]) {
+        if self.plan.sites.iter().any(|site| site.stale) {
+            return;
+        }
+        self.stage.lock().be_quiet();
+        let (began, slept_before) = (Instant::now(), self.stage.lock().slept);
+        loop {
+            let open = all.iter().filter_map(|running| running.standing.trouble());
+            let open: Vec<_> = open.collect();
+            if open.is_empty() || self.stage.lock().cancel.is_cancelled() {
+                return;
+            }
+            let slept = self.stage.lock().slept - slept_before;
+            if began.elapsed() > LONGEST_TROUBLE + slept {
+                let why = format!(
+                    "it has not looked again at what failed: {}",
+                    open.join("; ")
+                );
+                self.stage.lock().fail(why);
+                return;
+            }
+            sleep(Duration::from_millis(500)).await;
+            self.start_again(all).await;
+            self.look_at_status(all);
+        }
+    }
+
+    /// Somebody looks at what jobs say of themselves. Only those that are told of edits can know.
+    fn look_at_status(&self, all: &[Running]) {
+        if self.plan.mode != Mode::Watch {
+            return;
+        }
+        for running in all {
+            if let Some((report, known)) = running.standing.in_sync() {
+                let mut inner = self.stage.lock();
+                inner.stands(
+                    running.job.sites(),
+                    &report,
+                    known,
+                    self.keeps_folders(running.job),
+                );
+            }
+        }
     }
 
     fn left(&self) -> usize {
@@ -440,9 +463,10 @@ impl Play<'_> {
         let all = self.start().await;
         let began = Instant::now();
         let slept_before = self.stage.lock().slept;
-        while all.iter().any(|running| running.calm.load(Relaxed) < 2) {
+        while all.iter().any(|running| running.standing.calm() < 2) {
             sleep(Duration::from_secs(1)).await;
             self.start_again(&all).await;
+            self.look_at_status(&all);
             // While the machine sleeps nobody can come to rest.
             let slept = self.stage.lock().slept - slept_before;
             if began.elapsed() > LONGEST_UNREST + slept {
@@ -473,7 +497,7 @@ impl Play<'_> {
     }
 }
 
-fn told(report: &RunReport) -> String {
+pub(crate) fn told(report: &RunReport) -> String {
     let of = |changes: wl_core::model::ChangeCounts| {
         format!(
             "+{} ~{} -{} >{}",

@@ -94,6 +94,8 @@ impl Site for MemorySite {
                 };
                 backend.touch(path, time)
             }
+            Edit::Lock(path) => backend.set_unreadable(path, true),
+            Edit::Unlock(path) => backend.set_unreadable(path, false),
         };
     }
 
@@ -125,6 +127,14 @@ impl Site for MemorySite {
     }
 
     fn crash(&self, _: &mut Dice) {}
+
+    fn set_mounted(&self, mounted: bool) {
+        self.weak().set_mounted(mounted);
+    }
+
+    fn make_readable(&self) {
+        self.backend.make_readable();
+    }
 
     fn age(&self) {
         self.backend.pass_time(std::time::Duration::from_secs(60));

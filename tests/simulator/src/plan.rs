@@ -6,6 +6,7 @@ use std::str::FromStr;
 use wl_core::model::Direction;
 use wl_core::storage::CasGrade;
 use wl_core::sync::Keep;
+use wl_core::testing::{Operation, When};
 
 use crate::faults::Fault;
 
@@ -64,7 +65,12 @@ impl Plan {
             && self.steps.iter().all(|step| {
                 matches!(
                     step.what,
-                    What::Edit(..) | What::Run | What::Rest | What::Clock(_) | What::Sleep(_)
+                    What::Edit(..)
+                        | What::Run
+                        | What::Rest
+                        | What::Pause
+                        | What::Clock(_)
+                        | What::Sleep(_)
                 )
             })
     }
@@ -142,6 +148,8 @@ pub enum What {
     Edit(usize, Edit),
     /// The storage of this number will fail; the fault strikes at the request that it waits for.
     Fault(usize, Fault),
+    /// All of this happens together with a request: with the next one that is meant.
+    Strike(Aim, Vec<What>),
     /// The process dies.
     Kill,
     /// The run is told to stop.
@@ -150,6 +158,8 @@ pub enum What {
     Run,
     /// Waits until nothing goes on: what comes next does not strike at a run.
     Rest,
+    /// The same; continuous jobs are given half a second only.
+    Pause,
     /// Waits until nothing goes on, then somebody ends the conflict at the path, if there is one.
     Resolve(String, Keep),
     /// The wall clock jumps by so many seconds.
@@ -158,6 +168,22 @@ pub enum What {
     Sleep(u32),
     /// The baselines are lost, while nothing goes on.
     Forget,
+    /// While nothing goes on the storage of this number is taken away; where it was is another file system, with nothing on it. Only where
+    /// a run has seen the right one: nobody could tell otherwise.
+    Unmount(usize),
+    /// While nothing goes on it is put back.
+    Mount(usize),
+}
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// To the storage of this number.
+    pub site: usize,
+    /// What is asked.
+    pub operation: Operation,
+    /// Just before it is done, or just after.
+    pub when: When,
 }
 
 impl What {
@@ -165,7 +191,15 @@ impl What {
     pub(crate) fn waits(&self) -> bool {
         matches!(
             self,
-            Self::Run | Self::Rest | Self::Forget | Self::Resolve(..)
+            Self::Run | Self::Rest | Self::Pause | Self::Resolve(..)
+        ) || self.is_of_a_stop()
+    }
+
+    /// Whether no job may be running when it happens, not even one that rests.
+    pub(crate) fn is_of_a_stop(&self) -> bool {
+        matches!(
+            self,
+            Self::Forget | Self::Unmount(_) | Self::Mount(_) | Self::Resolve(..)
         )
     }
 }
@@ -191,9 +225,18 @@ pub enum Edit {
     Link(String, String),
     /// A file's time changes, not its content.
     Touch(String),
+    /// Nobody may read the file at the path, or see what is in the folder there.
+    Lock(String),
+    /// They may again.
+    Unlock(String),
 }
 
 impl Edit {
+    /// Whether it changes what is there, not only who may read it.
+    pub(crate) fn is_of_content(&self) -> bool {
+        !matches!(self, Self::Lock(_) | Self::Unlock(_))
+    }
+
     /// The paths that it names.
     pub fn paths(&self) -> Vec<&str> {
         match self {
@@ -205,7 +248,9 @@ impl Edit {
             | Self::Remove(path)
             | Self::MakeFolder(path)
             | Self::Link(path, _)
-            | Self::Touch(path) => vec![path],
+            | Self::Touch(path)
+            | Self::Lock(path)
+            | Self::Unlock(path) => vec![path],
         }
     }
 }

@@ -60,6 +60,13 @@ pub trait Site: Send + Sync + fmt::Debug {
     /// The process that worked on it is gone. With `dice`, which of what it left undone survives.
     fn crash(&self, dice: &mut Dice);
 
+    /// It is taken away, and something else with nothing in it is in its place ([`StorageBackend::root_marker`] says so); or it is put back.
+    /// [`Site::tree`] and [`Site::kept`] go on telling of the storage that was taken away. Without this it stays where it is.
+    fn set_mounted(&self, _: bool) {}
+
+    /// Everything can be read again.
+    fn make_readable(&self) {}
+
     /// Some time passes: tokens that were too young to prove anything are so no more.
     fn age(&self) {}
 }

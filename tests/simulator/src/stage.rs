@@ -4,31 +4,32 @@ use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::Hasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{RunReport, Sides, SyncPath};
-use wl_core::storage::{Result, Row, StorageError, StorageWatcher};
-use wl_core::testing::{Call, Machine, Observer, Operation, When};
+use wl_core::model::{Sides, SyncPath};
+use wl_core::storage::{self, StorageError};
+use wl_core::testing::{Call, When};
 
 use crate::Dice;
+use crate::eye::Gate;
 use crate::faults::{Armed, Fired, changes};
 use crate::judge::{Judge, Kept};
 use crate::life::World;
-use crate::plan::{Mode, Plan, Step, What};
-use crate::site::{Tree, Windows};
-use crate::watch::{Events, Watcher};
+use crate::plan::{Aim, Edit, Mode, Plan, Step, What};
+use crate::site::Tree;
+use crate::watch::Events;
+
+mod said;
+
+use said::EditSeen;
 
 /// A history that goes on for longer than this does not end.
 const MOST_MOMENTS: u64 = 200_000;
-/// A look does not take longer than this.
-const LOOK: Duration = Duration::from_secs(5);
-/// When the clocks of simulated worlds begin, in seconds since 1970.
-const BEGINNING: Duration = Duration::from_secs(1_700_000_000);
 
 pub(crate) struct Stage(Mutex<Inner>);
 
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     /// How long it slept in all.
     pub slept: Duration,
     armed: Vec<Armed>,
+    /// What waits for a request.
+    aimed: Vec<(Aim, Vec<What>)>,
     stale: Vec<bool>,
     dawdles: bool,
     /// The pairs, by storage.
@@ -81,13 +84,6 @@ pub(crate) struct Inner {
     asked: u32,
 }
 
-/// An edit that was made.
-#[derive(Clone, Copy, Debug, Default)]
-struct EditSeen {
-    /// When a watcher had told of it.
-    told: Option<Duration>,
-}
-
 impl fmt::Debug for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stage")
@@ -102,7 +98,7 @@ impl Stage {
         let jobs = plan.jobs.iter();
         let sides: Vec<_> = jobs.map(|job| Sides::new(job.source, job.target)).collect();
         let stage = Arc::new(Self(Mutex::new(Inner {
-            judge: Judge::new(plan.direction, &sides, trees),
+            judge: Judge::new(plan, &sides, trees),
             dice: Dice::new(schedule),
             fired: Fired::new(),
             moments: 0,
@@ -117,6 +113,7 @@ impl Stage {
             sleeps: Duration::ZERO,
             slept: Duration::ZERO,
             armed: plan.sites.iter().map(|_| Armed::default()).collect(),
+            aimed: Vec::new(),
             stale: plan.sites.iter().map(|site| site.stale).collect(),
             dawdles: plan.dawdles,
             jobs: sides,
@@ -181,6 +178,11 @@ impl Inner {
     pub fn be_quiet(&mut self) {
         self.quiet = true;
         self.armed.iter_mut().for_each(Armed::clear);
+        self.aimed.clear();
+        for site in &self.world.sites {
+            site.set_mounted(true);
+            site.make_readable();
+        }
     }
 
     /// Time passed.
@@ -194,27 +196,23 @@ impl Inner {
         self.edits.len()
     }
 
-    /// A watcher has told of the edit of this number.
-    pub fn delivered(&mut self, edit: usize) {
-        let now = self.now();
-        if let Some(edit) = self.edits.get_mut(edit) {
-            edit.told = edit.told.or(Some(now));
-        }
-    }
-
     /// Those that watch the storage hear of it what there is to tell.
-    fn watcher(&mut self, site: usize) -> Arc<Events> {
-        let events = Arc::<Events>::default();
+    pub fn watcher(&mut self, site: usize) -> Option<Arc<Events>> {
+        let events = self.watches.then(Arc::<Events>::default)?;
         self.events[site].push(Arc::clone(&events));
-        events
+        Some(events)
     }
 
     /// Notes a change that was made, and has it told.
-    fn note(&mut self, site: usize) {
+    fn note(&mut self, site: usize, own: bool, renamed: Option<&[String]>) {
         let edits = self.judge.edits();
         while self.edits.len() < edits {
-            self.edits.push(EditSeen::default());
-            let paths = self.judge.touched_last();
+            let paths = match renamed {
+                Some(paths) => paths.to_vec(),
+                None => self.judge.touched_last(),
+            };
+            let own = own && self.jobs.len() == 1;
+            self.edits.push(EditSeen::new(paths.len(), site, own));
             self.events[site].retain(|events| Arc::strong_count(events) > 1);
             for events in &self.events[site] {
                 events.add(edits - 1, &paths, &mut self.dice, &mut self.fired);
@@ -251,6 +249,18 @@ impl Inner {
         self.before + lived.unwrap_or_default()
     }
 
+    /// The same, without the time that the machine slept.
+    fn awake(&self) -> Duration {
+        self.now().saturating_sub(self.slept)
+    }
+
+    /// What the wall clock shows since the beginning, each time a little more, and the seconds by which it jumped.
+    pub fn wall(&mut self) -> (Duration, i64) {
+        self.asked += 1;
+        let asked = Duration::from_micros(u64::from(self.asked));
+        (self.now() + asked, self.jumped)
+    }
+
     /// Something is wrong: the history ends here.
     pub fn fail(&mut self, why: String) {
         if self.failure.is_none() {
@@ -271,41 +281,11 @@ impl Inner {
         }
     }
 
-    /// A run moves no more than a few times what there is.
-    pub fn is_bounded(&mut self, report: &RunReport) {
-        let verdict = self.judge.is_bounded(report);
-        self.check(verdict);
-    }
-
-    /// A report that says how two sides stand.
-    pub fn said(
-        &mut self,
-        sites: Sides<usize>,
-        report: &RunReport,
-        began: usize,
-        folders: bool,
-        watches: bool,
-    ) {
-        // What a listing hides nobody can know.
-        let stale = !self.quiet && (self.stale[sites.source] || self.stale[sites.target]);
-        // With several jobs another one's watcher may have told of it.
-        let watches = watches && self.jobs.len() == 1;
-        // What it was told of that lately may have come too late for the look.
-        let lately = self.now().saturating_sub(LOOK);
-        let told = |edit: &EditSeen| edit.told.is_some_and(|told| told < lately);
-        let edits = self.edits.iter().enumerate();
-        let unknown = edits.map(|(number, edit)| number >= began && !(watches && told(edit)));
-        let unknown: Vec<_> = unknown.collect();
-        let verdict = match stale {
-            true => Ok(()),
-            false => self.judge.said(sites, report, &unknown, folders),
-        };
-        let verdict = verdict.and_then(|()| self.judge.agree(report, &unknown, stale));
-        self.check(verdict);
-    }
-
     /// A moment of a request: what is due happens.
-    fn moment(&mut self, site: usize, when: When, call: &Call) {
+    pub fn moment(&mut self, site: usize, when: When, call: &Call) {
+        if self.killed {
+            return;
+        }
         self.trace(|| {
             let path = call.path.as_ref().map_or("", |path| path.as_str());
             format!("{site} {when:?} {:?} {path}", call.operation)
@@ -314,11 +294,28 @@ impl Inner {
             self.changes += 1;
             self.look(site);
         }
+        self.strike(site, when, call);
         self.pass();
     }
 
+    /// What was aimed at this request happens.
+    fn strike(&mut self, site: usize, when: When, call: &Call) {
+        let meant =
+            |aim: &Aim| aim.site == site && aim.when == when && aim.operation == call.operation;
+        let Some(at) = self.aimed.iter().position(|(aim, _)| meant(aim)) else {
+            return;
+        };
+        *self.fired.entry("strike at a request").or_default() += 1;
+        for what in self.aimed.remove(at).1 {
+            self.happen(&what);
+        }
+    }
+
     /// Others strike between a storage's look and its change.
-    fn window(&mut self, site: usize, path: &SyncPath) {
+    pub fn window(&mut self, site: usize, path: &SyncPath) {
+        if self.killed {
+            return;
+        }
         self.trace(|| format!("{site} Window {path}"));
         let before = self.edits.len();
         self.pass();
@@ -355,8 +352,47 @@ impl Inner {
         // Watchers tell of what wl itself does, too.
         let others = self.jobs.len() > 1 || self.watches;
         let verdict = self.judge.changed(site, tree, others);
-        self.note(site);
+        self.note(site, true, None);
         self.check(verdict);
+    }
+
+    /// Before a request is done.
+    pub fn before(&mut self, site: usize, call: &Call) -> storage::Result<()> {
+        let verdict = self.armed[site].before(call, &mut self.fired);
+        if verdict.is_err() {
+            self.judge.agreed.doubt();
+        }
+        verdict
+    }
+
+    /// After a request was done.
+    pub fn after(&mut self, site: usize, call: &Call) -> storage::Result<()> {
+        self.armed[site].after(call, &mut self.fired)
+    }
+
+    /// How many of the next rows of a listing arrive before it breaks off.
+    pub fn cut(&mut self, site: usize, rows: usize) -> Option<(usize, StorageError)> {
+        self.armed[site].cut(rows, &mut self.fired)
+    }
+
+    /// Whether a listing does not show a row.
+    pub fn hides(&mut self, site: usize) -> bool {
+        let hides = self.stale[site] && !self.quiet && self.dice.below(8) == 0;
+        if hides {
+            *self.fired.entry("stale listing").or_default() += 1;
+        }
+        hides
+    }
+
+    /// The order in which so many requests of a call are done.
+    pub fn order(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<_> = (0..count).collect();
+        if self.dawdles {
+            for at in (1..count).rev() {
+                order.swap(at, self.dice.below(at as u64 + 1) as usize);
+            }
+        }
+        order
     }
 
     fn check_baselines(&mut self) {
@@ -375,7 +411,7 @@ impl Inner {
     }
 
     /// What is waited for after a moment.
-    fn dawdle(&mut self) -> Option<BoxFuture<'static, ()>> {
+    pub fn dawdle(&mut self) -> Option<BoxFuture<'static, ()>> {
         if self.killed {
             return Some(Box::pin(std::future::pending()));
         }
@@ -401,8 +437,13 @@ impl Inner {
     pub fn next(&mut self) -> Option<What> {
         let step = self.steps.pop_front()?;
         self.since = 0;
-        self.trace(|| format!("{:?}", step.what));
-        match &step.what {
+        self.happen(&step.what);
+        Some(step.what)
+    }
+
+    fn happen(&mut self, what: &What) {
+        self.trace(|| format!("{what:?}"));
+        match what {
             What::Edit(site, edit) => {
                 self.look(*site);
                 let place = Arc::clone(&self.world.sites[*site]);
@@ -410,9 +451,18 @@ impl Inner {
                 place.edit(edit);
                 let kept = [&*before, &*place.kept()];
                 self.judge.edited(*site, edit, place.tree(), kept);
-                self.note(*site);
+                // What is in a folder that is renamed is not told of.
+                let renamed = match edit {
+                    Edit::Rename(from, to) => Some([from.clone(), to.clone()]),
+                    _ => None,
+                };
+                self.note(*site, false, renamed.as_ref().map(|both| &both[..]));
+                if !edit.is_of_content() {
+                    *self.fired.entry("unreadable").or_default() += 1;
+                }
             }
             What::Fault(site, fault) => self.armed[*site].arm(*fault),
+            What::Strike(aim, all) => self.aimed.push((*aim, all.clone())),
             What::Kill if self.began.is_some() => {
                 *self.fired.entry("kill").or_default() += 1;
                 self.die();
@@ -430,13 +480,35 @@ impl Inner {
                 self.sleeps += Duration::from_secs(u64::from(*seconds));
             }
             What::Forget => {
+                // Who knows of no root takes any for the right one.
+                self.world
+                    .sites
+                    .iter()
+                    .for_each(|site| site.set_mounted(true));
                 self.world.states.forget();
                 self.judge.agreed.forget();
             }
+            What::Unmount(site) if self.roots_are_known() => {
+                *self.fired.entry("unmounted").or_default() += 1;
+                self.world.sites[*site].set_mounted(false);
+            }
+            What::Mount(site) => self.world.sites[*site].set_mounted(true),
             What::Resolve(..) => self.judge.conflicts_are_ended(),
-            What::Kill | What::Cancel | What::Run | What::Rest | What::Sleep(_) => {}
+            What::Kill
+            | What::Cancel
+            | What::Run
+            | What::Rest
+            | What::Pause
+            | What::Sleep(_)
+            | What::Unmount(_) => {}
         }
-        Some(step.what)
+    }
+
+    /// Whether each job has seen its storages.
+    fn roots_are_known(&self) -> bool {
+        let pairs = self.jobs.iter();
+        let mut pairs = pairs.map(|sites| sites.map(|site| &*self.identities[site]));
+        pairs.all(|pair| !self.world.states.rows(pair).is_empty())
     }
 
     /// What the next step is.
@@ -454,107 +526,5 @@ impl Inner {
             .iter()
             .flat_map(|site| site.kept())
             .collect()
-    }
-}
-
-/// Sees the requests to one storage.
-#[derive(Debug)]
-pub(crate) struct Eye {
-    pub stage: Arc<Stage>,
-    pub site: usize,
-}
-
-impl Observer for Eye {
-    fn apart(&self, _: Operation, count: usize) -> Option<Vec<usize>> {
-        let mut inner = self.stage.lock();
-        let mut order: Vec<_> = (0..count).collect();
-        if inner.dawdles {
-            for at in (1..count).rev() {
-                order.swap(at, inner.dice.below(at as u64 + 1) as usize);
-            }
-        }
-        Some(order)
-    }
-
-    fn pause(&self, when: When, call: &Call) -> Option<BoxFuture<'static, ()>> {
-        let mut inner = self.stage.lock();
-        if !inner.killed {
-            inner.moment(self.site, when, call);
-        }
-        inner.dawdle()
-    }
-
-    fn watch(&self) -> Option<Box<dyn StorageWatcher>> {
-        let mut inner = self.stage.lock();
-        inner.watches.then(|| {
-            let events = inner.watcher(self.site);
-            let stage = Arc::clone(&self.stage);
-            Box::new(Watcher { stage, events }) as _
-        })
-    }
-
-    fn before(&self, call: &Call) -> Result<()> {
-        let inner = &mut *self.stage.lock();
-        inner.armed[self.site].before(call, &mut inner.fired)
-    }
-
-    fn after(&self, call: &Call) -> Result<()> {
-        let inner = &mut *self.stage.lock();
-        inner.armed[self.site].after(call, &mut inner.fired)
-    }
-
-    fn cut(&self, _: u64, rows: usize) -> Option<(usize, StorageError)> {
-        let inner = &mut *self.stage.lock();
-        inner.armed[self.site].cut(rows, &mut inner.fired)
-    }
-
-    fn hides(&self, row: &Row) -> bool {
-        let inner = &mut *self.stage.lock();
-        let hides = inner.stale[self.site]
-            && !inner.quiet
-            && matches!(row, Row::Present(_))
-            && inner.dice.below(8) == 0;
-        if hides {
-            *inner.fired.entry("stale listing").or_default() += 1;
-        }
-        hides
-    }
-}
-
-/// The windows of one storage.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    pub stage: Weak<Stage>,
-    pub site: usize,
-}
-
-impl Windows for Gate {
-    fn open(&self, path: &SyncPath) -> BoxFuture<'static, ()> {
-        let pause = self.stage.upgrade().and_then(|stage| {
-            let mut inner = stage.lock();
-            if !inner.killed {
-                inner.window(self.site, path);
-            }
-            inner.dawdle()
-        });
-        pause.unwrap_or_else(|| Box::pin(std::future::ready(())))
-    }
-}
-
-/// The clock and the dice of a history.
-#[derive(Debug)]
-pub(crate) struct StageMachine(pub Arc<Stage>);
-
-impl Machine for StageMachine {
-    fn wall(&self) -> SystemTime {
-        let mut inner = self.0.lock();
-        inner.asked += 1;
-        let asked = Duration::from_micros(u64::from(inner.asked));
-        let set = BEGINNING.as_secs().saturating_add_signed(inner.jumped);
-        UNIX_EPOCH + Duration::from_secs(set) + inner.now() + asked
-    }
-
-    fn dice(&self) -> u64 {
-        self.0.lock().dice.below(1 << 53) << 11
     }
 }

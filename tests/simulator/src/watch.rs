@@ -19,6 +19,8 @@ struct Event {
     due: Instant,
     observation: Observation,
     edit: usize,
+    /// Which of the edit's paths.
+    path: usize,
 }
 
 /// What a watcher will tell.
@@ -37,16 +39,19 @@ impl Events {
     pub fn add(&self, edit: usize, paths: &[String], dice: &mut Dice, fired: &mut Fired) {
         let now = Instant::now();
         let soon = |dice: &mut Dice| now + Duration::from_millis(dice.below(50));
+        // What is told of an edit in time is told at once.
+        let at_once = soon(dice);
         let mut all = self.lock();
-        for path in paths {
+        for (number, path) in paths.iter().enumerate() {
             let Ok(path) = SyncPath::new(path.as_str()) else {
                 continue;
             };
             let look = |area: Area| Observation::Look { area, cursor: None };
             let event = Event {
-                due: soon(dice),
+                due: at_once,
                 observation: look(Area::path(path.clone())),
                 edit,
+                path: number,
             };
             let fate = match dice.below(20) {
                 0 => {
@@ -61,7 +66,7 @@ impl Events {
                             area,
                             reason: "events were lost".to_owned(),
                         },
-                        edit,
+                        ..event
                     });
                     "event lost and told"
                 }
@@ -88,14 +93,38 @@ impl Events {
         self.more.notify_one();
     }
 
-    /// The first event that is due by now, or when the next one is.
-    fn take(&self) -> std::result::Result<Event, Option<Instant>> {
+    /// The first events of one edit that are due by now, or when the next one is.
+    fn take(&self) -> std::result::Result<Vec<Event>, Option<Instant>> {
         let mut all = self.lock();
-        let next = all.iter().enumerate().min_by_key(|(_, event)| event.due);
-        match next.map(|(at, event)| (at, event.due)) {
-            Some((at, due)) if due <= Instant::now() => Ok(all.swap_remove(at)),
-            next => Err(next.map(|(_, due)| due)),
+        let next = all.iter().min_by_key(|event| event.due);
+        match next.map(|event| (event.due, event.edit)) {
+            Some((due, edit)) if due <= Instant::now() => {
+                let now = |event: &mut Event| event.due == due && event.edit == edit;
+                Ok(all.extract_if(.., now).collect())
+            }
+            next => Err(next.map(|(due, _)| due)),
         }
+    }
+}
+
+/// What is told at once is one observation.
+fn as_one(events: Vec<Event>) -> Observation {
+    let (mut all, mut lost) = (Area::default(), None);
+    for event in events {
+        match event.observation {
+            Observation::Look { area, .. } => all.add(area),
+            Observation::Gap { area, reason } => {
+                all.add(area);
+                lost = Some(reason);
+            }
+        }
+    }
+    match lost {
+        Some(reason) => Observation::Gap { area: all, reason },
+        None => Observation::Look {
+            area: all,
+            cursor: None,
+        },
     }
 }
 
@@ -111,9 +140,11 @@ impl StorageWatcher for Watcher {
     async fn next(&mut self) -> Result<Observation> {
         loop {
             match self.events.take() {
-                Ok(event) => {
-                    self.stage.lock().delivered(event.edit);
-                    return Ok(event.observation);
+                Ok(events) => {
+                    for event in &events {
+                        self.stage.lock().delivered(event.edit, event.path);
+                    }
+                    return Ok(as_one(events));
                 }
                 Err(Some(due)) => tokio::select! {
                     biased;

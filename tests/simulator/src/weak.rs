@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use wl_backends::memory::MemoryBackend;
+use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::{ContentHash, FileId, Key, Kind, Meta, Mode, SyncPath, Token};
 use wl_core::storage::*;
 
@@ -22,6 +23,9 @@ pub(crate) struct Weak {
     /// The rows of a page of a listing; `None`: all of them.
     page: Option<usize>,
     windows: Option<Arc<dyn Windows>>,
+    /// It was taken away, and this is in its place.
+    instead: MemoryBackend,
+    away: Arc<AtomicBool>,
     /// Versions that were overwritten in a window.
     lost: Arc<Mutex<Vec<ContentHash>>>,
     cancel: CancellationToken,
@@ -38,6 +42,16 @@ fn changed(operation: &'static str, path: &SyncPath) -> StorageError {
     StorageError::new(ErrorKind::Changed, operation, why).at(path)
 }
 
+/// What is in the place of a storage that was taken away: nothing, on another file system.
+fn instead() -> MemoryBackend {
+    let instead = MemoryBackend::private(MemorySettings::default());
+    instead.set_root_marker(RootMarker {
+        file_system: "another".to_owned(),
+        ..RootMarker::default()
+    });
+    instead
+}
+
 impl Weak {
     pub fn new(inner: MemoryBackend, plan: &SitePlan) -> Self {
         let capabilities = Capabilities {
@@ -50,6 +64,8 @@ impl Weak {
             does: plan.does,
             page: plan.page,
             windows: None,
+            instead: instead(),
+            away: Arc::default(),
             lost: Arc::default(),
             cancel: CancellationToken::new(),
         }
@@ -57,6 +73,19 @@ impl Weak {
 
     pub fn with_windows(&mut self, windows: Arc<dyn Windows>) {
         self.windows = Some(windows);
+    }
+
+    /// Takes it away, or puts it back.
+    pub fn set_mounted(&self, mounted: bool) {
+        self.away.store(!mounted, Relaxed);
+    }
+
+    /// What is where it should be.
+    fn there(&self) -> &MemoryBackend {
+        match self.away.load(Relaxed) {
+            true => &self.instead,
+            false => &self.inner,
+        }
     }
 
     /// Versions that were overwritten in a window.
@@ -156,7 +185,7 @@ impl StorageBackend for Weak {
     }
 
     async fn root_marker(&self) -> Result<RootMarker> {
-        self.inner.root_marker().await
+        self.there().root_marker().await
     }
 
     async fn exists(&self) -> Result<bool> {
@@ -169,7 +198,7 @@ impl StorageBackend for Weak {
 
     async fn list(&self, request: ListRequest) -> Result<Box<dyn Listing>> {
         match self.page {
-            None => self.inner.list(request).await,
+            None => self.there().list(request).await,
             Some(rows) => Ok(Box::new(Pages {
                 storage: self.clone(),
                 request,
@@ -179,23 +208,23 @@ impl StorageBackend for Weak {
     }
 
     async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
-        self.inner.stat(path).await
+        self.there().stat(path).await
     }
 
     async fn file_token(&self, path: &SyncPath) -> Result<Option<Token>> {
-        self.inner.file_token(path).await
+        self.there().file_token(path).await
     }
 
     async fn hash(&self, path: &SyncPath, cancel: &CancellationToken) -> Result<Hashed> {
-        self.inner.hash(path, cancel).await
+        self.there().hash(path, cancel).await
     }
 
     async fn read(&self, request: ReadRequest) -> Result<Box<dyn ContentReader>> {
-        self.inner.read(request).await
+        self.there().read(request).await
     }
 
     async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
-        self.inner.read_small(requests).await
+        self.there().read_small(requests).await
     }
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
@@ -240,9 +269,14 @@ impl Listing for Pages {
         if self.request.start_after.is_some() {
             self.storage.window(&SyncPath::root()).await;
         }
-        let mut listing = self.storage.inner.list(self.request.clone()).await?;
+        let mut listing = self.storage.there().list(self.request.clone()).await?;
         let mut page = listing.next().await?.unwrap_or_default();
-        page.truncate(self.rows);
+        // What is said of one path belongs together.
+        let mut rows = self.rows.min(page.len());
+        while rows > 0 && rows < page.len() && page[rows].key() == page[rows - 1].key() {
+            rows += 1;
+        }
+        page.truncate(rows);
         let last: Option<Key> = page.last().map(Row::key);
         self.request.start_after = last.or(self.request.start_after.take());
         Ok(Some(page).filter(|page| !page.is_empty()))

@@ -12,7 +12,7 @@ use wl_simulator::{
 };
 
 /// Every kind of fault, each of which must fire now and then.
-const FAULTS: [&str; 16] = [
+const FAULTS: [&str; 19] = [
     "temporary error",
     "permanent error",
     "reply lost",
@@ -29,6 +29,9 @@ const FAULTS: [&str; 16] = [
     "event late",
     "event doubled",
     "cancel",
+    "strike at a request",
+    "unreadable",
+    "unmounted",
 ];
 
 fn found(result: Result<Tally, Box<wl_simulator::Failure>>) -> Tally {

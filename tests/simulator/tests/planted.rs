@@ -90,6 +90,8 @@ const OPEN: &[(&str, Bug)] = &[
     ("a_move_that_is_not_recovered", Bug::MoveIsNotRecovered),
     ("a_gap_that_is_ignored", Bug::GapIsIgnored),
     ("a_rest_that_is_forgotten", Bug::RestIsForgotten),
+    ("a_wait_that_is_not_told", Bug::PendingIsNotTold),
+    ("a_root_marker_that_is_ignored", Bug::RootMarkerIsIgnored),
 ];
 
 /// Searches from seed 1 (`WL_PLANTED_FROM`) for each fault, or for those with a part of `WL_PLANTED` (`A,B`) in their names.

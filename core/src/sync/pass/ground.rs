@@ -428,12 +428,14 @@ fn is_plain(context: &Context, is_git: bool, place: &Place, base: Option<&Baseli
     }
     let keeps_folders =
         Sides::from_fn(|side| context.job.storages[side].capabilities().empty_folders);
+    // A folder that was named may have come or gone with all that is in it, and nothing of that is told: it is known only where both have it.
+    let is_implied = |side: Side| !place.named && !keeps_folders[side];
     let as_agreed = |&side: &Side| {
-        folder[side] || (!keeps_folders[side] && place.rows[side].as_ref().is_none_or(is_absent))
+        folder[side] || (is_implied(side) && place.rows[side].as_ref().is_none_or(is_absent))
     };
     (folder.source || folder.target)
         && Side::BOTH.iter().all(as_agreed)
-        && (was_folder || (base.is_none() && !(keeps_folders.source && keeps_folders.target)))
+        && (was_folder || (base.is_none() && Side::BOTH.into_iter().any(is_implied)))
 }
 
 fn is_absent(row: &Row) -> bool {

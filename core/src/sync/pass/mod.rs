@@ -262,7 +262,9 @@ impl Pass {
         }
         let location = |side: Side| self.context.job.storages[side].location();
         match remark {
+            // What the storage calls it says nothing of what finds out that it is over: that is a walk.
             Remark::UnknownInside(side, path, error) => {
+                let error = error.with_operation("list");
                 self.context.tally().problem(&path, &error, location(side));
                 self.frames.close(&path);
                 self.context.state().keep_folders(&path)?;
@@ -285,6 +287,7 @@ impl Pass {
                 self.context.check_cancelled()?;
                 self.cut_short = true;
                 let path = error.path().cloned().unwrap_or_else(SyncPath::root);
+                let error = error.with_operation("list");
                 self.context.tally().problem(&path, &error, location(side));
             }
         }

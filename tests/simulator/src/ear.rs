@@ -1,0 +1,127 @@
+//! Hears what continuous jobs tell, at the moment when they do.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use wl_core::model::RunReport;
+use wl_core::sync::{Listener, News};
+
+use crate::life::told;
+use crate::plan::Job;
+use crate::stage::Stage;
+
+/// What a job has said of itself, as whoever shows its status knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Standing(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    /// What it told last, and whether there was no trouble.
+    last: Option<(Box<RunReport>, bool)>,
+    /// It ended by itself, because of this.
+    ended: Option<String>,
+    /// So many paths wait for their time.
+    pending: u64,
+    /// A look does not get on.
+    silent: bool,
+    /// So many looks in a row found nothing to do, and no trouble.
+    calm: usize,
+    /// The edits there were when the last look at everything began.
+    begun: usize,
+    /// The same, of the last one that has ended.
+    known: usize,
+}
+
+impl Standing {
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many looks in a row found nothing to do, and no trouble.
+    pub fn calm(&self) -> usize {
+        self.lock().calm
+    }
+
+    /// What keeps it from being in sync, but for conflicts and what waits for its time.
+    pub fn trouble(&self) -> Option<String> {
+        match &*self.lock() {
+            Said {
+                ended: Some(why), ..
+            } => Some(why.clone()),
+            Said {
+                last: Some((_, true)),
+                ..
+            } => None,
+            Said {
+                last: Some((report, false)),
+                ..
+            } => Some(told(report)),
+            Said { last: None, .. } => Some("it has not looked yet".to_owned()),
+        }
+    }
+
+    /// Its last report, if that says that all is in sync but for what it lists, and nothing takes that back; and the edits there were when
+    /// the last look at everything began that has ended.
+    pub fn in_sync(&self) -> Option<(Box<RunReport>, usize)> {
+        match &*self.lock() {
+            Said {
+                last: Some((report, true)),
+                ended: None,
+                pending: 0,
+                silent: false,
+                known,
+                ..
+            } => Some((report.clone(), *known)),
+            _ => None,
+        }
+    }
+}
+
+/// Who listens to a continuous job.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    pub stage: Arc<Stage>,
+    pub job: Job,
+    pub folders: bool,
+    /// It is told of edits between looks at everything.
+    pub watches: bool,
+    pub standing: Arc<Standing>,
+}
+
+#[async_trait]
+impl Listener for Ear {
+    async fn hear(&self, news: News) {
+        let inner = &mut *self.stage.lock();
+        let said = &mut *self.standing.lock();
+        match news {
+            News::Watching(_) => {}
+            News::Pending(pending) => {
+                inner.trace(|| format!("{} wait for their time", pending.paths));
+                said.pending = pending.paths;
+            }
+            News::Silent(why) => said.silent = why.is_some(),
+            News::Looking => said.begun = inner.edits(),
+            News::Looked(report) => {
+                inner.trace(|| told(&report));
+                let whole = report.error.is_none() && report.problems.is_empty();
+                let idle = report.changes.as_ref().map(|changes| changes.total() == 0);
+                match whole && idle.source && idle.target {
+                    true => said.calm += 1,
+                    false => said.calm = 0,
+                }
+                if whole {
+                    let sites = self.job.sites();
+                    inner.said(sites, &report, said.begun, self.folders, self.watches);
+                }
+                (said.known, said.ended, said.silent) = (said.begun, None, false);
+                said.last = Some((report, whole));
+            }
+            News::Ended(error) => {
+                inner.trace(|| format!("ended: {}", error.desc));
+                (said.calm, said.pending) = (0, 0);
+                said.ended = Some(error.desc);
+            }
+            News::Panicked(fault) => inner.fail(format!("it panicked: {fault}")),
+        }
+    }
+}
