@@ -103,8 +103,16 @@ impl Context {
         }
     }
 
-    /// A pass over everything is through: what killed runs announced is decided, but for what had trouble.
-    pub(super) fn settle_announced(&self) {
+    /// What is remembered of this pass. `whole`: it was over everything, and got through.
+    pub(super) fn keep_learnt(&self, whole: bool) -> Result<(), SyncError> {
+        if whole {
+            self.settle_announced();
+        }
+        Ok(self.state().keep_learnt(whole)?)
+    }
+
+    /// What killed runs announced is decided, but for what had trouble.
+    fn settle_announced(&self) {
         if self.announced.is_empty() {
             return;
         }

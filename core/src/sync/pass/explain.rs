@@ -89,19 +89,7 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
         node.found[side] = found;
         whys[side] = why;
     }
-    let policy = job.options.direction.into();
-    let mut verdict = node.decide(policy);
-    // What one side holds may tell that the other has to be read, too.
-    for _ in Side::BOTH {
-        let Verdict::Read(sides) = verdict else { break };
-        for side in Side::BOTH.into_iter().filter(|side| sides[*side]) {
-            match job.storages[side].hash(path, &job.cancel).await {
-                Ok(hashed) => node.hashes[side] = Some(hashed.hash),
-                Err(error) => whys[side] = Some(error.to_string()),
-            }
-        }
-        verdict = node.decide(policy);
-    }
+    let verdict = decide(job, &mut node, &mut whys).await;
     let (decision, rule, next) = words(verdict, &node);
     let next = in_group(path, conflict.as_ref(), next);
     let seen_at = machine::wall().duration_since(UNIX_EPOCH);
@@ -122,6 +110,24 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
         next: refused.unwrap_or(next),
         conflict,
     })
+}
+
+/// What is to be done. Files whose content decides are read.
+async fn decide(job: &SyncJob, node: &mut Node, whys: &mut Sides<Option<String>>) -> Verdict {
+    let policy = job.options.direction.into();
+    let mut verdict = node.decide(policy);
+    // What one side holds may tell that the other has to be read, too.
+    for _ in Side::BOTH {
+        let Verdict::Read(sides) = verdict else { break };
+        for side in Side::BOTH.into_iter().filter(|side| sides[*side]) {
+            match job.storages[side].hash(&node.path, &job.cancel).await {
+                Ok(hashed) => node.hashes[side] = Some(hashed.hash),
+                Err(error) => whys[side] = Some(error.to_string()),
+            }
+        }
+        verdict = node.decide(policy);
+    }
+    verdict
 }
 
 /// What a side holds, and why that is not known or left alone.

@@ -119,10 +119,7 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
     }
     let whole =
         pass.wish.is_none() && !pass.partial && result.is_ok() && pass.context.outage().is_none();
-    if whole {
-        pass.context.settle_announced();
-    }
-    let kept = pass.context.state().keep_learnt(whole);
+    let kept = pass.context.keep_learnt(whole);
     if result.is_ok() {
         kept?;
     }
