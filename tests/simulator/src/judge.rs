@@ -181,6 +181,14 @@ impl Judge {
             let touched = paths.filter(|path| before.get(*path) != after.get(*path));
             self.touched.push(touched.cloned().collect());
         }
+        // What is in a folder moves with it, whatever the other side has there by now.
+        let renamed = self.agreed.renamed(site, &self.trees[site], &after);
+        if let Some((_, to, inside)) = renamed {
+            for (rest, shown) in inside {
+                let known = self.known.entry(format!("{to}/{rest}"));
+                known.or_default().insert(shown);
+            }
+        }
         for (path, shown) in &after {
             if self.trees[site].get(path) == Some(shown) {
                 continue;
