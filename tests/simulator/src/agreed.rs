@@ -15,6 +15,9 @@ fn is_below(path: &str, folder: &str) -> bool {
 /// What both sides held, and which of them edited it since.
 type Agreement = BTreeMap<String, (Shown, Vec<usize>)>;
 
+/// See [`Agreed::renamed`].
+pub(crate) type Renamed = (String, String, Vec<(String, Shown)>);
+
 /// The agreements of the two sides of one job. With more jobs than one, each is an editor to the others, and nothing is said here.
 #[derive(Debug)]
 pub(crate) struct Agreed {
@@ -79,7 +82,9 @@ impl Agreed {
         after: &Tree,
         trees: &[Tree],
     ) -> Result<(), String> {
-        self.follow(site, before, after, trees);
+        if let Some(renamed) = self.renamed(site, before, after) {
+            self.follow(site, renamed, trees);
+        }
         for (path, (agreed, by)) in &self.held {
             let (was, is) = (
                 before.get(path) == Some(agreed),
@@ -100,25 +105,15 @@ impl Agreed {
         Ok(())
     }
 
-    /// A folder that was renamed as one is the one that was agreed on, with what is in it.
-    fn follow(&mut self, site: usize, before: &Tree, after: &Tree, trees: &[Tree]) {
-        let Some(sites) = self.sites.filter(|_| self.folders[site]) else {
-            return;
-        };
-        let other = if site == sites.source {
-            sites.target
-        } else {
-            sites.source
-        };
+    /// A folder that wl renamed as one, with all that is in it: from where, to where, and the paths in it with what they show.
+    pub fn renamed(&self, site: usize, before: &Tree, after: &Tree) -> Option<Renamed> {
         let new = |one: &Tree, two: &Tree| {
             let mut new = one.iter().filter(|(path, _)| !two.contains_key(*path));
             // A folder comes before what is in it.
             new.find(|(_, shown)| **shown == Shown::Folder)
                 .map(|(path, _)| path.clone())
         };
-        let (Some(from), Some(to)) = (new(before, after), new(after, before)) else {
-            return;
-        };
+        let (from, to) = (new(before, after)?, new(after, before)?);
         let inside = |tree: &Tree, folder: &str| -> Vec<(String, Shown)> {
             let inside = tree.iter().filter_map(|(path, shown)| {
                 let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
@@ -126,11 +121,19 @@ impl Agreed {
             });
             inside.collect()
         };
-        let files = inside(after, &to);
-        if files.is_empty() || inside(before, &from) != files {
-            return;
-        }
-        for (rest, shown) in files {
+        let inside_now = inside(after, &to);
+        let same = !inside_now.is_empty() && inside(before, &from) == inside_now;
+        (same && self.folders[site]).then_some((from, to, inside_now))
+    }
+
+    /// A folder that was renamed as one is the one that was agreed on, with what is in it.
+    fn follow(&mut self, site: usize, (from, to, inside): Renamed, trees: &[Tree]) {
+        let Some(sites) = self.sites else { return };
+        let other = match site == sites.source {
+            true => sites.target,
+            false => sites.source,
+        };
+        for (rest, shown) in inside {
             let (was, now) = (format!("{from}/{rest}"), format!("{to}/{rest}"));
             let agreed = self.held.get(&was);
             let agreed = agreed.is_some_and(|(agreed, _)| *agreed == shown);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
 use wl_core::state::BaselineRow;
 
-use crate::agreed::Agreed;
+use crate::agreed::{Agreed, Renamed};
 use crate::plan::{Content, Edit, Plan};
 use crate::site::{Shown, Tree};
 
@@ -181,6 +181,9 @@ impl Judge {
             let touched = paths.filter(|path| before.get(*path) != after.get(*path));
             self.touched.push(touched.cloned().collect());
         }
+        if let Some(renamed) = self.agreed.renamed(site, &self.trees[site], &after) {
+            self.moved(renamed);
+        }
         for (path, shown) in &after {
             if self.trees[site].get(path) == Some(shown) {
                 continue;
@@ -197,6 +200,19 @@ impl Judge {
         let verdict = self.agreed.changed(site, before, &after, &self.trees);
         self.trees[site] = after;
         verdict
+    }
+
+    /// What is in a folder moves with it, and so does what was agreed on, whatever the other side has there by now.
+    fn moved(&mut self, (from, to, inside): Renamed) {
+        for (rest, shown) in inside {
+            let (was, now) = (format!("{from}/{rest}"), format!("{to}/{rest}"));
+            for held in &mut self.held {
+                if held.get(&was).is_some_and(|held| held.contains(&shown)) {
+                    held.entry(now.clone()).or_default().insert(shown.clone());
+                }
+            }
+            self.known.entry(now).or_default().insert(shown);
+        }
     }
 
     fn may_show(&self, path: &str, shown: &Shown) -> bool {
