@@ -158,24 +158,7 @@ impl Tool {
                 }
                 command
             }
-            Tool::Rsync => {
-                let mut command = Command::new("rsync");
-                // What is in the first folder, not the folder.
-                command.args(["--archive", "--delete", "--itemize-changes"]);
-                command.arg(roots[0].join("")).arg(&roots[1]);
-                return command;
-            }
-            Tool::RcloneSync => {
-                let mut command = Command::new(&options.rclone);
-                command.args(["sync", "--create-empty-src-dirs", "--color", "NEVER"]);
-                command.args(["--config", "/dev/null"]);
-                command
-            }
-            Tool::Lsyncd => {
-                let mut command = Command::new("lsyncd");
-                command.args(["-nodaemon", "-delay", "1", "-rsync"]);
-                command
-            }
+            Tool::Rsync | Tool::RcloneSync | Tool::Lsyncd => return self.one_way(options, roots),
             Tool::Unison | Tool::UnisonWatch => {
                 let mut command = Command::new("unison");
                 command.args(["-batch", "-times", "-fastcheck", "false", "-ui", "text"]);
@@ -206,6 +189,31 @@ impl Tool {
             Some(remote) => command.arg(&roots[0]).args(remote.arguments(&roots[1])),
             None => command.args(roots),
         };
+        command
+    }
+
+    /// A run of one of the others that go one way.
+    fn one_way(self, options: &Options, roots: &[PathBuf; 2]) -> Command {
+        let mut command;
+        match self {
+            Tool::Rsync => {
+                command = Command::new("rsync");
+                // What is in the first folder, not the folder.
+                command.args(["--archive", "--delete", "--itemize-changes"]);
+                command.arg(roots[0].join(""));
+            }
+            Tool::Lsyncd => {
+                command = Command::new("lsyncd");
+                command.args(["-nodaemon", "-delay", "1", "-rsync"]);
+                command.arg(&roots[0]);
+            }
+            _ => {
+                command = Command::new(&options.rclone);
+                command.args(["sync", "--create-empty-src-dirs", "--color", "NEVER"]);
+                command.args(["--config", "/dev/null"]).arg(&roots[0]);
+            }
+        }
+        command.arg(&roots[1]);
         command
     }
 
