@@ -14,7 +14,7 @@ struct Rule {
 }
 
 /// The table of docs/architecture.md.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     Rule {
         name: "wl-core",
         may: &[],
@@ -58,6 +58,11 @@ const RULES: [Rule; 11] = [
     Rule {
         name: "wl-example-sqlite",
         may: &["wl-core"],
+        may_not: &["clap", "notify", "opendal"],
+    },
+    Rule {
+        name: "wl-with-sqlite",
+        may: &["wl", "wl-example-sqlite"],
         may_not: &["clap", "notify", "opendal"],
     },
     Rule {

@@ -1,5 +1,8 @@
 //! What is said when something is wrong, and the exit codes.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+
 use crate::support::{Home, snapshot};
 
 #[test]
@@ -102,4 +105,46 @@ fn without_a_home_a_base_directory_is_asked_for() {
     assert_eq!(out.status.code(), Some(2));
     let text = String::from_utf8(out.stderr).unwrap();
     assert!(text.contains("--base-dir"), "{text}");
+}
+
+/// What lies in a storage is no wrong usage.
+#[test]
+fn a_link_or_a_file_where_our_own_folder_should_be_fails_the_run_and_says_so() {
+    for place in [".wl", ".wl/stage", ".wl/trash"] {
+        for is_link in [true, false] {
+            let home = Home::new();
+            for folder in ["src", "dst", "elsewhere"] {
+                fs::create_dir(home.path(folder)).unwrap();
+            }
+            fs::write(home.path("src/a"), "1").unwrap();
+            let at = home.path("dst").join(place);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            match is_link {
+                true => symlink(home.path("elsewhere"), &at).unwrap(),
+                false => fs::write(&at, "mine").unwrap(),
+            }
+            for line in ["sync src dst", "trash list dst"] {
+                if line != "sync src dst" && place == ".wl/stage" {
+                    continue;
+                }
+                let done = home.run(line);
+                assert_eq!(done.code, 1, "{place}: {done:?}");
+                let told = format!("{}{}", done.stdout, done.stderr);
+                assert!(
+                    told.contains(&format!("move `{place}` away")),
+                    "{line}: {done:?}"
+                );
+                assert!(told.contains("dst"), "{done:?}");
+            }
+            assert_eq!(fs::read_dir(home.path("elsewhere")).unwrap().count(), 0);
+            assert_eq!(
+                fs::read_to_string(&at).ok().as_deref(),
+                (!is_link).then_some("mine")
+            );
+            // Moved away, all is well.
+            fs::remove_file(&at).unwrap();
+            home.ok("sync src dst");
+            assert_eq!(fs::read_to_string(home.path("dst/a")).unwrap(), "1");
+        }
+    }
 }

@@ -511,6 +511,9 @@ fn resolving_what_is_no_conflict_is_told() {
         done.stderr.contains("a.tx was no open conflict"),
         "{done:?}"
     );
+    let (_, report) = run(&home, "resolve src dst a.tx --keep source");
+    let both = ["src", "dst"].map(|name| home.path(name).display().to_string());
+    assert_eq!(report["problems"][0]["storage"], both.join(" and "));
     let done = home.ok("resolve src dst a.txt --keep source");
     assert_eq!(done.stderr, "");
 }

@@ -1,4 +1,4 @@
-//! A server that lists folder by folder, `a/b` before `a-b`, as SeaweedFS does.
+//! A server that lists folder by folder, `a/b` before `a-b`, and keeps folders that emptied, as SeaweedFS does.
 
 use std::fs;
 use std::path::Path;
@@ -107,5 +107,35 @@ fn a_server_that_is_not_what_it_was_is_no_danger() {
     both_have(&server, &folder, &NAMES, "1");
     let told = fs::read_to_string(&file).unwrap();
     assert!(told.contains(r#""order": "unknown""#), "{told}");
+    is_quiet(&sync());
+}
+
+/// New, large and moved files take the place of folders that the server still has, in the run that removes what was in them.
+#[test]
+fn a_file_takes_the_place_of_a_folder_that_has_emptied() {
+    let world = World::new();
+    let server = S3Server::builder().bucket(BUCKET);
+    let server = server.folders_first().keeps_emptied_folders();
+    let server = server.start_blocking();
+    let folder = world.folder("a");
+    let sync = || world.run(&local(&folder), &s3(&server, "p"), World::daring());
+    for name in ["new/x", "large/r/s", "moved/x", "moves", "kept/x"] {
+        trees::write(&folder, name, name);
+    }
+    synced(&sync());
+    for name in ["new", "large", "moved"] {
+        fs::remove_dir_all(folder.join(name)).unwrap();
+    }
+    let large = "0123456789".repeat(700_000);
+    trees::write(&folder, "new", "a file now");
+    trees::write(&folder, "large", &large);
+    fs::rename(folder.join("moves"), folder.join("moved")).unwrap();
+    synced(&sync());
+    let there = |name: &str| server.get(BUCKET, &format!("p/{name}"));
+    for (name, text) in [("new", "a file now"), ("large", &large), ("moved", "moves")] {
+        let object = there(name).unwrap();
+        assert!(object.content == text.as_bytes(), "{name}");
+    }
+    assert!(there("moves").is_none() && there("kept/x").is_some());
     is_quiet(&sync());
 }

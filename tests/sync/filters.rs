@@ -67,6 +67,11 @@ async fn synced(world: &World, options: &SyncOptions) -> RunReport {
     report
 }
 
+/// Why a run is refused.
+async fn refused(world: &World, options: SyncOptions) -> SyncError {
+    world.run(options).await.unwrap_err()
+}
+
 /// Nothing is done, whichever way.
 async fn rests(world: &World, options: &SyncOptions) {
     let report = synced(world, options).await;
@@ -406,10 +411,7 @@ async fn rules_that_cannot_be_read_refuse_the_run() {
             world.storages[side]
                 .write_file(".wlignore", content)
                 .unwrap();
-            let error = world
-                .run(World::options(Direction::TwoWay))
-                .await
-                .unwrap_err();
+            let error = refused(&world, World::options(Direction::TwoWay)).await;
             assert_eq!(error.class, SyncErrorClass::Filter, "{error}");
             let says = [why, ".wlignore", &*side.to_string(), "nothing was synced"];
             assert!(says.iter().all(|word| error.desc.contains(word)), "{error}");
@@ -425,27 +427,18 @@ async fn rules_that_cannot_be_read_refuse_the_run() {
         .source
         .make_link(".wlignore", "rules")
         .unwrap();
-    let error = world
-        .run(World::options(Direction::TwoWay))
-        .await
-        .unwrap_err();
+    let error = refused(&world, World::options(Direction::TwoWay)).await;
     assert!(error.desc.contains("is a link"), "{error}");
     world.storages.source.remove(".wlignore").unwrap();
     world.storages.source.make_folder(".wlignore").unwrap();
-    let error = world
-        .run(World::options(Direction::TwoWay))
-        .await
-        .unwrap_err();
+    let error = refused(&world, World::options(Direction::TwoWay)).await;
     assert!(error.desc.contains("is a folder"), "{error}");
 }
 
 #[tokio::test]
 async fn a_wrong_rule_of_the_command_is_wrong_usage() {
     let world = World::new();
-    let error = world
-        .run(without(Direction::TwoWay, &["["]))
-        .await
-        .unwrap_err();
+    let error = refused(&world, without(Direction::TwoWay, &["["])).await;
     assert_eq!(error.class, SyncErrorClass::Usage);
     assert!(error.desc.contains("`[` from the command line"), "{error}");
 }
@@ -459,10 +452,7 @@ async fn a_side_whose_rules_cannot_be_read_now_is_no_side_without_rules() {
         .source
         .set_unreadable(".wlignore", true)
         .unwrap();
-    let error = world
-        .run(World::options(Direction::TwoWay))
-        .await
-        .unwrap_err();
+    let error = refused(&world, World::options(Direction::TwoWay)).await;
     assert_eq!(error.class, SyncErrorClass::Filter, "{error}");
     assert!(error.desc.contains("make .wlignore readable"), "{error}");
     world

@@ -27,7 +27,7 @@ use crate::Result;
 use crate::bench::build;
 use crate::bench::figures::write_to;
 use crate::bench::room::Room;
-use history::{Seeds, Step, history};
+use history::{Seeds, Step, history, on_the_first_side};
 use judge::{Fault, Verdict};
 use options::Options;
 use remote::{Remote, Target};
@@ -63,7 +63,9 @@ pub fn main(args: &[String]) -> Result<()> {
     let text = report.markdown(&options);
     println!("{text}");
     if options.write {
+        let one_way = options.tools.iter().any(|tool| tool.is_one_way());
         let place = match (options.target, options.plain) {
+            _ if one_way => "compare-one-way",
             (Target::Local, true) => "compare-plain",
             (Target::Local, false) => "compare",
             _ => "compare-remote",
@@ -119,16 +121,20 @@ fn hold<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The steps with their numbers.
-fn chosen(seeds: Seeds, options: &Options) -> Vec<(usize, Step)> {
+fn chosen(tool: Tool, seeds: Seeds, options: &Options) -> Vec<(usize, Step)> {
     let keep = options.keep.as_deref();
-    let all = history(seeds, options.plain).into_iter().enumerate();
+    let mut steps = history(seeds, options.plain);
+    if tool.is_one_way() {
+        steps = on_the_first_side(steps);
+    }
+    let all = steps.into_iter().enumerate();
     all.filter(|(number, _)| keep.is_none_or(|keep| keep.contains(number)))
         .collect()
 }
 
 fn one(game: Game, options: &Options, home: &Path, report: &Mutex<Report>) {
     let (tool, seeds) = game;
-    let steps = chosen(seeds, options);
+    let steps = chosen(tool, seeds, options);
     if options.show {
         for (number, step) in &steps {
             println!("{number}: {step:?}");

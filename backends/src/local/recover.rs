@@ -24,9 +24,10 @@ pub(super) fn recover(
     wl: &Fd,
     stranded: &mut Vec<StrandedVersion>,
 ) -> Result<()> {
-    let failed =
-        |errno| sys::os_error("take care of a dead session's leftovers", errno).on(&root.location);
-    let Some(stage) = reserved::open_in(wl, "stage").map_err(failed)? else {
+    let doing = "take care of a dead session's leftovers";
+    let failed = |errno| sys::os_error(doing, errno).on(&root.location);
+    let no_stage = |errno| reserved::error(doing, reserved::STAGE, errno, &root.location);
+    let Some(stage) = reserved::open_in(wl, "stage").map_err(no_stage)? else {
         return Ok(());
     };
     let _lock = reserved::lock(wl).map_err(failed)?;

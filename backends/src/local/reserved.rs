@@ -21,30 +21,50 @@ use super::kernel::Fd;
 use super::root::Root;
 use super::sys::{self, Sys};
 
+/// Where runs stage.
+pub(super) const STAGE: &str = ".wl/stage";
+/// Where displaced versions are.
+pub(super) const TRASH: &str = ".wl/trash";
+
 /// Opens `.wl`; `None` if there is none.
 pub(super) fn open(root: &Root) -> Result<Option<Fd>> {
     match open_step(&root.fd, RESERVED, READ) {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),
-        Err(Errno::LOOP | Errno::NOTDIR) => Err(StorageError::new(
-            ErrorKind::Config,
-            "open",
-            "`.wl` is not a folder, but wl keeps its own things there; move it away",
-        )
-        .on(&root.location)),
-        Err(errno) => Err(sys::os_error("open `.wl`", errno).on(&root.location)),
+        Err(errno) => Err(error("open `.wl`", RESERVED, errno, &root.location)),
     }
+}
+
+/// What goes wrong with the folder of ours that is at `place`. That a link or a file is there is no fault of the system's, and nothing that
+/// passes by itself.
+pub(super) fn error(
+    operation: &'static str,
+    place: &str,
+    errno: Errno,
+    location: &str,
+) -> StorageError {
+    let error = match errno {
+        Errno::LOOP | Errno::NOTDIR => StorageError::new(
+            ErrorKind::Other,
+            operation,
+            format!(
+                "a link or a file is where wl keeps a folder of its own; move `{place}` away, then run again"
+            ),
+        ),
+        errno => sys::os_error(operation, errno),
+    };
+    error.on(location)
 }
 
 /// Opens `.wl`, which is made if there is none.
 pub(super) fn make(root: &Root) -> Result<Fd> {
     match root.fd.make_dir_at(RESERVED, Bits::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(sys::os_error("make `.wl`", errno).on(&root.location)),
+        Err(errno) => return Err(error("make `.wl`", RESERVED, errno, &root.location)),
     }
     match open(root)? {
         Some(folder) => Ok(folder),
-        None => Err(sys::os_error("make `.wl`", Errno::NOENT).on(&root.location)),
+        None => Err(error("make `.wl`", RESERVED, Errno::NOENT, &root.location)),
     }
 }
 

@@ -243,7 +243,9 @@ impl Session {
             let looked =
                 trash::look_through(&wl, &self.options.run, self.options.trash_keep, &mut found);
             found.into_iter().for_each(|version| self.strand(version));
-            looked.map_err(failed)?;
+            looked.map_err(|errno| {
+                reserved::error("finish", reserved::TRASH, errno, &self.root.location)
+            })?;
         }
         flushed?;
         Ok(Displaced {

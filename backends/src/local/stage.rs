@@ -41,7 +41,14 @@ impl Stage {
         let wl = reserved::make(root)?;
         let _all = reserved::lock(&wl).map_err(failed)?;
         let renames = spot.try_out(&wl, run)?.renames;
-        let stage = reserved::make_in(&wl, "stage").map_err(failed)?;
+        let stage = reserved::make_in(&wl, "stage").map_err(|errno| {
+            reserved::error(
+                "make the staging folder",
+                reserved::STAGE,
+                errno,
+                &root.location,
+            )
+        })?;
         let used = super::dir::open_folder(&wl, &format!("trash/{run}"), super::dir::PATH);
         let fresh = match used {
             Ok(_) => Err(Errno::EXIST),

@@ -88,17 +88,18 @@ pub(super) fn for_each(run: &Fd, mut each: impl FnMut(Displacement) -> Sys<bool>
 /// The versions in the trash that are `wanted`, oldest first.
 pub(super) fn list(root: &Root, wanted: fn(TrashState) -> bool) -> Result<Vec<TrashItem>> {
     let mut items = Vec::new();
-    collect(root, wanted, &mut items)
-        .map_err(|errno| sys::os_error("list the trash", errno).on(&root.location))?;
+    let Some(wl) = reserved::open(root)? else {
+        return Ok(items);
+    };
+    collect(&wl, wanted, &mut items).map_err(|errno| {
+        reserved::error("list the trash", reserved::TRASH, errno, &root.location)
+    })?;
     items.sort_by(|a, b| (a.since, &a.id).cmp(&(b.since, &b.id)));
     Ok(items)
 }
 
-fn collect(root: &Root, wanted: fn(TrashState) -> bool, items: &mut Vec<TrashItem>) -> Sys<()> {
-    let Some(wl) = reserved::open(root).map_err(|_| Errno::NOTDIR)? else {
-        return Ok(());
-    };
-    let Some(trash) = reserved::open_in(&wl, "trash")? else {
+fn collect(wl: &Fd, wanted: fn(TrashState) -> bool, items: &mut Vec<TrashItem>) -> Sys<()> {
+    let Some(trash) = reserved::open_in(wl, "trash")? else {
         return Ok(());
     };
     for run in trash.names() {

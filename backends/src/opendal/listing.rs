@@ -185,3 +185,20 @@ pub(super) async fn anything_in(operator: &Operator, key: &str) -> Outcome<bool>
     }
     Ok(false)
 }
+
+/// The folder with this key and those in it, each before the one that it is in.
+#[cfg(feature = "s3")]
+pub(super) async fn folders(operator: &Operator, key: String) -> Outcome<Vec<String>> {
+    let looking = |error: Error| errors::fault(&error, Doing::Looking);
+    let (mut found, mut at) = (vec![key], 0);
+    while at < found.len() {
+        let key = found[at].clone();
+        let inside = operator.list(&key).await.map_err(looking)?;
+        let inside = inside.iter().map(Entry::path);
+        let inside = inside.filter(|path| path.ends_with('/') && *path != key);
+        found.extend(inside.map(str::to_owned));
+        at += 1;
+    }
+    found.reverse();
+    Ok(found)
+}

@@ -488,6 +488,25 @@ impl Store for OpendalStore {
         }
     }
 
+    /// SeaweedFS has the folders of a key that went for two minutes more. A folder that holds something survives that it is removed there.
+    #[cfg(feature = "s3")]
+    async fn clear_emptied(&self, path: &SyncPath) -> Outcome<bool> {
+        let key = names::folder_key(path)?;
+        let is_there = match &self.direct {
+            Some(direct) => direct.has(&key).await?,
+            None => false,
+        };
+        // Looked at last: where `q/` is a key like others it is listed now, and stays.
+        if !is_there || self.stat(path).await?.is_some() {
+            return Ok(false);
+        }
+        for folder in listing::folders(&self.operator, key).await? {
+            let removed = self.operator.delete(&folder).await;
+            removed.map_err(|error| errors::fault(&error, Doing::Changing))?;
+        }
+        Ok(true)
+    }
+
     #[cfg(feature = "s3")]
     fn copy_source(&self) -> Option<CopySource> {
         Some(self.direct.as_ref()?.source(&self.identity))

@@ -259,6 +259,7 @@ impl Probe<'_> {
             content: Bytes::copy_from_slice(content.as_bytes()),
             attributes: &attributes,
             condition: &condition,
+            seen: None,
             scratch: &scratch,
         };
         let _turn = self.wire.turn(content.len() as u64).await;

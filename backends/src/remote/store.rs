@@ -145,6 +145,9 @@ pub(crate) struct Put<'a> {
     pub(crate) attributes: &'a Attributes,
     /// What must hold; only conditions that [`Facts::conditions`] offers.
     pub(crate) condition: &'a Condition,
+    /// What the engine saw there, where it has no condition for it. Stores that write elsewhere first look once more before they move it,
+    /// which makes the time short in which somebody else's version can be overwritten; another version is `Changed`.
+    pub(crate) seen: Option<&'a Found>,
     /// A path below the reserved name that nobody else uses, for stores that write there first and then move. Its folder may
     /// be missing.
     pub(crate) scratch: &'a SyncPath,
@@ -373,6 +376,12 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
             "the storage cannot copy from the other one by itself",
         );
         Err(error.at(copy.to).into())
+    }
+
+    /// Clears away what keeps a new file from `path` although nothing is there: a folder that has emptied and that the server still has. Says
+    /// whether there was one. What is there stays. Asked on flat stores, after a refusal.
+    async fn clear_emptied(&self, _path: &SyncPath) -> Outcome<bool> {
+        Ok(false)
     }
 
     /// How far the server's clock is ahead of ours at the least, in nanoseconds, where its replies tell that.

@@ -67,6 +67,15 @@ impl Client {
         })
     }
 
+    /// Whether the server has something at this very key, listed or not.
+    pub(crate) async fn has(&self, key: &str) -> Outcome<bool> {
+        match self.send(Ask::new(Method::HEAD, key)).await {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// The SHA-256 that the server keeps of the whole object, and the entity tag of the version that it is of.
     pub(crate) async fn sum(&self, key: &str) -> Outcome<Option<(ContentHash, Box<str>)>> {
         let mut ask = Ask::new(Method::HEAD, key);

@@ -58,7 +58,7 @@ impl SftpStore {
 }
 
 /// What is at `path`, a link with its target.
-async fn found_at(
+pub(super) async fn found_at(
     connection: &Connection,
     operation: &'static str,
     path: &str,

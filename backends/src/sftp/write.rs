@@ -12,6 +12,7 @@ use super::client::{clear, fault, found, is_file, is_folder, is_link, seconds};
 use super::connection::{Answer, Connection, Handle, Trouble};
 use super::packet::{self, Attrs};
 use super::site::Site;
+use super::store::found_at;
 use crate::remote::store::{
     Attributes, Condition, Fault, Found, Outcome, Put, Upload, UploadRequest,
 };
@@ -42,9 +43,12 @@ pub(super) async fn put(site: &Site, put: Put<'_>) -> Outcome<Found> {
     let published = match written.await {
         Ok(found) => {
             let target = site.full(put.path);
-            publish(&staged.connection, &staged.path, &target, put.condition)
-                .await
-                .map(|()| found)
+            match still_there(&staged.connection, &target, put.seen).await {
+                Ok(()) => publish(&staged.connection, &staged.path, &target, put.condition)
+                    .await
+                    .map(|()| found),
+                Err(fault) => Err(not_published(fault)),
+            }
         }
         Err(fault) => Err(not_published(fault)),
     };
@@ -52,6 +56,28 @@ pub(super) async fn put(site: &Site, put: Put<'_>) -> Outcome<Found> {
         staged.discard().await;
     }
     published
+}
+
+/// Looks whether what was `seen` at `target` is there still: several requests went by since.
+async fn still_there(connection: &Connection, target: &str, seen: Option<&Found>) -> Outcome<()> {
+    let Some(seen) = seen else {
+        return Ok(());
+    };
+    let now = found_at(connection, "write", target).await?;
+    match now.is_some_and(|now| alike(seen, &now)) {
+        true => Ok(()),
+        false => Err(clear(
+            "write",
+            ErrorKind::Changed,
+            "another version is there by now",
+        )),
+    }
+}
+
+/// Whether both are one version, as far as the protocol tells.
+fn alike(one: &Found, other: &Found) -> bool {
+    let told = |found: &Found| (found.kind, found.size, found.modified, found.link.clone());
+    told(one) == told(other)
 }
 
 /// Starts a large file.

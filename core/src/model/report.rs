@@ -75,7 +75,7 @@ pub struct Conflict {
 pub struct Problem {
     /// The path; `.` is the root.
     pub path: String,
-    /// The storage, as a person knows it.
+    /// The storage, as a person knows it; both if it is about both. Empty if it is about the run.
     pub storage: String,
     /// What was being done.
     pub operation: String,

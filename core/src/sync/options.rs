@@ -148,3 +148,15 @@ pub struct SyncJob {
     /// Stops the run.
     pub cancel: CancellationToken,
 }
+
+impl SyncJob {
+    /// What a problem of both storages names.
+    pub(in crate::sync) fn both(&self) -> String {
+        let storages = &self.storages;
+        format!(
+            "{} and {}",
+            storages.source.location(),
+            storages.target.location()
+        )
+    }
+}

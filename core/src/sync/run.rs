@@ -242,7 +242,7 @@ impl Run {
                 && !here.met
                 && here.problems.is_empty()
             {
-                here.problems.push(no_conflict(path));
+                here.problems.push(no_conflict(path, self.job.both()));
             }
             if !self.job.options.dry_run {
                 paths.append(&mut here.beside);
@@ -556,10 +556,10 @@ fn is_about_trash(conflict: &Conflict) -> bool {
 }
 
 /// Somebody wants the end of a conflict that there is not.
-fn no_conflict(path: String) -> Problem {
+fn no_conflict(path: String, storage: String) -> Problem {
     Problem {
         path,
-        storage: String::new(),
+        storage,
         operation: "resolve".into(),
         reason: "there is no conflict here, nothing was changed; look which paths are in conflict, and name one of them".into(),
     }

@@ -56,6 +56,7 @@ pub(crate) struct Options {
     pub(crate) min_part_size: usize,
     pub(crate) max_copy: usize,
     pub(crate) folders_first: bool,
+    pub(crate) keeps_emptied: bool,
 }
 
 /// A server that is not started yet.
@@ -101,6 +102,14 @@ impl Builder {
         self
     }
 
+    /// Keeps a folder when its last object goes, as `SeaweedFS` does for two minutes: `HEAD q/` finds it, listings show it only where
+    /// they cut at `/`, and no new object may take its name until somebody removes `q/`, and before that what emptied in it.
+    #[must_use]
+    pub fn keeps_emptied_folders(mut self) -> Self {
+        self.options.keeps_emptied = true;
+        self
+    }
+
     /// Starts it.
     pub async fn start(self) -> S3Server {
         self.start_blocking()
@@ -112,6 +121,9 @@ impl Builder {
         let store = Store::default();
         for bucket in &self.buckets {
             store.create_bucket(bucket);
+            if self.options.keeps_emptied {
+                store.keep_emptied_folders(bucket);
+            }
         }
         let service = service::Service {
             store: store.clone(),
@@ -156,6 +168,7 @@ impl S3Server {
                 min_part_size: 5 << 20,
                 max_copy: 5 << 30,
                 folders_first: false,
+                keeps_emptied: false,
             },
             buckets: Vec::new(),
         }

@@ -50,13 +50,10 @@ fn soak_small_worlds() {
     }
     for direction in [Direction::OneWay, Direction::Mirror] {
         let steps = steps - 1;
-        let worlds = worlds(steps, 1);
-        all(
-            SmallWorlds {
-                direction,
-                ..worlds
-            },
-            &[],
-        );
+        let worlds = SmallWorlds {
+            direction,
+            ..worlds(steps, 1)
+        };
+        println!("{}", all(worlds, &[]));
     }
 }

@@ -140,6 +140,18 @@ pub fn history(seeds: Seeds, plain: bool) -> Vec<Step> {
     steps
 }
 
+/// The same, with all that people do on the first side.
+pub fn on_the_first_side(mut steps: Vec<Step>) -> Vec<Step> {
+    for step in &mut steps {
+        match step {
+            Step::Edit(side, _) => *side = 0,
+            Step::SyncDuring(_, edits) => edits.iter_mut().for_each(|(side, _)| *side = 0),
+            _ => {}
+        }
+    }
+    steps
+}
+
 fn moment(random: &mut Random) -> u32 {
     let most = [6, 30, 120][random.below(3) as usize];
     1 + random.below(most) as u32

@@ -13,7 +13,8 @@ pub const HELP: &str = "\
 Usage: cargo xtask compare [OPTIONS]
 
   --histories N    Histories for each tool [default: 100]
-  --tools LIST     Of wl,wl-daemon,unison,unison-watch,bisync,syncthing [default: all]
+  --tools LIST     Of wl,wl-daemon,unison,unison-watch,bisync,syncthing [default: all of these], or of
+                   wl-mirror,rsync,rclone-sync,lsyncd (one way: all edits are made on the first side)
   --seed S         The first history's seed; the next ones follow [default: 1]
   --target T       What the second side is, for wl: local, s3 or sftp [default: local]
   --delay MS       The server hears all, and is heard, so much later [default: 0]
@@ -61,7 +62,7 @@ impl Options {
     pub fn parse(args: &[String]) -> Result<Self> {
         let mut options = Self {
             histories: 100,
-            tools: Tool::ALL.into(),
+            tools: two_way(),
             seed: 1,
             plain: false,
             target: Target::Local,
@@ -111,6 +112,16 @@ impl Options {
             (None, None) => None,
             _ => return Err("--workload and --schedule belong together".into()),
         };
+        let one_way = options
+            .tools
+            .iter()
+            .filter(|tool| tool.is_one_way())
+            .count();
+        if ![0, options.tools.len()].contains(&one_way) {
+            return Err(
+                "tools that go one way play other histories: compare them by themselves".into(),
+            );
+        }
         if options.keep.is_some() && options.one.is_none() {
             return Err("--keep needs --workload and --schedule".into());
         }
@@ -119,6 +130,12 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// The tools whose histories are the same: those that go both ways.
+fn two_way() -> Vec<Tool> {
+    let all = Tool::ALL.into_iter();
+    all.filter(|tool| !tool.is_one_way()).collect()
 }
 
 fn target(name: &str) -> Result<Target> {

@@ -292,14 +292,22 @@ impl<'a> Runner<'a> {
         self.marks += 1;
         let marks = self.marks;
         let mark = |number: usize| format!("{MARK}{marks}-{number}");
-        for number in [0, 1] {
+        let marked: &[usize] = match self.tool.is_one_way() {
+            true => &[0],
+            false => &[0, 1],
+        };
+        for &number in marked {
             match (&self.bucket, number) {
                 (Some(bucket), 1) => drop(bucket.put(&mark(1), b"mark", None)?),
                 _ => fs::write(self.roots[number].join(mark(number)), "mark")?,
             }
         }
         let end = Instant::now() + patience;
-        while !self.has_come(0, &mark(1))? || !self.has_come(1, &mark(0))? || !self.is_idle()? {
+        let back = |runner: &Self| match runner.tool.is_one_way() {
+            true => Ok(true),
+            false => runner.has_come(0, &mark(1)),
+        };
+        while !back(self)? || !self.has_come(1, &mark(0))? || !self.is_idle()? {
             if Instant::now() > end {
                 return Err(format!("it did not come to rest{}", self.trouble()).into());
             }

@@ -20,16 +20,24 @@ pub enum Tool {
     UnisonWatch,
     Bisync,
     Syncthing,
+    WlMirror,
+    Rsync,
+    RcloneSync,
+    Lsyncd,
 }
 
 impl Tool {
-    pub const ALL: [Tool; 6] = [
+    pub const ALL: [Tool; 10] = [
         Tool::Wl,
         Tool::WlDaemon,
         Tool::Unison,
         Tool::UnisonWatch,
         Tool::Bisync,
         Tool::Syncthing,
+        Tool::WlMirror,
+        Tool::Rsync,
+        Tool::RcloneSync,
+        Tool::Lsyncd,
     ];
 
     pub fn name(self) -> &'static str {
@@ -40,16 +48,27 @@ impl Tool {
             Tool::UnisonWatch => "unison-watch",
             Tool::Bisync => "bisync",
             Tool::Syncthing => "syncthing",
+            Tool::WlMirror => "wl-mirror",
+            Tool::Rsync => "rsync",
+            Tool::RcloneSync => "rclone-sync",
+            Tool::Lsyncd => "lsyncd",
         }
+    }
+
+    /// It makes the second side like the first: people edit the first side only.
+    pub fn is_one_way(self) -> bool {
+        use Tool::{Lsyncd, RcloneSync, Rsync, WlMirror};
+        matches!(self, WlMirror | Rsync | RcloneSync | Lsyncd)
     }
 
     /// It runs on and on.
     pub fn is_continuous(self) -> bool {
-        matches!(self, Tool::WlDaemon | Tool::UnisonWatch | Tool::Syncthing)
+        use Tool::{Lsyncd, Syncthing, UnisonWatch, WlDaemon};
+        matches!(self, WlDaemon | UnisonWatch | Syncthing | Lsyncd)
     }
 
     pub fn is_wl(self) -> bool {
-        matches!(self, Tool::Wl | Tool::WlDaemon)
+        matches!(self, Tool::Wl | Tool::WlDaemon | Tool::WlMirror)
     }
 
     /// What is missing on this machine.
@@ -58,17 +77,23 @@ impl Tool {
             return Some("--target local");
         }
         let is_there = match self {
-            Tool::Wl | Tool::WlDaemon => true,
+            Tool::Wl | Tool::WlDaemon | Tool::WlMirror => true,
+            Tool::Rsync => exists("rsync"),
+            Tool::Lsyncd => exists("lsyncd"),
             Tool::Unison => exists("unison"),
             Tool::UnisonWatch => exists("unison") && exists("unison-fsmonitor"),
-            Tool::Bisync => options.rclone.is_file() || exists("rclone"),
+            Tool::Bisync | Tool::RcloneSync => options.rclone.is_file() || exists("rclone"),
             Tool::Syncthing => exists("syncthing"),
         };
         let needed = match self {
-            Tool::Wl | Tool::WlDaemon => "wl",
+            Tool::Wl | Tool::WlDaemon | Tool::WlMirror => "wl",
+            Tool::Rsync => "rsync (Debian: apt-get install rsync)",
+            Tool::Lsyncd => "lsyncd (Debian: apt-get install lsyncd)",
             Tool::Unison => "unison (Debian: apt-get install unison)",
             Tool::UnisonWatch => "unison and unison-fsmonitor, in PATH",
-            Tool::Bisync => "rclone (1.66 or newer: cargo xtask services install)",
+            Tool::Bisync | Tool::RcloneSync => {
+                "rclone (1.66 or newer: cargo xtask services install)"
+            }
             Tool::Syncthing => "syncthing (Debian: apt-get install syncthing)",
         };
         (!is_there).then_some(needed)
@@ -77,12 +102,14 @@ impl Tool {
     /// The first line of what it says about itself.
     pub fn version(self, options: &Options) -> String {
         match self {
-            Tool::Wl | Tool::WlDaemon => bench::version(
+            Tool::Rsync => bench::version(Path::new("rsync"), "--version"),
+            Tool::Lsyncd => bench::version(Path::new("lsyncd"), "--version"),
+            Tool::Wl | Tool::WlDaemon | Tool::WlMirror => bench::version(
                 options.wl.as_deref().unwrap_or(Path::new("wl")),
                 "--version",
             ),
             Tool::Unison | Tool::UnisonWatch => bench::version(Path::new("unison"), "-version"),
-            Tool::Bisync => bench::version(&options.rclone, "--version"),
+            Tool::Bisync | Tool::RcloneSync => bench::version(&options.rclone, "--version"),
             Tool::Syncthing => bench::version(Path::new("syncthing"), "--version"),
         }
     }
@@ -93,6 +120,10 @@ impl Tool {
             Tool::Wl => {
                 "`wl sync A B`, nothing else set; for a server where it is and how to log in, with `--target-option`"
             }
+            Tool::WlMirror => "`wl sync A B --mirror`, nothing else set",
+            Tool::Rsync => "`rsync --archive --delete --itemize-changes A/ B`",
+            Tool::RcloneSync => "`rclone sync A B --create-empty-src-dirs`",
+            Tool::Lsyncd => "`lsyncd -nodaemon -delay 1 -rsync A B`",
             Tool::WlDaemon => {
                 "a continuous job of the daemon, nothing else set; a bucket is looked at each second (`watcher-interval`)"
             }
@@ -118,12 +149,16 @@ impl Tool {
         again: bool,
     ) -> Command {
         let mut command = match self {
-            Tool::Wl | Tool::WlDaemon => {
+            Tool::Wl | Tool::WlDaemon | Tool::WlMirror => {
                 let mut command = Command::new(options.wl.as_deref().unwrap_or(Path::new("wl")));
                 command.arg("--base-dir").arg(private);
                 command.args(["sync", "--output", "json"]);
+                if self == Tool::WlMirror {
+                    command.arg("--mirror");
+                }
                 command
             }
+            Tool::Rsync | Tool::RcloneSync | Tool::Lsyncd => return self.one_way(options, roots),
             Tool::Unison | Tool::UnisonWatch => {
                 let mut command = Command::new("unison");
                 command.args(["-batch", "-times", "-fastcheck", "false", "-ui", "text"]);
@@ -157,11 +192,39 @@ impl Tool {
         command
     }
 
+    /// A run of one of the others that go one way.
+    fn one_way(self, options: &Options, roots: &[PathBuf; 2]) -> Command {
+        let mut command;
+        match self {
+            Tool::Rsync => {
+                command = Command::new("rsync");
+                // What is in the first folder, not the folder.
+                command.args(["--archive", "--delete", "--itemize-changes"]);
+                command.arg(roots[0].join(""));
+            }
+            Tool::Lsyncd => {
+                command = Command::new("lsyncd");
+                command.args(["-nodaemon", "-delay", "1", "-rsync"]);
+                command.arg(&roots[0]);
+            }
+            _ => {
+                command = Command::new(&options.rclone);
+                command.args(["sync", "--create-empty-src-dirs", "--color", "NEVER"]);
+                command.args(["--config", "/dev/null"]).arg(&roots[0]);
+            }
+        }
+        command.arg(&roots[1]);
+        command
+    }
+
     /// Whether a file in its private folder is what it remembers of the last run.
     pub fn remembers_in(self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         match self {
-            Tool::Wl | Tool::WlDaemon => path.starts_with("state/") && name.contains(".db"),
+            Tool::Wl | Tool::WlDaemon | Tool::WlMirror => {
+                path.starts_with("state/") && name.contains(".db")
+            }
+            Tool::Rsync | Tool::RcloneSync | Tool::Lsyncd => false,
             Tool::Unison | Tool::UnisonWatch => name.starts_with("ar") || name.starts_with("fp"),
             Tool::Bisync => name.contains(".lst"),
             Tool::Syncthing => path.starts_with("0/index"),
@@ -172,9 +235,11 @@ impl Tool {
     pub fn owns(self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         match self {
-            Tool::Wl | Tool::WlDaemon => path.starts_with(".wl/"),
+            Tool::Wl | Tool::WlDaemon | Tool::WlMirror => path.starts_with(".wl/"),
+            // `.NAME.XXXXXX`, and the folder of what is to be deleted.
+            Tool::Rsync | Tool::Lsyncd => name.starts_with('.'),
             Tool::Unison | Tool::UnisonWatch => name.starts_with(".unison."),
-            Tool::Bisync => name.ends_with(".partial"),
+            Tool::Bisync | Tool::RcloneSync => name.ends_with(".partial"),
             Tool::Syncthing => path.starts_with(".st") || name.starts_with(".syncthing."),
         }
     }
@@ -205,11 +270,22 @@ pub struct Ran {
 impl Ran {
     pub fn of(tool: Tool, code: Option<i32>, out: &str, err: &str) -> Self {
         match tool {
-            Tool::Wl | Tool::WlDaemon => wl(code, out, err),
+            Tool::Wl | Tool::WlDaemon | Tool::WlMirror => wl(code, out, err),
+            Tool::Rsync | Tool::RcloneSync => by_code(code, err),
             Tool::Unison | Tool::UnisonWatch => unison(code, &format!("{out}\n{err}")),
             Tool::Bisync => bisync(code, err),
-            Tool::Syncthing => Self::default(),
+            Tool::Syncthing | Tool::Lsyncd => Self::default(),
         }
+    }
+}
+
+/// What says no more than whether it went well.
+fn by_code(code: Option<i32>, err: &str) -> Ran {
+    let said = err.lines().last().unwrap_or("nothing").to_owned();
+    Ran {
+        synced: code == Some(0),
+        failed: (code != Some(0)).then_some(said),
+        ..Ran::default()
     }
 }
 

@@ -125,6 +125,11 @@ impl Direct {
         Box::new(OnePut::new(self.client.clone(), request, upload.size))
     }
 
+    /// Whether the server has something at this very key, listed or not.
+    pub(in crate::opendal) async fn has(&self, key: &str) -> Outcome<bool> {
+        self.client.has(key).await
+    }
+
     /// The hash that the server keeps of the version with this tag.
     pub(in crate::opendal) async fn sum(
         &self,

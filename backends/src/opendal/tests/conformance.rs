@@ -64,9 +64,10 @@ impl Lab {
         Self::on(server).await
     }
 
-    /// Lists folder by folder, and copies all but the smallest only part by part.
+    /// Lists folder by folder, keeps folders that emptied, and copies all but the smallest only part by part.
     async fn seaweed() -> Self {
         let server = S3Server::builder().bucket(BUCKET).folders_first();
+        let server = server.keeps_emptied_folders();
         let server = server.max_copy(COPY_MOST as usize).min_part_size(1);
         let server = server.start().await;
         let backends = [

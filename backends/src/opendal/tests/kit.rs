@@ -41,6 +41,7 @@ pub(super) async fn put(
         content: Bytes::copy_from_slice(content.as_bytes()),
         attributes: &attributes("op-1"),
         condition,
+        seen: None,
         scratch: &path(".wl/scratch/1"),
     };
     store.put(put).await

@@ -1,13 +1,13 @@
 //! S3: our own server, whose signatures and conditions are real.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wl_core::model::{Kind, Mode};
 use wl_core::storage::ErrorKind;
 use wl_test_servers::faults::{Action, Refusal, When, Which};
 use wl_test_servers::s3::{IfMatchOnAbsent, S3Server};
 
 use super::kit::{MTIME, attributes, keys, kind, names, noise, path, put, read, upload};
-use crate::opendal::s3::tests::store_of;
+use crate::opendal::s3::tests::{direct_store_of, store_of};
 use crate::opendal::store::OpendalStore;
 use crate::remote::store::{Again, Condition, Store, UploadRequest};
 
@@ -25,13 +25,16 @@ async fn server() -> (S3Server, OpendalStore) {
 }
 
 fn store_at(server: &S3Server, url: &str, secret: &str) -> OpendalStore {
-    store_of(&json!({
+    store_of(&params(server, url, secret)).unwrap()
+}
+
+fn params(server: &S3Server, url: &str, secret: &str) -> Value {
+    json!({
         "s3_url": url,
         "endpoint_url": server.endpoint(),
         "region": server.region(),
         "credentials": {"access_key": server.access_key(), "secret_key": secret},
-    }))
-    .unwrap()
+    })
 }
 
 #[tokio::test]

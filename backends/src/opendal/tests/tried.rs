@@ -1,7 +1,11 @@
 //! What servers of others are found to do when they are tried out.
 
+use super::kit::{kind, path, put};
+use crate::opendal::s3::tests::direct_store_of;
+use crate::remote::store::{Condition, Store as _};
 use serde_json::{Value, json};
 use wl_core::plugin::{BackendPlugin, ConnectContext};
+use wl_core::storage::ErrorKind;
 use wl_test_servers::services::{Azurite, FakeGcs, S3Service, rclone_s3, seaweedfs};
 
 /// What is remembered of the one server that was tried.
@@ -74,4 +78,30 @@ async fn servers_that_do_not_compare_hashes_are_found_out() {
         println!("{}: {found:#}", server.endpoint());
         assert_eq!(found["verifies"], false);
     }
+}
+
+/// And a folder that holds something survives that somebody removes it.
+#[tokio::test]
+#[ignore = "needs servers: cargo xtask services install"]
+async fn seaweedfs_has_folders_that_emptied_until_they_are_cleared_away() {
+    let server = seaweedfs().unwrap();
+    let store = direct_store_of(&s3(&server)).unwrap();
+    for key in ["q/r/x", "full/x"] {
+        put(&store, key, "1", &Condition::Absent).await.unwrap();
+    }
+    assert!(!store.clear_emptied(&path("full")).await.unwrap());
+    store.operator.delete("full/").await.unwrap();
+    assert!(store.file(&path("full/x")).await.unwrap().is_some());
+
+    store
+        .remove(&path("q/r/x"), &Condition::None)
+        .await
+        .unwrap();
+    assert!(store.stat(&path("q")).await.unwrap().is_none());
+    let refused = put(&store, "q", "2", &Condition::Absent).await;
+    assert_eq!(kind(refused), ErrorKind::Changed);
+    assert!(store.clear_emptied(&path("q")).await.unwrap());
+    put(&store, "q", "2", &Condition::Absent).await.unwrap();
+    assert!(!store.clear_emptied(&path("q")).await.unwrap());
+    assert_eq!(store.file(&path("q")).await.unwrap().unwrap().size, 1);
 }

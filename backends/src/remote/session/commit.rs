@@ -292,7 +292,37 @@ impl Shared {
         Ok(true)
     }
 
+    /// Writes once; and once more if only a folder that has emptied was in the way.
     async fn write(
+        &self,
+        path: &SyncPath,
+        waiting: &Waiting,
+        base: &Base,
+        condition: &Condition,
+    ) -> Outcome<Found> {
+        match self.write_once(path, waiting, base, condition).await {
+            Err(fault)
+                if refused(&fault)
+                    && *condition == Condition::Absent
+                    && self.clears_emptied(path).await =>
+            {
+                self.write_once(path, waiting, base, condition).await
+            }
+            written => written,
+        }
+    }
+
+    /// Whether a folder that has emptied, and that the server still had, was cleared away from `path`.
+    pub(super) async fn clears_emptied(&self, path: &SyncPath) -> bool {
+        if !self.facts().flat {
+            return false;
+        }
+        let _turn = self.remote.wire.turn(0).await;
+        // What cannot be cleared away is in the way, and that has been said.
+        self.store().clear_emptied(path).await.unwrap_or(false)
+    }
+
+    async fn write_once(
         &self,
         path: &SyncPath,
         waiting: &Waiting,
@@ -302,13 +332,15 @@ impl Shared {
         match &waiting.content {
             Content::Small(content) => {
                 let mut attributes = waiting.attributes.clone();
-                if let Base::Version(Version {
-                    found: Some(was), ..
-                }) = base
-                {
+                let was = match base {
+                    Base::Version(version) => version.found.as_ref(),
+                    Base::Absent => None,
+                };
+                if let Some(was) = was {
                     attributes.mtime = self.own_time(attributes.mtime, waiting.size, was);
                 }
-                self.put(path, content, &attributes, condition).await
+                let seen = was.filter(|_| *condition == Condition::None);
+                self.put(path, content, &attributes, condition, seen).await
             }
             Content::Link(target) => {
                 let _turn = self.remote.wire.turn(0).await;
@@ -353,6 +385,7 @@ impl Shared {
         content: &Bytes,
         attributes: &Attributes,
         condition: &Condition,
+        seen: Option<&Found>,
     ) -> Outcome<Found> {
         let scratch = self.scratch()?;
         let put = Put {
@@ -360,6 +393,7 @@ impl Shared {
             content: content.clone(),
             attributes,
             condition,
+            seen,
             scratch: &scratch,
         };
         let _turn = self.remote.wire.turn(content.len() as u64).await;

@@ -179,6 +179,7 @@ impl Shared {
                 content: content.clone(),
                 attributes: &attributes,
                 condition: &Condition::None,
+                seen: None,
                 scratch: &scratch,
             };
             self.store().put(put).await.map(drop)

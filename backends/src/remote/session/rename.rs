@@ -194,12 +194,19 @@ impl Shared {
                 false => Err(self.moved_on()),
             };
         }
-        let _turn = self.remote.wire.turn(0).await;
-        let copied = self
-            .store()
-            .copy(from, version.tag.as_deref(), to, true)
-            .await;
+        let copied = match self.copy_once(from, version, to).await {
+            Err(fault) if refused(&fault) && self.clears_emptied(to).await => {
+                self.copy_once(from, version, to).await
+            }
+            copied => copied,
+        };
         copied.inspect_err(|fault| sent.copied |= fault.unclear)
+    }
+
+    async fn copy_once(&self, from: &SyncPath, version: &Version, to: &SyncPath) -> Outcome<Found> {
+        let _turn = self.remote.wire.turn(0).await;
+        let tag = version.tag.as_deref();
+        self.store().copy(from, tag, to, true).await
     }
 
     /// The copy at the new path goes again, if it still is the one that we made.

@@ -93,6 +93,7 @@ async fn put(
         content: Bytes::copy_from_slice(content),
         attributes,
         condition,
+        seen: None,
         scratch: &scratch(),
     };
     store.put(put).await

@@ -67,6 +67,42 @@ async fn nothing_that_is_there_is_overwritten_unasked() {
 }
 
 #[tokio::test]
+async fn what_came_since_the_look_is_not_overwritten() {
+    let place = Place::new().await;
+    let made = place.put("a", b"one", Condition::None).await;
+    let seen = made.expect("put");
+    let replace = async || {
+        let put = Put {
+            path: &path("a"),
+            content: Bytes::from_static(b"ours"),
+            attributes: &Attributes::default(),
+            condition: &Condition::None,
+            seen: Some(&seen),
+            scratch: &scratch(),
+        };
+        place.store.put(put).await
+    };
+    std::fs::write(place.on_disk("theirs"), "theirs").expect("write");
+    std::fs::rename(place.on_disk("theirs"), place.on_disk("a")).expect("move");
+    assert_eq!(kind(replace().await), ErrorKind::Changed);
+    let now = std::fs::read(place.on_disk("a")).expect("read");
+    assert_eq!(now, b"theirs");
+    std::fs::remove_file(place.on_disk("a")).expect("remove");
+    assert_eq!(kind(replace().await), ErrorKind::Changed);
+    let stage = format!("{}/stage", wl_core::model::RESERVED);
+    assert!(place.rows(&stage).await.is_empty(), "nothing is left");
+    // As it was when it was looked at.
+    place.put("a", b"one", Condition::None).await.expect("put");
+    let times = std::fs::File::open(place.on_disk("a")).expect("open");
+    let seen_at = seen.modified.expect("a time").secs.cast_unsigned();
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seen_at);
+    times.set_modified(time).expect("set the time");
+    replace().await.expect("replaced");
+    let now = std::fs::read(place.on_disk("a")).expect("read");
+    assert_eq!(now, b"ours");
+}
+
+#[tokio::test]
 async fn a_missing_folder_is_no_parent() {
     let place = Place::new().await;
     let no_parent = ErrorKind::NoParent;

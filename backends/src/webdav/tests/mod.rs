@@ -97,6 +97,7 @@ async fn put(store: &WebDav, at: &str, content: Bytes, condition: Condition) -> 
         content,
         attributes: &Attributes::default(),
         condition: &condition,
+        seen: None,
         scratch: &path(&scratch),
     };
     store.put(put).await

@@ -121,7 +121,8 @@ impl Pass {
     /// Somebody wants what cannot be had.
     pub(super) fn refuse_at(&self, path: &SyncPath, reason: &str) {
         let error = StorageError::new(ErrorKind::Unsupported, "resolve", reason);
-        self.context.tally().problem(path, &error, "");
+        let both = self.context.job.both();
+        self.context.tally().problem(path, &error, &both);
     }
 
     /// Puts one version beside the path: the target's, or the one that is no folder.

@@ -36,7 +36,7 @@ pub(crate) struct Completion {
 impl Completion {
     /// Makes the object of the parts; the upload is gone then. Where it fails nothing is changed. Returns the ETag.
     pub(crate) fn perform(self, bucket: &mut Bucket) -> S3Result<String> {
-        let current = bucket.objects.get(&self.key).cloned();
+        let current = bucket.current(&self.key);
         let upload = find(bucket, &self.key, &self.id)?;
         let parts = self.chosen(upload)?;
         self.conditions

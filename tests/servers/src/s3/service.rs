@@ -56,7 +56,13 @@ impl Service {
             let objects = before.get(name).ok_or_else(|| s3_error!(NoSuchBucket))?;
             Page::of(objects, query)
         } else {
-            Page::of(&bucket(&mut self.store.lock(), name)?.objects, query)
+            let mut buckets = self.store.lock();
+            let bucket = bucket(&mut buckets, name)?;
+            let mut page = Page::of(&bucket.objects, query);
+            if query.delimiter.is_some() && query.after.is_none() {
+                page.prefixes.extend(bucket.emptied_in(&query.prefix));
+            }
+            page
         };
         if is_last(request) {
             page.next = None;
@@ -101,9 +107,10 @@ impl Service {
                 "A copy onto itself changes nothing"
             ));
         }
-        let objects = &mut bucket(&mut buckets, &input.bucket)?.objects;
-        destination.allow_write(objects.get(&input.key), self.options.if_match_on_absent)?;
-        objects.insert(input.key, copy.clone());
+        let bucket = bucket(&mut buckets, &input.bucket)?;
+        let current = bucket.current(&input.key);
+        destination.allow_write(current.as_ref(), self.options.if_match_on_absent)?;
+        bucket.objects.insert(input.key, copy.clone());
         Ok(copy)
     }
 }
@@ -184,10 +191,11 @@ impl S3 for Service {
         let input = request.input;
         {
             let mut buckets = self.store.lock();
-            let objects = &mut bucket(&mut buckets, &input.bucket)?.objects;
-            conditions.allow_write(objects.get(&input.key), self.options.if_match_on_absent)?;
+            let bucket = bucket(&mut buckets, &input.bucket)?;
+            let current = bucket.current(&input.key);
+            conditions.allow_write(current.as_ref(), self.options.if_match_on_absent)?;
             object.modified = std::time::SystemTime::now();
-            objects.insert(input.key, object);
+            bucket.objects.insert(input.key, object);
         }
         answer(PutObjectOutput {
             e_tag: strong(&etag),
@@ -221,7 +229,12 @@ impl S3 for Service {
         let input = request.input;
         let found = {
             let mut buckets = self.store.lock();
-            object(&bucket(&mut buckets, &input.bucket)?.objects, &input.key)?.clone()
+            let bucket = bucket(&mut buckets, &input.bucket)?;
+            let emptied = bucket.emptied(&input.key);
+            match emptied.filter(|_| input.key.ends_with('/')) {
+                Some(folder) => folder,
+                None => object(&bucket.objects, &input.key)?.clone(),
+            }
         };
         Conditions::new(&request.extensions, input.if_match, input.if_none_match)
             .allow_read(&found)?;
@@ -237,9 +250,10 @@ impl S3 for Service {
         let input = request.input;
         let conditions = Conditions::new(&request.extensions, input.if_match, None);
         let mut buckets = self.store.lock();
-        let objects = &mut bucket(&mut buckets, &input.bucket)?.objects;
-        conditions.allow_write(objects.get(&input.key), self.options.if_match_on_absent)?;
-        objects.remove(&input.key);
+        let bucket = bucket(&mut buckets, &input.bucket)?;
+        let current = bucket.objects.get(&input.key);
+        conditions.allow_write(current, self.options.if_match_on_absent)?;
+        bucket.remove(&input.key);
         answer(DeleteObjectOutput::default())
     }
 
@@ -250,14 +264,14 @@ impl S3 for Service {
         let input = request.input;
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         let mut buckets = self.store.lock();
-        let objects = &mut bucket(&mut buckets, &input.bucket)?.objects;
+        let bucket = bucket(&mut buckets, &input.bucket)?;
         for asked in input.delete.objects {
             let if_match = asked.e_tag.map(ETagCondition::ETag);
             let conditions = Conditions::new(&request.extensions, if_match, None);
             let on_absent = self.options.if_match_on_absent;
-            match conditions.allow_write(objects.get(&asked.key), on_absent) {
+            match conditions.allow_write(bucket.objects.get(&asked.key), on_absent) {
                 Ok(()) => {
-                    objects.remove(&asked.key);
+                    bucket.remove(&asked.key);
                     deleted.push(DeletedObject {
                         key: Some(asked.key),
                         ..Default::default()

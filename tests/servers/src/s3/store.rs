@@ -1,6 +1,6 @@
 //! The buckets in memory. One lock is around all of them: what is checked and what is changed under it are one step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -96,6 +96,60 @@ pub(crate) struct Bucket {
     pub(crate) objects: Objects,
     /// By key and id, as they are listed.
     pub(crate) uploads: BTreeMap<(String, String), Upload>,
+    /// Folders that emptied and that no listing shows; `None`: this server has none.
+    pub(crate) emptied: Option<BTreeSet<String>>,
+}
+
+impl Bucket {
+    /// What conditions of a write compare with: an object, or a folder that emptied.
+    pub(crate) fn current(&self, key: &str) -> Option<Object> {
+        let object = self.objects.get(key).cloned();
+        object.or_else(|| self.emptied(key))
+    }
+
+    /// The folder with this name, with or without a `/`, if it emptied.
+    pub(crate) fn emptied(&self, key: &str) -> Option<Object> {
+        let name = key.strip_suffix('/').unwrap_or(key);
+        let has = self.emptied.as_ref().is_some_and(|all| all.contains(name));
+        (has && !self.is_folder(name)).then(|| Object::new(Bytes::new(), md5_hex(b"")))
+    }
+
+    /// The folders directly below a prefix that emptied, as listings that cut at `/` tell them.
+    pub(crate) fn emptied_in(&self, prefix: &str) -> Vec<String> {
+        let all = self.emptied.iter().flatten();
+        let here = all.filter(|name| {
+            let name = name.strip_prefix(prefix);
+            name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+        });
+        here.filter(|name| !self.is_folder(name))
+            .map(|name| format!("{name}/"))
+            .collect()
+    }
+
+    /// Whether anything is in the folder with this name.
+    fn is_folder(&self, name: &str) -> bool {
+        let inside = format!("{name}/");
+        let first = self.objects.range(inside.clone()..).next();
+        first.is_some_and(|(key, _)| key.starts_with(&inside))
+    }
+
+    /// Removes an object, or a folder that emptied; says whether an object was there.
+    pub(crate) fn remove(&mut self, key: &str) -> bool {
+        let was_there = self.objects.remove(key).is_some();
+        let above = key.match_indices('/').map(|(at, _)| &key[..at]);
+        let emptied: Vec<_> = above.filter(|name| !self.is_folder(name)).collect();
+        let Some(all) = &mut self.emptied else {
+            return was_there;
+        };
+        match key.strip_suffix('/') {
+            // As long as another is in it, it stays.
+            Some(_) if all.iter().any(|name| name.starts_with(key)) => {}
+            Some(name) => drop(all.remove(name)),
+            None if was_there => all.extend(emptied.into_iter().map(str::to_owned)),
+            None => {}
+        }
+        was_there
+    }
 }
 
 impl Default for Bucket {
@@ -104,6 +158,7 @@ impl Default for Bucket {
             created: SystemTime::now(),
             objects: Objects::new(),
             uploads: BTreeMap::new(),
+            emptied: None,
         }
     }
 }
@@ -122,6 +177,13 @@ impl Store {
     /// Makes a bucket, if it is not there.
     pub fn create_bucket(&self, name: &str) {
         self.lock().entry(name.to_owned()).or_default();
+    }
+
+    /// From now on folders of this bucket stay when they empty.
+    pub(crate) fn keep_emptied_folders(&self, name: &str) {
+        if let Some(bucket) = self.lock().get_mut(name) {
+            bucket.emptied = Some(BTreeSet::new());
+        }
     }
 
     /// Removes a bucket and all that is in it.
@@ -165,7 +227,7 @@ impl Store {
     pub fn delete(&self, bucket: &str, key: &str) -> bool {
         let mut buckets = self.lock();
         let bucket = buckets.get_mut(bucket);
-        bucket.is_some_and(|bucket| bucket.objects.remove(key).is_some())
+        bucket.is_some_and(|bucket| bucket.remove(key))
     }
 
     /// All keys of a bucket, sorted by their bytes.

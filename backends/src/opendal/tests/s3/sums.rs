@@ -237,6 +237,7 @@ async fn content_that_changed_on_its_way_is_refused() {
             content: Bytes::copy_from_slice(content.as_bytes()),
             attributes: &attributes,
             condition,
+            seen: None,
             scratch: &path(".wl/scratch/1"),
         };
         store.put(put).await

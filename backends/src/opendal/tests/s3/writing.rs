@@ -263,3 +263,42 @@ async fn a_source_that_changes_between_look_and_copy_is_not_copied() {
     assert_eq!(came.fired(), 1);
     assert!(server.get("bucket", "pre/fix/g").is_none());
 }
+
+/// What is there stays, whatever its name; only what no listing shows goes.
+#[tokio::test]
+async fn only_a_folder_that_has_emptied_is_cleared_away() {
+    let plain = S3Server::builder().bucket("bucket");
+    for (keeps, server) in [
+        (false, plain.clone()),
+        (true, plain.keeps_emptied_folders()),
+    ] {
+        let server = server.start().await;
+        let params = params(&server, "s3://bucket/pre/fix", server.secret_key());
+        let store = direct_store_of(&params).unwrap();
+        for (key, content) in [
+            ("marker/", ""),
+            ("odd/", "content"),
+            ("full/x", "1"),
+            ("file", "1"),
+        ] {
+            server.put("bucket", &format!("pre/fix/{key}"), content);
+        }
+        server.put("bucket", "pre/fix/emptied/r/x", "1");
+        server.delete("bucket", "pre/fix/emptied/r/x");
+        let before = server.keys("bucket");
+        for name in ["marker", "odd", "full", "file", "nothing", "full/x"] {
+            assert!(!store.clear_emptied(&path(name)).await.unwrap(), "{name}");
+        }
+        let create = put(&store, "emptied", "2", &Condition::Absent).await;
+        assert_eq!(create.is_err(), keeps, "{create:?}");
+        assert_eq!(store.clear_emptied(&path("emptied")).await.unwrap(), keeps);
+        assert!(!store.clear_emptied(&path("emptied")).await.unwrap());
+        if keeps {
+            put(&store, "emptied", "2", &Condition::Absent)
+                .await
+                .unwrap();
+        }
+        assert!(server.delete("bucket", "pre/fix/emptied"));
+        assert_eq!(server.keys("bucket"), before);
+    }
+}
