@@ -150,6 +150,10 @@ impl Leftovers<'_> {
         let name = swap(n);
         let at = (&self.folder, &*name);
         let stat = sys::stat_at(at.0, at.1)?;
+        if self.is_in_trash(n, &stat) {
+            // By a second link, and the first was not taken away yet.
+            return unlink(&self.folder, &name);
+        }
         let Some(intent) = intent else {
             let why = "was found in a dead session's hands without a record of its path";
             return self.rescue((&name, n), None, &stat, why, stranded);
@@ -307,8 +311,13 @@ impl Leftovers<'_> {
     /// Whether this file has its name at `path`.
     fn is_at(&self, path: &SyncPath, stat: &Stat) -> bool {
         self.parent(path)
-            .and_then(|parent| sys::stat_at(&parent, path.name()).ok())
-            .is_some_and(|there| (there.ino, there.dev) == (stat.ino, stat.dev))
+            .is_some_and(|parent| is_same(&parent, path.name(), stat))
+    }
+
+    /// Whether this file has its name in the trash already.
+    fn is_in_trash(&self, n: u64, stat: &Stat) -> bool {
+        let path = format!("trash/{}", self.run);
+        open_folder(self.wl, &path, PATH).is_ok_and(|trash| is_same(&trash, &n.to_string(), stat))
     }
 
     fn move_back(&self, at: At<'_>, path: &SyncPath) -> bool {
@@ -392,6 +401,11 @@ impl Leftovers<'_> {
         trash.sync()?;
         trash.take(self.renames, &self.folder, name, n)
     }
+}
+
+/// Whether the entry `name` is this file.
+fn is_same(folder: &Fd, name: &str, stat: &Stat) -> bool {
+    sys::stat_at(folder, name).is_ok_and(|there| (there.ino, there.dev) == (stat.ino, stat.dev))
 }
 
 fn content(at: At<'_>) -> Option<ContentHash> {

@@ -20,6 +20,7 @@ use wl_syncers::General;
 
 use crate::faults::Fired;
 use crate::memory::{MemorySite, MemoryStatesOfPair};
+use crate::model::{DiskPlan, ModelSite};
 use crate::plan::{Job, Mode, Plan, What};
 use crate::site::{Site, States, Tree};
 use crate::stage::{Eye, Stage, StageMachine};
@@ -48,6 +49,17 @@ impl World {
             sites: sites
                 .map(|site| Arc::new(MemorySite::new(site)) as _)
                 .collect(),
+            states: Arc::new(MemoryStatesOfPair::default()),
+        }
+    }
+
+    /// One of folders on modelled disks.
+    pub fn on_model(disks: &[DiskPlan]) -> Self {
+        let disks = disks.iter().enumerate();
+        let site =
+            |(number, disk): (usize, &DiskPlan)| ModelSite::new(&format!("disk {number}"), *disk);
+        Self {
+            sites: disks.map(|disk| Arc::new(site(disk)) as _).collect(),
             states: Arc::new(MemoryStatesOfPair::default()),
         }
     }
@@ -108,7 +120,9 @@ pub fn play_with(
     }
     let shown = stage.lock().shown();
     stage.lock().be_quiet();
-    play.live(play.come_to_rest());
+    if stage.lock().failure.is_none() {
+        play.live(play.come_to_rest());
+    }
     if stage.lock().failure.is_none() {
         play.judge();
     }
@@ -216,10 +230,7 @@ impl Play<'_> {
             let why = why.or(panic.downcast_ref::<&str>().copied());
             inner.fail(format!("it panicked: {}", why.unwrap_or("?")));
         }
-        for site in inner.world.sites.clone() {
-            site.crash(&mut inner.dice);
-        }
-        inner.world.states.clone().crash(&mut inner.dice);
+        inner.crash();
     }
 
     fn job(&self, job: Job, cancel: CancellationToken, news: NewsSender) -> SyncJob {
@@ -228,7 +239,9 @@ impl Play<'_> {
                 stage: Arc::clone(&self.stage),
                 site,
             };
-            let backend = self.stage.lock().world.sites[site].backend();
+            // Others may strike while it is made: the stage is not held.
+            let place = Arc::clone(&self.stage.lock().world.sites[site]);
+            let backend = place.backend();
             // Stricter than any real storage: what a syncer must not do is a panic.
             Strict::over(observe(backend, Arc::new(eye)))
         };

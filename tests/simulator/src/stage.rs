@@ -222,6 +222,22 @@ impl Inner {
         }
     }
 
+    /// The process that worked on the storages is gone, and maybe the power was; what people see then is judged, too.
+    pub fn crash(&mut self) {
+        for (number, site) in self.world.sites.clone().into_iter().enumerate() {
+            // What was done and not looked at any more is seen by the next process.
+            self.look(number);
+            let before = site.tree();
+            site.crash(&mut self.dice);
+            if site.tree() != before {
+                let name = "power cut that takes something";
+                *self.fired.entry(name).or_default() += 1;
+                self.look(number);
+            }
+        }
+        self.world.states.clone().crash(&mut self.dice);
+    }
+
     /// How many steps are left.
     pub fn left(&self) -> usize {
         self.steps.len()
@@ -262,6 +278,7 @@ impl Inner {
 
     fn die(&mut self) {
         self.killed = true;
+        self.world.sites.iter().for_each(|site| site.halt());
         self.died.notify_one();
     }
 
@@ -318,8 +335,8 @@ impl Inner {
     }
 
     /// Others strike between a storage's look and its change.
-    fn window(&mut self, site: usize, path: &SyncPath) {
-        self.trace(|| format!("{site} Window {path}"));
+    fn window(&mut self, site: usize, what: &dyn fmt::Display) {
+        self.trace(|| format!("{site} Window {what}"));
         let before = self.edits.len();
         self.pass();
         if self.edits.len() > before {
@@ -538,6 +555,15 @@ impl Windows for Gate {
             inner.dawdle()
         });
         pause.unwrap_or_else(|| Box::pin(std::future::ready(())))
+    }
+
+    fn strike(&self, what: &dyn fmt::Display) {
+        if let Some(stage) = self.stage.upgrade() {
+            let mut inner = stage.lock();
+            if !inner.killed {
+                inner.window(self.site, what);
+            }
+        }
     }
 }
 

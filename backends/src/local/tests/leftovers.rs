@@ -252,6 +252,26 @@ async fn a_swap_without_a_record_is_kept() {
     );
 }
 
+/// The journal may be gone already, and the second name of a version that is in the trash back from the dead.
+#[tokio::test]
+async fn a_swap_that_is_in_the_trash_by_another_link_is_not_told() {
+    let lab = Lab::limited(WEAK[2]);
+    let dead = Dead::new(&lab).swap(3, OLD).tree("f", NEW);
+    fs::create_dir_all(lab.at(".wl/trash/dead")).unwrap();
+    let kept = lab.at(".wl/trash/dead/3");
+    fs::hard_link(lab.at(".wl/stage/dead/3.swap"), &kept).unwrap();
+    let found = fs::metadata(&kept).unwrap();
+    let line = json!({
+        "n": 3, "path": "f", "kind": "file", "hash": ContentHash::of(OLD), "state": "replaced",
+        "size": found.size(), "since": 4_000_000_000_u64,
+        "ino": found.ino(), "secs": found.mtime(), "nanos": found.mtime_nsec(),
+    });
+    lab.write(".wl/trash/dead/index", line.to_string().as_bytes());
+    assert!(dead.next().await.is_empty());
+    let due = (Some("f".to_owned()), TrashState::Replaced, OLD.to_vec());
+    assert_eq!(trash(&lab).await, [due]);
+}
+
 #[tokio::test]
 async fn a_torn_line_hides_no_other() {
     let lab = Lab::new();

@@ -10,6 +10,7 @@ use super::item::Item;
 use super::publish::{Aftermath, Batch, broken, commit, flush, publish};
 use super::work::work_on;
 use crate::model::{Side, Sides};
+use crate::planted::{Bug, planted};
 use crate::reconcile::Verdict;
 use crate::storage::SMALL_FILE;
 use crate::sync::SyncError;
@@ -224,6 +225,9 @@ impl Pipeline {
         self.settle().await?;
         let rows = std::mem::take(&mut self.after.rows);
         if !rows.is_empty() {
+            if planted(Bug::RecordedBeforeDurable) {
+                commit(&self.context, rows.clone()).await?;
+            }
             flush(&self.context).await?;
             commit(&self.context, rows).await?;
         }
