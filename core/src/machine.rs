@@ -1,4 +1,4 @@
-//! What core takes from the machine besides its storages: the wall clock, dice, and a thread for what blocks. A test can put a
+//! What core takes from the machine besides its storages: the wall clock, dice, its own process number, and a thread for what blocks. A test can put a
 //! machine of its own in their place ([`Machine`]); without the feature `testing` nothing can.
 
 use std::time::SystemTime;
@@ -23,6 +23,16 @@ pub(crate) fn dice() -> u64 {
         return dice;
     }
     RandomState::new().hash_one(0)
+}
+
+/// This process's number.
+pub(crate) fn process() -> u32 {
+    #[cfg(feature = "testing")]
+    if simulated::ask(|_| ()).is_some() {
+        // The names of runs must not depend on it.
+        return 1;
+    }
+    std::process::id()
 }
 
 /// Does what blocks where it holds up nobody. `Err`: it panicked.

@@ -70,6 +70,12 @@ pub enum Bug {
     TrashIsSkipped,
     /// A version in the trash that somebody still writes to is not told from others.
     LateWriteIsMissed,
+    /// A version that an exchange brought out, and that nobody had agreed to displace, is not put back but counts as replaced.
+    PutBackIsSkipped,
+    /// The baseline records a batch before it is durable.
+    RecordedBeforeDurable,
+    /// That a file was renamed is recorded in two transactions, the removal before the rename is durable.
+    RenameIsRecordedInTwo,
     /// That a folder is about to be renamed is not written down.
     MoveIsNotAnnounced,
     /// A rename that a run did not live to record is forgotten.

@@ -17,11 +17,13 @@ use super::sys::{self, Stamp, Sys};
 pub(super) enum Operation {
     Replace,
     Remove,
+    /// Staged content goes where nothing is.
+    Create,
     /// A rename by way of the staging folder, where the system has none that refuses to replace.
     Rename,
 }
 
-/// A line of the journal: durable before anybody's version is displaced.
+/// A line of the journal: durable before anybody's version is displaced, or anybody can write to ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Intent {
     pub(super) n: u64,
@@ -38,7 +40,7 @@ pub(super) struct Intent {
     pub(super) token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) link: Option<String>,
-    /// The version that is to be there, for `replace`.
+    /// The version that is to be there, for `replace` and `create`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) new: Option<Ours>,
 }
@@ -54,6 +56,21 @@ pub(super) struct Ours {
 }
 
 impl Intent {
+    /// Content that goes where nothing is.
+    pub(super) fn create(n: u64, path: &SyncPath, kind: Kind, new: Ours) -> Self {
+        Self {
+            n,
+            op: Operation::Create,
+            path: path.clone(),
+            to: None,
+            kind,
+            hash: None,
+            token: None,
+            link: None,
+            new: Some(new),
+        }
+    }
+
     pub(super) fn new(n: u64, op: Operation, path: &SyncPath, expected: &Expected) -> Self {
         Self {
             n,

@@ -1,6 +1,6 @@
 //! What dead sessions left behind. Safe to be killed at any point and to run again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 use wl_core::model::{ContentHash, Kind, SyncPath};
@@ -77,8 +77,7 @@ enum Whose {
 
 impl Leftovers<'_> {
     fn tidy_up(&self, stranded: &mut Vec<StrandedVersion>) -> Sys<()> {
-        let mut swaps = Vec::new();
-        let mut parts = HashSet::new();
+        let (mut swaps, mut parts) = (BTreeSet::<u64>::new(), BTreeSet::<u64>::new());
         for name in self.folder.names() {
             let name = name?;
             match name.split_once('.') {
@@ -88,37 +87,36 @@ impl Leftovers<'_> {
             }
         }
         let unnamed = self.unnamed_in_trash()?;
-        let wanted: HashSet<u64> = swaps.iter().chain(&unnamed).copied().collect();
-        let mut intents = HashMap::new();
+        let wanted = [&swaps, &parts, &unnamed];
+        let mut intents = BTreeMap::new();
         for intent in lines::read::<Intent>(&self.folder, "journal")? {
             let intent = intent?;
-            if wanted.contains(&intent.n) {
+            if wanted.iter().any(|numbers| numbers.contains(&intent.n)) {
                 intents.insert(intent.n, intent);
             }
         }
         self.name_in_trash(&unnamed, &intents)?;
-        swaps.sort_unstable();
-        for n in swaps {
+        for &n in &swaps {
             self.settle(n, intents.get(&n), parts.contains(&n), stranded)?;
         }
-        for n in parts {
-            unlink(&self.folder, &part(n))?;
+        for &n in &parts {
+            self.settle_part(n, intents.get(&n), stranded)?;
         }
         self.folder.sync_all()?;
         remove_folder(self.wl, &self.folder, &self.run)
     }
 
-    fn unnamed_in_trash(&self) -> Sys<HashSet<u64>> {
+    fn unnamed_in_trash(&self) -> Sys<BTreeSet<u64>> {
         let path = format!("trash/{}", self.run);
         match open_folder(self.wl, &path, super::dir::READ) {
             Ok(folder) => trash::unnamed(&folder),
-            Err(Errno::NOENT) => Ok(HashSet::new()),
+            Err(Errno::NOENT) => Ok(BTreeSet::new()),
             Err(errno) => Err(errno),
         }
     }
 
     /// Writes the index lines that a power cut took.
-    fn name_in_trash(&self, unnamed: &HashSet<u64>, intents: &HashMap<u64, Intent>) -> Sys<()> {
+    fn name_in_trash(&self, unnamed: &BTreeSet<u64>, intents: &BTreeMap<u64, Intent>) -> Sys<()> {
         if unnamed.is_empty() {
             return Ok(());
         }
@@ -153,9 +151,13 @@ impl Leftovers<'_> {
         let name = swap(n);
         let at = (&self.folder, &*name);
         let stat = sys::stat_at(at.0, at.1)?;
+        if self.is_in_trash(n, &stat) {
+            // By a second link, and the first was not taken away yet.
+            return unlink(&self.folder, &name);
+        }
         let Some(intent) = intent else {
             let why = "was found in a dead session's hands without a record of its path";
-            return self.rescue(n, None, &stat, why, stranded);
+            return self.rescue((&name, n), None, &stat, why, stranded);
         };
         let path = &intent.path;
         if self.has_arrived(&stat, intent) {
@@ -174,18 +176,18 @@ impl Leftovers<'_> {
                     intent.hash,
                     self.folder.now(),
                 );
-                return self.to_trash(n, note);
+                return self.to_trash(&name, note);
             }
             (Whose::Somebodys, Operation::Replace) if !part => {
                 if self.exchange_back(at, path, intent)? {
-                    stranded.push(put_back(path));
+                    stranded.push(put_back(path, CAUGHT));
                     return self.settle_returned(n, path, intent, stranded);
                 }
             }
             _ => {
                 if self.move_back(at, path) {
                     if whose != Whose::Expected {
-                        stranded.push(put_back(path));
+                        stranded.push(put_back(path, CAUGHT));
                     }
                     return Ok(());
                 }
@@ -198,12 +200,56 @@ impl Leftovers<'_> {
                         intent.hash,
                         self.folder.now(),
                     );
-                    return self.to_trash(n, note);
+                    return self.to_trash(&name, note);
                 }
             }
         }
         let why = "was caught in an exchange by a crash, and something else is at its path";
-        self.rescue(n, Some(path), &stat, why, stranded)
+        self.rescue((&name, n), Some(path), &stat, why, stranded)
+    }
+
+    /// Decides what becomes of staged content. It is ours to give up, unless somebody wrote to it at its path, and a power cut took that name
+    /// back: what was written is durable then, by whoever's care, and is nowhere else.
+    fn settle_part(
+        &self,
+        n: u64,
+        intent: Option<&Intent>,
+        stranded: &mut Vec<StrandedVersion>,
+    ) -> Sys<()> {
+        let name = part(n);
+        let at = (&self.folder, &*name);
+        let Some(intent) = intent else {
+            // It never was at any path, and may be half written.
+            return unlink(at.0, at.1);
+        };
+        let path = &intent.path;
+        let stat = sys::stat_at(at.0, at.1)?;
+        let is_there = self.is_at(path, &stat);
+        if is_there || self.whose(at, &stat, intent) == Whose::Ours {
+            return unlink(at.0, at.1);
+        }
+        if self.move_back(at, path) {
+            stranded.push(put_back(path, UNNAMED));
+            return Ok(());
+        }
+        let n = self.number_in_trash(n, &stat)?;
+        let why = format!("{UNNAMED}, and something else is at its path");
+        self.rescue((&name, n), Some(path), &stat, &why, stranded)
+    }
+
+    /// A number that nothing else has in the trash; the first one from `n` on, which a swap may have taken.
+    fn number_in_trash(&self, n: u64, stat: &Stat) -> Sys<u64> {
+        let trash = TrashRun::make(self.wl, &self.run)?;
+        let mut free = n;
+        loop {
+            match sys::stat_at(&trash.folder, &free.to_string()) {
+                Err(Errno::NOENT) => return Ok(free),
+                Err(errno) => return Err(errno),
+                // Taken there before, by a second link.
+                Ok(there) if (there.ino, there.dev) == (stat.ino, stat.dev) => return Ok(free),
+                Ok(_) => free += 1,
+            }
+        }
     }
 
     /// After a version was exchanged back: what came out was seen at the path, so that a program may have it open. It goes to
@@ -221,7 +267,7 @@ impl Leftovers<'_> {
         if self.whose(at, &stat, intent) == Whose::Ours {
             let hash = intent.new.as_ref().and_then(|new| new.hash);
             return self.to_trash(
-                n,
+                &name,
                 displacement(
                     n,
                     Some(path),
@@ -233,7 +279,7 @@ impl Leftovers<'_> {
             );
         }
         let why = "was written while an older one was put back after a crash";
-        self.rescue(n, Some(path), &stat, why, stranded)
+        self.rescue((&name, n), Some(path), &stat, why, stranded)
     }
 
     /// Exchanges somebody's version with ours at its path; `false` if ours is not there.
@@ -260,11 +306,19 @@ impl Leftovers<'_> {
 
     /// Whether a file on its way to another path has its name there already, as a second hard link.
     fn has_arrived(&self, stat: &Stat, intent: &Intent) -> bool {
-        intent.to.as_ref().is_some_and(|to| {
-            self.parent(to)
-                .and_then(|parent| sys::stat_at(&parent, to.name()).ok())
-                .is_some_and(|there| (there.ino, there.dev) == (stat.ino, stat.dev))
-        })
+        intent.to.as_ref().is_some_and(|to| self.is_at(to, stat))
+    }
+
+    /// Whether this file has its name at `path`.
+    fn is_at(&self, path: &SyncPath, stat: &Stat) -> bool {
+        self.parent(path)
+            .is_some_and(|parent| is_same(&parent, path.name(), stat))
+    }
+
+    /// Whether this file has its name in the trash already.
+    fn is_in_trash(&self, n: u64, stat: &Stat) -> bool {
+        let path = format!("trash/{}", self.run);
+        open_folder(self.wl, &path, PATH).is_ok_and(|trash| is_same(&trash, &n.to_string(), stat))
     }
 
     fn move_back(&self, at: At<'_>, path: &SyncPath) -> bool {
@@ -323,14 +377,14 @@ impl Leftovers<'_> {
 
     fn rescue(
         &self,
-        n: u64,
+        (name, n): (&str, u64),
         path: Option<&SyncPath>,
         stat: &Stat,
         why: &str,
         stranded: &mut Vec<StrandedVersion>,
     ) -> Sys<()> {
         self.to_trash(
-            n,
+            name,
             displacement(n, path, stat, TrashState::Rescued, None, self.folder.now()),
         )?;
         stranded.push(StrandedVersion {
@@ -341,12 +395,18 @@ impl Leftovers<'_> {
         Ok(())
     }
 
-    fn to_trash(&self, n: u64, note: super::lines::Displacement) -> Sys<()> {
+    fn to_trash(&self, name: &str, note: super::lines::Displacement) -> Sys<()> {
+        let n = note.n;
         let trash = TrashRun::make(self.wl, &self.run)?;
         trash.note(&[note])?;
         trash.sync()?;
-        trash.take(self.renames, &self.folder, &swap(n), n)
+        trash.take(self.renames, &self.folder, name, n)
     }
+}
+
+/// Whether the entry `name` is this file.
+fn is_same(folder: &Fd, name: &str, stat: &Stat) -> bool {
+    sys::stat_at(folder, name).is_ok_and(|there| (there.ino, there.dev) == (stat.ino, stat.dev))
 }
 
 fn content(at: At<'_>) -> Option<ContentHash> {
@@ -360,15 +420,20 @@ fn target(at: At<'_>) -> Option<String> {
 
 fn agreed(op: Operation) -> TrashState {
     match op {
-        Operation::Replace => TrashState::Replaced,
+        Operation::Replace | Operation::Create => TrashState::Replaced,
         Operation::Remove | Operation::Rename => TrashState::Removed,
     }
 }
 
-fn put_back(path: &SyncPath) -> StrandedVersion {
+/// What happened to versions that are put back.
+const CAUGHT: &str = "that nobody had seen was caught in an exchange by a crash";
+const UNNAMED: &str =
+    "was written to a file that had just come, and a power cut took the file's name";
+
+fn put_back(path: &SyncPath, what: &str) -> StrandedVersion {
     StrandedVersion {
         path: Some(path.clone()),
         kept: format!("put back at {path}"),
-        reason: "a version that nobody had seen was caught in an exchange by a crash".to_owned(),
+        reason: format!("a version {what}"),
     }
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! .wl/lock                 held while a batch is published, while leftovers are tidied up and while the trash is looked through
 //! .wl/stage/RUN/lock       held as long as the session lives
-//! .wl/stage/RUN/journal    what is about to be displaced, durable before it is
-//! .wl/stage/RUN/N.part     staged content
+//! .wl/stage/RUN/journal    what is about to be published or displaced, durable before it is
+//! .wl/stage/RUN/N.part     staged content; after a power cut also what somebody wrote to it when it was published
 //! .wl/stage/RUN/N.swap     content that takes part in an exchange: ours before, the displaced version after
 //! .wl/trash/RUN/N          a displaced version
 //! .wl/trash/RUN/index      where it was and why it is here

@@ -43,6 +43,8 @@ const FEW: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
     staged: BTreeSet<u64>,
+    /// The names in the staging folder changed.
+    parts: bool,
     files: BTreeSet<SyncPath>,
     folders: BTreeSet<SyncPath>,
     many: bool,
@@ -53,7 +55,13 @@ pub(super) struct Dirty {
 impl Dirty {
     pub(super) fn staged(&mut self, n: u64) {
         self.staged.insert(n);
+        self.part();
         self.limit();
+    }
+
+    /// Content was staged.
+    pub(super) fn part(&mut self) {
+        self.parts = true;
     }
 
     /// Staged content became the file at `path`.
@@ -185,17 +193,24 @@ impl Session {
     }
 
     fn sync(&self, dirty: &Dirty) -> Sys<()> {
-        if dirty.many {
-            return self.root.fd.sync_all();
-        }
         let stage = self
             .stage
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        if dirty.many {
+            self.root.fd.sync_all()?;
+            if let Some(stage) = stage {
+                stage.all_is_durable();
+            }
+            return Ok(());
+        }
         if let Some(stage) = stage {
             for &n in &dirty.staged {
                 self.sync_one(sys::open_file(&stage.folder, &part(n)))?;
+            }
+            if dirty.parts {
+                stage.sync_names(&self.root)?;
             }
         }
         for path in &dirty.files {

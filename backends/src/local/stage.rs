@@ -1,6 +1,6 @@
 //! Staging: content is written where no one sees it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -29,7 +29,9 @@ pub(super) struct Stage {
     /// Something is left in the folder that the next session has to take care of.
     pub(super) keep: AtomicBool,
     run: String,
-    journal: Mutex<Option<Fd>>,
+    journal: Mutex<Fd>,
+    /// The names of the folder, of those above it and of the journal are durable.
+    is_named: AtomicBool,
     trash: Mutex<Option<Arc<TrashRun>>>,
     _lock: Fd,
 }
@@ -66,43 +68,57 @@ impl Stage {
         let lock = reserved::try_lock(&folder)
             .and_then(|lock| lock.ok_or(Errno::BUSY))
             .map_err(failed)?;
+        let journal = reserved::open_lines(&folder, "journal").map_err(failed)?;
         Ok(Self {
             wl,
             folder,
             renames,
             keep: AtomicBool::new(false),
             run: run.to_owned(),
-            journal: Mutex::new(None),
+            journal: Mutex::new(journal),
+            is_named: AtomicBool::new(false),
             trash: Mutex::new(None),
             _lock: lock,
         })
     }
 
-    /// Writes down what is about to be displaced; durable, if anything is, when this returns.
+    /// Writes down what is about to be published or displaced; durable, if anything is, when this returns.
     pub(super) fn note(&self, intents: &[Intent], durable: bool, root: &Root) -> Sys<()> {
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = match &*journal {
-            Some(file) => file,
-            None => {
-                let file = reserved::open_lines(&self.folder, "journal")?;
-                if durable {
-                    self.sync_names(root)?;
-                }
-                journal.insert(file)
-            }
-        };
-        lines::append(file, intents)?;
-        if durable { file.sync_data() } else { Ok(()) }
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable && !self.is_named.load(SeqCst) {
+            self.sync_names(root)?;
+        }
+        lines::append(&journal, intents)?;
+        if durable { journal.sync_data() } else { Ok(()) }
     }
 
-    /// Makes the way to the journal durable.
-    fn sync_names(&self, root: &Root) -> Sys<()> {
+    /// Makes the names in the folder durable, and the first time the way to it. Without its name in here, staged content that somebody
+    /// writes to as soon as it is published has no durable name at all until its folder is synced.
+    pub(super) fn sync_names(&self, root: &Root) -> Sys<()> {
+        match self.sync_folders(root) {
+            // Not every file system syncs folders by themselves.
+            Err(Errno::INVAL | Errno::NOTSUP) => root.fd.sync_all(),
+            other => other,
+        }
+    }
+
+    fn sync_folders(&self, root: &Root) -> Sys<()> {
         self.folder.sync()?;
+        if self.is_named.load(SeqCst) {
+            return Ok(());
+        }
         if let Some(stage) = reserved::open_in(&self.wl, "stage")? {
             stage.sync()?;
         }
         self.wl.sync()?;
-        root.fd.sync()
+        root.fd.sync()?;
+        self.all_is_durable();
+        Ok(())
+    }
+
+    /// The whole file system was synced.
+    pub(super) fn all_is_durable(&self) {
+        self.is_named.store(true, SeqCst);
     }
 
     /// This run's folder in the trash.
@@ -124,7 +140,7 @@ impl Stage {
         {
             trash.sync()?;
         }
-        let mut swap_left = self.keep.load(Ordering::SeqCst);
+        let mut swap_left = self.keep.load(SeqCst);
         for name in self.folder.names() {
             let name = name?;
             if name.ends_with(".part") {
@@ -249,7 +265,10 @@ impl Session {
             stat = sys::stat_fd(file)?;
         }
         match self.options.durability {
-            Durability::Full => file.sync()?,
+            Durability::Full => {
+                file.sync()?;
+                self.dirty().part();
+            }
             Durability::Batch => self.dirty().staged(n),
             Durability::None => {}
         }

@@ -1,6 +1,6 @@
 //! The trash: displaced versions, kept on the same file system so that a move is all it takes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use rustix::fs::{Mode as Bits, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -291,8 +291,8 @@ fn late_version(run: &str, record: &Displacement) -> StrandedVersion {
 }
 
 /// The numbers of versions in a run's folder that its index does not name.
-pub(super) fn unnamed(folder: &Fd) -> Sys<HashSet<u64>> {
-    let mut numbers = HashSet::new();
+pub(super) fn unnamed(folder: &Fd) -> Sys<BTreeSet<u64>> {
+    let mut numbers = BTreeSet::new();
     for name in folder.names() {
         if let Ok(n) = name?.parse() {
             numbers.insert(n);

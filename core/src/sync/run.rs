@@ -99,7 +99,7 @@ pub(super) fn run_name() -> String {
         "{:x}-{:x}-{:x}",
         since.as_secs(),
         since.subsec_nanos(),
-        std::process::id()
+        machine::process()
     )
 }
 

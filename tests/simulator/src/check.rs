@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::faults::Fired;
 use crate::generate::generate;
-use crate::life::{Played, play};
+use crate::life::{Played, World, play_in};
+use crate::model::{DiskPlan, generate_on_model};
 use crate::plan::{Plan, Seeds};
 
 /// A history is played this often, and this long, at most to make it shorter.
@@ -13,6 +14,41 @@ const MOST_TRIES: usize = 400;
 const LONGEST: Duration = Duration::from_secs(20);
 /// So many lines of a trace are shown, from its beginning and from its end.
 const SHOWN: usize = 60;
+
+/// What the storages of histories are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// In memory, of several kinds.
+    Memory,
+    /// The local backend on a model of its disk.
+    ModelDisk,
+}
+
+impl On {
+    /// What a seed makes.
+    fn make(self, work: u64) -> (Plan, Vec<DiskPlan>) {
+        match self {
+            Self::Memory => (generate(work), Vec::new()),
+            Self::ModelDisk => generate_on_model(work),
+        }
+    }
+
+    fn play(self, plan: &Plan, disks: &[DiskPlan], schedule: u64, record: bool) -> Played {
+        let world = match self {
+            Self::Memory => World::in_memory(plan),
+            Self::ModelDisk => World::on_model(disks),
+        };
+        play_in(world, plan, schedule, record)
+    }
+
+    /// The tests that one of them is replayed by.
+    fn tests(self) -> &'static str {
+        match self {
+            Self::Memory => "histories",
+            Self::ModelDisk => "model_disk",
+        }
+    }
+}
 
 /// A history that should not have been possible.
 #[derive(Clone, Debug)]
@@ -23,6 +59,10 @@ pub struct Failure {
     pub why: String,
     /// The shortest history that was found.
     pub plan: Plan,
+    /// What its storages are.
+    pub on: On,
+    /// Their disks, where they are modelled.
+    pub disks: Vec<DiskPlan>,
     /// All that happened in it.
     pub lines: Vec<String>,
 }
@@ -44,7 +84,10 @@ impl fmt::Display for Failure {
             jobs.len()
         )?;
         for (number, site) in sites.iter().enumerate() {
-            writeln!(f, "  {number}: {site:?}")?;
+            match self.disks.get(number) {
+                Some(disk) => writeln!(f, "  {number}: {disk:?}")?,
+                None => writeln!(f, "  {number}: {site:?}")?,
+            }
         }
         for step in steps {
             writeln!(f, "  after {:>2}: {:?}", step.after, step.what)?;
@@ -60,8 +103,9 @@ impl fmt::Display for Failure {
         }
         write!(
             f,
-            "\nto see it again:\n  WL_SIMULATE={} cargo test -p wl-simulator --no-default-features --test histories replay -- --ignored --nocapture",
-            self.seeds
+            "\nto see it again:\n  WL_SIMULATE={} cargo test -p wl-simulator --no-default-features --test {} replay -- --ignored --nocapture",
+            self.seeds,
+            self.on.tests()
         )
     }
 }
@@ -87,18 +131,22 @@ impl Tally {
     }
 }
 
-/// Plays the history of these seeds twice.
+/// Plays the history of these seeds twice, in memory.
 pub fn check(seeds: Seeds) -> Result<Played, Box<Failure>> {
-    let plan = generate(seeds.work);
-    let played = play(&plan, seeds.schedule, false);
+    check_on(On::Memory, seeds)
+}
+
+/// Plays the history of these seeds twice.
+pub fn check_on(on: On, seeds: Seeds) -> Result<Played, Box<Failure>> {
+    let (plan, disks) = on.make(seeds.work);
+    let play = |record| on.play(&plan, &disks, seeds.schedule, record);
+    let played = play(false);
     if let Some(why) = played.failure {
-        return Err(Box::new(shortened(seeds, plan, why)));
+        return Err(Box::new(shortened(on, seeds, plan, disks, why)));
     }
-    let again = play(&plan, seeds.schedule, false);
+    let again = play(false);
     if again != played {
-        let (one, two) = [(); 2]
-            .map(|()| play(&plan, seeds.schedule, true).lines)
-            .into();
+        let (one, two) = [(); 2].map(|()| play(true).lines).into();
         let at = one.iter().zip(&two).position(|(one, two)| one != two);
         let at = at.unwrap_or(one.len().min(two.len()));
         let why = format!(
@@ -110,21 +158,24 @@ pub fn check(seeds: Seeds) -> Result<Played, Box<Failure>> {
             seeds,
             why,
             plan,
+            on,
+            disks,
             lines: one,
         }));
     }
     Ok(played)
 }
 
-fn shortened(seeds: Seeds, plan: Plan, why: String) -> Failure {
-    let plan = shrink(plan, |plan| {
-        play(plan, seeds.schedule, false).failure.is_some()
-    });
-    let played = play(&plan, seeds.schedule, true);
+fn shortened(on: On, seeds: Seeds, plan: Plan, disks: Vec<DiskPlan>, why: String) -> Failure {
+    let play = |plan: &Plan, record| on.play(plan, &disks, seeds.schedule, record);
+    let plan = shrink(plan, |plan| play(plan, false).failure.is_some());
+    let played = play(&plan, true);
     Failure {
         seeds,
         why: played.failure.unwrap_or(why),
         plan,
+        on,
+        disks,
         lines: played.lines,
     }
 }
@@ -163,8 +214,17 @@ pub fn shrink(mut plan: Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
     plainer.into_iter().find(|plan| still(plan)).unwrap_or(plan)
 }
 
-/// Plays the histories of these seeds, twice each, until one fails or the time is over.
+/// Plays the histories of these seeds in memory, twice each, until one fails or the time is over.
 pub fn search(
+    seeds: impl IntoIterator<Item = Seeds>,
+    time: Duration,
+) -> Result<Tally, Box<Failure>> {
+    search_on(On::Memory, seeds, time)
+}
+
+/// Plays the histories of these seeds, twice each, until one fails or the time is over.
+pub fn search_on(
+    on: On,
     seeds: impl IntoIterator<Item = Seeds>,
     time: Duration,
 ) -> Result<Tally, Box<Failure>> {
@@ -174,7 +234,7 @@ pub fn search(
         if began.elapsed() >= time {
             break;
         }
-        tally.add(&check(seeds)?);
+        tally.add(&check_on(on, seeds)?);
     }
     Ok(tally)
 }

@@ -1,5 +1,6 @@
 //! What sees the requests of a history, and stands for its machine.
 
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -71,6 +72,12 @@ impl Windows for Gate {
             inner.dawdle()
         });
         pause.unwrap_or_else(|| Box::pin(std::future::ready(())))
+    }
+
+    fn strike(&self, what: &dyn fmt::Display) {
+        if let Some(stage) = self.stage.upgrade() {
+            stage.lock().window(self.site, what);
+        }
     }
 }
 

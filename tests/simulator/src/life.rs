@@ -19,6 +19,7 @@ use crate::ear::{Ear, Standing};
 use crate::eye::{Eye, StageMachine};
 use crate::faults::Fired;
 use crate::memory::{MemorySite, MemoryStatesOfPair};
+use crate::model::{DiskPlan, ModelSite};
 use crate::plan::{Job, Mode, Plan, What};
 use crate::site::{Site, States, Tree};
 use crate::stage::Stage;
@@ -49,6 +50,17 @@ impl World {
             sites: sites
                 .map(|site| Arc::new(MemorySite::new(site)) as _)
                 .collect(),
+            states: Arc::new(MemoryStatesOfPair::default()),
+        }
+    }
+
+    /// One of folders on modelled disks.
+    pub fn on_model(disks: &[DiskPlan]) -> Self {
+        let disks = disks.iter().enumerate();
+        let site =
+            |(number, disk): (usize, &DiskPlan)| ModelSite::new(&format!("disk {number}"), *disk);
+        Self {
+            sites: disks.map(|disk| Arc::new(site(disk)) as _).collect(),
             states: Arc::new(MemoryStatesOfPair::default()),
         }
     }
@@ -109,7 +121,9 @@ pub fn play_with(
     }
     let shown = stage.lock().shown();
     stage.lock().be_quiet();
-    play.live(play.come_to_rest());
+    if stage.lock().failure.is_none() {
+        play.live(play.come_to_rest());
+    }
     if stage.lock().failure.is_none() {
         play.judge();
     }
@@ -170,10 +184,7 @@ impl Play<'_> {
             let why = why.or(panic.downcast_ref::<&str>().copied());
             inner.fail(format!("it panicked: {}", why.unwrap_or("?")));
         }
-        for site in inner.world.sites.clone() {
-            site.crash(&mut inner.dice);
-        }
-        inner.world.states.clone().crash(&mut inner.dice);
+        inner.crash();
     }
 
     fn job(&self, job: Job, cancel: CancellationToken, news: NewsSender) -> SyncJob {
@@ -182,7 +193,9 @@ impl Play<'_> {
                 stage: Arc::clone(&self.stage),
                 site,
             };
-            let backend = self.stage.lock().world.sites[site].backend();
+            // Others may strike while it is made: the stage is not held.
+            let place = Arc::clone(&self.stage.lock().world.sites[site]);
+            let backend = place.backend();
             // Stricter than any real storage: what a syncer must not do is a panic.
             Strict::over(observe(backend, Arc::new(eye)))
         };

@@ -33,6 +33,9 @@ pub type Tree = BTreeMap<String, Shown>;
 pub trait Windows: Send + Sync + fmt::Debug {
     /// Lets others strike.
     fn open(&self, path: &SyncPath) -> BoxFuture<'static, ()>;
+
+    /// Lets others strike before something that cannot wait, as a system call; `what` is for the trace.
+    fn strike(&self, _what: &dyn fmt::Display) {}
 }
 
 /// One storage of a simulated world, as its users and the judge see it.
@@ -56,6 +59,9 @@ pub trait Site: Send + Sync + fmt::Debug {
     fn given_up(&self) -> Vec<ContentHash> {
         Vec::new()
     }
+
+    /// The process that works on it dies: nothing that it still does has an effect.
+    fn halt(&self) {}
 
     /// The process that worked on it is gone. With `dice`, which of what it left undone survives.
     fn crash(&self, dice: &mut Dice);

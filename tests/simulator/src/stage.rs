@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{Sides, SyncPath};
+use wl_core::model::Sides;
 use wl_core::storage::{self, StorageError};
 use wl_core::testing::{Call, When};
 
@@ -220,6 +220,22 @@ impl Inner {
         }
     }
 
+    /// The process that worked on the storages is gone, and maybe the power was; what people see then is judged, too.
+    pub fn crash(&mut self) {
+        for (number, site) in self.world.sites.clone().into_iter().enumerate() {
+            // What was done and not looked at any more is seen by the next process.
+            self.look(number);
+            let before = site.tree();
+            site.crash(&mut self.dice);
+            if site.tree() != before {
+                let name = "power cut that takes something";
+                *self.fired.entry(name).or_default() += 1;
+                self.look(number);
+            }
+        }
+        self.world.states.clone().crash(&mut self.dice);
+    }
+
     /// How many steps are left.
     pub fn left(&self) -> usize {
         self.steps.len()
@@ -272,6 +288,7 @@ impl Inner {
 
     fn die(&mut self) {
         self.killed = true;
+        self.world.sites.iter().for_each(|site| site.halt());
         self.died.notify_one();
     }
 
@@ -312,11 +329,11 @@ impl Inner {
     }
 
     /// Others strike between a storage's look and its change.
-    pub fn window(&mut self, site: usize, path: &SyncPath) {
+    pub fn window(&mut self, site: usize, what: &dyn fmt::Display) {
         if self.killed {
             return;
         }
-        self.trace(|| format!("{site} Window {path}"));
+        self.trace(|| format!("{site} Window {what}"));
         let before = self.edits.len();
         self.pass();
         if self.edits.len() > before {

@@ -1,6 +1,6 @@
 //! Publishing: replace, remove and rename as compare-and-swap.
 //!
-//! A batch goes: look at every expected version; write down, durably, what is about to be displaced; displace one after the
+//! A batch goes: look at every expected version; write down, durably, what is about to be published and displaced; displace one after the
 //! other, each verified in our hands and put back if it is not what was expected; note what was displaced in the trash's index;
 //! move it there. All under the storage's lock, so that sessions that know of it never meet here; programs that do
 //! not are what the verification is for.
@@ -27,6 +27,7 @@ use super::session::Session;
 use super::stage::Stage;
 use super::sys::{self, At, Stamp, Stat};
 use super::verify::Seen;
+use replace::Creation;
 
 /// A version that is to be displaced.
 pub(super) struct Job {
@@ -124,6 +125,7 @@ type Slots = Vec<Option<Result<Option<Published>>>>;
 /// What a request needs first: a job, or it is done already.
 enum Prepared {
     Job(Box<Job>),
+    Create(Box<Creation>),
     Done(Option<Published>),
 }
 
@@ -166,7 +168,7 @@ impl Session {
             Err(error) => return super::all_failed(count, &error),
         };
         let mut folders = Folders::new(&self.root.fd);
-        let mut jobs = Vec::new();
+        let (mut jobs, mut creations) = (Vec::new(), Vec::new());
         let mut slots: Slots = Vec::with_capacity(count);
         for index in 0..count {
             let prepared = self
@@ -179,9 +181,13 @@ impl Session {
                     jobs.push(*job);
                     None
                 }
+                Ok(Prepared::Create(creation)) => {
+                    creations.push(*creation);
+                    None
+                }
             });
         }
-        self.carry_out(&stage, &jobs, &mut slots);
+        self.carry_out(&stage, &creations, &jobs, &mut slots);
         self.make_durable(slots)
     }
 
@@ -198,16 +204,30 @@ impl Session {
             .collect()
     }
 
-    fn carry_out(&self, stage: &Stage, jobs: &[Job], slots: &mut Slots) {
-        if jobs.is_empty() {
-            return;
-        }
-        let intents: Vec<Intent> = jobs.iter().map(Job::intent).collect();
-        if let Err(errno) = stage.note(&intents, self.durable(), &self.root) {
+    fn carry_out(&self, stage: &Stage, creations: &[Creation], jobs: &[Job], slots: &mut Slots) {
+        // Creations displace nothing: they are noted for who loses their names to a power cut.
+        let noted = creations.iter().filter(|_| self.durable());
+        let intents = noted
+            .map(Creation::intent)
+            .chain(jobs.iter().map(Job::intent));
+        let intents: Vec<Intent> = intents.collect();
+        if !intents.is_empty()
+            && let Err(errno) = stage.note(&intents, self.durable(), &self.root)
+        {
             for job in jobs {
                 slots[job.index] = Some(Err(self.root.error(job.operation(), &job.path, errno)));
             }
+            for creation in creations {
+                let failed = self.root.error("replace", &creation.path, errno);
+                slots[creation.index] = Some(Err(failed));
+            }
             return;
+        }
+        for creation in creations {
+            let created = self
+                .go_on("replace")
+                .and_then(|()| self.create(stage, creation));
+            slots[creation.index] = Some(created.map(Some));
         }
         let mut displaced = Vec::new();
         for job in jobs {

@@ -5,15 +5,34 @@ use std::rc::Rc;
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
+use wl_core::planted::{Bug, planted};
 use wl_core::storage::{ErrorKind, Expect, Published, ReplaceRequest, Result, Staged, TrashState};
 
 use super::{Action, Job, Outcome, Prepared};
 use crate::local::dir::Folders;
 use crate::local::kernel::Fd;
-use crate::local::lines::Ours;
+use crate::local::lines::{Intent, Ours};
 use crate::local::session::Session;
 use crate::local::stage::{Stage, part, swap};
 use crate::local::sys::{self, At, Stamp};
+
+/// Staged content that goes where nothing is.
+pub(super) struct Creation {
+    /// The request's place in the batch.
+    pub(super) index: usize,
+    pub(super) path: SyncPath,
+    n: u64,
+    parent: Rc<Fd>,
+    ours: Stamp,
+    kind: Kind,
+    staged: Ours,
+}
+
+impl Creation {
+    pub(super) fn intent(&self) -> Intent {
+        Intent::create(self.n, &self.path, self.kind, self.staged.clone())
+    }
+}
 
 impl Session {
     pub(super) fn prepare_replace(
@@ -40,8 +59,15 @@ impl Session {
             .map_err(|errno| self.no_parent(OP, path, errno))?;
         let expected = match expect {
             Expect::Absent => {
-                let published = self.create(stage, staged, ours, path, &parent);
-                return published.map(|published| Prepared::Done(Some(published)));
+                return Ok(Prepared::Create(Box::new(Creation {
+                    index,
+                    path: path.clone(),
+                    n: staged.number,
+                    parent,
+                    ours,
+                    kind: staged.kind,
+                    staged: identity(stage, staged, ours),
+                })));
             }
             Expect::Is(expected) => expected,
         };
@@ -70,21 +96,15 @@ impl Session {
         })))
     }
 
-    fn create(
-        &self,
-        stage: &Stage,
-        staged: &Staged,
-        ours: Stamp,
-        path: &SyncPath,
-        parent: &Rc<Fd>,
-    ) -> Result<Published> {
-        let name = part(staged.number);
+    pub(super) fn create(&self, stage: &Stage, creation: &Creation) -> Result<Published> {
+        let Creation { path, n, ours, .. } = creation;
+        let name = part(*n);
         let from = (&stage.folder, &*name);
-        let to: At<'_> = (parent, path.name());
+        let to: At<'_> = (&creation.parent, path.name());
         match stage.renames.move_new(from, to) {
-            Ok(()) => Ok(self.published(staged.number, path, to, ours)),
+            Ok(()) => Ok(self.published(*n, path, to, *ours)),
             Err(Errno::EXIST) => {
-                self.give_up(stage, &name, ours);
+                self.give_up(stage, &name, *ours);
                 let reason = "something is there; look again";
                 Err(self
                     .root
@@ -112,6 +132,11 @@ impl Session {
                 Ok(Some(published)),
                 Some(job.displaced(&stat, TrashState::Replaced)),
             );
+        }
+        if planted(Bug::PutBackIsSkipped) {
+            let caught = sys::stat_at(in_stage.0, in_stage.1).ok();
+            let caught = caught.map(|stat| job.displaced(&stat, TrashState::Replaced));
+            return (self.changed(job), caught);
         }
         match sys::exchange(in_stage, job.at()) {
             Ok(()) => match sys::stat_at(in_stage.0, in_stage.1) {

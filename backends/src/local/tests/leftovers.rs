@@ -33,7 +33,7 @@ impl<'a> Dead<'a> {
             "n": n, "op": op, "path": path, "kind": "file",
             "hash": ContentHash::of(OLD), "token": "1-2-3.4-5.6",
         });
-        if op == "replace" {
+        if matches!(op, "replace" | "create") {
             line["new"] = json!({ "ino": 1, "hash": ContentHash::of(NEW) });
         }
         self.journal.push(line.to_string());
@@ -86,6 +86,53 @@ async fn staged_content_is_given_up() {
     let lab = Lab::new();
     let told = Dead::new(&lab).part(0, NEW).part(7, b"half").next().await;
     assert!(told.is_empty() && trash(&lab).await.is_empty());
+}
+
+/// A power cut took the name that it was published under, and not what somebody wrote to it there.
+#[tokio::test]
+async fn staged_content_that_somebody_wrote_to_is_kept() {
+    for op in ["create", "replace"] {
+        let lab = Lab::new();
+        let dead = Dead::new(&lab).intent(0, op, "f").intent(1, op, "g");
+        let dead = dead.part(0, THEIRS).part(1, NEW);
+        let told = dead.next().await;
+        assert_eq!((told.len(), lab.read("f").unwrap()), (1, THEIRS.to_vec()));
+        assert_eq!(told[0].kept, "put back at f");
+        assert!(lab.read("g").is_none() && trash(&lab).await.is_empty());
+
+        let dead = Dead::new(&lab).intent(4, op, "f").part(4, b"newer");
+        let told = dead.tree("f", OLD).next().await;
+        assert_eq!((told.len(), lab.read("f").unwrap()), (1, OLD.to_vec()));
+        assert_eq!(told[0].kept, "in the trash as dead/4");
+        let due = (Some("f".to_owned()), TrashState::Rescued, b"newer".to_vec());
+        assert_eq!(trash(&lab).await, [due]);
+    }
+}
+
+/// The number of a displaced version may be that of the content that displaced it.
+#[tokio::test]
+async fn staged_content_that_somebody_wrote_to_takes_nobodys_place_in_the_trash() {
+    let lab = Lab::limited(WEAK[1]);
+    let dead = Dead::new(&lab).intent(3, "replace", "f").swap(3, OLD);
+    let told = dead.part(3, THEIRS).tree("f", b"newer").next().await;
+    assert_eq!((told.len(), lab.read("f").unwrap()), (1, b"newer".to_vec()));
+    let kept = trash(&lab).await;
+    let due = [
+        (Some("f".to_owned()), TrashState::Replaced, OLD.to_vec()),
+        (Some("f".to_owned()), TrashState::Rescued, THEIRS.to_vec()),
+    ];
+    assert_eq!(kept, due);
+}
+
+/// Where a rename is a second link and the first is taken away after, both may be there.
+#[tokio::test]
+async fn staged_content_that_is_at_its_path_is_given_up_whatever_is_in_it() {
+    let lab = Lab::limited(WEAK[2]);
+    let dead = Dead::new(&lab).intent(0, "create", "f").part(0, THEIRS);
+    fs::hard_link(lab.at(".wl/stage/dead/0.part"), lab.at("f")).unwrap();
+    assert!(dead.next().await.is_empty());
+    assert_eq!(lab.read("f").unwrap(), THEIRS);
+    assert!(trash(&lab).await.is_empty());
 }
 
 #[tokio::test]
@@ -203,6 +250,26 @@ async fn a_swap_without_a_record_is_kept() {
         trash(&lab).await,
         [(None, TrashState::Rescued, THEIRS.to_vec())]
     );
+}
+
+/// The journal may be gone already, and the second name of a version that is in the trash back from the dead.
+#[tokio::test]
+async fn a_swap_that_is_in_the_trash_by_another_link_is_not_told() {
+    let lab = Lab::limited(WEAK[2]);
+    let dead = Dead::new(&lab).swap(3, OLD).tree("f", NEW);
+    fs::create_dir_all(lab.at(".wl/trash/dead")).unwrap();
+    let kept = lab.at(".wl/trash/dead/3");
+    fs::hard_link(lab.at(".wl/stage/dead/3.swap"), &kept).unwrap();
+    let found = fs::metadata(&kept).unwrap();
+    let line = json!({
+        "n": 3, "path": "f", "kind": "file", "hash": ContentHash::of(OLD), "state": "replaced",
+        "size": found.size(), "since": 4_000_000_000_u64,
+        "ino": found.ino(), "secs": found.mtime(), "nanos": found.mtime_nsec(),
+    });
+    lab.write(".wl/trash/dead/index", line.to_string().as_bytes());
+    assert!(dead.next().await.is_empty());
+    let due = (Some("f".to_owned()), TrashState::Replaced, OLD.to_vec());
+    assert_eq!(trash(&lab).await, [due]);
 }
 
 #[tokio::test]

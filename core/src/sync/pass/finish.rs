@@ -181,6 +181,12 @@ impl Pass {
                 }
             }
         }
+        if planted(Bug::RenameIsRecordedInTwo) {
+            let gone = |row: &RowChange| matches!(row, RowChange::Delete(_));
+            let (gone, rest) = rows.into_iter().partition(gone);
+            commit(&self.context, gone).await?;
+            rows = rest;
+        }
         flush(&self.context).await?;
         commit_and_announce(&self.context, rows, announced, Vec::new()).await?;
         Ok(())

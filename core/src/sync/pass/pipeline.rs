@@ -7,9 +7,10 @@ use tracing::Instrument as _;
 
 use super::context::Context;
 use super::item::Item;
-use super::publish::{Aftermath, Batch, broken, commit_and_announce, flush, publish};
+use super::publish::{Aftermath, Batch, broken, commit, commit_and_announce, flush, publish};
 use super::work::work_on;
 use crate::model::{Side, Sides};
+use crate::planted::{Bug, planted};
 use crate::reconcile::Verdict;
 use crate::storage::SMALL_FILE;
 use crate::sync::SyncError;
@@ -225,6 +226,9 @@ impl Pipeline {
         self.settle().await?;
         let Aftermath { rows, announced } = std::mem::take(&mut self.after);
         if !rows.is_empty() {
+            if planted(Bug::RecordedBeforeDurable) {
+                commit(&self.context, rows.clone()).await?;
+            }
             flush(&self.context).await?;
         }
         commit_and_announce(&self.context, rows, announced, Vec::new()).await?;

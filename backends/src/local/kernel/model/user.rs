@@ -7,7 +7,7 @@ use wl_core::model::Timestamp;
 
 use super::Disk;
 use super::durable::{Change, File};
-use super::tree::{Content, Inode, ROOT, State};
+use super::tree::{Content, ROOT, State};
 use crate::local::sys::Sys;
 
 /// What is at a path.
@@ -21,7 +21,8 @@ pub enum Node {
     Link(String),
 }
 
-/// Someone who edits files; every edit is durable when it returns. Paths are relative to the root.
+/// Someone who edits files; every edit is durable when it returns, but not the names that a file has from others. Paths are relative to
+/// the root.
 #[derive(Debug)]
 pub struct User<'a>(&'a Disk);
 
@@ -66,7 +67,17 @@ impl<'a> User<'a> {
             let ino = state.at(path)?;
             state.change(ino, Change::Size(0), now)?;
             state.change(ino, Change::Write(0, content.to_vec()), now)?;
-            state.harden_named(ino);
+            state.harden(ino);
+            Ok(())
+        })
+    }
+
+    /// Gives what is there another modification time.
+    pub fn touch(&self, path: &str, mtime: Timestamp) -> Sys<()> {
+        self.edit(|state, now| {
+            let ino = state.at(path)?;
+            state.touch(ino, now, |attributes| attributes.mtime = mtime)?;
+            state.harden(ino);
             Ok(())
         })
     }
@@ -182,7 +193,7 @@ impl Held {
         let old = state.file(self.ino)?.now.clone();
         state.change(self.ino, Change::Size(0), now)?;
         state.change(self.ino, Change::Write(0, content.to_vec()), now)?;
-        state.harden_named(self.ino);
+        state.harden(self.ino);
         Ok(old)
     }
 }
@@ -238,20 +249,7 @@ impl State {
         Ok(())
     }
 
-    /// With the names that it has by now, whoever gave them: on ext4, XFS and btrfs a file's `fsync` sees to them, by POSIX alone that of
-    /// their folders.
-    fn harden_named(&mut self, ino: u64) {
-        self.harden(ino);
-        let named = |(_, inode): &(&u64, &Inode)| matches!(&inode.content, Content::Folder(e) if e.values().any(|at| *at == ino));
-        let folders: Vec<u64> = self
-            .inodes
-            .iter()
-            .filter(named)
-            .map(|(at, _)| *at)
-            .collect();
-        folders.into_iter().for_each(|folder| self.harden(folder));
-    }
-
+    /// By POSIX alone a file's `fsync` says nothing of its names; on ext4, XFS and btrfs it does.
     fn harden(&mut self, ino: u64) {
         self.sync(ino, false);
     }

@@ -145,7 +145,8 @@ pub async fn heals(
     }
     match expected {
         Some(expected) if found != *expected => {
-            Err(format!("{found:?} came of it, not {expected:?}"))
+            let told = &last.conflicts;
+            Err(format!("{found:?} came of it, not {expected:?}; {told:?}"))
         }
         _ => Ok(()),
     }

@@ -59,14 +59,14 @@ impl Edit {
             Self::Remove(path) => {
                 if user.remove(path).is_ok() {
                     known.superseded(side, path, &before);
-                    known.removed(side, path);
+                    known.removed(side, path, &before);
                 }
             }
             Self::Rename(from, to) => {
                 if user.rename(from, to).is_err() {
                     return;
                 }
-                known.removed(side, from);
+                known.removed(side, from, &before);
                 for (path, content) in files_under(from, &before) {
                     known.wrote(side, &format!("{to}{}", &path[from.len()..]), content);
                 }
@@ -84,6 +84,7 @@ impl Edit {
                 {
                     known.replaced(side, &old);
                     known.wrote(side, path, content);
+                    known.shows(content, &world.disks[side].user().tree());
                 }
             }
         }
@@ -130,14 +131,27 @@ impl Known {
         since.insert(Some(content.to_vec()));
     }
 
-    /// The user of a side removed what was at `path` or under it.
-    fn removed(&mut self, side: Side, path: &str) {
+    /// What a user wrote to may be at another path by now.
+    fn shows(&mut self, content: &[u8], tree: &BTreeMap<String, Node>) {
+        for (path, node) in tree {
+            if *node == Node::File(content.to_vec()) {
+                let since = self.since.entry(path.clone()).or_default();
+                since.insert(Some(content.to_vec()));
+            }
+        }
+    }
+
+    /// The user of a side removed what was at `path` or under it, whoever had brought it there.
+    fn removed(&mut self, side: Side, path: &str, before: &BTreeMap<String, Node>) {
         let under = format!("{path}/");
         for ((of, at), last) in &mut self.last {
             if *of == side && (at == path || at.starts_with(&under)) {
                 *last = None;
                 self.since.entry(at.clone()).or_default().insert(None);
             }
+        }
+        for (at, _) in files_under(path, before) {
+            self.since.entry(at.to_owned()).or_default().insert(None);
         }
     }
 

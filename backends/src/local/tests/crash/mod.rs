@@ -7,11 +7,13 @@ mod soak;
 mod world;
 
 use rustix::io::Errno;
+use wl_core::model::Side::{Source, Target};
 use wl_core::storage::Durability;
 
 use super::kit::WEAK;
 use crate::local::model::{Dice, Loss, Op, Rules, When};
 use histories::{Crash, Mishap, heals};
+use judge::Edit;
 use scripts::{Script, by_hand, many};
 use world::Kind;
 
@@ -76,6 +78,54 @@ async fn a_failure_of_any_call_loses_nothing() {
             };
             if let Err(why) = script.crashed(MODERN, mishap, None).await {
                 failures.push(format!("{} call {call} {errno:?}: {why}", script.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// Whoever writes to a file as soon as it is there, and syncs it, keeps that version, also where the power cut takes the name that we had
+/// given the file a moment before: by POSIX alone its `fsync` says nothing of that.
+#[tokio::test]
+async fn an_edit_of_a_file_whose_name_a_power_cut_takes_is_kept() {
+    let new = (Source, Edit::Write("d/a", b"new content"));
+    let old = (Source, Edit::Write("d/a", b"old"));
+    let theirs = Edit::InPlace("d/a", b"somebody's, written at once");
+    let mut failures = Vec::new();
+    for (before, renames) in [vec![], vec![old]]
+        .into_iter()
+        .flat_map(|before| WEAK.map(|renames| (before.clone(), renames)))
+    {
+        let kind = Kind { renames, ..MODERN };
+        let script = Script {
+            name: "edited at once",
+            before,
+            edits: vec![new],
+        };
+        let (world, _) = script.prepare(kind).await;
+        let begin = world.machine.calls();
+        let (calls, _) = world.calls_of_a_run().await;
+        let publishes = |op| matches!(op, Op::MoveNew | Op::Exchange | Op::Link);
+        let published = calls.iter().rfind(|call| {
+            let name = call.name.rsplit('.').next();
+            call.disk == "target" && publishes(call.op) && name == Some("part")
+                || call.op == Op::Exchange && name == Some("swap")
+        });
+        let next = published.unwrap().number - begin + 1;
+        for dice in 0..12 {
+            let crash = Crash {
+                call: next,
+                when: When::After,
+                loss: Loss::Power(Dice::new(dice)),
+            };
+            let mishap = Mishap {
+                crash,
+                meanwhile: vec![(next, Target, theirs)],
+                failures: Vec::new(),
+                again: None,
+            };
+            if let Err(why) = script.crashed(kind, mishap, None).await {
+                failures.push(format!("{script:?} {kind:?} {crash:?}: {why}"));
             }
         }
     }
