@@ -340,6 +340,10 @@ impl Site for ModelSite {
     }
 
     fn crash(&self, dice: &mut Dice) {
+        // The first throws of neighbouring seeds are alike.
+        for _ in 0..8 {
+            dice.below(2);
+        }
         let loss = match dice.below(4) {
             0 => Loss::Process,
             _ => Loss::Power(ModelDice::new(dice.below(1 << 53))),

@@ -34,8 +34,8 @@ fn played(seeds: impl Iterator<Item = Seeds>, time: Duration) -> Tally {
 
 #[test]
 fn histories_on_the_model_disk() {
-    let tally = played(seeds(1).take(12), Duration::from_secs(600));
-    assert_eq!(tally.histories, 12);
+    let tally = played(seeds(1).take(40), Duration::from_secs(600));
+    assert_eq!(tally.histories, 40);
     for fault in FAULTS {
         assert!(tally.fired.contains_key(fault), "{fault}: {tally:?}");
     }
@@ -146,8 +146,8 @@ macro_rules! planted {
 
 planted! {
     a_put_back_that_is_skipped: PutBackIsSkipped, 167, 1;
-    a_batch_recorded_before_it_is_durable: RecordedBeforeDurable, 1, 1;
-    a_rename_recorded_in_two_transactions: RenameIsRecordedInTwo, 1, 1;
+    a_batch_recorded_before_it_is_durable: RecordedBeforeDurable, 191, 1;
+    a_rename_recorded_in_two_transactions: RenameIsRecordedInTwo, 182, 3;
 }
 
 /// Strikes at each moment of the run that has the planted fault, and prints the first one that shows it.
@@ -160,8 +160,8 @@ fn soak_planted_on_the_model_disk() {
     for &bug in ALL.iter().filter(is_wanted) {
         let began = Instant::now();
         // What was published is synced at the end of a run.
-        let moments = (0..300).rev();
-        let strikes = moments.flat_map(|after| (1..3).map(move |schedule| (after, schedule)));
+        let moments = (0..250).rev();
+        let strikes = moments.flat_map(|after| (1..4).map(move |schedule| (after, schedule)));
         let mut strikes = strikes.take_while(|_| began.elapsed() < LONGEST);
         let found = strikes.find_map(|(after, schedule)| {
             Some((after, schedule, judged(bug, true, after, schedule)?))
