@@ -112,23 +112,25 @@ impl Options {
             (None, None) => None,
             _ => return Err("--workload and --schedule belong together".into()),
         };
-        let one_way = options
-            .tools
-            .iter()
-            .filter(|tool| tool.is_one_way())
-            .count();
-        if ![0, options.tools.len()].contains(&one_way) {
+        options.check()?;
+        Ok(options)
+    }
+
+    /// Refuses what does not go together.
+    fn check(&self) -> Result<()> {
+        let one_way = self.tools.iter().filter(|tool| tool.is_one_way()).count();
+        if ![0, self.tools.len()].contains(&one_way) {
             return Err(
                 "tools that go one way play other histories: compare them by themselves".into(),
             );
         }
-        if options.keep.is_some() && options.one.is_none() {
+        if self.keep.is_some() && self.one.is_none() {
             return Err("--keep needs --workload and --schedule".into());
         }
-        if options.target == Target::Local && !options.delay.is_zero() {
+        if self.target == Target::Local && !self.delay.is_zero() {
             return Err("--delay needs a --target with a line to it".into());
         }
-        Ok(options)
+        Ok(())
     }
 }
 
