@@ -100,10 +100,7 @@ fn soak_planted() {
             .split(',')
             .any(|part| format!("{bug:?}").contains(part))
     };
-    let mut open: Vec<_> = ALL
-        .iter()
-        .filter(|(_, bug)| is_wanted(*bug))
-        .collect();
+    let mut open: Vec<_> = ALL.iter().filter(|(_, bug)| is_wanted(*bug)).collect();
     // A history is only played with the faults that it comes by without them: what all share is counted for each.
     let mut lost = Vec::new();
     let (mut shared, mut met) = (Duration::ZERO, HashMap::<Bug, (u32, Duration)>::new());
