@@ -83,8 +83,15 @@ impl Edit {
                     && let Ok(old) = held.write(content)
                 {
                     known.replaced(side, &old);
-                    known.wrote(side, path, content);
-                    known.shows(content, &world.disks[side].user().tree());
+                    // Its own user may have replaced it: what has no name any more nobody can keep.
+                    let all = world.disks[side].user().everything();
+                    if all
+                        .values()
+                        .any(|node| *node == Node::File(content.to_vec()))
+                    {
+                        known.wrote(side, path, content);
+                        known.shows(content, &world.disks[side].user().tree());
+                    }
                 }
             }
         }
