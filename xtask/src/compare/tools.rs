@@ -209,7 +209,7 @@ impl Tool {
             }
             _ => {
                 command = Command::new(&options.rclone);
-                command.args(["sync", "--create-empty-src-dirs", "--color", "NEVER"]);
+                command.args(["sync", "--create-empty-src-dirs"]);
                 command.args(["--config", "/dev/null"]).arg(&roots[0]);
             }
         }
