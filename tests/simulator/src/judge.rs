@@ -202,14 +202,14 @@ impl Judge {
         verdict
     }
 
-    /// What is in a folder moves with it, and so does what was agreed on, whatever the other side has there by now.
+    /// What is in a folder moves with it, and so does what was agreed on, whatever the sides have there by now: an edit may strike between
+    /// the look at a folder and its rename.
     fn moved(&mut self, (from, to, inside): Renamed) {
         for (rest, shown) in inside {
             let (was, now) = (format!("{from}/{rest}"), format!("{to}/{rest}"));
             for held in &mut self.held {
-                if held.get(&was).is_some_and(|held| held.contains(&shown)) {
-                    held.entry(now.clone()).or_default().insert(shown.clone());
-                }
+                let earlier = held.get(&was).cloned().unwrap_or_default();
+                held.entry(now.clone()).or_default().extend(earlier);
             }
             self.known.entry(now).or_default().insert(shown);
         }
