@@ -180,8 +180,8 @@ fn a_file_of_the_users_in_the_place_of_our_folder_is_told() {
         write(&pair.a, "x", "x");
         fs::write(pair.at(side).join(".wl"), "the user's").unwrap();
         let ran = pair.sync("");
-        assert_eq!((ran.code, ran.class()), (2, "usage"), "{ran:?}");
-        assert!(ran.desc().contains("move it away"), "{}", ran.desc());
+        assert_eq!((ran.code, ran.class()), (1, "storage"), "{ran:?}");
+        assert!(ran.desc().contains("move `.wl` away"), "{}", ran.desc());
         assert_eq!(fs::read(pair.at(side).join(".wl")).unwrap(), b"the user's");
         fs::remove_file(pair.at(side).join(".wl")).unwrap();
         pair.sync("").synced();

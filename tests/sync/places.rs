@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::{Area, ErrorKind, StorageError};
 use wl_core::sync::Looks;
 use wl_core::testing::{Call, Observer, Operation, Strict, observe};
@@ -283,4 +283,28 @@ async fn drift_in_a_folder_that_is_gone_is_over() {
     let gone = Area::path(SyncPath::new("d").unwrap());
     let report = looks.look(gone).await.unwrap().report.unwrap();
     assert_eq!((report.drift, report.problems), (vec![], vec![]));
+}
+
+/// The target's folder is gone, and comes back for a new file: the others in it are missing as before, and are told by name.
+#[tokio::test]
+async fn drift_in_a_folder_that_comes_back_is_not_forgotten() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("d/y", "content").unwrap();
+    let mut looks = looks(&world, Direction::OneWay);
+    looks.look(Area::Everything).await.unwrap();
+    target.remove("d").unwrap();
+    let path = |path: &str| Area::path(SyncPath::new(path).unwrap());
+    let report = looks.look(path("d")).await.unwrap().report.unwrap();
+    let drift = |report: &RunReport| -> Vec<String> {
+        let drift = report.drift.iter();
+        drift.map(|drift| drift.path.to_string()).collect()
+    };
+    assert_eq!(drift(&report), ["d"]);
+    source.write_file("d/x", "new").unwrap();
+    looks.look(path("d/x")).await.unwrap();
+    assert_eq!(target.read_file("d/x").unwrap(), "new");
+    let report = looks.look(path("d")).await.unwrap().report.unwrap();
+    assert_eq!(drift(&report), ["d/y"]);
+    assert_eq!(target.read_file("d/y"), None);
 }

@@ -420,6 +420,14 @@ impl Standing {
                 parts.add_subtree(told);
             }
         }
+        // A folder's drift stands for all that is in it: once something is there again, what is not is told one by one.
+        for drift in &self.drift {
+            if let Ok(path) = SyncPath::new(&*drift.path)
+                && parts.paths().iter().any(|told| told.is_within(&path))
+            {
+                parts.add_subtree(path);
+            }
+        }
         parts
     }
 

@@ -518,12 +518,13 @@ pub(crate) fn told(report: &RunReport) -> String {
         )
     };
     let conflicts: Vec<_> = report.conflicts.iter().map(|c| &*c.path).collect();
+    let drift: Vec<_> = report.drift.iter().map(|drift| &*drift.path).collect();
     let problems = report.problems.iter();
     let problems: Vec<_> = problems
         .map(|p| format!("{} {} ({})", p.operation, p.path, p.reason))
         .collect();
     format!(
-        "{:?}: source {}, target {}, conflicts {conflicts:?}, problems {problems:?}, error {:?}",
+        "{:?}: source {}, target {}, conflicts {conflicts:?}, drift {drift:?}, problems {problems:?}, error {:?}",
         report.result,
         of(report.changes.source),
         of(report.changes.target),
