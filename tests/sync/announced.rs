@@ -150,6 +150,22 @@ async fn an_edit_of_what_was_published_and_not_recorded_is_no_conflict() {
     }
 }
 
+#[tokio::test]
+async fn a_link_that_became_a_file_and_is_edited_next_is_no_conflict() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.make_link("was", "there").unwrap();
+    is_synced(&world.sync(Direction::TwoWay).await);
+    source.remove("was").unwrap();
+    source.write_file("was", "published").unwrap();
+    dies_unrecorded(&world, two_way()).await;
+    assert_eq!(target.read_file("was").unwrap(), "published");
+    source.write_file("was", "edited").unwrap();
+    is_synced(&world.sync(Direction::TwoWay).await);
+    assert_eq!(target.read_file("was").unwrap(), "edited");
+    at_rest(&world, Direction::TwoWay).await;
+}
+
 /// Of the same size: then both have to be read to find out.
 #[tokio::test]
 async fn nor_is_one_that_shows_in_the_content_only() {

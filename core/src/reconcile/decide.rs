@@ -180,9 +180,9 @@ fn one_there(policy: Policy, base: Option<&Base<'_>>, side: Side, item: &Item<'_
 /// Whether `one` is what its side holds; `None` if only reading tells.
 fn has_arrived(base: Option<&Base<'_>>, items: Sides<&Item<'_>>, one: &Announced) -> Option<bool> {
     let item = items[one.to];
-    let was = base.and_then(|base| base.hash);
-    let is_file = item.kind == Kind::File && base.is_none_or(|base| base.kind == Kind::File);
-    if !is_file || was != one.was {
+    let was = base.and_then(|base| Announced::was(base.hash.as_ref(), base.link));
+    let of_folder = base.is_some_and(|base| base.kind == Kind::Folder);
+    if item.kind != Kind::File || of_folder || was != one.was {
         return Some(false);
     }
     match known(base, item) {

@@ -59,8 +59,16 @@ pub struct Announced {
     pub hash: ContentHash,
     /// Bytes of it.
     pub size: u64,
-    /// The content that was agreed on before, if any was. Of another baseline it says nothing.
+    /// What was agreed on before ([`Announced::was`]), if anything was. Of another baseline it says nothing.
     pub was: Option<ContentHash>,
+}
+
+impl Announced {
+    /// What stands for what was agreed on: a file's content, or where a link led.
+    pub fn was(hash: Option<&ContentHash>, link: Option<&str>) -> Option<ContentHash> {
+        let of_link = || link.map(|link| ContentHash::of(format!("link\0{link}").as_bytes()));
+        hash.copied().or_else(of_link)
+    }
 }
 
 /// What was found at a path on one side.

@@ -34,7 +34,7 @@ fn played(seeds: impl Iterator<Item = Seeds>, time: Duration) -> Tally {
 
 #[test]
 fn histories_on_the_model_disk() {
-    let tally = played(seeds(1).take(40), Duration::from_secs(600));
+    let tally = played(seeds(70).take(40), Duration::from_secs(600));
     assert_eq!(tally.histories, 40);
     for fault in FAULTS {
         assert!(tally.fired.contains_key(fault), "{fault}: {tally:?}");

@@ -60,7 +60,7 @@ planted! {
     an_absence_that_is_not_proven: AbsenceIsNotProven, 25;
     a_replace_that_expects_nothing: ReplaceIsBlind, 12;
     a_read_that_is_not_checked: ReadIsNotChecked, 20;
-    a_move_that_forgets_the_removal: MoveForgetsRemoval, 14;
+    a_move_that_forgets_the_removal: MoveForgetsRemoval, 78;
     replies_that_are_mixed_up: RepliesAreMixedUp, 6;
     a_row_recorded_before_its_file_is_published: RecordedBeforePublished, 1;
     a_failed_write_taken_for_done: FailedWriteIsDone, 6;
@@ -73,17 +73,17 @@ planted! {
     a_folder_that_goes_with_a_survivor: FolderGoesWithSurvivor, 160;
     a_trash_that_is_skipped: TrashIsSkipped, 7;
     a_late_write_that_is_missed: LateWriteIsMissed, 39;
-    an_event_that_is_dropped: EventIsDropped, 42;
+    an_event_that_is_dropped: EventIsDropped, 35;
     the_unknown_taken_for_absent: UnknownIsAbsent, 107;
     a_removal_without_another_look: RemovalIsBlind, 27;
     a_rename_over_a_newer_file: RenameOverwrites, 14;
-    a_failed_move_that_forgets_the_removal: FailedMoveForgetsRemoval, 14;
+    a_failed_move_that_forgets_the_removal: FailedMoveForgetsRemoval, 260;
     a_row_that_goes_before_its_file: RowGoesEarly, 51;
     a_move_that_is_not_announced: MoveIsNotAnnounced, 188;
     a_move_that_is_not_recovered: MoveIsNotRecovered, 188;
     a_gap_that_is_ignored: GapIsIgnored, 21;
-    a_rest_that_is_forgotten: RestIsForgotten, 241;
-    a_wait_that_is_not_told: PendingIsNotTold, 86;
+    a_rest_that_is_forgotten: RestIsForgotten, 338;
+    a_wait_that_is_not_told: PendingIsNotTold, 56;
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
 }
 

@@ -138,8 +138,10 @@ pub(super) fn announcements<'f>(
 ) -> Vec<(SyncPath, Announced)> {
     let of_file = |(item, to, staged): &(Item, Side, Staged)| {
         let was = match &item.node.base {
-            Some(base) if base.kind != Kind::File => return None,
-            base => base.as_ref().and_then(|base| base.hash),
+            Some(base) if base.kind == Kind::Folder => return None,
+            base => base
+                .as_ref()
+                .and_then(|base| Announced::was(base.hash.as_ref(), base.link.as_deref())),
         };
         announcement(
             &item.node.path,
