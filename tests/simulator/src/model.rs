@@ -9,13 +9,13 @@ use futures::FutureExt as _;
 use wl_backends::local::LocalBackend;
 pub use wl_backends::local::model::Rules;
 use wl_backends::local::model::{Dice as ModelDice, Disk, Held, Loss, Machine, Node, When};
-use wl_core::model::{ContentHash, Direction, Timestamp};
+use wl_core::model::{ContentHash, Timestamp};
 use wl_core::storage::StorageBackend;
 
 use crate::Dice;
 use crate::generate::generate;
 use crate::judge::Kept;
-use crate::plan::{Content, Edit, Job, Mode, Plan, SitePlan, Step, What};
+use crate::plan::{Content, Edit, Plan, SitePlan, Step, What};
 use crate::site::{Shown, Site, Tree, Windows};
 
 /// Edits are that far from each other: the clock for files, which ticks every 4 ms, tells them apart.
@@ -130,17 +130,7 @@ fn short(dice: &mut Dice) -> Plan {
     if dice.below(3) > 0 {
         steps.push(step(dice.below(RUN) as u32, What::Kill));
     }
-    Plan {
-        sites: vec![SitePlan::default(); 2],
-        jobs: vec![Job {
-            source: 0,
-            target: 1,
-        }],
-        mode: Mode::OneShot,
-        direction: Direction::TwoWay,
-        dawdles: false,
-        steps,
-    }
+    Plan::of_two(steps)
 }
 
 /// A run that has something to do, and dies in it; sometimes somebody writes to what it has brought before.

@@ -56,6 +56,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// One-shot runs in both directions between two storages of the best kind.
+    pub fn of_two(steps: Vec<Step>) -> Self {
+        Self {
+            sites: vec![SitePlan::default(); 2],
+            jobs: vec![Job {
+                source: 0,
+                target: 1,
+            }],
+            mode: Mode::OneShot,
+            direction: Direction::TwoWay,
+            dawdles: false,
+            steps,
+        }
+    }
+
     /// Nothing but edits happens, on storages that keep every promise: then even removals are followed exactly.
     pub fn is_calm(&self) -> bool {
         let sound = |site: &SitePlan| {

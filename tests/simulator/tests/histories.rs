@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use wl_core::model::Direction;
 use wl_core::storage::{CasGrade, StorageBackend};
 use wl_simulator::{
-    Content, Dice, Edit, Job, Kept, MemorySite, Mode, Plan, Seeds, Site, SitePlan, Step, Tally,
-    Tree, What, Windows, World, check, play_in, search,
+    Content, Dice, Edit, Kept, MemorySite, Plan, Seeds, Site, Step, Tally, Tree, What, Windows,
+    World, check, play_in, search,
 };
 
 /// Every kind of fault, each of which must fire now and then.
@@ -92,30 +91,16 @@ impl Site for Silent {
 fn struck(does: CasGrade, after: u32) -> Plan {
     let write = |number| Edit::Write("a".to_owned(), Content { number, size: 0 });
     let step = |after, what| Step { after, what };
-    Plan {
-        sites: vec![
-            SitePlan::default(),
-            SitePlan {
-                does,
-                ..SitePlan::default()
-            },
-        ],
-        jobs: vec![Job {
-            source: 0,
-            target: 1,
-        }],
-        mode: Mode::OneShot,
-        direction: Direction::TwoWay,
-        dawdles: false,
-        steps: vec![
-            step(0, What::Edit(0, write(1))),
-            step(0, What::Run),
-            step(0, What::Rest),
-            step(0, What::Edit(0, write(2))),
-            step(0, What::Run),
-            step(after, What::Edit(1, write(3))),
-        ],
-    }
+    let mut plan = Plan::of_two(vec![
+        step(0, What::Edit(0, write(1))),
+        step(0, What::Run),
+        step(0, What::Rest),
+        step(0, What::Edit(0, write(2))),
+        step(0, What::Run),
+        step(after, What::Edit(1, write(3))),
+    ]);
+    plan.sites[1].does = does;
+    plan
 }
 
 #[test]

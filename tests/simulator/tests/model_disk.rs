@@ -4,11 +4,10 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use wl_core::model::Direction;
 use wl_core::planted::{Bug, Planted};
 use wl_simulator::{
-    Content, DiskPlan, Edit, Job, Mode, On, Plan, Rules, Seeds, SitePlan, Step, Tally, What, World,
-    check_on, play_in, search_on,
+    Content, DiskPlan, Edit, On, Plan, Rules, Seeds, Step, Tally, What, World, check_on, play_in,
+    search_on,
 };
 
 /// What must happen now and then.
@@ -73,25 +72,15 @@ fn soak_histories_on_the_model_disk() {
 fn struck(edit: Edit, strike: What, after: u32) -> Plan {
     let write = |path: &str, number| Edit::Write(path.to_owned(), Content { number, size: 0 });
     let step = |after, what| Step { after, what };
-    Plan {
-        sites: vec![SitePlan::default(); 2],
-        jobs: vec![Job {
-            source: 0,
-            target: 1,
-        }],
-        mode: Mode::OneShot,
-        direction: Direction::TwoWay,
-        dawdles: false,
-        steps: vec![
-            step(0, What::Edit(0, write("a", 1))),
-            step(0, What::Edit(0, write("d/x", 2))),
-            step(0, What::Run),
-            step(0, What::Rest),
-            step(0, What::Edit(0, edit)),
-            step(0, What::Run),
-            step(after, strike),
-        ],
-    }
+    Plan::of_two(vec![
+        step(0, What::Edit(0, write("a", 1))),
+        step(0, What::Edit(0, write("d/x", 2))),
+        step(0, What::Run),
+        step(0, What::Rest),
+        step(0, What::Edit(0, edit)),
+        step(0, What::Run),
+        step(after, strike),
+    ])
 }
 
 /// What only a disk shows, and the history that shows it if it is struck at the right moment.
