@@ -228,13 +228,35 @@ pub fn search_on(
     seeds: impl IntoIterator<Item = Seeds>,
     time: Duration,
 ) -> Result<Tally, Box<Failure>> {
+    let mut first = None;
+    let tally = search_all(on, seeds, time, |failure| {
+        first = Some(failure);
+        false
+    });
+    first.map_or(Ok(tally), Err)
+}
+
+/// Plays the histories of these seeds, twice each, until the time is over, or `failed` wants no more of it. What failed does not count.
+pub fn search_all(
+    on: On,
+    seeds: impl IntoIterator<Item = Seeds>,
+    time: Duration,
+    mut failed: impl FnMut(Box<Failure>) -> bool,
+) -> Tally {
     let began = Instant::now();
     let mut tally = Tally::default();
     for seeds in seeds {
         if began.elapsed() >= time {
             break;
         }
-        tally.add(&check_on(on, seeds)?);
+        match check_on(on, seeds) {
+            Ok(played) => tally.add(&played),
+            Err(failure) => {
+                if !failed(failure) {
+                    break;
+                }
+            }
+        }
     }
-    Ok(tally)
+    tally
 }

@@ -36,7 +36,7 @@ mod stage;
 mod watch;
 mod weak;
 
-pub use check::{Failure, On, Tally, check, check_on, search, search_on, shrink};
+pub use check::{Failure, On, Tally, check, check_on, search, search_all, search_on, shrink};
 pub use faults::{Fault, Fired};
 pub use generate::generate;
 pub use harness::HarnessSite;

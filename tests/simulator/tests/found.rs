@@ -89,3 +89,36 @@ fn a_folder_that_is_renamed_is_looked_into_where_folders_are_only_implied() {
         }
     }
 }
+
+/// A large file was written to in place between two reads, under a token that several versions share: what was recorded was the content of one
+/// with the size of the other, and each later run took it for changed and read it again.
+#[test]
+fn content_of_another_length_than_was_listed_is_another_version() {
+    let shares = SitePlan {
+        changes_per_token: 3,
+        ..SitePlan::default()
+    };
+    let large = |number| Content {
+        number,
+        size: 300_000,
+    };
+    let in_place = |content| What::Edit(0, Edit::WriteInPlace("m".to_owned(), content));
+    let small = Content { number: 9, size: 0 };
+    for (first, second) in (1..50).flat_map(|first| [(first, 1), (first, 3), (first, 5)]) {
+        let steps = vec![
+            step(0, What::Edit(0, Edit::Write("m".to_owned(), large(7)))),
+            step(0, What::Run),
+            step(0, What::Run),
+            step(first, in_place(large(8))),
+            step(second, in_place(small)),
+            step(0, What::Run),
+            step(
+                0,
+                What::Edit(1, Edit::Rename("m".to_owned(), "new".to_owned())),
+            ),
+        ];
+        let mut plan = plan(Mode::OneShot, [shares.clone(), SitePlan::default()], steps);
+        plan.direction = Direction::OneWay;
+        assert_eq!(play(&plan, 2, false).failure, None, "{first} {second}");
+    }
+}

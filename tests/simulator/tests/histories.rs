@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wl_core::storage::{CasGrade, StorageBackend};
 use wl_simulator::{
-    Content, Dice, Edit, Kept, MemorySite, Plan, Seeds, Site, Step, Tally, Tree, What, Windows,
-    World, check, play_in, search,
+    Content, Dice, Edit, Kept, MemorySite, On, Plan, Seeds, Site, Step, Tally, Tree, What, Windows,
+    World, check, play_in, search, search_all,
 };
 
 /// Every kind of fault, each of which must fire now and then.
@@ -143,7 +143,7 @@ fn replay() {
     }
 }
 
-/// Histories for as many minutes as `WL_SOAK_MINUTES` says.
+/// Histories for as many minutes as `WL_SOAK_MINUTES` says; to its end, whatever is found, with `WL_SIMULATE_ON`.
 #[test]
 #[ignore = "runs for minutes: cargo xtask soak --minutes N"]
 fn soak_simulator() {
@@ -158,6 +158,13 @@ fn soak_simulator() {
     });
     println!("from WL_SIMULATE_FROM={from}");
     let began = Instant::now();
-    let tally = found(search(seeds(from), Duration::from_secs(60 * minutes)));
+    let (goes_on, mut wrong) = (std::env::var_os("WL_SIMULATE_ON").is_some(), 0);
+    let time = Duration::from_secs(60 * minutes);
+    let tally = search_all(On::Memory, seeds(from), time, |failure| {
+        println!("{failure}\n");
+        wrong += 1;
+        goes_on
+    });
     println!("{tally:?} in {:?}", began.elapsed());
+    assert_eq!(wrong, 0, "what is wrong is told above");
 }

@@ -12,7 +12,8 @@ use crate::model::{Hasher, Kind, Meta, Side};
 use crate::planted::{Bug, planted};
 use crate::reconcile::Verdict;
 use crate::storage::{
-    ErrorKind, Payload, ReadRequest, Result, SMALL_FILE, StageRequest, Staged, StorageError,
+    ContentReader, ContentWriter, ErrorKind, Payload, ReadRequest, Result, SMALL_FILE,
+    StageRequest, Staged, StorageError,
 };
 use crate::sync::SyncError;
 
@@ -116,12 +117,9 @@ async fn read_all(context: &Context, items: &mut [Item], wanted: Vec<(usize, Sid
                 let hashed = storage.hash(&node.path, &context.job.cancel).await;
                 let hashed = hashed.and_then(|hashed| {
                     if hashed.meta.token != meta.token {
-                        return Err(StorageError::new(
-                            ErrorKind::Busy,
-                            "hash",
-                            "the file changed since it was listed",
-                        ));
+                        return Err(changed("hash"));
                     }
+                    is_whole("hash", meta, hashed.meta.size)?;
                     context.tally().bytes.read += meta.size;
                     Ok(hashed.hash)
                 });
@@ -136,14 +134,33 @@ async fn read_all(context: &Context, items: &mut [Item], wanted: Vec<(usize, Sid
             results.reverse();
         }
         for (index, result) in small.into_iter().zip(results) {
-            let result = result.map(|read| {
-                context.tally().bytes.read += read.content.len() as u64;
+            let result = result.and_then(|read| {
+                let length = read.content.len() as u64;
+                context.tally().bytes.read += length;
+                let node = &items[index].node;
+                if let Some(meta) = node.found[side].meta() {
+                    is_whole("read", meta, length)?;
+                }
                 items[index].contents[side] = Some(read.content);
                 items[index].noted[side] = read.noted;
-                read.hash
+                Ok(read.hash)
             });
             learn(&mut items[index], side, result);
         }
+    }
+}
+
+fn changed(operation: &'static str) -> StorageError {
+    let reason = "the file changed since it was listed";
+    StorageError::new(ErrorKind::Busy, operation, reason)
+}
+
+/// A token that several versions share does not tell them apart: content of another length is another version, and nothing may be recorded
+/// of it with the size that was listed.
+fn is_whole(operation: &'static str, listed: &Meta, length: u64) -> Result<()> {
+    match length == listed.size {
+        true => Ok(()),
+        false => Err(changed(operation)),
     }
 }
 
@@ -321,7 +338,7 @@ async fn stream_content(
     };
     let request = ReadRequest {
         path: item.node.path.clone(),
-        meta,
+        meta: meta.clone(),
     };
     let mut reader = context.job.storages[from]
         .read(request)
@@ -339,7 +356,20 @@ async fn stream_content(
         .stage_large(stage, size, &item.node.expect(to))
         .await
         .map_err(at(to))?;
-    let mut hasher = Hasher::new();
+    let (hash, read) = pass_on(context, (from, &mut *reader), (to, &mut *writer)).await?;
+    is_whole("read", &meta, read).map_err(at(from))?;
+    let staged = writer.finish(hash).await.map_err(at(to))?;
+    Ok((hash, staged))
+}
+
+/// Reads all that is left and writes it; returns its hash and its length.
+async fn pass_on(
+    context: &Context,
+    (from, reader): (Side, &mut dyn ContentReader),
+    (to, writer): (Side, &mut dyn ContentWriter),
+) -> Result<(crate::model::ContentHash, u64), (Side, StorageError)> {
+    let at = |side| move |error| (side, error);
+    let (mut hasher, mut read) = (Hasher::new(), 0);
     while let Some(piece) = reader.next().await.map_err(at(from))? {
         if context.job.cancel.is_cancelled() {
             let error = StorageError::new(ErrorKind::Cancelled, "copy", "the run was stopped");
@@ -351,8 +381,7 @@ async fn stream_content(
         writer.write(piece).await.map_err(at(to))?;
         context.tally().bytes.read += length;
         context.job.progress.did(0, length);
+        read += length;
     }
-    let hash = hasher.finish();
-    let staged = writer.finish(hash).await.map_err(at(to))?;
-    Ok((hash, staged))
+    Ok((hasher.finish(), read))
 }
