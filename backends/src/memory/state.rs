@@ -279,6 +279,12 @@ impl State {
             || node.version / share < self.version / share
     }
 
+    /// A folder that is only implied is nothing by itself that could be known again.
+    fn file_id(&self, node: &Node) -> Option<FileId> {
+        let is_implied = !self.settings.empty_folders && matches!(node.body, Body::Folder);
+        (!is_implied).then_some(node.id)
+    }
+
     pub fn meta(&self, node: &Node) -> Meta {
         Meta {
             kind: node.body.kind(),
@@ -287,7 +293,7 @@ impl State {
             mode: node.mode,
             token: self.token(node),
             settled: self.settled(node),
-            file_id: Some(node.id),
+            file_id: self.file_id(node),
             hash: None,
             link: match &node.body {
                 Body::Link(target) => Some(target.clone()),
@@ -300,7 +306,7 @@ impl State {
         Published {
             token: self.token(node),
             settled: self.settled(node),
-            file_id: Some(node.id),
+            file_id: self.file_id(node),
             mode: node.mode,
             mtime: Some(node.mtime),
         }

@@ -180,10 +180,13 @@ fn one_there(policy: Policy, base: Option<&Base<'_>>, side: Side, item: &Item<'_
 /// Whether `one` is what its side holds; `None` if only reading tells.
 fn has_arrived(base: Option<&Base<'_>>, items: Sides<&Item<'_>>, one: &Announced) -> Option<bool> {
     let item = items[one.to];
-    let was = base.and_then(|base| Announced::was(base.hash.as_ref(), base.link));
+    let was = base.and_then(|base| Announced::content(base.hash.as_ref(), base.link));
     let of_folder = base.is_some_and(|base| base.kind == Kind::Folder);
-    if item.kind != Kind::File || of_folder || was != one.was {
+    if item.kind == Kind::Folder || of_folder || was != one.was {
         return Some(false);
+    }
+    if item.kind == Kind::Link {
+        return Some(Announced::content(None, item.link) == Some(one.hash));
     }
     match known(base, item) {
         Some(hash) => Some(hash == one.hash),

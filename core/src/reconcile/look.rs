@@ -55,17 +55,17 @@ pub struct Item<'a> {
 pub struct Announced {
     /// The side that was to get it.
     pub to: Side,
-    /// The content.
+    /// What stands for the content ([`Announced::content`]).
     pub hash: ContentHash,
     /// Bytes of it.
     pub size: u64,
-    /// What was agreed on before ([`Announced::was`]), if anything was. Of another baseline it says nothing.
+    /// What stood for what was agreed on before, if anything was. Of another baseline it says nothing.
     pub was: Option<ContentHash>,
 }
 
 impl Announced {
-    /// What stands for what was agreed on: a file's content, or where a link led.
-    pub fn was(hash: Option<&ContentHash>, link: Option<&str>) -> Option<ContentHash> {
+    /// What stands for a file's content, or for where a link leads.
+    pub fn content(hash: Option<&ContentHash>, link: Option<&str>) -> Option<ContentHash> {
         let of_link = || link.map(|link| ContentHash::of(format!("link\0{link}").as_bytes()));
         hash.copied().or_else(of_link)
     }

@@ -392,19 +392,13 @@ fn the_delete_budget() {
 
 /// What was announced for `to`, of a baseline of this code.
 fn announced(to: Side, code: char, was: char) -> Announced {
-    let Some(Base {
-        hash: Some(hash),
-        sizes,
-        ..
-    }) = base(code)
-    else {
-        panic!("nothing to announce: {code}");
-    };
+    let content = |base: &Base<'_>| Announced::content(base.hash.as_ref(), base.link);
+    let told = base(code).unwrap();
     Announced {
         to,
-        hash,
-        size: sizes[to],
-        was: base(was).and_then(|base| base.hash),
+        hash: content(&told).unwrap(),
+        size: told.sizes[to],
+        was: base(was).as_ref().and_then(content),
     }
 }
 
@@ -415,6 +409,9 @@ const AFTER_A_KILL: &[(&str, char, &str, &str, &str)] = &[
     ("-41", '1', "to target", "to target", "to target"),
     ("132", '2', "to target", "to target", "to target"),
     ("-L1", '1', "to target", "to target", "to target"),
+    ("12L", 'L', "to target", "to target", "to target"),
+    ("LM1", '1', "to target", "to target", "to target"),
+    ("-ML", 'L', "to target", "to target", "to target"),
     // It went back to what was agreed on before: that is a change, too.
     ("112", '2', "to target", "to target", "to target"),
     ("1=2", '2', "to target", "to target", "to target"),
@@ -425,6 +422,8 @@ const AFTER_A_KILL: &[(&str, char, &str, &str, &str)] = &[
     ("1=2", '3', "to source", "drift", "to target"),
     ("-12", '1', "conflict", "conflict", "to target"),
     ("-!L", '1', "conflict", "conflict", "to target"),
+    ("12L", 'M', "conflict", "conflict", "to target"),
+    ("-L!", 'L', "conflict", "conflict", "to target"),
     // Only reading tells whether it got it.
     ("-4?", '1', "read target", "read target", "to target"),
     ("1!?", '2', "read target", "read target", "to target"),

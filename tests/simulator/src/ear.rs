@@ -1,8 +1,10 @@
 //! Hears what continuous jobs tell, at the moment when they do.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use wl_core::model::RunReport;
 use wl_core::sync::{Listener, News};
 
@@ -18,6 +20,8 @@ pub(crate) struct Standing(Mutex<Said>);
 struct Said {
     /// What it told last, and whether there was no trouble.
     last: Option<(Box<RunReport>, bool)>,
+    /// Since when there is trouble.
+    troubled: Option<Instant>,
     /// It ended by itself, because of this.
     ended: Option<String>,
     /// So many paths wait for their time.
@@ -58,6 +62,12 @@ impl Standing {
             } => Some(told(report)),
             Said { last: None, .. } => Some("it has not looked yet".to_owned()),
         }
+    }
+
+    /// How long there has been trouble.
+    pub fn troubled(&self) -> Duration {
+        let since = self.lock().troubled;
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Its last report, if that says that all is in sync but for what it lists, and nothing takes that back; and the edits there were when
@@ -109,6 +119,10 @@ impl Listener for Ear {
                     true => said.calm += 1,
                     false => said.calm = 0,
                 }
+                said.troubled = match whole {
+                    true => None,
+                    false => said.troubled.or(Some(Instant::now())),
+                };
                 if whole {
                     let sites = self.job.sites();
                     inner.said(sites, &report, said.begun, self.folders, self.watches);

@@ -30,7 +30,8 @@ const MOST_ROUNDS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A continuous job comes to rest within this time when nothing bad happens any more.
 const LONGEST_UNREST: Duration = Duration::from_secs(1800);
-/// It looks again at what failed within this time, long before it looks at everything.
+/// It looks again at what failed within this time, long before it looks at everything; later by twice the time for which that had failed, as
+/// it is tried ever more seldom.
 const LONGEST_TROUBLE: Duration = Duration::from_secs(150);
 
 /// The storages and baselines of a history.
@@ -373,6 +374,8 @@ impl Play<'_> {
         }
         self.stage.lock().be_quiet();
         let (began, slept_before) = (Instant::now(), self.stage.lock().slept);
+        let troubled = all.iter().map(|running| running.standing.troubled()).max();
+        let longest = LONGEST_TROUBLE + 2 * troubled.unwrap_or_default();
         loop {
             let open = all.iter().filter_map(|running| running.standing.trouble());
             let open: Vec<_> = open.collect();
@@ -380,7 +383,7 @@ impl Play<'_> {
                 return;
             }
             let slept = self.stage.lock().slept - slept_before;
-            if began.elapsed() > LONGEST_TROUBLE + slept {
+            if began.elapsed() > longest + slept {
                 let why = format!(
                     "it has not looked again at what failed: {}",
                     open.join("; ")

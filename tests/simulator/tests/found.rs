@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 use wl_core::model::Direction;
+use wl_core::storage::ErrorKind;
 use wl_simulator::{Content, Edit, Fault, Job, Mode, Plan, SitePlan, Step, What, play};
 
 fn step(after: u32, what: What) -> Step {
@@ -120,5 +121,60 @@ fn content_of_another_length_than_was_listed_is_another_version() {
         let mut plan = plan(Mode::OneShot, [shares.clone(), SitePlan::default()], steps);
         plan.direction = Direction::OneWay;
         assert_eq!(play(&plan, 2, false).failure, None, "{first} {second}");
+    }
+}
+
+/// Where the target of a one-way job has a folder in a file's place, the file was read by each run: whether it is still the one that was agreed on
+/// was found out and not remembered.
+#[test]
+fn a_file_in_whose_place_the_target_has_a_folder_is_not_read_again_and_again() {
+    let shares = SitePlan {
+        changes_per_token: 3,
+        ..SitePlan::default()
+    };
+    for first in 0..3 {
+        let mut steps: Vec<_> = (0..first)
+            .map(|number| step(0, What::Edit(0, write("a", 20 + number))))
+            .collect();
+        steps.extend([
+            step(0, What::Edit(0, write("b", 10))),
+            step(0, What::Edit(1, write("d/y", 11))),
+            step(0, What::Run),
+            step(0, What::Rest),
+            step(
+                0,
+                What::Edit(1, Edit::Rename("b".to_owned(), "new".to_owned())),
+            ),
+            step(
+                0,
+                What::Edit(1, Edit::Rename("d".to_owned(), "b".to_owned())),
+            ),
+        ]);
+        let mut plan = plan(Mode::OneShot, [shares.clone(), SitePlan::default()], steps);
+        plan.direction = Direction::OneWay;
+        assert_eq!(play(&plan, 3, false).failure, None, "{first}");
+    }
+}
+
+/// A file became a link, and the storage's answer to that was lost; then it became a file again. What is about to be published was written down
+/// for files only, so that this was told as a conflict.
+#[test]
+fn a_file_that_became_a_link_and_is_edited_next_is_no_conflict() {
+    let fault = |site, kind| What::Fault(site, Fault::ReplyLost(kind));
+    for after in 0..60 {
+        let steps = vec![
+            step(0, What::Edit(0, write("d/x", 6))),
+            step(0, What::Run),
+            step(0, What::Rest),
+            step(
+                0,
+                What::Edit(0, Edit::Link("d/x".to_owned(), "there".to_owned())),
+            ),
+            step(after, fault(1, ErrorKind::Denied)),
+            step(0, What::Run),
+            step(0, What::Edit(0, write("d/x", 8))),
+        ];
+        let plan = plan(Mode::OneShot, Default::default(), steps);
+        assert_eq!(play(&plan, 0, false).failure, None, "{after}");
     }
 }

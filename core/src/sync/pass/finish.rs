@@ -153,14 +153,9 @@ impl Pass {
         let announced = moves
             .iter()
             .filter_map(|(creation, _)| match &creation.action {
-                PendingAction::Create(meta) => announcement(
-                    &creation.path,
-                    to,
-                    meta.kind,
-                    creation.hash?,
-                    meta.size,
-                    None,
-                ),
+                PendingAction::Create(meta) => {
+                    announcement(&creation.path, to, creation.hash?, meta.size, None)
+                }
                 _ => None,
             });
         let announced =

@@ -293,10 +293,14 @@ impl Survey<'_> {
                 };
                 let Some(id) = meta.file_id else { continue };
                 let rows = state.rows_with_id(side, id, meta.kind)?;
+                // Of two rows one is not true any more: where a folder was is not known then, and its paths are decided one by one.
+                let is_known = rows.len() == 1;
                 // Where it was all the time nothing moved: the other side's listing did not show it.
                 for row in rows.into_iter().filter(|row| row.path != *path) {
                     let other = side.other();
-                    if let (Kind::Folder, Some(id)) = (meta.kind, row.sides[other].file_id) {
+                    if let (true, Kind::Folder, Some(id)) =
+                        (is_known, meta.kind, row.sides[other].file_id)
+                    {
                         moves.push(FolderMove {
                             from: row.path.clone(),
                             to: path.clone(),

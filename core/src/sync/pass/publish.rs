@@ -141,16 +141,14 @@ pub(super) fn announcements<'f>(
             Some(base) if base.kind == Kind::Folder => return None,
             base => base
                 .as_ref()
-                .and_then(|base| Announced::was(base.hash.as_ref(), base.link.as_deref())),
+                .and_then(|base| Announced::content(base.hash.as_ref(), base.link.as_deref())),
         };
-        announcement(
-            &item.node.path,
-            *to,
-            staged.kind,
-            staged.hash,
-            staged.size,
-            was,
-        )
+        let link = item.node.found[to.other()].meta()?.link.as_deref();
+        let content = match staged.kind {
+            Kind::Link => Announced::content(None, link)?,
+            _ => staged.hash,
+        };
+        announcement(&item.node.path, *to, content, staged.size, was)
     };
     files.into_iter().filter_map(of_file).collect()
 }
@@ -159,13 +157,11 @@ pub(super) fn announcements<'f>(
 pub(super) fn announcement(
     path: &SyncPath,
     to: Side,
-    kind: Kind,
     hash: ContentHash,
     size: u64,
     was: Option<ContentHash>,
 ) -> Option<(SyncPath, Announced)> {
-    let known_again = kind == Kind::File && !hash.is_by_copy();
-    known_again.then(|| {
+    (!hash.is_by_copy()).then(|| {
         let one = Announced {
             to,
             hash,
@@ -242,12 +238,17 @@ pub(super) async fn make_folder(
     };
     let made = match made {
         Ok(made) => made,
-        // It was made for the sake of something in it before its own turn came.
-        Err(error) if error.kind() == ErrorKind::Changed && is_folder(context, to, &path).await => {
-            return Ok(());
-        }
         Err(error) => {
-            context.file_error(to, &path, &error);
+            let changed = error.kind() == ErrorKind::Changed;
+            match if changed {
+                folder_at(context, to, &path).await
+            } else {
+                None
+            } {
+                // It was made for the sake of something in it before its own turn came.
+                Some(meta) => recognise(context, &path, to, &meta, after)?,
+                None => context.file_error(to, &path, &error),
+            }
             return Ok(());
         }
     };
@@ -286,8 +287,27 @@ pub(super) async fn make_folder(
     Ok(())
 }
 
-async fn is_folder(context: &Context, side: Side, path: &SyncPath) -> bool {
-    matches!(context.job.storages[side].stat(path).await, Ok(Some(meta)) if meta.kind == Kind::Folder)
+async fn folder_at(context: &Context, side: Side, path: &SyncPath) -> Option<Meta> {
+    let found = context.job.storages[side].stat(path).await.ok().flatten();
+    found.filter(|meta| meta.kind == Kind::Folder)
+}
+
+/// A folder that was agreed on is another by now: it is not known by the id of the one before, which may be at another path.
+fn recognise(
+    context: &Context,
+    path: &SyncPath,
+    side: Side,
+    meta: &Meta,
+    after: &mut Aftermath,
+) -> Result<(), SyncError> {
+    let base = context.state().row_at(path)?;
+    if let Some(mut row) = base.filter(|row| row.kind == Kind::Folder)
+        && row.sides[side].file_id != meta.file_id
+    {
+        row.sides[side].file_id = meta.file_id;
+        after.rows.push(RowChange::Put(row));
+    }
+    Ok(())
 }
 
 pub(super) async fn replace(

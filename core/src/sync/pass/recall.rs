@@ -48,7 +48,12 @@ pub(super) fn recall(context: &Context, items: &mut [Item]) {
 pub(super) fn remember(context: &Context, item: &Item) -> Result<(), SyncError> {
     let undecided = matches!(
         item.verdict,
-        Verdict::Conflict(_) | Verdict::Drift | Verdict::Wait | Verdict::Read(_)
+        Verdict::Conflict(_)
+            | Verdict::Drift
+            | Verdict::Wait
+            | Verdict::Read(_)
+            // What lies below may keep it from happening, and one-way it may be the target's own affair.
+            | Verdict::Retype { .. }
     );
     let failed = matches!(item.progressed, Progressed::Failed(..));
     let decided_only = !super::work::is_copied(item);
