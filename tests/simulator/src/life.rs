@@ -28,8 +28,9 @@ use crate::stage::Stage;
 const MOST_ROUNDS: usize = 6;
 /// In a continuous job the next step happens after this long, whether or not its moment came.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A continuous job comes to rest within this time when nothing bad happens any more.
-const LONGEST_UNREST: Duration = Duration::from_secs(1800);
+/// A continuous job comes to rest within this time when nothing bad happens any more: some looks at everything, of which two in a row find nothing,
+/// after those that find what stale listings hid.
+const LONGEST_UNREST: Duration = Duration::from_secs(2500);
 /// It looks again at what failed within this time, long before it looks at everything; later by twice the time for which that had failed, as
 /// it is tried ever more seldom.
 const LONGEST_TROUBLE: Duration = Duration::from_secs(150);

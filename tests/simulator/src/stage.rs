@@ -230,6 +230,8 @@ impl Inner {
             if site.tree() != before {
                 let name = "power cut that takes something";
                 *self.fired.entry(name).or_default() += 1;
+                // A folder that was just renamed may have its old name again.
+                self.judge.agreed.doubt();
                 self.look(number);
             }
         }

@@ -2,8 +2,8 @@
 #![allow(missing_docs)]
 
 use wl_core::model::Direction;
-use wl_core::storage::ErrorKind;
-use wl_simulator::{Content, Edit, Fault, Job, Mode, Plan, SitePlan, Step, What, play};
+use wl_core::testing::{Operation, When};
+use wl_simulator::{Aim, Content, Edit, Fault, Job, Mode, Plan, SitePlan, Step, What, play};
 
 fn step(after: u32, what: What) -> Step {
     Step { after, what }
@@ -107,6 +107,12 @@ fn content_of_another_length_than_was_listed_is_another_version() {
     let small = Content { number: 9, size: 0 };
     for (first, second) in (1..50).flat_map(|first| [(first, 1), (first, 3), (first, 5)]) {
         let steps = vec![
+            // So that what is written to `m` shares its token.
+            step(0, What::Edit(0, write("a", 5))),
+            step(
+                0,
+                What::Edit(0, Edit::Rename("a".to_owned(), "b".to_owned())),
+            ),
             step(0, What::Edit(0, Edit::Write("m".to_owned(), large(7)))),
             step(0, What::Run),
             step(0, What::Run),
@@ -156,25 +162,55 @@ fn a_file_in_whose_place_the_target_has_a_folder_is_not_read_again_and_again() {
     }
 }
 
-/// A file became a link, and the storage's answer to that was lost; then it became a file again. What is about to be published was written down
-/// for files only, so that this was told as a conflict.
+/// A file became a link, and the process died before that was recorded; then it became a file again. What is about to be published was written
+/// down for files only, so that this was told as a conflict.
 #[test]
 fn a_file_that_became_a_link_and_is_edited_next_is_no_conflict() {
-    let fault = |site, kind| What::Fault(site, Fault::ReplyLost(kind));
-    for after in 0..60 {
-        let steps = vec![
-            step(0, What::Edit(0, write("d/x", 6))),
-            step(0, What::Run),
-            step(0, What::Rest),
-            step(
-                0,
-                What::Edit(0, Edit::Link("d/x".to_owned(), "there".to_owned())),
-            ),
-            step(after, fault(1, ErrorKind::Denied)),
-            step(0, What::Run),
-            step(0, What::Edit(0, write("d/x", 8))),
-        ];
-        let plan = plan(Mode::OneShot, Default::default(), steps);
-        assert_eq!(play(&plan, 0, false).failure, None, "{after}");
+    let aim = Aim {
+        site: 1,
+        operation: Operation::Replace,
+        when: When::After,
+    };
+    let steps = vec![
+        step(0, What::Edit(0, write("d/x", 6))),
+        step(0, What::Run),
+        step(0, What::Rest),
+        step(
+            0,
+            What::Edit(0, Edit::Link("d/x".to_owned(), "there".to_owned())),
+        ),
+        step(0, What::Strike(aim, vec![What::Kill])),
+        step(0, What::Run),
+        step(0, What::Edit(0, write("d/x", 8))),
+        step(0, What::Run),
+    ];
+    let plan = plan(Mode::OneShot, Default::default(), steps);
+    for schedule in 0..4 {
+        assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
+    }
+}
+
+/// Another folder took the name of one that both sides had, on a storage whose folders have no ids: its name was told and not what had come with it,
+/// and nobody looked before the next look at everything.
+#[test]
+fn a_folder_in_the_place_of_another_is_looked_into_where_folders_have_no_ids() {
+    let implied = SitePlan {
+        empty_folders: false,
+        ..SitePlan::default()
+    };
+    let rename = || Edit::Rename("d".to_owned(), "f".to_owned());
+    let steps = vec![
+        step(0, What::Edit(1, write("d/x", 2))),
+        step(0, What::Edit(1, rename())),
+        step(0, What::Run),
+        step(0, What::Edit(1, write("d/e/z", 3))),
+        step(0, What::Edit(1, Edit::Remove("f".to_owned()))),
+        step(0, What::Edit(1, rename())),
+        step(0, What::Rest),
+    ];
+    let mut plan = plan(Mode::Watch, [SitePlan::default(), implied], steps);
+    plan.dawdles = true;
+    for schedule in 0..60 {
+        assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
     }
 }

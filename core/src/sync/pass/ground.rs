@@ -434,6 +434,11 @@ fn is_plain(context: &Context, is_git: bool, place: &Place, base: Option<&Baseli
         Sides::from_fn(|side| context.job.storages[side].capabilities().empty_folders);
     // A folder that was named may have come or gone with all that is in it, and nothing of that is told: it is known only where both have it.
     let is_implied = |side: Side| !place.named && !keeps_folders[side];
+    // And so may another with the same name: only an id tells.
+    let unknown = |&side: &Side| place.meta(side).is_some_and(|meta| meta.file_id.is_none());
+    if place.named && Side::BOTH.iter().any(unknown) {
+        return false;
+    }
     let as_agreed = |&side: &Side| {
         folder[side] || (is_implied(side) && place.rows[side].as_ref().is_none_or(is_absent))
     };
