@@ -179,9 +179,11 @@ fn a_file_that_became_a_link_and_is_edited_next_is_no_conflict() {
             0,
             What::Edit(0, Edit::Link("d/x".to_owned(), "there".to_owned())),
         ),
-        step(0, What::Strike(aim, vec![What::Kill])),
+        step(
+            0,
+            What::Strike(aim, vec![What::Kill, What::Edit(0, write("d/x", 8))]),
+        ),
         step(0, What::Run),
-        step(0, What::Edit(0, write("d/x", 8))),
         step(0, What::Run),
     ];
     let plan = plan(Mode::OneShot, Default::default(), steps);
