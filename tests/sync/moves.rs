@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use wl_backends::memory::MemoryBackend;
 use wl_core::filter::{Origin, Rule};
 use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::state::{PairState, RowChange};
 use wl_core::storage::Area;
 use wl_core::sync::{Looked, Looks};
 use wl_core::testing::{Call, Observer, Operation, observe};
@@ -451,4 +453,36 @@ async fn folders_that_take_each_others_names_are_followed() {
     assert_eq!(read(&world.storages.source), read(&world.storages.target));
     assert_eq!(report.bytes.written, 0, "{report:?}");
     assert!(asked.count(Operation::Rename) >= 1);
+}
+
+/// Objects whenever a file is not at its path.
+#[derive(Debug)]
+struct Stays(MemoryBackend, &'static str);
+
+impl Observer for Stays {
+    fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
+        assert!(self.0.read_file(self.1).is_some(), "{call:?}");
+        Ok(())
+    }
+}
+
+/// A row that is not true any more (wl made the folder anew, and a listing that was stale hid that) says that it is the one that is renamed.
+#[tokio::test]
+async fn a_folder_of_which_another_row_speaks_too_is_not_renamed() {
+    let world = agreed(&[("album/x", "1"), ("other/y", "2")]).await;
+    let mut job = world.job(World::options(Direction::TwoWay));
+    let identities = job.storages.as_ref().map(|storage| storage.identity());
+    let mut state = PairState::open(&job.state_dir, identities).unwrap();
+    let row = |path| state.row_at(&SyncPath::new(path).unwrap()).unwrap();
+    let (mut album, other) = (row("album").unwrap(), row("other").unwrap());
+    album.sides.source.file_id = other.sides.source.file_id;
+    state.apply(&[RowChange::Put(album)]).unwrap();
+    drop(state);
+    let stays = Stays(world.storages.target.clone(), "album/x");
+    job.storages.target = observe(job.storages.target, Arc::new(stays));
+    let mut looks = Looks::new(job, "test");
+    assert!(world.storages.source.rename("other", "new").unwrap());
+    looks.look(area(&["other", "new"])).await.unwrap();
+    looks.look(area(&["other", "new"])).await.unwrap();
+    assert_eq!(read(&world.storages.source), read(&world.storages.target));
 }

@@ -238,17 +238,12 @@ pub(super) async fn make_folder(
     };
     let made = match made {
         Ok(made) => made,
+        // It was made for the sake of something in it before its own turn came.
+        Err(error) if error.kind() == ErrorKind::Changed && is_folder(context, to, &path).await => {
+            return Ok(());
+        }
         Err(error) => {
-            let changed = error.kind() == ErrorKind::Changed;
-            match if changed {
-                folder_at(context, to, &path).await
-            } else {
-                None
-            } {
-                // It was made for the sake of something in it before its own turn came.
-                Some(meta) => recognise(context, &path, to, &meta, after)?,
-                None => context.file_error(to, &path, &error),
-            }
+            context.file_error(to, &path, &error);
             return Ok(());
         }
     };
@@ -287,27 +282,8 @@ pub(super) async fn make_folder(
     Ok(())
 }
 
-async fn folder_at(context: &Context, side: Side, path: &SyncPath) -> Option<Meta> {
-    let found = context.job.storages[side].stat(path).await.ok().flatten();
-    found.filter(|meta| meta.kind == Kind::Folder)
-}
-
-/// A folder that was agreed on is another by now: it is not known by the id of the one before, which may be at another path.
-fn recognise(
-    context: &Context,
-    path: &SyncPath,
-    side: Side,
-    meta: &Meta,
-    after: &mut Aftermath,
-) -> Result<(), SyncError> {
-    let base = context.state().row_at(path)?;
-    if let Some(mut row) = base.filter(|row| row.kind == Kind::Folder)
-        && row.sides[side].file_id != meta.file_id
-    {
-        row.sides[side].file_id = meta.file_id;
-        after.rows.push(RowChange::Put(row));
-    }
-    Ok(())
+async fn is_folder(context: &Context, side: Side, path: &SyncPath) -> bool {
+    matches!(context.job.storages[side].stat(path).await, Ok(Some(meta)) if meta.kind == Kind::Folder)
 }
 
 pub(super) async fn replace(
