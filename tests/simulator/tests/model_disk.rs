@@ -83,6 +83,27 @@ fn struck(edit: Edit, strike: What, after: u32) -> Plan {
     ])
 }
 
+/// Somebody puts a file where another was just renamed to: it was moved to the old path, as if it had been there before the rename. It still is
+/// in the moment between the rename and the look after it, in which nobody can tell one from the other.
+#[test]
+fn what_is_put_where_a_file_was_just_renamed_to_stays_there() {
+    let disk = DiskPlan {
+        rules: Rules::Loose,
+        exchange: true,
+        no_replace: true,
+        block: 8,
+    };
+    let mut wrong = Vec::new();
+    for after in 0..230 {
+        let content = Content { number: 3, size: 0 };
+        let put = What::Edit(1, Edit::Write("m".to_owned(), content));
+        let renamed = Edit::Rename("a".to_owned(), "m".to_owned());
+        let world = World::on_model(&[disk, disk]);
+        wrong.extend(play_in(world, &struck(renamed, put, after), 0, false).failure);
+    }
+    assert!(wrong.len() <= 1, "{wrong:?}");
+}
+
 /// What only a disk shows, and the history that shows it if it is struck at the right moment.
 fn plan(bug: Bug, after: u32) -> Plan {
     let write = |number| Edit::Write("a".to_owned(), Content { number, size: 0 });

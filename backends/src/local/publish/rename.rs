@@ -88,11 +88,19 @@ impl Session {
             }
             Err(errno) => return self.not_moved(job, to, errno),
         }
+        let moved = sys::stat_at(target.0, target.1);
         if self.verify(target, &job.seen, &job.expected).is_some() {
             return Ok(self.renamed(job, to, target));
         }
-        // Back, unless yet another version is at either path by now.
         let ours_to_move = sys::stat_at(target.0, target.1);
+        if let (Ok(moved), Ok(now)) = (&moved, &ours_to_move)
+            && moved.ino == job.seen.stat.ino
+            && now.ino != moved.ino
+        {
+            // The right one was moved, and who put another there since meant this path.
+            return self.changed(job);
+        }
+        // Back, unless yet another version is at either path by now.
         let back = stage.renames.move_new(target, job.at());
         if back.is_err() && ours_to_move.is_ok() {
             self.strand(StrandedVersion {
