@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use wl_core::filter::{Origin, Rule};
-use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath, Timestamp};
 use wl_core::storage::Area;
 use wl_core::sync::{Looked, Looks};
 use wl_core::testing::{Call, Observer, Operation, observe};
@@ -47,6 +47,50 @@ async fn a_move_is_one_rename_both_ways_in_the_order() {
             "content".as_bytes()
         );
         assert!(world.storages.target.read_file(from).is_none());
+    }
+}
+
+const LONG_AGO: Timestamp = Timestamp {
+    secs: 1_000_000,
+    nanos: 0,
+};
+
+/// Writes something else of the same length into a file, which keeps its id and time, as some taggers do.
+fn edit_secretly(world: &World, path: &str, content: &str) {
+    let source = &world.storages.source;
+    let file = source.open_file(path).unwrap();
+    source.write_open(file, content).unwrap();
+    source.touch(path, LONG_AGO).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_edited_before_it_was_renamed_is_no_mere_rename() {
+    let large = |byte: &str| byte.repeat(3 << 20);
+    for (old, new) in [
+        ("before".to_owned(), "beyond".to_owned()),
+        (large("a"), large("b")),
+    ] {
+        let world = agreed(&[("m", &old), ("other", "o")]).await;
+        world.storages.source.touch("m", LONG_AGO).unwrap();
+        world.sync(Direction::TwoWay).await;
+        edit_secretly(&world, "m", &new);
+        assert!(world.storages.source.rename("m", "n").unwrap());
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(
+            world.storages.target.read_file("n").unwrap(),
+            new.as_bytes(),
+            "told as synced"
+        );
+        // A rename alone costs one look into the file, and none from then on.
+        assert!(world.storages.source.rename("n", "p").unwrap());
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.changes.target.renamed, 1, "{report:?}");
+        assert_eq!(
+            (report.bytes.read, report.bytes.written),
+            (new.len() as u64, 0)
+        );
+        assert_eq!(world.sync(Direction::TwoWay).await.bytes.read, 0);
     }
 }
 

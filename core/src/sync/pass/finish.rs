@@ -188,8 +188,8 @@ impl Pass {
             rows = rest;
         }
         flush(&self.context).await?;
-        commit_and_announce(&self.context, rows, announced, Vec::new()).await?;
-        Ok(())
+        commit_and_announce(&self.context, rows.clone(), announced, Vec::new()).await?;
+        self.confirm_moves(to, rows).await
     }
 
     async fn rename_all(

@@ -5,6 +5,7 @@
 
 mod agreed;
 mod apply;
+mod confirm;
 mod context;
 mod copy;
 mod explain;
