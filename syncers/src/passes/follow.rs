@@ -252,6 +252,7 @@ impl Following<'_> {
     async fn looked(&mut self, area: &Area, looked: Looked) -> Result<(), SyncError> {
         let now = Instant::now();
         let often = self.agenda.looked(area, &looked.again, now);
+        self.agenda.written(&looked.written);
         if let Some(report) = &looked.report
             && report.changes.source.total() + report.changes.target.total() > 0
         {
