@@ -250,8 +250,13 @@ impl Looks {
             due: now,
             since: now,
         });
+        // Where it was looked before, the same removals were found again. How many there are is known when all of it is looked at: until
+        // then it is better to know of too few, as more than are known of are not carried out.
+        waiting.lost = match waiting.area.meets(parts) {
+            true => waiting.lost.max(lost),
+            false => waiting.lost + lost,
+        };
         waiting.area.add(Area::Parts(parts.clone()));
-        waiting.lost += lost;
         waiting.due = now + MORE_COME;
     }
 
