@@ -97,75 +97,32 @@ mod tests {
         report
     }
 
-    /// State, what waits, expected.
+    /// State (paths, seconds until), what waits, how many seconds later, expected.
+    type Case = (&'static str, Waits, Waits, u32, bool);
+    type Waits = (&'static [&'static str], u32);
+    const NONE: Waits = (&[], 0);
+    #[rustfmt::skip]
+    const CASES: [Case; 9] = [
+        ("nothing ever waited", NONE, NONE, 0, false),
+        ("the first waits", NONE, (&["a"], 5), 0, true),
+        ("the same", (&["a"], 5), (&["a"], 5), 1, false),
+        ("put off in time", (&["a"], 5), (&["a"], 9), 1, false),
+        ("put off beyond what was told", (&["a"], 5), (&["a"], 9), 6, true),
+        ("overdue, and no other time", (&["a"], 5), (&["a"], 5), 6, false),
+        ("another one", (&["a"], 5), (&["b"], 5), 1, true),
+        ("one more", (&["a"], 5), (&["a", "b"], 5), 1, true),
+        ("all have had their turn", (&["a"], 5), NONE, 1, true),
+    ];
+
     #[test]
     fn what_waits_is_told_when_it_is_news() {
         let now = Instant::now();
-        let at = |seconds: u32| now + seconds * SECOND;
-        let none = Pending::default();
-        for (what, told, waits, when, news) in [
-            ("nothing ever waited", none.clone(), none.clone(), 0, false),
-            (
-                "the first waits",
-                none.clone(),
-                waiting(&["a"], at(5)),
-                0,
-                true,
-            ),
-            (
-                "the same",
-                waiting(&["a"], at(5)),
-                waiting(&["a"], at(5)),
-                1,
-                false,
-            ),
-            (
-                "put off in time",
-                waiting(&["a"], at(5)),
-                waiting(&["a"], at(9)),
-                1,
-                false,
-            ),
-            (
-                "put off beyond what was told",
-                waiting(&["a"], at(5)),
-                waiting(&["a"], at(9)),
-                6,
-                true,
-            ),
-            (
-                "overdue, and no other time",
-                waiting(&["a"], at(5)),
-                waiting(&["a"], at(5)),
-                6,
-                false,
-            ),
-            (
-                "another one",
-                waiting(&["a"], at(5)),
-                waiting(&["b"], at(5)),
-                1,
-                true,
-            ),
-            (
-                "one more",
-                waiting(&["a"], at(5)),
-                waiting(&["a", "b"], at(5)),
-                1,
-                true,
-            ),
-            (
-                "all have had their turn",
-                waiting(&["a"], at(5)),
-                none.clone(),
-                1,
-                true,
-            ),
-        ] {
+        for (what, told, waits, later, news) in CASES {
+            let pending = |(paths, until): Waits| waiting(paths, now + until * SECOND);
             let mut telling = Telling::default();
-            telling.waits(told, now);
-            let said = telling.waits(waits.clone(), at(when));
-            assert_eq!(said, news.then_some(waits), "{what}");
+            telling.waits(pending(told), now);
+            let said = telling.waits(pending(waits), now + later * SECOND);
+            assert_eq!(said, news.then(|| pending(waits)), "{what}");
         }
     }
 
