@@ -370,6 +370,39 @@ fn a_job_whose_manifest_was_edited_says_so_and_is_explained_as_it_runs() {
     assert_ne!(gone.code, 0, "{gone:?}");
 }
 
+/// What the command left out besides does not hide it.
+#[test]
+fn what_is_taken_out_of_the_manifest_is_told_too() {
+    let place = Place::new();
+    let home = &place.0;
+    let says = "exclude-preset:\n- rust\nexclude:\n- '*.o'\n- '*.tmp'\nmax-size: 1M\n";
+    edit_manifest(&place, |text| text + says);
+    home.ok("container sync box --exclude *.log --exclude-preset node");
+    let mut events = Events::of(&place);
+    events.state(SYNCED);
+    assert!(place.job().get("older-definition").is_none());
+    let file = home.base().join("containers/box.container.yaml");
+    let before = fs::read_to_string(file).unwrap();
+    for (was, is) in [
+        ("- '*.tmp'\n", ""),
+        ("exclude:\n- '*.o'\n- '*.tmp'\n", ""),
+        ("exclude-preset:\n- rust\n", ""),
+        ("max-size: 1M\n", "max-size: 2M\n"),
+        ("max-size: 1M\n", ""),
+        (says, ""),
+    ] {
+        edit_manifest(&place, |text| text.replace(was, is));
+        let job = place.job();
+        let older = job["older-definition"].as_str().unwrap_or_default();
+        assert!(
+            older.contains("what the container leaves out was changed"),
+            "{was:?}: {job:#}"
+        );
+        edit_manifest(&place, |_| before.clone());
+        assert!(place.job().get("older-definition").is_none(), "{was:?}");
+    }
+}
+
 #[test]
 fn a_job_that_is_started_again_takes_the_new_definition() {
     let place = Place::new();

@@ -1,12 +1,13 @@
 //! The general syncer as a job that goes on until it is stopped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::{Notify, mpsc};
-use wl_core::model::{Direction, RunReport, Sides};
+use wl_backends::memory::MemoryBackend;
+use wl_core::model::{Direction, RunReport, Sides, SyncPath};
 use wl_core::sync::{News, NewsSender, Progress, SyncErrorClass, SyncJob, Syncer, SyncerType};
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_syncers::General;
@@ -254,6 +255,61 @@ async fn fails_again_and_again(operation: Operation, size: usize) {
     syncer.start_sync().await.unwrap();
     while !looked(&mut news).await.problems.is_empty() {}
     assert!(world.storages.target.read_file("bad").is_some());
+    syncer.stop_sync().await.unwrap();
+}
+
+/// Somebody goes on writing to a file, whenever it is read.
+#[derive(Debug)]
+struct Writes(MemoryBackend, AtomicUsize);
+
+/// The times that it is written.
+const WRITES: usize = 30;
+
+impl Observer for Writes {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        let reads = [Operation::Read, Operation::ReadSmall];
+        if reads.contains(&call.operation)
+            && call
+                .path
+                .as_ref()
+                .is_some_and(|path| path.as_str() == "growing")
+            && self.1.load(SeqCst) < WRITES
+        {
+            let times = self.1.fetch_add(1, SeqCst) + 1;
+            self.0.write_file("growing", "x".repeat(times)).unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_being_written_to_waits_and_is_no_problem() {
+    let world = World::new();
+    world.storages.source.write_file("growing", "").unwrap();
+    let (mut job, mut news) = told(&world);
+    job.poll = Sides::from_fn(|_| Some(Duration::from_secs(3600)));
+    let writes = Writes(world.storages.source.clone(), AtomicUsize::new(0));
+    let writes = Arc::new(writes);
+    job.storages.source = observe(job.storages.source, Arc::clone(&writes) as _);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    let mut waits = Vec::new();
+    loop {
+        match news.recv().await.unwrap() {
+            News::Pending(pending) => waits = pending.first,
+            News::Looked(report) => {
+                assert_eq!(report.problems, [], "{report:?}");
+                if waits.is_empty() {
+                    break;
+                }
+                assert_eq!(waits, [SyncPath::new("growing").unwrap()]);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(writes.1.load(SeqCst), WRITES, "told as done before it was");
+    let there = world.storages.target.read_file("growing").unwrap();
+    assert_eq!(there.len(), WRITES);
     syncer.stop_sync().await.unwrap();
 }
 

@@ -1,10 +1,11 @@
 //! Moves: found by content, done as renames, and never more than a removal and a creation.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use wl_backends::memory::MemoryBackend;
 use wl_core::filter::{Origin, Rule};
-use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath, Timestamp};
 use wl_core::state::{PairState, RowChange};
 use wl_core::storage::Area;
 use wl_core::sync::{Looked, Looks};
@@ -49,6 +50,50 @@ async fn a_move_is_one_rename_both_ways_in_the_order() {
             "content".as_bytes()
         );
         assert!(world.storages.target.read_file(from).is_none());
+    }
+}
+
+const LONG_AGO: Timestamp = Timestamp {
+    secs: 1_000_000,
+    nanos: 0,
+};
+
+/// Writes something else of the same length into a file, which keeps its id and time, as some taggers do.
+fn edit_secretly(world: &World, path: &str, content: &str) {
+    let source = &world.storages.source;
+    let file = source.open_file(path).unwrap();
+    source.write_open(file, content).unwrap();
+    source.touch(path, LONG_AGO).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_edited_before_it_was_renamed_is_no_mere_rename() {
+    let large = |byte: &str| byte.repeat(3 << 20);
+    for (old, new) in [
+        ("before".to_owned(), "beyond".to_owned()),
+        (large("a"), large("b")),
+    ] {
+        let world = agreed(&[("m", &old), ("other", "o")]).await;
+        world.storages.source.touch("m", LONG_AGO).unwrap();
+        world.sync(Direction::TwoWay).await;
+        edit_secretly(&world, "m", &new);
+        assert!(world.storages.source.rename("m", "n").unwrap());
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(
+            world.storages.target.read_file("n").unwrap(),
+            new.as_bytes(),
+            "told as synced"
+        );
+        // A rename alone costs one look into the file, and none from then on.
+        assert!(world.storages.source.rename("n", "p").unwrap());
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.changes.target.renamed, 1, "{report:?}");
+        assert_eq!(
+            (report.bytes.read, report.bytes.written),
+            (new.len() as u64, 0)
+        );
+        assert_eq!(world.sync(Direction::TwoWay).await.bytes.read, 0);
     }
 }
 
@@ -260,6 +305,97 @@ async fn large_removals_wait_for_more_of_them_and_are_judged_as_one() {
     let report = looks.look_again().await.unwrap().report.unwrap();
     assert_eq!(report.error.unwrap().class, "delete-budget");
     assert_eq!(on_target(&world), 100);
+}
+
+/// What goes file by file and then with its folder is seen twice.
+#[tokio::test]
+async fn removals_that_are_seen_again_while_they_wait_are_the_same_removals() {
+    let world = World::new();
+    for n in 0..100 {
+        let path = format!("d{}/f{n}", n / 50);
+        world
+            .storages
+            .source
+            .write_file(&path, path.clone())
+            .unwrap();
+    }
+    let mut job = world.job(wl_core::sync::SyncOptions::new(Direction::TwoWay));
+    job.patience = Some(Arc::default());
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    let mut files = Area::default();
+    for n in 0..25 {
+        let path = format!("d0/f{n}");
+        world.storages.source.remove(&path).unwrap();
+        files.add_path(SyncPath::new(path).unwrap());
+    }
+    for _ in 0..2 {
+        looks.look(files.clone()).await.unwrap();
+        assert_eq!(looks.held_back(), 25);
+    }
+    world.storages.source.remove("d0").unwrap();
+    looks.look(area(&["d0"])).await.unwrap();
+    assert_eq!(looks.held_back(), 50);
+    // More than anybody knew of are not carried out with them.
+    let mut other = area(&["d1/f50"]);
+    world.storages.source.remove("d1/f50").unwrap();
+    other.add_subtree(SyncPath::new("d1").unwrap());
+    looks.look(other).await.unwrap();
+    assert_eq!(looks.held_back(), 51);
+    for n in 51..60 {
+        world.storages.source.remove(&format!("d1/f{n}")).unwrap();
+    }
+    looks.look_again().await.unwrap();
+    let left = || world.storages.target.snapshot().len();
+    assert_eq!((looks.held_back(), left()), (60, 102));
+    // Half of all files and no more may go.
+    let report = looks.look_again().await.unwrap().report.unwrap();
+    assert_eq!(report.error.unwrap().class, "delete-budget");
+    assert_eq!(left(), 102);
+}
+
+/// A storage that is lost before the removal with this number.
+#[derive(Debug)]
+struct LostBefore(AtomicUsize);
+
+impl Observer for LostBefore {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        use wl_core::storage::{ErrorKind, StorageError};
+        if call.operation != Operation::Remove {
+            return Ok(());
+        }
+        let less = |left: usize| left.checked_sub(1);
+        let left = self.0.fetch_update(SeqCst, SeqCst, less);
+        left.map(drop)
+            .map_err(|_| StorageError::new(ErrorKind::Unavailable, "remove", "no network"))
+    }
+}
+
+/// Removals that did not happen because the storage was lost meanwhile are not counted once more when it is back.
+#[tokio::test]
+async fn an_outage_between_removals_does_not_use_up_the_budget() {
+    for before in [0, 15, 39] {
+        let (world, mut looks) = hundred().await;
+        looks.rest().await.unwrap();
+        let mut job = world.job(wl_core::sync::SyncOptions::new(Direction::TwoWay));
+        job.patience = Some(Arc::default());
+        let lost = Arc::new(LostBefore(AtomicUsize::new(before)));
+        job.storages.target = observe(job.storages.target, Arc::clone(&lost) as _);
+        for n in 0..40 {
+            world.storages.source.remove(&format!("f{n}")).unwrap();
+        }
+        let mut looks = Looks::new(job, "test");
+        for _ in 0..3 {
+            let report = looks.look(Area::Everything).await.unwrap().report.unwrap();
+            assert_eq!(report.error.unwrap().class, "root-unavailable", "{before}");
+            lost.0.store(0, SeqCst);
+        }
+        assert_eq!(on_target(&world), 100 - before);
+        lost.0.store(usize::MAX, SeqCst);
+        let report = looks.look(Area::Everything).await.unwrap().report.unwrap();
+        assert_eq!(report.error, None, "{before}: 40 of 100 may go");
+        assert_eq!(on_target(&world), 60);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wl_daemon::job::{self, OpenConflicts};
+use wl_daemon::jobs::OfContainer;
 use wl_daemon::model::{Direction, Problem, RunError, RunReport, Sides, SyncPath};
 use wl_daemon::sync::{Keep, SyncError, SyncErrorClass, SyncOptions};
 use wl_daemon::{JobSpec, Limits, StorageSpec};
@@ -24,6 +25,8 @@ pub struct Job {
     pub next: NextStep,
     /// The storages' names within their container, if they are in one.
     pub ids: Option<Sides<String>>,
+    /// How much of what it leaves out its container's manifest says.
+    pub of_container: Option<OfContainer>,
 }
 
 impl Job {
@@ -42,6 +45,7 @@ impl Job {
                 options: pair.options(),
             },
             ids: None,
+            of_container: None,
         })
     }
 }

@@ -59,6 +59,14 @@ impl Parts {
                 || path.ancestors().any(|above| self.subtrees.contains(&above)))
     }
 
+    /// Whether one of the places in `others` is one of these, or lies in one. A folder that is gone takes along what is in it, so a path
+    /// counts as all below it here.
+    fn reaches(&self, others: &Self) -> bool {
+        let is_place = |path: &SyncPath| self.paths.contains(path) || self.subtrees.contains(path);
+        let mut others = others.paths.iter().chain(&others.subtrees);
+        others.any(|other| is_place(other) || other.ancestors().any(|above| is_place(&above)))
+    }
+
     /// The single paths.
     pub fn paths(&self) -> &BTreeSet<SyncPath> {
         &self.paths
@@ -145,6 +153,14 @@ impl Area {
         match self {
             Self::Everything => true,
             Self::Parts(parts) => parts.holds(path),
+        }
+    }
+
+    /// Whether a look at the one may see something that a look at the other sees, too.
+    pub fn meets(&self, parts: &Parts) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Parts(own) => own.reaches(parts) || parts.reaches(own),
         }
     }
 

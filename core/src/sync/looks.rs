@@ -66,6 +66,8 @@ pub struct Looked {
     pub report: Option<RunReport>,
     /// Paths that moved on under the look, or failed: to be looked at again after a while.
     pub again: Vec<SyncPath>,
+    /// Those of them that somebody is writing to: no problem, and not told in the report.
+    pub written: Vec<SyncPath>,
     /// Paths that changed so lately that they may have changed again without its showing: to be looked at once more, a little later.
     pub young: Vec<SyncPath>,
     /// Something is in the way of walks; it may pass without anybody telling.
@@ -248,8 +250,13 @@ impl Looks {
             due: now,
             since: now,
         });
+        // Where it was looked before, the same removals were found again. How many there are is known when all of it is looked at: until
+        // then it is better to know of too few, as more than are known of are not carried out.
+        waiting.lost = match waiting.area.meets(parts) {
+            true => waiting.lost.max(lost),
+            false => waiting.lost + lost,
+        };
         waiting.area.add(Area::Parts(parts.clone()));
-        waiting.lost += lost;
         waiting.due = now + MORE_COME;
     }
 
@@ -269,7 +276,11 @@ impl Looks {
     async fn everything(&mut self) -> Result<Looked, SyncError> {
         self.rest().await?;
         self.waiting = None;
-        let (report, filter) = run::everything(self.job.clone(), self.syncer).await?;
+        let run::Done {
+            report,
+            filter,
+            written,
+        } = run::everything(self.job.clone(), self.syncer).await?;
         self.filter = filter;
         self.standing = Standing {
             problems: report.problems.clone(),
@@ -277,7 +288,8 @@ impl Looks {
             skipped: report.skipped,
         };
         Ok(Looked {
-            again: places(&report.problems),
+            again: [places(&report.problems), written.clone()].concat(),
+            written,
             report: Some(report),
             blocked: self.standing.is_blocked(),
             ..Looked::default()
@@ -320,8 +332,9 @@ impl Looks {
         // Nobody is told of a state that is known to pass.
         let moving = found.is_unfinished() || waiting > 0;
         self.restless = found.restless;
+        let written = found.take_written();
         found.close();
-        let again = places(&found.problems);
+        let again = [places(&found.problems), written.clone()].concat();
         self.standing.replace(&covers, &found);
         found
             .conflicts
@@ -334,6 +347,7 @@ impl Looks {
         Ok(Looked {
             report: Some(report),
             again,
+            written,
             young,
             blocked: self.standing.is_blocked(),
             moving,

@@ -34,17 +34,24 @@ const RESTS: [Duration; 3] = [
 ///
 /// A baseline that turns out to be damaged in the middle of it is set aside, and the run begins again without it.
 pub async fn one_shot(job: SyncJob, syncer: &str) -> Result<RunReport, SyncError> {
-    everything(job, syncer).await.map(|(report, _)| report)
+    everything(job, syncer).await.map(|done| done.report)
 }
 
-/// The same, with what was left out at the end.
-pub(super) async fn everything(
-    job: SyncJob,
-    syncer: &str,
-) -> Result<(RunReport, Arc<dyn Filter>), SyncError> {
+/// What became of a look at everything.
+pub(super) struct Done {
+    pub(super) report: RunReport,
+    /// What was left out at the end.
+    pub(super) filter: Arc<dyn Filter>,
+    /// Files that somebody is writing to: a run that goes on looks at them again.
+    pub(super) written: Vec<SyncPath>,
+}
+
+/// The same, with what a run that goes on needs to know.
+pub(super) async fn everything(job: SyncJob, syncer: &str) -> Result<Done, SyncError> {
     let ran = attempt(job.clone(), syncer).await;
     let class = match &ran {
-        Ok((report, _)) => report
+        Ok(done) => done
+            .report
             .error
             .clone()
             .map(|error| SyncError::from(error).class),
@@ -57,18 +64,15 @@ pub(super) async fn everything(
         return ran;
     };
     tracing::warn!(aside = %aside.display(), "the pair's baseline is damaged");
-    let (mut report, filter) = attempt(job, syncer).await?;
-    report.notices.insert(0, damaged_baseline(&aside));
-    if let Ok((first, _)) = ran {
-        report.add_done(&first);
+    let mut done = attempt(job, syncer).await?;
+    done.report.notices.insert(0, damaged_baseline(&aside));
+    if let Ok(first) = ran {
+        done.report.add_done(&first.report);
     }
-    Ok((report, filter))
+    Ok(done)
 }
 
-async fn attempt(
-    mut job: SyncJob,
-    syncer: &str,
-) -> Result<(RunReport, Arc<dyn Filter>), SyncError> {
+async fn attempt(mut job: SyncJob, syncer: &str) -> Result<Done, SyncError> {
     let started = Instant::now();
     let opened = Opened::open(&job).await?;
     if opened.is_new()? {
@@ -80,7 +84,11 @@ async fn attempt(
     run.asked = Some(asked);
     run.begin().await?;
     let report = run.carry_out(syncer, started).await;
-    Ok((report, Arc::clone(&run.job.options.filter)))
+    Ok(Done {
+        report,
+        filter: Arc::clone(&run.job.options.filter),
+        written: run.written,
+    })
 }
 
 fn damaged_baseline(aside: &std::path::Path) -> String {
@@ -138,6 +146,8 @@ pub(super) struct Run {
     advice: Sides<Option<String>>,
     /// What the job leaves out besides the rules of the storages; a run that reads those itself has it.
     asked: Option<Arc<dyn Filter>>,
+    /// Files that somebody was writing to when it ended; only of a run that goes on.
+    written: Vec<SyncPath>,
     /// What its passes may remove.
     pub(super) removals: Removals,
 }
@@ -174,6 +184,7 @@ impl Run {
             of_others,
             advice: Sides::default(),
             asked: None,
+            written: Vec::new(),
             removals: Removals::All,
         }
     }
@@ -456,6 +467,9 @@ impl Run {
 
     async fn end(&mut self) -> Result<(), SyncError> {
         let stranded = self.end_sessions().await;
+        if self.job.patience.is_some() {
+            self.written = self.total.found.take_written();
+        }
         self.total.found.close();
         self.total.found.conflicts.extend(self.rescued().await?);
         self.total

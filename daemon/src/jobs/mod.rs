@@ -32,7 +32,7 @@ use record::Record;
 
 pub use foreground::attend;
 pub use record::RecordError;
-pub use request::{Options, StartRequest, StorageRequest};
+pub use request::{OfContainer, Options, StartRequest, StorageRequest};
 
 /// Questions that wait for the owner; whoever asks more waits.
 const QUEUE: usize = 64;

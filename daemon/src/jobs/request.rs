@@ -103,6 +103,36 @@ pub struct Options {
     /// Files of more bytes are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<NonZeroU64>,
+    /// How much of that the container's manifest said; `None` if nothing, or if nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_container: Option<OfContainer>,
+}
+
+/// How much of what a job leaves out was said by its container's manifest, whose rules come first: when that is edited, this tells what was
+/// taken out of it from what was asked for besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OfContainer {
+    /// So many of the ready-made lists.
+    pub presets: usize,
+    /// So many of the rules.
+    pub rules: usize,
+    /// Its largest size, whether or not the command named another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<NonZeroU64>,
+}
+
+impl OfContainer {
+    /// What a manifest says; `None` if nothing.
+    pub fn of(manifest: &Exclusions) -> Option<Self> {
+        let says = Self {
+            presets: manifest.presets.len(),
+            rules: manifest.rules.len(),
+            max_size: manifest.max_size.and_then(|max| NonZeroU64::new(max.0)),
+        };
+        let nothing = says.presets + says.rules == 0 && says.max_size.is_none();
+        (!nothing).then_some(says)
+    }
 }
 
 impl Options {
@@ -124,6 +154,7 @@ impl Options {
             exclude_preset: options.exclude.presets.clone(),
             exclude: rules.map(|rule| rule.line.clone()).collect(),
             max_size: max_size.and_then(|max| NonZeroU64::new(max.0)),
+            of_container: None,
         }
     }
 
@@ -138,8 +169,14 @@ impl Options {
         (filters != FilterStatus::default()).then_some(filters)
     }
 
+    /// Whether a container's manifest still says what it said when these were made.
+    pub fn are_of(&self, manifest: &Exclusions) -> bool {
+        let was = self.of_container.as_ref();
+        was.is_none_or(|_| was == OfContainer::of(manifest).as_ref()) && self.begin_with(manifest)
+    }
+
     /// Whether these come first in what is left out: what a container's manifest says does, before what was asked for besides.
-    pub fn begin_with(&self, first: &Exclusions) -> bool {
+    fn begin_with(&self, first: &Exclusions) -> bool {
         let mut lines = self.exclude.iter();
         self.exclude_preset.starts_with(&first.presets)
             && first

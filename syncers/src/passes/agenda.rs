@@ -59,6 +59,24 @@ struct Rest {
     until: Instant,
     /// How often it moved on under a look, or failed; none: it waits for its turn.
     tries: u32,
+    /// Somebody is writing to it.
+    written: bool,
+}
+
+impl Rest {
+    /// It changes all the time, and waits for its turn.
+    fn turn(until: Instant) -> Self {
+        Self {
+            until,
+            tries: 0,
+            written: false,
+        }
+    }
+
+    /// Whether no report tells of it.
+    fn is_untold(&self) -> bool {
+        self.tries == 0 || self.written
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -122,7 +140,7 @@ impl Agenda {
     fn waits_for_its_turn(&mut self, path: &SyncPath, now: Instant) -> bool {
         let until = self.pace.until(path).filter(|until| *until > now);
         if let Some(until) = until {
-            self.resting.insert(path.clone(), Rest { until, tries: 0 });
+            self.resting.insert(path.clone(), Rest::turn(until));
         }
         until.is_some()
     }
@@ -227,7 +245,12 @@ impl Agenda {
             let longer = FIRST_REST * 2_u32.saturating_pow(tries.min(16) - 1);
             let until = now + longer.min(LONGEST_REST);
             if !planted(Bug::RestIsForgotten) {
-                self.resting.insert(path.clone(), Rest { until, tries });
+                let rest = Rest {
+                    until,
+                    tries,
+                    written: false,
+                };
+                self.resting.insert(path.clone(), rest);
             }
         }
         if *area == Area::Everything {
@@ -235,6 +258,15 @@ impl Agenda {
         }
         self.keep_small(now);
         often
+    }
+
+    /// These of the paths that have to be looked at again are written to by somebody: for as long as that goes on they wait for their time.
+    pub(super) fn written(&mut self, paths: &[SyncPath]) {
+        for path in paths {
+            if let Some(rest) = self.resting.get_mut(path) {
+                rest.written = true;
+            }
+        }
     }
 
     /// What changed in `area` was carried over: so many bytes.
@@ -247,7 +279,7 @@ impl Agenda {
     /// Too many to be told apart are looked at with everything else.
     fn keep_small(&mut self, now: Instant) {
         if self.resting.len() > MOST_PLACES {
-            self.many |= self.resting.values().any(|rest| rest.tries == 0);
+            self.many |= self.resting.values().any(|rest| rest.is_untold());
             self.resting.clear();
             self.everything = self.everything.min(now + LONGEST_REST);
         }
@@ -274,7 +306,7 @@ impl Agenda {
     /// What changed, or may have, and waits for its time. What was tried so often that it is told for itself is not meant.
     pub(super) fn pending(&self) -> Pending {
         let resting = self.resting.iter();
-        let turns = resting.filter(|(_, rest)| rest.tries < MOST_TRIES);
+        let turns = resting.filter(|(_, rest)| rest.is_untold() || rest.tries < MOST_TRIES);
         let turns = turns.map(|(path, rest)| (path, rest.until));
         let groups = self.groups.iter();
         let groups = groups.map(|(path, changing)| (path, changing.until));

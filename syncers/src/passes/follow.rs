@@ -4,15 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use wl_core::model::{RunReport, Side, Sides};
+use wl_core::model::{Side, Sides};
 use wl_core::planted::{Bug, planted};
 use wl_core::storage::{
     Area, Filter, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth, WatchRequest,
 };
-use wl_core::sync::{Looked, Looks, News, Pending, SyncError, SyncJob, filter_now};
+use wl_core::sync::{Looked, Looks, News, SyncError, SyncJob, filter_now};
 
 use super::agenda::{Agenda, Next};
 use super::silence::attend;
+use super::telling::Telling;
 use super::{Findings, note};
 
 /// What is held open between looks is let go of after this long without one.
@@ -43,9 +44,7 @@ pub(super) async fn follow(
         health: watchers.as_ref().map(|watcher| watcher.health()),
         watchers,
         filter,
-        latest: None,
-        owed: false,
-        pending: Pending::default(),
+        telling: Telling::default(),
         job,
         last,
     };
@@ -65,12 +64,7 @@ struct Following<'a> {
     /// What the watchers leave out.
     filter: Arc<dyn Filter>,
     health: Sides<WatchHealth>,
-    /// What was found last, and done since it was told.
-    latest: Option<RunReport>,
-    /// It has to be told when nothing is pending any more.
-    owed: bool,
-    /// What waits for its time, as it was told last.
-    pending: Pending,
+    telling: Telling,
 }
 
 impl Following<'_> {
@@ -147,14 +141,7 @@ impl Following<'_> {
         if let Some(due) = self.looks.due() {
             pending.add_more(self.looks.held_back(), due);
         }
-        self.owed |= pending.paths > 0;
-        let same = pending.paths == self.pending.paths && pending.first == self.pending.first;
-        // What goes on changing is put off again and again: that is told when the time that was told is over.
-        let holds = self.pending.until.is_none_or(|told| told > Instant::now());
-        if !(same && (holds || pending.until == self.pending.until))
-            && !planted(Bug::PendingIsNotTold)
-        {
-            self.pending = pending.clone();
+        if let Some(pending) = self.telling.waits(pending, Instant::now()) {
             self.job.news.tell(News::Pending(pending)).await;
         }
     }
@@ -213,7 +200,7 @@ impl Following<'_> {
             Ok(()) => {
                 if silent {
                     // It got on after all, whether or not it found anything.
-                    self.owed = true;
+                    self.telling.owe_again();
                     self.tell().await;
                 }
                 Ok(())
@@ -252,6 +239,7 @@ impl Following<'_> {
     async fn looked(&mut self, area: &Area, looked: Looked) -> Result<(), SyncError> {
         let now = Instant::now();
         let often = self.agenda.looked(area, &looked.again, now);
+        self.agenda.written(&looked.written);
         if let Some(report) = &looked.report
             && report.changes.source.total() + report.changes.target.total() > 0
         {
@@ -275,7 +263,7 @@ impl Following<'_> {
             error.clone_from(&report.error);
             let report = Ok(report);
             note(self.last, &report);
-            self.owe(report?);
+            self.telling.owe(report?);
         }
         // A path that moved on under the look is looked at again at once: only one that goes on so is worth a word.
         if error.is_some() || !looked.moving || often {
@@ -286,21 +274,9 @@ impl Following<'_> {
         error.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// This has to be told, with what was done before and not told yet.
-    fn owe(&mut self, mut report: RunReport) {
-        if let Some(before) = self.latest.take() {
-            report.add_done(&before);
-        }
-        self.latest = Some(report);
-        self.owed = true;
-    }
-
     async fn tell(&mut self) {
-        if let (true, Some(report)) = (self.owed, &mut self.latest) {
-            let told = Box::new(report.clone());
-            report.forget_done();
-            self.owed = false;
-            self.job.news.tell(News::Looked(told)).await;
+        if let Some(report) = self.telling.take() {
+            self.job.news.tell(News::Looked(report)).await;
         }
     }
 

@@ -4,6 +4,7 @@ mod agenda;
 mod follow;
 mod pace;
 mod silence;
+mod telling;
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! Jobs of a container: which of its storages are source and target.
 
-use wl_daemon::jobs::{Options, StartRequest, StorageRequest};
+use wl_daemon::jobs::{OfContainer, Options, StartRequest, StorageRequest};
 use wl_daemon::model::{Direction, Side, Sides};
 use wl_daemon::sync::SyncOptions;
 use wl_daemon::{JobSpec, Limits};
@@ -61,8 +61,10 @@ pub fn jobs(
 ) -> CliResult<Vec<Job>> {
     let container = context.store()?.load(name)?;
     let (source, chosen) = choose(&container, source, targets)?;
+    let of_manifest = container.filters.exclusions()?;
+    let of_container = OfContainer::of(&of_manifest);
     let options = SyncOptions {
-        exclude: container.filters.exclusions()?.and(options.exclude.clone()),
+        exclude: of_manifest.and(options.exclude.clone()),
         ..options.clone()
     };
     let make = |target: &&Storage| -> CliResult<Job> {
@@ -82,6 +84,7 @@ pub fn jobs(
                 source.backend_id.clone(),
                 target.backend_id.clone(),
             )),
+            of_container: of_container.clone(),
         })
     };
     chosen.iter().map(make).collect()
@@ -100,7 +103,10 @@ pub fn request(name: &str, job: &Job, continuous: bool) -> StartRequest {
         continuous,
         unidirectional: spec.options.direction == Direction::OneWay,
         active_events: None,
-        options: Options::of(&spec.options, spec.limits),
+        options: Options {
+            of_container: job.of_container.clone(),
+            ..Options::of(&spec.options, spec.limits)
+        },
     }
 }
 

@@ -102,6 +102,7 @@ impl Running {
                 ),
             },
             ids: Some(ids),
+            of_container: request.options.of_container.clone(),
         })
     }
 
@@ -156,7 +157,7 @@ fn older(context: &Context<'_>, request: &StartRequest) -> Option<String> {
         .or_else(|| {
             let now = container.filters.exclusions().ok()?;
             let said = "what the container leaves out was changed since".to_owned();
-            (!request.options.begin_with(&now)).then_some(said)
+            (!request.options.are_of(&now)).then_some(said)
         })?;
     Some(format!(
         "it runs with an older definition, {what}; {stop}, then `{}{sync} {}` takes the new one",

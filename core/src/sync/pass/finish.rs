@@ -65,9 +65,9 @@ impl Pass {
         self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
-        self.carry_groups().await?;
-        self.remove_files().await?;
-        self.take_back_losses()?;
+        let removed = self.remove_what_is_lost().await;
+        self.take_back_losses(removed.is_err())?;
+        removed?;
         self.remove_folders().await?;
         self.create_in_groups().await?;
         self.set_folder_modes().await?;
@@ -183,8 +183,8 @@ impl Pass {
             rows = rest;
         }
         flush(&self.context).await?;
-        commit_and_announce(&self.context, rows, announced, Vec::new()).await?;
-        Ok(())
+        commit_and_announce(&self.context, rows.clone(), announced, Vec::new()).await?;
+        self.confirm_moves(to, rows).await
     }
 
     async fn rename_all(
@@ -414,14 +414,23 @@ impl Pass {
         )))
     }
 
-    /// What could not be removed is not lost: a removal that is tried again and again would use up the budget.
-    fn take_back_losses(&mut self) -> Result<(), SyncError> {
+    async fn remove_what_is_lost(&mut self) -> Result<(), SyncError> {
+        self.carry_groups().await?;
+        self.remove_files().await
+    }
+
+    /// What could not be removed is not lost: a removal that is tried again and again would use up the budget. Where the removing broke
+    /// off, nothing else is than what went.
+    fn take_back_losses(&mut self, broke_off: bool) -> Result<(), SyncError> {
         let spared = std::mem::take(&mut self.spared);
         for side in Side::BOTH {
             let known: HashSet<_> = spared[side].iter().flatten().collect();
             let unknown = spared[side].iter().filter(|hash| hash.is_none()).count();
             let most = self.counted[side];
-            let spared = most.min((known.len() + unknown) as u64);
+            let spared = match broke_off {
+                true => most.saturating_sub(self.gone[side]),
+                false => most.min((known.len() + unknown) as u64),
+            };
             if spared > 0 {
                 self.context.state().take_back_losses(side, spared, now())?;
             }
@@ -500,6 +509,7 @@ impl Pass {
                     self.context.tally().changes[side].removed += 1;
                     self.context.job.progress.did(1, 0);
                     let folder = expected.kind == Kind::Folder;
+                    self.gone[side] += u64::from(!folder);
                     rows.push(RowChange::Delete(Key {
                         path: one.path,
                         folder,

@@ -15,7 +15,12 @@ impl Pass {
         Ok(self.known_elsewhere(node, to)?.is_some())
     }
 
-    fn known_elsewhere(&self, node: &Node, to: Side) -> Result<Option<ContentHash>, SyncError> {
+    /// The content of that file, and whether its token says so too: it does where a folder above was renamed, not the file.
+    fn known_elsewhere(
+        &self,
+        node: &Node,
+        to: Side,
+    ) -> Result<Option<(ContentHash, bool)>, SyncError> {
         let from = to.other();
         if !self.context.has_baseline || node.base.is_some() || node.found[to].meta().is_some() {
             return Ok(None);
@@ -33,23 +38,32 @@ impl Pass {
             .context
             .state()
             .rows_with_file_id(from, id, meta.size, mtime)?;
-        Ok(rows
-            .into_iter()
-            .find(|row| row.path != node.path && row.sides[from].settled)
-            .and_then(|row| row.hash))
+        let known = rows.into_iter().filter(|row| row.path != node.path);
+        let known = known.filter_map(|row| {
+            let was = &row.sides[from];
+            Some((row.hash.filter(|_| was.settled)?, was.token == meta.token))
+        });
+        // What has no hash of its content cannot be read to be sure of it.
+        let known = known.filter(|(hash, proven)| *proven || !hash.is_by_copy());
+        Ok(known.max_by_key(|(_, proven)| *proven))
     }
 
     fn hold_back(
         &mut self,
         item: &Item,
         side: Side,
-        action: PendingAction,
+        mut action: PendingAction,
     ) -> Result<(), SyncError> {
-        let hash = match &action {
+        let hash = match &mut action {
             PendingAction::RemoveFile(expected) => expected.hash,
-            PendingAction::Create(_) => match item.node.hash(side.other()) {
+            PendingAction::Create(meta) => match item.node.hash(side.other()) {
                 Some(hash) => Some(hash),
-                None => self.known_elsewhere(&item.node, side)?,
+                None => {
+                    let known = self.known_elsewhere(&item.node, side)?;
+                    // Recorded as it is here, it is read before anybody believes it.
+                    meta.settled &= known.is_none_or(|(_, proven)| proven);
+                    known.map(|(hash, _)| hash)
+                }
             },
             _ => None,
         };

@@ -5,6 +5,7 @@
 
 mod agreed;
 mod apply;
+mod confirm;
 mod context;
 mod copy;
 mod explain;
@@ -81,6 +82,7 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
         baseline_files: None,
         counted: Sides::default(),
         spared: Sides::default(),
+        gone: Sides::default(),
         brought_back: HashSet::new(),
         context: Arc::clone(&context),
         accepted: None,
@@ -193,6 +195,8 @@ struct Pass {
     /// Contents that were counted as lost on each side before they were removed, and those that could not be removed.
     counted: Sides<u64>,
     spared: Sides<Vec<Option<ContentHash>>>,
+    /// Files that were removed on each side.
+    gone: Sides<u64>,
     /// Folders that were made again because something in them survives: once, however much survives.
     brought_back: HashSet<(SyncPath, Side)>,
     /// The last folder in which another file system was accepted: the baseline of what is in it speaks of files that are elsewhere.

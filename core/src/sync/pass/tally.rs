@@ -30,6 +30,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) waiting: u64,
     /// Paths that moved on while the pass was looking: another pass will find them.
     pub(in crate::sync) unfinished: Vec<Problem>,
+    /// Those of them that changed while they were read.
+    written: BTreeSet<String>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
     /// Removals were given up because other things are to be left out by now.
@@ -80,7 +82,11 @@ impl Tally {
 
     pub(super) fn unfinished(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
         if self.found.unfinished.len() < MOST_LISTED {
-            self.found.unfinished.push(problem(path, error, storage));
+            let problem = problem(path, error, storage);
+            if error.kind() == ErrorKind::Busy && ["read", "hash"].contains(&error.operation()) {
+                self.found.written.insert(problem.path.clone());
+            }
+            self.found.unfinished.push(problem);
         } else {
             self.found.unfinished_cut += 1;
         }
@@ -109,6 +115,7 @@ impl Findings {
         self.skipped += other.skipped;
         self.excluded += other.excluded;
         self.unfinished.extend(other.unfinished);
+        self.written.extend(other.written);
         self.beside.extend(other.beside);
         self.full.extend(other.full);
         self.waiting += other.waiting;
@@ -130,6 +137,17 @@ impl Findings {
     /// Whether another pass is called for.
     pub(in crate::sync) fn is_unfinished(&self) -> bool {
         !self.unfinished.is_empty() || self.other_rules
+    }
+
+    /// The files that somebody is writing to. That is no trouble: whoever looks again, and again, finds them at rest one day.
+    pub(in crate::sync) fn take_written(&mut self) -> Vec<SyncPath> {
+        let written = std::mem::take(&mut self.written);
+        let unfinished = std::mem::take(&mut self.unfinished).into_iter();
+        let (of_them, others) = unfinished.partition(|problem| written.contains(&problem.path));
+        self.unfinished = others;
+        let of_them: Vec<Problem> = of_them;
+        let paths = of_them.iter().map(|problem| SyncPath::new(&*problem.path));
+        paths.filter_map(Result::ok).collect()
     }
 
     /// No further pass comes: what is unfinished is a problem now, and cut lists say so.

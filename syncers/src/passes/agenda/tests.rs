@@ -67,6 +67,27 @@ fn a_path_that_does_not_come_to_rest_is_let_alone_longer_and_longer() {
 }
 
 #[test]
+fn what_is_written_to_is_pending_for_as_long_as_that_goes_on() {
+    let mut at = Instant::now();
+    let mut agenda = started(at);
+    let (iso, odd) = (path("iso"), path("odd"));
+    let mut both = Area::path(iso.clone());
+    both.add_path(odd.clone());
+    for look in 1..20 {
+        agenda.looked(&both, &[iso.clone(), odd.clone()], at);
+        agenda.written(std::slice::from_ref(&iso));
+        // The other one has a problem, which says more.
+        let told = if look < MOST_TRIES { 2 } else { 1 };
+        assert_eq!(agenda.pending().paths, told, "{look}");
+        assert_eq!(agenda.pending().first[0], iso);
+        at = agenda.due();
+        assert_eq!(agenda.take(at), Next::Look(both.clone()));
+    }
+    agenda.looked(&both, &[], at);
+    assert_eq!(agenda.pending(), Pending::default());
+}
+
+#[test]
 fn a_path_that_changes_all_the_time_has_a_pace_and_is_pending_meanwhile() {
     let start = Instant::now();
     let mut agenda = started(start);
