@@ -452,3 +452,63 @@ async fn folders_that_take_each_others_names_are_followed() {
     assert_eq!(report.bytes.written, 0, "{report:?}");
     assert!(asked.count(Operation::Rename) >= 1);
 }
+
+/// Where nothing is given up nothing can have been moved: a content that is known elsewhere is read once and copied at once.
+#[tokio::test]
+async fn a_copy_is_read_once_where_nothing_is_given_up() {
+    let (world, mut looks, asked) = looking().await;
+    for number in 0..70 {
+        let path = format!("copies/{number}");
+        let written = world.storages.source.write_file(&path, number.to_string());
+        written.unwrap();
+    }
+    world
+        .storages
+        .source
+        .write_file("album/0/copy", "7")
+        .unwrap();
+    let told = area(&["copies", "album/0/copy", "album/0/7"]);
+    let report = looks.look(told).await.unwrap().report.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.changes.target.created, 72, "{report:?}");
+    assert_eq!(asked.count(Operation::ReadSmall), 71);
+    assert_eq!(asked.count(Operation::Stage), 71);
+    // Contents, then names.
+    assert_eq!(asked.count(Operation::Flush), 2 * 2);
+}
+
+/// What is written anew and removed elsewhere in one look is a rename by its content, whether its place was named or walked, and
+/// however many others have that content.
+#[tokio::test]
+async fn what_is_given_up_in_a_look_at_places_is_moved_by_its_content() {
+    let (world, mut looks, asked) = looking().await;
+    let Sides { source, target } = &world.storages;
+    source.remove("album/1/1").unwrap();
+    source.write_file("new", "1").unwrap();
+    let told = area(&["album/1/1", "new"]);
+    let report = looks.look(told).await.unwrap().report.unwrap();
+    assert_eq!(report.changes.target.renamed, 1, "{report:?}");
+
+    source.remove("album/2").unwrap();
+    source.write_file("copies/9", "9").unwrap();
+    let told = area(&["album/2", "copies"]);
+    let report = looks.look(told).await.unwrap().report.unwrap();
+    assert_eq!(report.changes.target.renamed, 1, "{report:?}");
+    // The others are many, and wait.
+    looks.look_again().await.unwrap();
+    assert!(target.read_file("copies/9").is_some());
+
+    for number in 0..30 {
+        source
+            .write_file(&format!("same/{number}"), "same")
+            .unwrap();
+    }
+    looks.look(area(&["same"])).await.unwrap();
+    source.remove("same/29").unwrap();
+    source.write_file("moved", "same").unwrap();
+    let told = area(&["same/29", "moved"]);
+    let report = looks.look(told).await.unwrap().report.unwrap();
+    assert_eq!(report.changes.target.renamed, 1, "{report:?}");
+    assert_eq!(asked.count(Operation::Rename), 3);
+    assert_eq!(read(source), read(target));
+}

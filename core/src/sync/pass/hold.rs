@@ -17,7 +17,7 @@ impl Pass {
 
     fn known_elsewhere(&self, node: &Node, to: Side) -> Result<Option<ContentHash>, SyncError> {
         let from = to.other();
-        if !self.context.has_baseline || node.base.is_some() || node.found[to].meta().is_some() {
+        if !self.context.may_move() || node.base.is_some() || node.found[to].meta().is_some() {
             return Ok(None);
         }
         let Some(meta) = node.found[from]
@@ -35,7 +35,11 @@ impl Pass {
             .rows_with_file_id(from, id, meta.size, mtime)?;
         Ok(rows
             .into_iter()
-            .find(|row| row.path != node.path && row.sides[from].settled)
+            .find(|row| {
+                row.path != node.path
+                    && row.sides[from].settled
+                    && self.context.may_give_up(&row.path)
+            })
             .and_then(|row| row.hash))
     }
 

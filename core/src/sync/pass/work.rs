@@ -175,12 +175,14 @@ fn learn(item: &mut Item, side: Side, hash: Result<crate::model::ContentHash>) {
     }
 }
 
-/// A new file whose content the baseline knows under another path may be a move.
+/// A new file whose content the baseline knows under another path may be a move, if that path may be given up.
 fn set_moves_aside(context: &Context, items: &mut [Item]) -> Result<(), SyncError> {
-    if !context.has_baseline {
+    if !context.may_move() {
         return Ok(());
     }
+    let most = context.places_of_content();
     let state = context.state();
+    let _reading = state.reading()?;
     for item in items {
         let Verdict::Update { to, .. } = item.verdict else {
             continue;
@@ -196,7 +198,8 @@ fn set_moves_aside(context: &Context, items: &mut [Item]) -> Result<(), SyncErro
             continue;
         };
         item.not_moved = true;
-        if !state.rows_with_hash(&hash, 1)?.is_empty() {
+        let known = state.rows_with_hash(&hash, most)?;
+        if known.len() == most as usize || known.iter().any(|row| context.may_give_up(&row.path)) {
             item.contents = Default::default();
             item.progressed = Progressed::MaybeMoved;
         }
