@@ -475,6 +475,20 @@ async fn a_copy_is_read_once_where_nothing_is_given_up() {
     assert_eq!(asked.count(Operation::Stage), 71);
     // Contents, then names.
     assert_eq!(asked.count(Operation::Flush), 2 * 2);
+
+    // Nor is it where the same folder is walked again, and all that was in it is still there.
+    for number in 70..140 {
+        let path = format!("copies/{number}");
+        let written = world.storages.source.write_file(&path, "7");
+        written.unwrap();
+    }
+    let mut told = Area::default();
+    told.add_subtree(SyncPath::new("copies").unwrap());
+    asked.0.lock().unwrap().clear();
+    let report = looks.look(told).await.unwrap().report.unwrap();
+    assert_eq!(report.changes.target.created, 70, "{report:?}");
+    assert_eq!(asked.count(Operation::ReadSmall), 70);
+    assert_eq!(read(&world.storages.source), read(&world.storages.target));
 }
 
 /// What is written anew and removed elsewhere in one look is a rename by its content, whether its place was named or walked, and

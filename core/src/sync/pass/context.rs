@@ -107,6 +107,11 @@ impl Context {
         self.gives_up.as_ref().is_none_or(|parts| parts.holds(path))
     }
 
+    /// Whether this pass looks at some places only.
+    pub(super) fn looks_at_places(&self) -> bool {
+        self.gives_up.is_some()
+    }
+
     /// How many places of one content are looked at for one that may be given up; with more of them the first tell nothing.
     pub(super) fn places_of_content(&self) -> u32 {
         if self.gives_up.is_some() { 8 } else { 1 }

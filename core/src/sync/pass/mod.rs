@@ -15,6 +15,7 @@ mod ground;
 mod hold;
 mod item;
 mod joined;
+mod maybe_moved;
 mod merge;
 mod moves;
 mod node;
