@@ -526,3 +526,22 @@ async fn what_is_given_up_in_a_look_at_places_is_moved_by_its_content() {
     assert_eq!(asked.count(Operation::Rename), 3);
     assert_eq!(read(source), read(target));
 }
+
+/// Somebody waits for what a look at places carries over: what is staged becomes visible while the rest is staged.
+#[tokio::test]
+async fn a_large_look_at_places_begins_to_publish_before_all_is_staged() {
+    let (world, mut looks, asked) = looking().await;
+    for number in 0..1900 {
+        let path = format!("burst/{}/{number}", number / 100);
+        let written = world
+            .storages
+            .source
+            .write_file(&path, format!("new {number}"));
+        written.unwrap();
+    }
+    let report = looks.look(area(&["burst"])).await.unwrap().report.unwrap();
+    assert_eq!(report.changes.target.created, 1900 + 20, "{report:?}");
+    // The contents of each of two batches, then names; on both sides.
+    assert_eq!(asked.count(Operation::Flush), 3 * 2);
+    assert_eq!(read(&world.storages.source), read(&world.storages.target));
+}

@@ -23,7 +23,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 const CHUNKS_AT_ONCE: usize = 4;
 
 /// So many files are worth the syncs that a batch costs, if nothing else is published meanwhile.
-const WORTH_IT: usize = 256;
+const WORTH_IT: usize = 1024;
 
 /// How a task ended.
 type Joined<T> = Result<Result<T, SyncError>, JoinError>;
