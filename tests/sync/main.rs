@@ -18,6 +18,7 @@ mod moves;
 mod outage;
 mod places;
 mod proof;
+mod removals;
 mod resolve;
 mod roots;
 mod stale;

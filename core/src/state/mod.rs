@@ -16,12 +16,14 @@ mod row;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod readings;
+#[cfg(test)]
 mod tests;
 
 pub use announced::LeftAnnounced;
 #[cfg(feature = "testing")]
 pub use memory::MemoryStates;
 pub use moves::FolderMove;
-pub use pair::{PairState, StateError};
+pub use pair::{PairState, Reading, StateError};
 pub use pending::{GroupEnd, Pending, PendingAction, PendingStage};
 pub use row::{BaselineRow, RowChange, SideRecord};

@@ -15,6 +15,9 @@ use crate::storage::RootMarker;
 /// The version of the tables. A higher one is refused, a lower one is brought up in [`PairState::open`].
 const SCHEMA_VERSION: i64 = 1;
 
+/// So many statements stay prepared: all that a path needs on its way.
+const STATEMENTS: usize = 64;
+
 /// The state could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -68,6 +71,19 @@ pub struct PairState {
     damaged: Option<PathBuf>,
     pub(super) note: Note,
     _lock: Option<Lock>,
+}
+
+/// Many statements that read as one; see [`PairState::reading`].
+#[derive(Debug)]
+pub struct Reading<'a>(&'a PairState);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        // Nothing was written that could fail to be kept.
+        if let Err(error) = self.0.control("RELEASE reading") {
+            tracing::debug!(%error, "the end of a reading");
+        }
+    }
 }
 
 /// Given back when it is dropped.
@@ -174,6 +190,7 @@ impl PairState {
         )?;
         // Plans do not depend on the values that are bound: or else many a statement is planned anew each time that it runs.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
         let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version > SCHEMA_VERSION {
             return Err(StateError::Newer {
@@ -262,14 +279,26 @@ impl PairState {
         &mut self,
         work: impl FnOnce(&Self) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
-        self.db.execute_batch("SAVEPOINT step")?;
+        self.control("SAVEPOINT step")?;
         match work(self) {
-            Ok(()) => Ok(self.db.execute_batch("RELEASE step")?),
+            Ok(()) => self.control("RELEASE step"),
             Err(error) => {
                 self.db.execute_batch("ROLLBACK TO step; RELEASE step")?;
                 Err(error)
             }
         }
+    }
+
+    /// All that is read until this is dropped is one reading: by itself each statement takes and gives back the locks of the file.
+    /// Nothing may be written meanwhile.
+    pub fn reading(&self) -> Result<Reading<'_>, StateError> {
+        self.control("SAVEPOINT reading")?;
+        Ok(Reading(self))
+    }
+
+    fn control(&self, statement: &str) -> Result<(), StateError> {
+        self.db.prepare_cached(statement)?.execute([])?;
+        Ok(())
     }
 
     /// From now on nothing is kept: a dry run changes the baseline as the real run would, and [`PairState::end_rehearsal`] (or the

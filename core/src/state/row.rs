@@ -1,6 +1,6 @@
 //! A baseline row and how it is kept in SQLite.
 
-use rusqlite::{Row, ToSql, params_from_iter};
+use rusqlite::{Row, ToSql, params};
 
 use super::StateError;
 use super::pair::PairState;
@@ -109,17 +109,6 @@ fn time(nanos: i64) -> Timestamp {
     }
 }
 
-fn side_values(record: &SideRecord) -> [Box<dyn ToSql>; 6] {
-    [
-        Box::new(record.token.as_str().to_owned()),
-        Box::new(record.settled),
-        Box::new(record.file_id.map(|id| id.0.cast_signed())),
-        Box::new(record.size.cast_signed()),
-        Box::new(record.mtime.and_then(nanos)),
-        Box::new(record.mode.map(Mode::bits)),
-    ]
-}
-
 fn side_record(row: &Row<'_>, first: usize) -> rusqlite::Result<SideRecord> {
     Ok(SideRecord {
         token: Token::new(row.get::<_, String>(first)?),
@@ -205,6 +194,19 @@ impl PairState {
         Ok(self
             .select("WHERE key IN (?1, ?2)", &[&file, &folder])?
             .pop())
+    }
+
+    /// Whether some row's key, as text, is from `from` on and before `to`.
+    pub fn has_rows_in(&self, from: &str, to: &str) -> Result<bool, StateError> {
+        let ask = "SELECT EXISTS (SELECT 1 FROM rows WHERE key >= ?1 AND key < ?2)";
+        let mut statement = self.db().prepare_cached(ask)?;
+        Ok(statement.query_row([from, to], |row| row.get(0))?)
+    }
+
+    /// Whether there is a row at `path` or below it.
+    pub fn holds_at_or_below(&self, path: &SyncPath) -> Result<bool, StateError> {
+        Ok(self.has_rows_in(&format!("{path}/"), &format!("{path}0"))?
+            || self.row_at(path)?.is_some())
     }
 
     /// Up to `limit` rows with this content.
@@ -322,15 +324,6 @@ impl PairState {
                     .execute([key.to_text()])?;
             }
             RowChange::Put(row) => {
-                let (a, b) = self.columns(&row.sides);
-                let mut values: Vec<Box<dyn ToSql>> = vec![
-                    Box::new(row.key().to_text()),
-                    Box::new(kind_number(row.kind)),
-                    Box::new(row.hash.map(|hash| hash.as_bytes().to_vec())),
-                    Box::new(row.link.as_deref().map(str::to_owned)),
-                ];
-                values.extend(side_values(a));
-                values.extend(side_values(b));
                 // A path is a file or a folder, never both.
                 let other = Key {
                     path: row.path.clone(),
@@ -339,11 +332,33 @@ impl PairState {
                 self.db()
                     .prepare_cached("DELETE FROM rows WHERE key = ?1")?
                     .execute([other.to_text()])?;
-                self.db()
-                    .prepare_cached(PUT)?
-                    .execute(params_from_iter(values))?;
+                self.put(row)?;
             }
         }
+        Ok(())
+    }
+
+    fn put(&self, row: &BaselineRow) -> Result<(), StateError> {
+        let (a, b) = self.columns(&row.sides);
+        let id = |side: &SideRecord| side.file_id.map(|id| id.0.cast_signed());
+        self.db().prepare_cached(PUT)?.execute(params![
+            row.key().to_text(),
+            kind_number(row.kind),
+            row.hash.as_ref().map(|hash| hash.as_bytes().as_slice()),
+            row.link.as_deref(),
+            a.token.as_str(),
+            a.settled,
+            id(a),
+            a.size.cast_signed(),
+            a.mtime.and_then(nanos),
+            a.mode.map(Mode::bits),
+            b.token.as_str(),
+            b.settled,
+            id(b),
+            b.size.cast_signed(),
+            b.mtime.and_then(nanos),
+            b.mode.map(Mode::bits),
+        ])?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::storage::{Expected, RootMarker};
 
-const PAIR: Sides<&str> = Sides {
+pub(super) const PAIR: Sides<&str> = Sides {
     source: "memory:a",
     target: "memory:b",
 };
@@ -18,7 +18,7 @@ const REVERSED: Sides<&str> = Sides {
     target: "memory:a",
 };
 
-fn path(text: &str) -> SyncPath {
+pub(super) fn path(text: &str) -> SyncPath {
     SyncPath::new(text).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn record(token: &str, id: u64) -> SideRecord {
     }
 }
 
-fn row(at: &str, content: &str) -> BaselineRow {
+pub(super) fn row(at: &str, content: &str) -> BaselineRow {
     BaselineRow {
         path: path(at),
         kind: Kind::File,
@@ -51,7 +51,7 @@ fn folder(at: &str) -> BaselineRow {
     }
 }
 
-fn put(state: &mut PairState, rows: &[BaselineRow]) {
+pub(super) fn put(state: &mut PairState, rows: &[BaselineRow]) {
     let changes: Vec<_> = rows.iter().cloned().map(RowChange::Put).collect();
     state.apply(&changes).unwrap();
 }

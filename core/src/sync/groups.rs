@@ -165,6 +165,11 @@ pub(crate) fn companions(path: &SyncPath) -> impl Iterator<Item = SyncPath> {
     COMPANIONS.into_iter().filter_map(beside)
 }
 
+/// Between these keys, as text, are those of all companions of `path`: from the first on and before the second.
+pub(crate) fn companion_keys(path: &SyncPath) -> (String, String) {
+    (format!("{path}-"), format!("{path}."))
+}
+
 /// The side that wins if somebody wants the end of a group's conflict.
 pub(crate) fn winner(keep: crate::sync::Keep) -> Option<Side> {
     match keep {

@@ -324,7 +324,7 @@ impl Run {
     pub(super) async fn pass(&mut self, look: Look) -> Result<(), SyncError> {
         self.check_roots_again().await?;
         self.look_for_space().await;
-        let context = Arc::new(self.context()?);
+        let context = Arc::new(self.context()?.looking(&look));
         let result = pass::run(Arc::clone(&context), look).await;
         let tally = context.take_tally();
         self.total.add(tally);

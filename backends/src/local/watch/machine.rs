@@ -104,6 +104,8 @@ pub(super) struct Watches {
     /// First halves of renames, by cookie.
     halves: HashMap<u32, Half>,
     area: Area,
+    /// What the last event named, if that is in the area: of a new file there are three events in a row.
+    last: Option<(Wd, Vec<u8>)>,
     gap: Option<String>,
     lost: Option<String>,
     events: u64,
@@ -142,6 +144,7 @@ impl Watches {
             twins: BTreeSet::new(),
             halves: HashMap::new(),
             area: Area::default(),
+            last: None,
             gap: None,
             lost: None,
             events: 0,
@@ -184,6 +187,7 @@ impl Watches {
 
     /// What there is to say, once.
     pub(super) fn take(&mut self) -> Said {
+        self.last = None;
         Said {
             area: std::mem::take(&mut self.area),
             gap: self.gap.take(),
@@ -265,6 +269,11 @@ impl Watches {
     pub(super) fn event(&mut self, event: &Event) {
         self.events += 1;
         let mask = event.mask;
+        let same = |(wd, name): &(Wd, Vec<u8>)| *wd == event.wd && *name == event.name;
+        if of_content(mask) && self.last.as_ref().is_some_and(same) {
+            return;
+        }
+        self.last = None;
         if mask.contains(ReadFlags::QUEUE_OVERFLOW) {
             return self.overflow();
         }
@@ -317,6 +326,7 @@ impl Watches {
         let Some(path) = told else { return };
         if !mask.contains(ReadFlags::MOVED_FROM) {
             self.area.add_path(path.clone());
+            self.last = Some((event.wd, event.name.clone()));
         }
         if !mask.contains(ReadFlags::ISDIR) {
             return;
@@ -525,6 +535,12 @@ impl Watches {
             }
         }
     }
+}
+
+/// Whether an event says nothing but that a file is new or other than before.
+fn of_content(mask: ReadFlags) -> bool {
+    let of_content = ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE | ReadFlags::ATTRIB;
+    (of_content | ReadFlags::CREATE).contains(mask)
 }
 
 fn root_reason(mask: ReadFlags) -> &'static str {

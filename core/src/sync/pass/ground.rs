@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 use super::context::Context;
+use super::joined::Joined;
 use super::node::{Found, Node};
-use crate::model::{Key, Kind, Meta, Side, Sides, SyncPath};
+use crate::model::{Kind, Meta, Side, Sides, SyncPath};
 use crate::state::{BaselineRow, FolderMove};
 use crate::storage::{Area, ListRequest, Listing, Parts, Result, Row, Scope};
 use crate::sync::SyncError;
-use crate::sync::groups::{Group, companions, database, git_folder, may_be_database};
+use crate::sync::groups::{
+    Group, companion_keys, companions, database, git_folder, may_be_database,
+};
 
 /// A stretch of the baseline, in the order of keys.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub(in crate::sync) struct Ground {
     moves: Vec<FolderMove>,
     /// Paths that are as agreed on if a token can be believed that is too young for that.
     young: Vec<SyncPath>,
+    /// Where contents that were agreed on may be given up: only from there something can have been moved.
+    gives_up: Parts,
     /// Named places where neither side holds anything: nothing is below them.
     gone: BTreeSet<SyncPath>,
 }
@@ -94,6 +97,12 @@ impl Place {
     fn is_gone(&self) -> bool {
         let is_absent = |&side: &Side| self.rows[side].as_ref().is_some_and(is_absent);
         Side::BOTH.iter().all(is_absent)
+    }
+
+    /// Whether a content that was agreed on is perhaps not here any more.
+    fn gives_up(&self, base: Option<&BaselineRow>) -> bool {
+        let is_file = |&side: &Side| self.meta(side).is_some_and(|meta| meta.kind == Kind::File);
+        base.is_some_and(|base| base.kind == Kind::File) && !Side::BOTH.iter().all(is_file)
     }
 
     fn is_excluded(&self) -> bool {
@@ -283,6 +292,7 @@ impl Survey<'_> {
             return Ok(earlier);
         }
         let state = self.context.state();
+        let reading = state.reading()?;
         for path in paths {
             let Some(place) = self.places.get(path) else {
                 continue;
@@ -314,6 +324,7 @@ impl Survey<'_> {
                 }
             }
         }
+        drop(reading);
         drop(state);
         self.moves.append(&mut moves);
         Ok(earlier)
@@ -322,6 +333,8 @@ impl Survey<'_> {
     /// What may lie beside databases at these paths, and the databases that these may lie beside.
     fn companions(&self, paths: &[SyncPath]) -> std::result::Result<Beside, SyncError> {
         let mut beside = Beside::default();
+        let state = self.context.state();
+        let _reading = state.reading()?;
         for path in paths {
             let metas = self.places.get(path).into_iter().flat_map(|place| {
                 let meta = |&side: &Side| place.meta(side);
@@ -336,11 +349,17 @@ impl Survey<'_> {
                 continue;
             }
             let may_be_database = metas.iter().any(|meta| may_be_database(meta.size));
+            // Hardly any file has something beside it whose name begins so: one question answers for all.
+            let (from, to) = companion_keys(path);
+            let some_are_known = state.has_rows_in(&from, &to)?;
+            if !some_are_known && !may_be_database {
+                continue;
+            }
             for path in companions(path) {
-                match self.context.state().row_at(&path)? {
-                    Some(_) => _ = beside.known.insert(path),
-                    None if may_be_database => _ = beside.guessed.insert(path),
-                    None => {}
+                if some_are_known && state.row_at(&path)?.is_some() {
+                    beside.known.insert(path);
+                } else if may_be_database {
+                    beside.guessed.insert(path);
                 }
             }
         }
@@ -363,14 +382,19 @@ impl Survey<'_> {
         };
         let mut hidden: Option<SyncPath> = None;
         let mut rows = Vec::new();
+        let state = context.state();
+        let reading = state.reading()?;
         for (path, place) in places {
             let below = |above: &SyncPath| path.is_within(above);
             if whole.holds(&path) || hidden.as_ref().is_some_and(below) {
                 continue;
             }
-            let base = context.state().row_at(&path)?;
+            let base = state.row_at(&path)?;
             let node = place.node(&path, base.as_ref(), context.job.options.checksum);
             let replaced = node.as_ref().is_some_and(Node::is_another_folder);
+            if place.gives_up(base.as_ref()) {
+                ground.gives_up.add_path(path.clone());
+            }
             if place.is_excluded() {
                 hidden = Some(path.clone());
             } else if replaced || !is_plain(context, path.name() == ".git", &place, base.as_ref()) {
@@ -392,6 +416,12 @@ impl Survey<'_> {
             }
             rows.push((place, base));
         }
+        for path in whole.subtrees() {
+            if state.holds_at_or_below(path)? {
+                ground.gives_up.add_subtree(path.clone());
+            }
+        }
+        drop(reading);
         ground.lay_out(rows, &whole);
         Ok(ground)
     }
@@ -478,6 +508,11 @@ impl Ground {
         std::mem::take(&mut self.moves)
     }
 
+    /// Where contents that were agreed on may be given up.
+    pub(super) fn gives_up(&self) -> &Parts {
+        &self.gives_up
+    }
+
     /// All that is decided by going through it.
     pub(in crate::sync) fn covers(&self) -> &Area {
         &self.covers
@@ -500,18 +535,9 @@ impl Ground {
     ) -> std::result::Result<Sides<Box<dyn Listing>>, SyncError> {
         let rows = std::mem::take(&mut self.rows);
         if self.subtrees.is_empty() {
-            let Sides { source, target } = rows;
             return Ok(Sides::new(
-                Box::new(Joined {
-                    rows: source,
-                    walked: VecDeque::new(),
-                    walk: None,
-                }),
-                Box::new(Joined {
-                    rows: target,
-                    walked: VecDeque::new(),
-                    walk: None,
-                }),
+                Joined::boxed(rows.source, None),
+                Joined::boxed(rows.target, None),
             ));
         }
         let request = request(context, Scope::Subtrees(self.subtrees.clone()));
@@ -520,52 +546,9 @@ impl Ground {
             storages.source.list(request.clone()),
             storages.target.list(request)
         );
-        let joined = |rows, walk| -> Box<dyn Listing> {
-            Box::new(Joined {
-                rows,
-                walked: VecDeque::new(),
-                walk: Some(walk),
-            })
-        };
         Ok(Sides::new(
-            joined(rows.source, source?),
-            joined(rows.target, target?),
+            Joined::boxed(rows.source, Some(source?)),
+            Joined::boxed(rows.target, Some(target?)),
         ))
-    }
-}
-
-/// Rows that are there already and those of a walk, in one order.
-struct Joined {
-    rows: VecDeque<Row>,
-    walked: VecDeque<Row>,
-    walk: Option<Box<dyn Listing>>,
-}
-
-#[async_trait]
-impl Listing for Joined {
-    async fn next(&mut self) -> Result<Option<Vec<Row>>> {
-        while self.walked.is_empty()
-            && let Some(walk) = &mut self.walk
-        {
-            match walk.next().await? {
-                Some(rows) => self.walked = rows.into(),
-                None => self.walk = None,
-            }
-        }
-        let last: Option<Key> = self.walked.back().map(Row::key);
-        let mut joined = Vec::new();
-        loop {
-            let ours = self.rows.front().map(Row::key);
-            let walked = self.walked.front().map(Row::key);
-            let next = match (ours, walked) {
-                (Some(ours), Some(walked)) if ours < walked => self.rows.pop_front(),
-                (_, Some(_)) => self.walked.pop_front(),
-                // What comes after the last row that was walked so far may come after the next, too.
-                (Some(_), None) if last.is_none() => self.rows.pop_front(),
-                (_, None) => break,
-            };
-            joined.extend(next);
-        }
-        Ok((!joined.is_empty()).then_some(joined))
     }
 }

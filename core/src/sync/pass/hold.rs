@@ -22,7 +22,7 @@ impl Pass {
         to: Side,
     ) -> Result<Option<(ContentHash, bool)>, SyncError> {
         let from = to.other();
-        if !self.context.has_baseline || node.base.is_some() || node.found[to].meta().is_some() {
+        if !self.context.may_move() || node.base.is_some() || node.found[to].meta().is_some() {
             return Ok(None);
         }
         let Some(meta) = node.found[from]
@@ -38,7 +38,9 @@ impl Pass {
             .context
             .state()
             .rows_with_file_id(from, id, meta.size, mtime)?;
-        let known = rows.into_iter().filter(|row| row.path != node.path);
+        let known = rows
+            .into_iter()
+            .filter(|row| row.path != node.path && self.context.may_give_up(&row.path));
         let known = known.filter_map(|row| {
             let was = &row.sides[from];
             Some((row.hash.filter(|_| was.settled)?, was.token == meta.token))

@@ -15,6 +15,8 @@ mod gather;
 mod ground;
 mod hold;
 mod item;
+mod joined;
+mod maybe_moved;
 mod merge;
 mod moves;
 mod node;
@@ -55,7 +57,7 @@ use super::{Group, SyncError, SyncErrorClass};
 use crate::model::{ContentHash, Direction, Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
-use crate::storage::{Listing, Scope, StorageError};
+use crate::storage::{Listing, Parts, Scope, StorageError};
 
 /// Where a pass looks.
 #[derive(Debug)]
@@ -66,6 +68,16 @@ pub(in crate::sync) enum Look {
     Wish(SyncPath),
     /// At the places of a survey.
     Ground(Box<Ground>),
+}
+
+impl Look {
+    /// Where contents that were agreed on may be given up; `None`: anywhere.
+    fn gives_up(&self) -> Option<&Parts> {
+        match self {
+            Self::Everything | Self::Wish(_) => None,
+            Self::Ground(ground) => Some(ground.gives_up()),
+        }
+    }
 }
 
 /// Looks, and does what is to be done.
@@ -104,6 +116,7 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
         }
         Look::Ground(mut ground) => {
             pass.partial = true;
+            pass.pipeline.hurries = true;
             (ground.list(&context).await?, ground.take_baseline())
         }
     };

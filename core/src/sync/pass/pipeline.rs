@@ -22,6 +22,9 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// Chunks that are worked on at once.
 const CHUNKS_AT_ONCE: usize = 4;
 
+/// So many files are worth the syncs that a batch costs, if nothing else is published meanwhile.
+const WORTH_IT: usize = 1024;
+
 /// How a task ended.
 type Joined<T> = Result<Result<T, SyncError>, JoinError>;
 
@@ -51,6 +54,8 @@ pub(super) struct Pipeline {
     pub(super) batch: Batch,
     publishing: Option<JoinHandle<Result<Aftermath, SyncError>>>,
     after: Aftermath,
+    /// Somebody waits for each path: batches are no larger than what comes while the one before is published.
+    pub(super) hurries: bool,
     /// The sides that are written to and keep staged content in memory.
     in_memory: Sides<bool>,
 }
@@ -70,6 +75,7 @@ impl Pipeline {
             batch: Batch::default(),
             publishing: None,
             after: Aftermath::default(),
+            hurries: false,
         }
     }
 
@@ -128,13 +134,19 @@ impl Pipeline {
         Ok(Vec::new())
     }
 
-    /// Publishes the batch in the background, if it is full.
+    /// Publishes the batch in the background, if it is full, or large enough for whoever waits for it.
     pub(super) async fn publish_if_full(&mut self) -> Result<(), SyncError> {
         let in_memory = Side::BOTH.iter().any(|&side| self.in_memory[side]);
-        match self.batch.is_full(in_memory) {
+        match self.batch.is_full(in_memory) || self.is_worth_it() {
             true => self.publish().await,
             false => Ok(()),
         }
+    }
+
+    /// Whether somebody waits for what is staged and nothing is published meanwhile: the rest is staged while the disk is waited for.
+    fn is_worth_it(&self) -> bool {
+        let idle = self.publishing.as_ref().is_none_or(JoinHandle::is_finished);
+        self.hurries && idle && self.batch.files.len() >= WORTH_IT
     }
 
     /// Works on while a listing is waited for: starts what was pushed, and ends with paths that are through, or without when a batch is

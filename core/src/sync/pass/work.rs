@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::copy::{name_versions, stage_copies, travels};
 use super::item::{Item, Progressed};
+use super::maybe_moved::set_moves_aside;
 use super::node::Found;
 use super::recall::recall;
 use crate::model::{Hasher, Kind, Meta, Side};
@@ -38,7 +39,7 @@ pub(super) async fn work_on(
         }
         read_all(&context, &mut items, wanted).await;
     }
-    set_moves_aside(&context, &mut items)?;
+    set_moves_aside(&context, &mut items).await?;
     stage_copies(&context, &mut items).await;
     stage_small(&context, &mut items).await;
     for item in &mut items {
@@ -47,7 +48,7 @@ pub(super) async fn work_on(
         }
     }
     // A large file's hash is known only now.
-    set_moves_aside(&context, &mut items)?;
+    set_moves_aside(&context, &mut items).await?;
     Ok(items)
 }
 
@@ -173,35 +174,6 @@ fn learn(item: &mut Item, side: Side, hash: Result<crate::model::ContentHash>) {
         }
         Err(error) => item.progressed = Progressed::Failed(side, error),
     }
-}
-
-/// A new file whose content the baseline knows under another path may be a move.
-fn set_moves_aside(context: &Context, items: &mut [Item]) -> Result<(), SyncError> {
-    if !context.has_baseline {
-        return Ok(());
-    }
-    let state = context.state();
-    for item in items {
-        let Verdict::Update { to, .. } = item.verdict else {
-            continue;
-        };
-        let movable = matches!(item.progressed, Progressed::Decided | Progressed::Staged(_));
-        if !movable || !is_copied(item) || item.not_moved || item.node.base.is_some() {
-            continue;
-        }
-        if item.node.found[to].meta().is_some() {
-            continue;
-        }
-        let Some(hash) = item.node.hash(to.other()) else {
-            continue;
-        };
-        item.not_moved = true;
-        if !state.rows_with_hash(&hash, 1)?.is_empty() {
-            item.contents = Default::default();
-            item.progressed = Progressed::MaybeMoved;
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn stage_request(item: &Item, to: Side, payload: Payload) -> Option<StageRequest> {

@@ -47,6 +47,18 @@ const TABLE: &[Row] = &[
         "2 CREATE f; 2 MODIFY f; 2 CLOSE_WRITE f; 2 ATTRIB f",
         "a/f |",
     ),
+    row(
+        "two files are written in turn, and one of the same name elsewhere",
+        ["a=2 b=3", "a=2 b=3"],
+        "2 CREATE f; 2 CREATE g; 2 MODIFY f; 2 MODIFY g; 3 MODIFY g; 3 CLOSE_WRITE g",
+        "a/f a/g b/g |",
+    ),
+    row(
+        "a file is written while its folder is renamed",
+        ["a=2", "z=2"],
+        "2 CREATE f; 1 MOVED_FROM|ISDIR a 5; 1 MOVED_TO|ISDIR z 5; 2 CLOSE_WRITE f",
+        "a a/f | z",
+    ),
     row("a file is removed", ["a=2", "a=2"], "2 DELETE f", "a/f |"),
     row(
         "an editor saves by rename",
@@ -399,6 +411,19 @@ fn the_halves_of_a_rename_are_said_together() {
     core.watches.event(&event("1 MOVED_TO c 6"));
     assert_eq!(text(&core.watches.take().area), "b c |");
     assert!(!core.watches.waits_for_half());
+}
+
+/// Of events in a row that name the same only the first is looked into; what was said is said again when more comes.
+#[test]
+fn what_changes_again_after_it_was_said_is_said_again() {
+    let mut core = Fake::default().core_of("a=2");
+    for mask in ["CREATE", "MODIFY", "CLOSE_WRITE", "DELETE"] {
+        for _ in 0..3 {
+            core.watches.event(&event(&format!("2 {mask} f")));
+        }
+        let said = core.watches.take();
+        assert_eq!((text(&said.area).as_str(), said.events), ("a/f |", 3));
+    }
 }
 
 #[test]
