@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use wl_core::filter::{Origin, Rule};
-use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
+use wl_core::model::{Direction, Outcome, Side, SyncPath};
 use wl_core::storage::Area;
 use wl_core::sync::{Looked, Looks};
 use wl_core::testing::{Call, Observer, Operation, observe};
