@@ -257,7 +257,9 @@ impl Following<'_> {
         {
             self.agenda.carried(area, report.bytes.written, now);
         }
-        self.agenda.confirm(looked.young, now);
+        if !planted(Bug::YoungIsForgotten) {
+            self.agenda.confirm(looked.young, now);
+        }
         if looked.blocked {
             self.agenda.everything_within(BLOCKED, now);
         }

@@ -250,6 +250,12 @@ impl Site for ModelSite {
     fn edit(&self, edit: &Edit) {
         self.machine.advance(BETWEEN_EDITS);
         let user = self.disk.user();
+        for (path, content) in edit.files().into_iter().flatten() {
+            let _ = match content {
+                Some(content) => user.write(&path, &content),
+                None => user.remove(&path),
+            };
+        }
         // What cannot be done is not done: the editor says so to its user.
         let _ = match edit {
             Edit::Write(path, content) => user.write(path, &content.bytes()),
@@ -277,7 +283,8 @@ impl Site for ModelSite {
                 },
             ),
             // The model knows no rights.
-            Edit::Lock(_) | Edit::Unlock(_) => Ok(()),
+            Edit::Lock(_) | Edit::Unlock(_) | Edit::Chmod(..) => Ok(()),
+            Edit::Ignore(_) | Edit::Transact(..) | Edit::Commit(_) => Ok(()),
         };
     }
 
@@ -292,6 +299,15 @@ impl Site for ModelSite {
             (path, shown)
         });
         nodes.collect()
+    }
+
+    /// Without those that were written to in the trash and are not known to be so yet.
+    fn claims(&self) -> usize {
+        let items = self
+            .machine
+            .unseen(|| self.looks.trash_list().now_or_never());
+        let items = items.transpose().unwrap().unwrap_or_default();
+        items.iter().filter(|item| item.state.is_claimed()).count()
     }
 
     /// With what is in the middle of an exchange, which nobody claims: it must not stay there.

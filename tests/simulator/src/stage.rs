@@ -24,8 +24,10 @@ use crate::plan::{Aim, Edit, Mode, Plan, Step, What};
 use crate::site::Tree;
 use crate::watch::Events;
 
+mod rehearsal;
 mod said;
 
+use rehearsal::Rehearsal;
 use said::EditSeen;
 
 /// A history that goes on for longer than this does not end.
@@ -82,6 +84,9 @@ pub(crate) struct Inner {
     began: Option<Instant>,
     before: Duration,
     asked: u32,
+    rehearsal: Rehearsal,
+    /// So many processes there were.
+    began_lives: u64,
 }
 
 impl fmt::Debug for Stage {
@@ -133,6 +138,8 @@ impl Stage {
             began: None,
             before: Duration::ZERO,
             asked: 0,
+            rehearsal: Rehearsal::default(),
+            began_lives: 0,
             world,
         })));
         for (site, place) in stage.lock().world.sites.iter().enumerate() {
@@ -150,6 +157,7 @@ impl Stage {
     pub fn begin_life(&self) {
         let mut inner = self.lock();
         inner.killed = false;
+        inner.no_rehearsal();
         inner.died = Arc::default();
         inner.began = Some(Instant::now());
         inner.events.iter_mut().for_each(Vec::clear);
@@ -307,6 +315,11 @@ impl Inner {
             let path = call.path.as_ref().map_or("", |path| path.as_str());
             format!("{site} {when:?} {:?} {path}", call.operation)
         });
+        if when == When::Before {
+            self.is_allowed(call);
+            let verdict = self.judge.may_ask(call);
+            self.check(verdict);
+        }
         if when == When::After && changes(call.operation) {
             self.changes += 1;
             self.look(site);
@@ -365,10 +378,13 @@ impl Inner {
     }
 
     fn look(&mut self, site: usize) {
-        let tree = self.world.sites[site].tree();
+        let (tree, modes) = (
+            self.world.sites[site].tree(),
+            self.world.sites[site].modes(),
+        );
         // Watchers tell of what wl itself does, too.
         let others = self.jobs.len() > 1 || self.watches;
-        let verdict = self.judge.changed(site, tree, others);
+        let verdict = self.judge.changed(site, tree, modes, others);
         self.note(site, true, None);
         self.check(verdict);
     }
@@ -399,6 +415,15 @@ impl Inner {
             *self.fired.entry("stale listing").or_default() += 1;
         }
         hides
+    }
+
+    /// Whether a listing shows of a file what is not so any more.
+    pub fn shows_old(&mut self, site: usize) -> bool {
+        let old = self.stale[site] && !self.quiet && self.dice.below(4) == 0;
+        if old {
+            *self.fired.entry("listing shows what was").or_default() += 1;
+        }
+        old
     }
 
     /// The order in which so many requests of a call are done.
@@ -467,7 +492,8 @@ impl Inner {
                 let before = place.kept();
                 place.edit(edit);
                 let kept = [&*before, &*place.kept()];
-                self.judge.edited(*site, edit, place.tree(), kept);
+                let after = (place.tree(), place.modes());
+                self.judge.edited(*site, edit, after, kept);
                 // What is in a folder that is renamed is not told of.
                 let renamed = match edit {
                     Edit::Rename(from, to) => Some([from.clone(), to.clone()]),
@@ -503,15 +529,17 @@ impl Inner {
                     .iter()
                     .for_each(|site| site.set_mounted(true));
                 self.world.states.forget();
-                self.judge.agreed.forget();
+                self.judge.forget();
             }
+            What::Exclude(names) => self.judge.left_out.ask(names),
             What::Unmount(site) if self.roots_are_known() => {
                 *self.fired.entry("unmounted").or_default() += 1;
                 self.world.sites[*site].set_mounted(false);
             }
             What::Mount(site) => self.world.sites[*site].set_mounted(true),
             What::Resolve(..) => self.judge.conflicts_are_ended(),
-            What::Kill
+            What::DryRun
+            | What::Kill
             | What::Cancel
             | What::Run
             | What::Rest

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use wl_core::model::Direction;
-use wl_simulator::{Content, Edit, Fault, Job, Mode, Plan, SitePlan, Step, What, play};
+use wl_simulator::{Content, Edit, Extras, Fault, Job, Mode, Plan, SitePlan, Step, What, play};
 
 fn step(after: u32, what: What) -> Step {
     Step { after, what }
@@ -24,6 +24,7 @@ fn plan(mode: Mode, sites: [SitePlan; 2], steps: Vec<Step>) -> Plan {
         direction: Direction::TwoWay,
         dawdles: false,
         steps,
+        extras: Extras::default(),
     }
 }
 

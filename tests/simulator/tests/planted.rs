@@ -85,6 +85,18 @@ planted! {
     a_rest_that_is_forgotten: RestIsForgotten, 338;
     a_wait_that_is_not_told: PendingIsNotTold, 56;
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
+    a_note_that_is_believed: NoteIsBelieved, 1;
+    a_hash_believed_for_another_version: LearntIsBelieved, 1;
+    a_young_path_that_is_forgotten: YoungIsForgotten, 1;
+    a_moved_row_of_another_file: MovedRowIsAnothers, 1;
+    a_drift_that_is_not_told: DriftIsNotTold, 1;
+    a_claim_that_is_not_told: ClaimIsNotTold, 1;
+    a_claim_that_expires: ClaimExpires, 1;
+    a_mode_that_is_dropped: ModeIsDropped, 1;
+    a_link_that_is_not_compared: LinkIsNotCompared, 1;
+    an_open_conflict_that_is_forgotten: OpenConflictIsForgotten, 1;
+    an_open_problem_that_is_forgotten: OpenProblemIsForgotten, 1;
+    a_removal_of_an_earlier_pass: PendingIsKept, 1;
 }
 
 /// Searches from seed 1 (`WL_PLANTED_FROM`) for each fault, or for those with a part of `WL_PLANTED` (`A,B`) in their names.

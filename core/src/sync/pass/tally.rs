@@ -93,6 +93,9 @@ impl Tally {
     }
 
     pub(super) fn drift(&mut self, path: &SyncPath, reason: &str) {
+        if planted(Bug::DriftIsNotTold) {
+            return;
+        }
         self.found.drift.push(Drift {
             path: path.as_str().to_owned(),
             reason: reason.to_owned(),
