@@ -94,8 +94,6 @@ pub enum Bug {
     NoteIsBelieved,
     /// What was read of a path counts for every later version of it.
     LearntIsBelieved,
-    /// What changed so lately that its token proves nothing is not looked at once more.
-    YoungIsForgotten,
     /// The row of a renamed file carries the id of another one.
     MovedRowIsAnothers,
     /// That the target differs and is left alone is told to nobody.
@@ -114,6 +112,16 @@ pub enum Bug {
     OpenProblemIsForgotten,
     /// What an earlier pass held back is carried out by the next one.
     PendingIsKept,
+    /// A dry run does what it was to tell.
+    DryRunWrites,
+    /// What is left out is taken for absent.
+    LeftOutIsAbsent,
+    /// That rules changed is found out after the removals.
+    RulesAreNotReadAgain,
+    /// What belongs together becomes visible in any order.
+    GroupInAnyOrder,
+    /// A token that is too young to prove anything names the version that is copied.
+    YoungCopyIsBelieved,
 }
 
 /// Whether the fault is in place.

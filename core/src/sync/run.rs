@@ -107,7 +107,7 @@ async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>,
     let mut sessions = Sides::default();
     let run = run_name();
     for side in written_sides(job) {
-        sessions[side] = Some(if job.options.dry_run {
+        sessions[side] = Some(if job.options.dry_run && !planted(Bug::DryRunWrites) {
             Arc::new(Rehearsal) as Arc<dyn WriteSession>
         } else {
             let options = SessionOptions {

@@ -257,9 +257,7 @@ impl Following<'_> {
         {
             self.agenda.carried(area, report.bytes.written, now);
         }
-        if !planted(Bug::YoungIsForgotten) {
-            self.agenda.confirm(looked.young, now);
-        }
+        self.agenda.confirm(looked.young, now);
         if looked.blocked {
             self.agenda.everything_within(BLOCKED, now);
         }

@@ -4,9 +4,10 @@
 //! It comes from dice of its own: without it the history of a seed is the same.
 
 use wl_core::model::Direction;
+use wl_core::testing::{Operation, When};
 
 use crate::Dice;
-use crate::plan::{Content, Edit, Mode, Plan, Step, What};
+use crate::plan::{Aim, Content, Edit, Mode, Plan, Step, What};
 
 /// The contents that are only written here have numbers from this one on.
 const FIRST_OWN: u32 = 700;
@@ -36,18 +37,23 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
     };
     match more.dice.below(16) {
         0 => plan.extras.server_copy = true,
-        1 => plan.extras.expires = true,
-        2 | 3 => more.scatter(plan, More::rules),
-        4 | 5 => more.scatter(plan, More::dry_run),
-        6 | 7 => {
+        1 | 2 => {
+            plan.extras.expires = true;
+            more.scatter(plan, More::late);
+        }
+        3 | 4 => more.scatter(plan, More::rules),
+        5 | 6 => more.scatter(plan, More::dry_run),
+        7 | 8 => {
             // What a listing shows may be of several moments: then nobody can tell what belongs together.
             plan.sites.iter_mut().for_each(|site| site.stale = false);
             more.scatter(plan, More::group);
         }
-        8 => {
+        9 => {
             plan.sites.iter_mut().for_each(|site| site.modes = true);
             more.scatter(plan, More::modes);
         }
+        10 => more.scatter(plan, More::struck),
+        11 => more.scatter(plan, More::links),
         _ => {}
     }
 }
@@ -131,6 +137,65 @@ impl More {
             steps.push(self.soon(What::Kill));
         }
         steps
+    }
+
+    /// A program writes to a version that was replaced meanwhile.
+    fn late(&mut self, _: &Plan) -> Vec<Step> {
+        let (site, other) = self.pair();
+        let path = self.some(&["a", "b", "m"]);
+        let (one, two) = (self.content(0), self.content(0));
+        let all = vec![
+            What::Run,
+            What::Rest,
+            What::Edit(other, Edit::Open(path.clone())),
+            What::Edit(site, Edit::Write(path, one)),
+            What::Run,
+            What::Rest,
+            What::Edit(other, Edit::WriteOpen(two)),
+            What::Run,
+        ];
+        all.into_iter()
+            .map(|what| Step { after: 0, what })
+            .collect()
+    }
+
+    /// The process dies when it has just brought a version, and both sides are edited before the next one looks.
+    fn struck(&mut self, _: &Plan) -> Vec<Step> {
+        let (site, other) = self.pair();
+        let path = self.some(&["a", "b", "m"]);
+        let aim = Aim {
+            site: other,
+            operation: Operation::Replace,
+            when: When::After,
+        };
+        let mut write = |site: usize| What::Edit(site, Edit::Write(path.clone(), self.content(0)));
+        let (first, second) = (write(site), write(site));
+        let mut late = vec![What::Kill, write(other), write(site)];
+        late.truncate(2 + self.dice.below(2) as usize);
+        let all = vec![
+            first,
+            What::Run,
+            What::Rest,
+            What::Strike(aim, late),
+            second,
+            What::Run,
+        ];
+        all.into_iter()
+            .map(|what| Step { after: 0, what })
+            .collect()
+    }
+
+    /// Links point elsewhere.
+    fn links(&mut self, _: &Plan) -> Vec<Step> {
+        let path = self.some(&["a", "b", "m"]);
+        let target = self.some(&["here", "there", "nowhere"]);
+        let link = What::Edit(self.site(), Edit::Link(path, target));
+        vec![self.soon(link), self.soon(What::Run)]
+    }
+
+    fn pair(&mut self) -> (usize, usize) {
+        let site = self.site();
+        (site, (site + 1) % self.sites as usize)
     }
 
     fn modes(&mut self, plan: &Plan) -> Vec<Step> {

@@ -1,11 +1,18 @@
 //! Files that make sense only together: a database with its log, a repository. Nobody is to see a part of one version with a part of another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use wl_core::model::ContentHash;
 
 use crate::plan::{Content, DATABASE, Edit, log, object, reference};
 use crate::site::{Shown, Tree};
+
+/// What is meant, too, when a group is told of by what it is called by.
+pub(crate) fn beside(path: &str) -> Option<&'static String> {
+    static LOG: LazyLock<String> = LazyLock::new(log);
+    (path == DATABASE).then_some(&*LOG)
+}
 
 /// What programs left at rest.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use wl_core::state::BaselineRow;
 use wl_core::testing::{Call, Operation};
 
 use crate::agreed::{Agreed, Renamed};
-use crate::groups::Groups;
+use crate::groups::{Groups, beside};
 use crate::left_out::LeftOut;
 use crate::modes::ModesAgreed;
 use crate::plan::{Content, Edit, IGNORE, Plan};
@@ -116,6 +116,9 @@ impl Judge {
         let is_gone = |old: &&Kept| !kept.iter().any(|kept| kept.content == old.content);
         let gone = before.iter().filter(is_gone).map(|old| old.content);
         self.given_up.extend(gone);
+        let files = edit.files().into_iter().flatten();
+        let bytes: usize = files.filter_map(|(_, content)| Some(content?.len())).sum();
+        self.bytes += bytes as u64;
         for content in edit.contents() {
             self.wrote(site, content, &after, kept);
         }
@@ -326,6 +329,8 @@ impl Judge {
         }
         let excused = |path: &str| {
             let conflicts = report.conflicts.iter().map(|conflict| &conflict.path);
+            let groups = conflicts.clone().filter_map(|path| beside(path));
+            let conflicts = conflicts.chain(groups);
             let drift = report.drift.iter().map(|drift| &drift.path);
             let since = self.touched.iter().zip(unknown);
             let since = since.filter(|(_, unknown)| **unknown);

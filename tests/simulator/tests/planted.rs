@@ -87,7 +87,6 @@ planted! {
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
     a_note_that_is_believed: NoteIsBelieved, 1;
     a_hash_believed_for_another_version: LearntIsBelieved, 1;
-    a_young_path_that_is_forgotten: YoungIsForgotten, 1;
     a_moved_row_of_another_file: MovedRowIsAnothers, 1;
     a_drift_that_is_not_told: DriftIsNotTold, 1;
     a_claim_that_is_not_told: ClaimIsNotTold, 1;
@@ -97,6 +96,11 @@ planted! {
     an_open_conflict_that_is_forgotten: OpenConflictIsForgotten, 1;
     an_open_problem_that_is_forgotten: OpenProblemIsForgotten, 1;
     a_removal_of_an_earlier_pass: PendingIsKept, 1;
+    a_dry_run_that_writes: DryRunWrites, 1;
+    what_is_left_out_taken_for_absent: LeftOutIsAbsent, 1;
+    rules_that_are_not_read_again: RulesAreNotReadAgain, 1;
+    a_group_that_appears_in_any_order: GroupInAnyOrder, 1;
+    a_copy_of_a_young_version: YoungCopyIsBelieved, 1;
 }
 
 /// Searches from seed 1 (`WL_PLANTED_FROM`) for each fault, or for those with a part of `WL_PLANTED` (`A,B`) in their names.

@@ -98,6 +98,11 @@ impl Inner {
         }
     }
 
+    /// Whether a run only says what it would do.
+    pub(super) fn rehearses(&self) -> bool {
+        self.rehearsal.goes_on
+    }
+
     /// What the world is like when a run begins.
     pub fn before_run(&self) -> (usize, u64, u64) {
         self.as_it_is()
