@@ -299,7 +299,7 @@ impl Run {
         Ok(())
     }
 
-    /// Leaves out what is to be left out by now.
+    /// Leaves out what is to be left out by now: somebody has changed the rules, or the pass itself has brought them.
     async fn follow_rules(&mut self) -> Result<(), SyncError> {
         if let Some(asked) = &self.asked {
             let mut job = self.job.clone();

@@ -89,7 +89,10 @@ impl More {
         Content { number, size }
     }
 
-    fn rules(&mut self, _: &Plan) -> Vec<Step> {
+    fn rules(&mut self, plan: &Plan) -> Vec<Step> {
+        if plan.mode == Mode::OneShot && self.dice.below(3) == 0 {
+            return self.rules_meanwhile();
+        }
         let names = match self.dice.below(4) {
             0 => Vec::new(),
             _ => vec![self.some(&NAMES)],
@@ -107,6 +110,31 @@ impl More {
         vec![self.soon(what), self.soon(edit), self.soon(What::Run)]
     }
 
+    /// While a run lists somebody leaves out what it is about to remove.
+    fn rules_meanwhile(&mut self) -> Vec<Step> {
+        let (site, other) = self.pair();
+        let path = self.some(&["m", "b"]);
+        let aim = Aim {
+            site: self.site(),
+            operation: Operation::ListNext,
+            when: When::Before,
+        };
+        let ignore = What::Edit(self.site(), Edit::Ignore(vec![path.clone()]));
+        let all = vec![
+            What::Edit(other, Edit::Ignore(Vec::new())),
+            What::Edit(site, Edit::Write(path.clone(), self.content(0))),
+            What::Run,
+            What::Rest,
+            What::Edit(site, Edit::Remove(path)),
+            What::Strike(aim, vec![ignore]),
+            What::Run,
+            What::Rest,
+        ];
+        all.into_iter()
+            .map(|what| Step { after: 0, what })
+            .collect()
+    }
+
     fn dry_run(&mut self, plan: &Plan) -> Vec<Step> {
         let dry = [What::Rest, What::DryRun, What::Run, What::Rest];
         let dry = dry
@@ -115,19 +143,27 @@ impl More {
         dry.map(|what| Step { after: 0, what }).collect()
     }
 
+    /// Programs are at work on the first side; on others while nothing runs.
     fn group(&mut self, _: &Plan) -> Vec<Step> {
         let mut steps = Vec::new();
-        let site = self.site();
+        let site = 0;
         for _ in 0..1 + self.dice.below(3) {
             let edit = match self.dice.below(5) {
                 0 | 1 => Edit::Commit(self.content(0)),
                 2 => Edit::Transact(self.content(PAGE), None),
                 _ => Edit::Transact(self.content(PAGE), Some(self.content(0))),
             };
-            let site = match self.dice.below(6) {
-                0 => self.site(),
-                _ => site,
-            };
+            if self.dice.below(6) == 0 {
+                // Two at work at one time, in the same group, are more than can be told apart file by file.
+                let all = [
+                    What::Rest,
+                    What::Edit(self.site(), edit),
+                    What::Run,
+                    What::Rest,
+                ];
+                steps.extend(all.into_iter().map(|what| Step { after: 0, what }));
+                continue;
+            }
             steps.push(self.soon(What::Edit(site, edit)));
             if self.dice.below(2) == 0 {
                 steps.push(self.soon(What::Run));

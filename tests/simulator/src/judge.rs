@@ -175,6 +175,11 @@ impl Judge {
         self.left_out.runs(runs, &self.trees);
     }
 
+    /// What runs lists something.
+    pub fn lists(&mut self) {
+        self.left_out.lists(&self.trees);
+    }
+
     /// What is left out is not even read.
     pub fn may_ask(&self, call: &Call) -> Result<(), String> {
         use Operation as O;
@@ -245,7 +250,11 @@ impl Judge {
         self.modes[site] = modes;
         bits?;
         let paths = self.trees[site].keys().chain(after.keys());
-        let mut left = paths.filter(|path| self.left_out.surely(path));
+        let left = |path: &&String| match after.contains_key(*path) {
+            true => self.left_out.surely(path),
+            false => self.left_out.stays(path),
+        };
+        let mut left = paths.filter(left);
         if let Some(path) = left.find(|path| self.trees[site].get(*path) != after.get(*path)) {
             return Err(format!(
                 "{path} in storage {site} is to be left out, and was changed"

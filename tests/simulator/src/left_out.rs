@@ -18,6 +18,8 @@ pub(crate) struct LeftOut {
     texts: BTreeMap<ContentHash, Names>,
     /// Those of storages that have held since the run began.
     held: Names,
+    /// Those that have held since the run that goes on listed something last: it looks at them before it removes anything.
+    listed: Option<Names>,
 }
 
 fn has_one(path: &str, names: &Names) -> bool {
@@ -45,6 +47,9 @@ impl LeftOut {
         }
         let now = self.of_storages(trees);
         self.held.retain(|name| now.contains(name));
+        if let Some(listed) = &mut self.listed {
+            listed.retain(|name| now.contains(name));
+        }
     }
 
     fn of_storages(&self, trees: &[Tree]) -> Names {
@@ -62,6 +67,20 @@ impl LeftOut {
             true => self.of_storages(trees),
             false => Names::new(),
         };
+        self.listed = runs.then(|| self.held.clone());
+    }
+
+    /// The run that goes on lists something.
+    pub fn lists(&mut self, trees: &[Tree]) {
+        if self.listed.is_some() {
+            self.listed = Some(self.of_storages(trees));
+        }
+    }
+
+    /// Whether what runs must not remove the path.
+    pub fn stays(&self, path: &str) -> bool {
+        let listed = self.listed.as_ref();
+        self.surely(path) || listed.is_some_and(|listed| has_one(path, listed))
     }
 
     /// Whether what runs must not touch the path, nor read it.

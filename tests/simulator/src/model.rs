@@ -11,11 +11,12 @@ pub use wl_backends::local::model::Rules;
 use wl_backends::local::model::{Dice as ModelDice, Disk, Held, Loss, Machine, Node, When};
 use wl_core::model::{ContentHash, Timestamp};
 use wl_core::storage::StorageBackend;
+use wl_core::testing::{Operation, When as Moment};
 
 use crate::Dice;
 use crate::generate::generate;
 use crate::judge::Kept;
-use crate::plan::{Content, Edit, Plan, SitePlan, Step, What};
+use crate::plan::{Aim, Content, Edit, Plan, SitePlan, Step, What};
 use crate::site::{Shown, Site, Tree, Windows};
 
 /// Edits are that far from each other: the clock for files, which ticks every 4 ms, tells them apart.
@@ -150,6 +151,17 @@ fn struck_run(dice: &mut Dice, sites: usize, number: u32) -> Vec<Step> {
         let write = Edit::Write((*path).to_owned(), content);
         steps.push(step(0, What::Edit(site, write)));
     }
+    let other = (site + 1) % sites;
+    let dies_at_once = dice.below(2) == 0;
+    if dies_at_once {
+        // What was just published is not durable yet: that is when a power cut takes something.
+        let aim = Aim {
+            site: other,
+            operation: Operation::Replace,
+            when: Moment::After,
+        };
+        steps.push(step(0, What::Strike(aim, vec![What::Kill])));
+    }
     steps.push(step(0, What::Run));
     if dice.below(3) == 0 {
         let content = Content {
@@ -157,10 +169,11 @@ fn struck_run(dice: &mut Dice, sites: usize, number: u32) -> Vec<Step> {
             size: 0,
         };
         let late = Edit::WriteInPlace("d/x".to_owned(), content);
-        let other = (site + 1) % sites;
         steps.push(step(dice.below(RUN) as u32, What::Edit(other, late)));
     }
-    steps.push(step(dice.below(RUN) as u32, What::Kill));
+    if !dies_at_once {
+        steps.push(step(dice.below(RUN) as u32, What::Kill));
+    }
     steps
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::Sides;
 use wl_core::storage::{self, StorageError};
-use wl_core::testing::{Call, When};
+use wl_core::testing::{Call, Operation, When};
 
 use crate::Dice;
 use crate::eye::Gate;
@@ -317,6 +317,9 @@ impl Inner {
         });
         if when == When::Before {
             self.is_allowed(call);
+            if call.operation == Operation::ListNext {
+                self.judge.lists();
+            }
             let verdict = self.judge.may_ask(call);
             self.check(verdict);
         }

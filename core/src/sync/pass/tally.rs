@@ -6,6 +6,7 @@ use crate::filter::IGNORE_FILE;
 use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::storage::{Area, ErrorKind, StorageError};
+use crate::sync::exclude::is_ignore_file;
 
 /// A list longer than this is cut, with a last entry that says so: memory does not grow with the number of failures.
 const MOST_LISTED: usize = 10_000;
@@ -32,7 +33,7 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
-    /// Removals were given up because other things are to be left out by now.
+    /// Other things are to be left out by now: removals were given up because of that, or a file of rules was brought.
     pub(in crate::sync) other_rules: bool,
     /// Paths for which there was no room.
     pub(in crate::sync) full: BTreeSet<String>,
@@ -76,6 +77,11 @@ impl Tally {
         } else {
             self.found.problems_cut += 1;
         }
+    }
+
+    /// A side's file of rules was replaced or removed: what it left out until now may not be left out any longer, and nobody has looked there.
+    pub(super) fn rules_may_have_changed(&mut self, path: &SyncPath, dry_run: bool) {
+        self.found.other_rules |= is_ignore_file(path) && !dry_run;
     }
 
     pub(super) fn unfinished(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {

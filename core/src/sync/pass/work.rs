@@ -7,6 +7,7 @@ use super::context::Context;
 use super::copy::{name_versions, stage_copies, travels};
 use super::item::{Item, Progressed};
 use super::node::Found;
+use super::proof::look_at_links;
 use super::recall::recall;
 use crate::model::{Hasher, Kind, Meta, Side};
 use crate::planted::{Bug, planted};
@@ -39,6 +40,7 @@ pub(super) async fn work_on(
         read_all(&context, &mut items, wanted).await;
     }
     set_moves_aside(&context, &mut items)?;
+    look_at_links(&context, &mut items).await;
     stage_copies(&context, &mut items).await;
     stage_small(&context, &mut items).await;
     for item in &mut items {
