@@ -278,6 +278,7 @@ impl Judge {
         let before = &self.trees[site];
         let verdict = self.agreed.changed(site, before, &after, &self.trees);
         self.trees[site] = after;
+        self.left_out.look(&self.trees);
         verdict
     }
 

@@ -45,6 +45,11 @@ impl LeftOut {
                 self.texts.insert(hash, names.iter().cloned().collect());
             }
         }
+        self.look(trees);
+    }
+
+    /// A file of rules may be another one by now.
+    pub fn look(&mut self, trees: &[Tree]) {
         let now = self.of_storages(trees);
         self.held.retain(|name| now.contains(name));
         if let Some(listed) = &mut self.listed {

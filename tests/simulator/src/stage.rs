@@ -233,6 +233,8 @@ impl Inner {
         for (number, site) in self.world.sites.clone().into_iter().enumerate() {
             // What was done and not looked at any more is seen by the next process.
             self.look(number);
+            // What a power cut takes wl did not take.
+            self.judge.runs(false);
             let before = site.tree();
             site.crash(&mut self.dice);
             if site.tree() != before {
