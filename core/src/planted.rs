@@ -94,8 +94,6 @@ pub enum Bug {
     NoteIsBelieved,
     /// What was read of a path counts for every later version of it.
     LearntIsBelieved,
-    /// The row of a renamed file carries the id of another one.
-    MovedRowIsAnothers,
     /// That the target differs and is left alone is told to nobody.
     DriftIsNotTold,
     /// A version that nobody agreed to give up lies in the trash, and nobody is told.

@@ -247,10 +247,7 @@ impl Pass {
         sides[to] = SideRecord {
             token: published.token,
             settled: published.settled,
-            file_id: match planted(Bug::MovedRowIsAnothers) {
-                true => meta.file_id,
-                false => published.file_id,
-            },
+            file_id: published.file_id,
             size: meta.size,
             mtime: published.mtime,
             mode: published.mode,
