@@ -54,6 +54,11 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
         }
         10 => more.scatter(plan, More::struck),
         11 => more.scatter(plan, More::links),
+        12 => {
+            plan.extras.server_copy = true;
+            let sites = plan.sites.iter_mut();
+            sites.for_each(|site| site.changes_per_token = 3);
+        }
         _ => {}
     }
 }

@@ -531,15 +531,7 @@ impl Inner {
                 *self.fired.entry("machine sleeps").or_default() += 1;
                 self.sleeps += Duration::from_secs(u64::from(*seconds));
             }
-            What::Forget => {
-                // Who knows of no root takes any for the right one.
-                self.world
-                    .sites
-                    .iter()
-                    .for_each(|site| site.set_mounted(true));
-                self.world.states.forget();
-                self.judge.forget();
-            }
+            What::Forget => self.forget(),
             What::Exclude(names) => self.judge.left_out.ask(names),
             What::Unmount(site) if self.roots_are_known() => {
                 *self.fired.entry("unmounted").or_default() += 1;
@@ -556,6 +548,15 @@ impl Inner {
             | What::Sleep(_)
             | What::Unmount(_) => {}
         }
+    }
+
+    /// Baselines are lost.
+    fn forget(&mut self) {
+        // Who knows of no root takes any for the right one.
+        let sites = self.world.sites.iter();
+        sites.for_each(|site| site.set_mounted(true));
+        self.world.states.forget();
+        self.judge.forget();
     }
 
     /// Whether each job has seen its storages.
