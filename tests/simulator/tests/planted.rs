@@ -68,7 +68,7 @@ planted! {
     a_problem_that_is_not_told: ProblemIsNotTold, 11;
     a_conflict_that_is_not_told: ConflictIsNotTold, 1;
     unrest_that_is_not_told: UnrestIsNotTold, 83;
-    a_cancelled_run_taken_for_done: CancelIsDone, 29;
+    a_cancelled_run_taken_for_done: CancelIsDone, 148;
     an_agreement_that_is_not_recorded: AgreementIsNotRecorded, 4;
     a_folder_that_goes_with_a_survivor: FolderGoesWithSurvivor, 160;
     a_trash_that_is_skipped: TrashIsSkipped, 7;
@@ -82,7 +82,7 @@ planted! {
     a_move_that_is_not_announced: MoveIsNotAnnounced, 103;
     a_move_that_is_not_recovered: MoveIsNotRecovered, 103;
     a_gap_that_is_ignored: GapIsIgnored, 21;
-    a_rest_that_is_forgotten: RestIsForgotten, 338;
+    a_rest_that_is_forgotten: RestIsForgotten, 241;
     a_wait_that_is_not_told: PendingIsNotTold, 56;
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
     a_note_that_is_believed: NoteIsBelieved, 53;
@@ -90,10 +90,10 @@ planted! {
     a_drift_that_is_not_told: DriftIsNotTold, 1;
     a_claim_that_is_not_told: ClaimIsNotTold, 25;
     a_claim_that_expires: ClaimExpires, 25;
-    a_mode_that_is_dropped: ModeIsDropped, 1;
+    a_mode_that_is_dropped: ModeIsDropped, 203;
     a_link_that_is_not_compared: LinkIsNotCompared, 40;
     an_open_conflict_that_is_forgotten: OpenConflictIsForgotten, 14;
-    an_open_problem_that_is_forgotten: OpenProblemIsForgotten, 1;
+    an_open_problem_that_is_forgotten: OpenProblemIsForgotten, 267;
     a_removal_of_an_earlier_pass: PendingIsKept, 25;
     a_dry_run_that_writes: DryRunWrites, 3;
     what_is_left_out_taken_for_absent: LeftOutIsAbsent, 1;
