@@ -90,6 +90,36 @@ pub enum Bug {
     PendingIsNotTold,
     /// That another root is in the place of the one that the baseline speaks about is not seen.
     RootMarkerIsIgnored,
+    /// What a killed run announced is taken for what is there, whatever was written since.
+    NoteIsBelieved,
+    /// What was read of a path counts for every later version of it.
+    LearntIsBelieved,
+    /// That the target differs and is left alone is told to nobody.
+    DriftIsNotTold,
+    /// A version that nobody agreed to give up lies in the trash, and nobody is told.
+    ClaimIsNotTold,
+    /// A version in the trash that nobody agreed to give up expires like any other.
+    ClaimExpires,
+    /// A change of permission bits goes nowhere.
+    ModeIsDropped,
+    /// Links are equal, wherever they point.
+    LinkIsNotCompared,
+    /// A look at some places forgets the conflicts at others.
+    OpenConflictIsForgotten,
+    /// A look at some places forgets the problems at others.
+    OpenProblemIsForgotten,
+    /// What an earlier pass held back is carried out by the next one.
+    PendingIsKept,
+    /// A dry run does what it was to tell.
+    DryRunWrites,
+    /// What is left out is taken for absent.
+    LeftOutIsAbsent,
+    /// That rules changed is found out after the removals.
+    RulesAreNotReadAgain,
+    /// What belongs together becomes visible in any order.
+    GroupInAnyOrder,
+    /// A token that is too young to prove anything names the version that is copied.
+    YoungCopyIsBelieved,
 }
 
 /// Whether the fault is in place.
@@ -111,7 +141,7 @@ mod switch {
     thread_local! {
         static IN_PLACE: Cell<Option<Bug>> = const { Cell::new(None) };
         /// The faults that the code came by, a bit each.
-        static MET: Cell<u64> = const { Cell::new(0) };
+        static MET: Cell<u128> = const { Cell::new(0) };
     }
 
     /// Whether the fault is in place.

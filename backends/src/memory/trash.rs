@@ -129,7 +129,8 @@ impl State {
         let live = &self.live_sessions;
         self.trash.retain(|_, item| {
             let held = item.session >= session || live.contains_key(&item.session);
-            let kept = matches!(item.state, TrashState::Rescued | TrashState::Late);
+            let kept = matches!(item.state, TrashState::Rescued | TrashState::Late)
+                && !planted(Bug::ClaimExpires);
             let young = match keep {
                 TrashKeep::None => false,
                 TrashKeep::For(time) => {

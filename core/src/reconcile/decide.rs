@@ -129,7 +129,7 @@ fn equal(base: Option<&Base<'_>>, items: Sides<&Item<'_>>) -> Option<bool> {
     }
     match source.kind {
         Kind::Folder => Some(true),
-        Kind::Link => Some(source.link == target.link),
+        Kind::Link => Some(source.link == target.link || planted(Bug::LinkIsNotCompared)),
         Kind::File => match (known(base, source), known(base, target)) {
             (Some(source), Some(target)) => Some(source == target),
             _ if source.size != target.size => Some(false),
@@ -189,6 +189,7 @@ fn has_arrived(base: Option<&Base<'_>>, items: Sides<&Item<'_>>, one: &Announced
         return Some(Announced::content(None, item.link) == Some(one.hash));
     }
     match known(base, item) {
+        _ if planted(Bug::NoteIsBelieved) => Some(true),
         Some(hash) => Some(hash == one.hash),
         None if item.size != one.size => Some(false),
         None => None,

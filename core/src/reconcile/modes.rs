@@ -2,6 +2,7 @@
 
 use super::look::{Base, Item, Policy};
 use crate::model::{Kind, Mode, Side, Sides};
+use crate::planted::{Bug, planted};
 
 /// What happens to the permission bits at a path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,7 +52,7 @@ pub fn merge_modes(
     };
     let moved = Sides::from_fn(|side| base.modes[side].is_some_and(|was| was != modes[side]));
     let mut travel = |to: Side, mode| {
-        if mode != modes[to] {
+        if mode != modes[to] && !planted(Bug::ModeIsDropped) {
             plan.set[to] = Some(mode);
         }
     };

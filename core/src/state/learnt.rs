@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::StateError;
 use super::pair::PairState;
 use crate::model::{ContentHash, Side, SyncPath, Token};
+use crate::planted::{Bug, planted};
 
 pub(super) const CREATE_LEARNT: &str = "
 CREATE TABLE IF NOT EXISTS learnt (
@@ -34,9 +35,10 @@ impl PairState {
     ) -> Result<Option<ContentHash>, StateError> {
         Ok(self
             .db()
-            .prepare_cached(
-                "SELECT hash FROM learnt WHERE path = ?1 AND storage = ?2 AND token = ?3",
-            )?
+            .prepare_cached(match planted(Bug::LearntIsBelieved) {
+                true => "SELECT hash FROM learnt WHERE path = ?1 AND storage = ?2 AND ?3 <> ''",
+                false => "SELECT hash FROM learnt WHERE path = ?1 AND storage = ?2 AND token = ?3",
+            })?
             .query_row([path.as_str(), self.column(side), token.as_str()], |row| {
                 row.get(0)
             })

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::StateError;
 use super::pair::PairState;
 use crate::model::{Conflict, ContentHash, Key, Kind, Meta, Mode, Side, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::storage::Expected;
 
 /// What is to be done.
@@ -190,6 +191,9 @@ impl GroupEnd {
 impl PairState {
     /// Forgets what an earlier pass of this process held back.
     pub fn clear_pending(&self) -> Result<(), StateError> {
+        if planted(Bug::PendingIsKept) {
+            return Ok(());
+        }
         Ok(self
             .db()
             .execute_batch("DELETE FROM pending; DELETE FROM groups")?)

@@ -17,6 +17,7 @@ use super::pass::{self, Findings, Ground, Look, Removals, survey};
 use super::run::{self, Run};
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::reconcile::SMALL_LOSS;
 use crate::storage::{Area, Filter, Parts};
 
@@ -464,7 +465,8 @@ impl Standing {
     /// What was found in `area` takes the place of what was known there.
     fn replace(&mut self, area: &Area, found: &Findings) {
         let outside = |path: &str| SyncPath::new(path).map_or(true, |path| !area.holds(&path));
-        self.problems.retain(|problem| !is_over(problem, area));
+        self.problems
+            .retain(|problem| !is_over(problem, area) && !planted(Bug::OpenProblemIsForgotten));
         self.drift.retain(|drift| outside(&drift.path));
         self.problems.extend_from_slice(&found.problems);
         self.drift.extend_from_slice(&found.drift);

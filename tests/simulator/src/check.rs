@@ -7,7 +7,7 @@ use crate::faults::Fired;
 use crate::generate::generate;
 use crate::life::{Played, World, play_in};
 use crate::model::{DiskPlan, generate_on_model};
-use crate::plan::{Plan, Seeds};
+use crate::plan::{Extras, Plan, Seeds};
 
 /// A history is played this often, and this long, at most to make it shorter.
 const MOST_TRIES: usize = 400;
@@ -76,6 +76,7 @@ impl fmt::Display for Failure {
             direction,
             dawdles,
             steps,
+            extras,
         } = &self.plan;
         writeln!(f, "{}", self.why)?;
         writeln!(
@@ -83,6 +84,9 @@ impl fmt::Display for Failure {
             "\n{mode:?}, {direction:?}, dawdles: {dawdles}, {} jobs",
             jobs.len()
         )?;
+        if *extras != Extras::default() {
+            writeln!(f, "{extras:?}")?;
+        }
         for (number, site) in sites.iter().enumerate() {
             match self.disks.get(number) {
                 Some(disk) => writeln!(f, "  {number}: {disk:?}")?,
@@ -204,6 +208,10 @@ pub fn shrink(mut plan: Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
     let mut plainer = vec![];
     plainer.push(Plan {
         dawdles: false,
+        ..plan.clone()
+    });
+    plainer.push(Plan {
+        extras: Extras::default(),
         ..plan.clone()
     });
     for site in 0..plan.sites.len() {

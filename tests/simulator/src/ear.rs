@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use wl_core::model::RunReport;
 use wl_core::sync::{Listener, News};
 
-use crate::life::told;
 use crate::plan::Job;
 use crate::stage::Stage;
 
@@ -138,4 +137,27 @@ impl Listener for Ear {
             News::Panicked(fault) => inner.fail(format!("it panicked: {fault}")),
         }
     }
+}
+
+/// What a report says, for a trace.
+pub(crate) fn told(report: &RunReport) -> String {
+    let of = |changes: wl_core::model::ChangeCounts| {
+        format!(
+            "+{} ~{} -{} >{}",
+            changes.created, changes.updated, changes.removed, changes.renamed
+        )
+    };
+    let conflicts: Vec<_> = report.conflicts.iter().map(|c| &*c.path).collect();
+    let drift: Vec<_> = report.drift.iter().map(|drift| &*drift.path).collect();
+    let problems = report.problems.iter();
+    let problems: Vec<_> = problems
+        .map(|p| format!("{} {} ({})", p.operation, p.path, p.reason))
+        .collect();
+    format!(
+        "{:?}: source {}, target {}, conflicts {conflicts:?}, drift {drift:?}, problems {problems:?}, error {:?}",
+        report.result,
+        of(report.changes.source),
+        of(report.changes.target),
+        report.error.as_ref().map(|error| &error.desc),
+    )
 }

@@ -74,6 +74,11 @@ impl Windows for Gate {
         pause.unwrap_or_else(|| Box::pin(std::future::ready(())))
     }
 
+    fn shows_old(&self) -> bool {
+        let stage = self.stage.upgrade();
+        stage.is_some_and(|stage| stage.lock().shows_old(self.site))
+    }
+
     fn strike(&self, what: &dyn fmt::Display) {
         if let Some(stage) = self.stage.upgrade() {
             stage.lock().window(self.site, what);

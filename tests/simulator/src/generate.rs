@@ -6,8 +6,9 @@ use wl_core::sync::Keep;
 use wl_core::testing::{Operation, When};
 
 use crate::Dice;
+use crate::extras;
 use crate::faults::Fault;
-use crate::plan::{Aim, Content, Edit, Job, Mode, Plan, SitePlan, Step, What};
+use crate::plan::{Aim, Content, Edit, Extras, Job, Mode, Plan, SitePlan, Step, What};
 
 /// Few names, so that histories meet.
 const FILES: [&str; 6] = ["a", "b", "d/x", "d/y", "d/e/z", "m"];
@@ -67,14 +68,17 @@ pub fn generate(work: u64) -> Plan {
         5..7 => Direction::OneWay,
         _ => Direction::Mirror,
     };
-    Plan {
+    let mut plan = Plan {
         sites: (0..sites).map(|_| maker.site()).collect(),
         jobs: (1..sites).map(|target| Job { source: 0, target }).collect(),
         mode,
         direction,
         dawdles: maker.dice.below(8) > 0,
         steps: maker.steps(),
-    }
+        extras: Extras::default(),
+    };
+    extras::add(work, &mut plan);
+    plan
 }
 
 impl Maker {

@@ -59,6 +59,13 @@ impl<H: Harness> HarnessSite<H> {
     async fn do_edit(&self, edit: &Edit) {
         let (tree, editor) = (self.shown().await, self.0.editor());
         let is_file = |path: &str| matches!(tree.get(path), Some(Shown::File(_)));
+        for (path, content) in edit.files().into_iter().flatten() {
+            match content {
+                Some(content) if has_room(&tree, &path) => editor.write(&path, &content).await,
+                None if is_file(&path) => editor.remove(&path).await,
+                _ => {}
+            }
+        }
         match edit {
             Edit::Write(path, content) if has_room(&tree, path) => {
                 editor.write(path, &content.bytes()).await;

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
 use wl_core::state::BaselineRow;
+use wl_core::testing::{Call, Operation};
 
 use crate::agreed::{Agreed, Renamed};
-use crate::plan::{Content, Edit, Plan};
-use crate::site::{Shown, Tree};
+use crate::groups::{Groups, beside};
+use crate::left_out::LeftOut;
+use crate::modes::ModesAgreed;
+use crate::plan::{Content, Edit, IGNORE, Plan};
+use crate::site::{Modes, Shown, Tree};
 
 /// A version that is not in the tree, and not lost either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +47,14 @@ pub(crate) struct Judge {
     bytes: u64,
     /// Somebody ended conflicts: what lost is in the trash, and versions may lie beside others.
     ended: bool,
+    /// What lost is not kept for long.
+    expires: bool,
     /// What contents are called.
     names: BTreeMap<ContentHash, String>,
+    pub left_out: LeftOut,
+    groups: Groups,
+    modes_agreed: ModesAgreed,
+    modes: Vec<Modes>,
 }
 
 pub(crate) fn is_at_or_around(path: &str, other: &str) -> bool {
@@ -60,7 +70,13 @@ impl Judge {
     pub fn new(plan: &Plan, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
         let folders = plan.sites.iter().map(|site| site.empty_folders).collect();
         let direction = plan.direction;
+        let kept = |site: usize| plan.sites[site].modes;
         Self {
+            modes_agreed: ModesAgreed::new(direction, jobs, kept),
+            modes: trees.iter().map(|_| Modes::new()).collect(),
+            expires: plan.extras.expires,
+            left_out: LeftOut::default(),
+            groups: Groups::default(),
             direction,
             agreed: Agreed::new(direction, jobs, folders),
             known: History::new(),
@@ -89,16 +105,24 @@ impl Judge {
     }
 
     /// Somebody edited a side; this is what it shows now, and what it keeps.
-    pub fn edited(&mut self, site: usize, edit: &Edit, after: Tree, [before, kept]: [&[Kept]; 2]) {
+    pub fn edited(
+        &mut self,
+        site: usize,
+        edit: &Edit,
+        (after, modes): (Tree, Modes),
+        [before, kept]: [&[Kept]; 2],
+    ) {
         // What was in the trash and was written over there.
         let is_gone = |old: &&Kept| !kept.iter().any(|kept| kept.content == old.content);
         let gone = before.iter().filter(is_gone).map(|old| old.content);
         self.given_up.extend(gone);
-        if let Edit::Write(_, content) | Edit::WriteInPlace(_, content) | Edit::WriteOpen(content) =
-            edit
-        {
-            self.wrote(site, *content, &after, kept);
+        let files = edit.files().into_iter().flatten();
+        let bytes: usize = files.filter_map(|(_, content)| Some(content?.len())).sum();
+        self.bytes += bytes as u64;
+        for content in edit.contents() {
+            self.wrote(site, content, &after, kept);
         }
+        self.groups.edited(edit);
         let before = std::mem::take(&mut self.trees[site]);
         let mut touched = BTreeSet::new();
         for (path, shown) in &after {
@@ -128,19 +152,53 @@ impl Judge {
         if !touched.is_empty() {
             self.by_editors.push((site, edit.clone(), touched.clone()));
         }
-        touched.extend(edit.paths().into_iter().map(str::to_owned));
+        touched.extend(edit.paths());
         let paths: Vec<_> = touched.iter().cloned().collect();
         if edit.is_of_content() {
             self.agreed.edited(site, &paths);
         }
+        self.modes_agreed.edited(site, edit, &paths, &modes);
         self.touched.push(touched);
         self.trees[site] = after;
+        self.modes[site] = modes;
+        self.left_out.edited(edit, &self.trees);
+    }
+
+    /// The baseline is lost: nobody knows any more what was agreed on.
+    pub fn forget(&mut self) {
+        self.agreed.forget();
+        self.modes_agreed.forget();
+    }
+
+    /// The one run there is begins, or ends.
+    pub fn runs(&mut self, runs: bool) {
+        self.left_out.runs(runs, &self.trees);
+    }
+
+    /// What runs lists something.
+    pub fn lists(&mut self) {
+        self.left_out.lists(&self.trees);
+    }
+
+    /// What is left out is not even read.
+    pub fn may_ask(&self, call: &Call) -> Result<(), String> {
+        use Operation as O;
+        let reads = matches!(
+            call.operation,
+            O::Hash | O::Read | O::ReadNext | O::ReadSmall
+        );
+        match &call.path {
+            Some(path) if reads && self.left_out.surely(path.as_str()) => {
+                Err(format!("{path} is to be left out, and is read"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// From now on what lost a conflict may be in the trash.
     pub fn conflicts_are_ended(&mut self) {
         self.ended = true;
-        self.agreed.forget();
+        self.forget();
     }
 
     /// A run moves no more than a few times what there is.
@@ -174,12 +232,33 @@ impl Judge {
     }
 
     /// wl did something to a side; this is what it shows now. With `others` there is another job, to which this is an edit like any.
-    pub fn changed(&mut self, site: usize, after: Tree, others: bool) -> Result<(), String> {
+    pub fn changed(
+        &mut self,
+        site: usize,
+        after: Tree,
+        modes: Modes,
+        others: bool,
+    ) -> Result<(), String> {
         if others && self.trees[site] != after {
             let before = &self.trees[site];
             let paths = before.keys().chain(after.keys());
             let touched = paths.filter(|path| before.get(*path) != after.get(*path));
             self.touched.push(touched.cloned().collect());
+        }
+        self.groups.are_usable(site, &after)?;
+        let bits = self.modes_agreed.changed(site, &self.modes[site], &modes);
+        self.modes[site] = modes;
+        bits?;
+        let paths = self.trees[site].keys().chain(after.keys());
+        let left = |path: &&String| match after.contains_key(*path) {
+            true => self.left_out.surely(path),
+            false => self.left_out.stays(path),
+        };
+        let mut left = paths.filter(left);
+        if let Some(path) = left.find(|path| self.trees[site].get(*path) != after.get(*path)) {
+            return Err(format!(
+                "{path} in storage {site} is to be left out, and was changed"
+            ));
         }
         if let Some(renamed) = self.agreed.renamed(site, &self.trees[site], &after) {
             self.moved(renamed);
@@ -199,6 +278,7 @@ impl Judge {
         let before = &self.trees[site];
         let verdict = self.agreed.changed(site, before, &after, &self.trees);
         self.trees[site] = after;
+        self.left_out.look(&self.trees);
         verdict
     }
 
@@ -252,16 +332,22 @@ impl Judge {
         unknown: &[bool],
         folders: bool,
     ) -> Result<(), String> {
+        let (source, target) = (&self.trees[sites.source], &self.trees[sites.target]);
+        let left_out = self.left_out.of(&[source, target], &self.trees);
+        if self.rules_are_new(unknown) {
+            return Ok(());
+        }
         let excused = |path: &str| {
             let conflicts = report.conflicts.iter().map(|conflict| &conflict.path);
+            let groups = conflicts.clone().filter_map(|path| beside(path));
+            let conflicts = conflicts.chain(groups);
             let drift = report.drift.iter().map(|drift| &drift.path);
             let since = self.touched.iter().zip(unknown);
             let since = since.filter(|(_, unknown)| **unknown);
             let since = since.flat_map(|(touched, _)| touched);
-            let mut all = conflicts.chain(drift).chain(since);
+            let mut all = conflicts.chain(drift).chain(since).chain(&left_out);
             all.any(|other| is_at_or_around(path, other))
         };
-        let (source, target) = (&self.trees[sites.source], &self.trees[sites.target]);
         for path in source.keys().chain(target.keys()) {
             let (s, t) = (source.get(path), target.get(path));
             let is_folder = |shown: Option<&Shown>| matches!(shown, None | Some(Shown::Folder));
@@ -289,9 +375,29 @@ impl Judge {
     ) -> Result<(), String> {
         let touched = self.touched.iter().zip(unknown);
         let touched = touched.filter(|(_, unknown)| **unknown);
-        let touched: Vec<_> = touched.flat_map(|(touched, _)| touched).collect();
-        let touched = |path: &str| touched.iter().any(|other| is_at_or_around(path, other));
-        self.agreed.said(report, &self.trees, touched, stale)
+        let mut touched: Vec<_> = touched.flat_map(|(touched, _)| touched).collect();
+        let trees: Vec<_> = self.trees.iter().collect();
+        let left_out = self.left_out.of(&trees, &self.trees);
+        touched.extend(&left_out);
+        let near = |path: &str| touched.iter().any(|other| is_at_or_around(path, other));
+        if self.rules_are_new(unknown) {
+            self.forget();
+            return Ok(());
+        }
+        self.agreed.said(report, &self.trees, near, stale)?;
+        let listed = report.conflicts.iter().map(|conflict| &conflict.path);
+        let listed = listed.chain(report.drift.iter().map(|drift| &drift.path));
+        let listed: Vec<_> = listed.collect();
+        let excused =
+            |path: &str| stale || near(path) || listed.iter().any(|at| is_at_or_around(path, at));
+        self.modes_agreed.said(&self.modes, &self.trees, excused)
+    }
+
+    /// Somebody changed the rules of what is left out, and nobody can know of it yet.
+    fn rules_are_new(&self, unknown: &[bool]) -> bool {
+        let edits = self.touched.iter().zip(unknown);
+        let mut edits = edits.filter(|(_, unknown)| **unknown);
+        edits.any(|(touched, _)| touched.contains(IGNORE))
     }
 
     /// All is quiet. Nothing may be lost.
@@ -307,7 +413,9 @@ impl Judge {
             let is_kept = kept
                 .iter()
                 .any(|kept| kept.content == *content && (kept.claimed || put_back || self.ended));
-            let lost = !self.given_up.contains(content)
+            let may_go = self.expires && (put_back || self.ended);
+            let lost = !may_go
+                && !self.given_up.contains(content)
                 && !excused.contains(content)
                 && !seen.contains(&Shown::File(*content))
                 && !is_kept;
@@ -332,6 +440,8 @@ impl Judge {
         if self.ended {
             return Ok(());
         }
+        let trees: Vec<_> = self.trees.iter().collect();
+        let left_out = self.left_out.of(&trees, &self.trees);
         let paths: BTreeSet<_> = self.by_editors.iter().flat_map(|edit| &edit.2).collect();
         for path in paths {
             let about = |edit: &&(usize, Edit, BTreeSet<String>)| {
@@ -352,7 +462,7 @@ impl Judge {
                 continue;
             };
             let everywhere = by == source || self.direction == Direction::TwoWay;
-            if !everywhere {
+            if !everywhere || left_out.iter().any(|at| is_at_or_around(path, at)) {
                 continue;
             }
             for (site, tree) in self.trees.iter().enumerate() {
@@ -369,6 +479,13 @@ impl Judge {
             }
         }
         Ok(())
+    }
+
+    /// All is quiet. What belongs together is of one version.
+    pub fn groups_are_whole(&self) -> Result<(), String> {
+        let trees = self.trees.iter().enumerate();
+        let mut trees = trees.map(|(site, tree)| self.groups.are_whole(site, tree));
+        trees.find(Result::is_err).unwrap_or(Ok(()))
     }
 
     fn name(&self, shown: &Shown) -> String {

@@ -21,14 +21,19 @@ pub use wl_core::{conformance_tests, testing};
 mod agreed;
 mod check;
 mod ear;
+mod extras;
 mod eye;
 mod faults;
 mod generate;
+mod groups;
 mod harness;
 mod judge;
+mod left_out;
 mod life;
 mod memory;
 mod model;
+mod modes;
+mod old_rows;
 mod plan;
 mod site;
 mod small;
@@ -44,8 +49,10 @@ pub use judge::Kept;
 pub use life::{MakeSyncer, Played, World, play, play_in, play_with};
 pub use memory::{MemorySite, MemoryStatesOfPair};
 pub use model::{DiskPlan, ModelSite, Rules, generate_on_model};
-pub use plan::{Aim, Content, Edit, Job, Mode, Plan, Seeds, SitePlan, Step, What};
-pub use site::{Shown, Site, States, Tree, Windows};
+pub use plan::{
+    Aim, Content, DATABASE, Edit, Extras, Job, Mode, Plan, REPOSITORY, Seeds, SitePlan, Step, What,
+};
+pub use site::{Modes, Shown, Site, States, Tree, Windows};
 pub use small::{SmallFailure, SmallTally, SmallWorlds};
 /// Numbers from a seed.
 pub use wl_test_trees::Random as Dice;

@@ -8,14 +8,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use wl_core::model::{RunReport, Sides, SyncPath};
+use wl_core::filter::{Origin, Rule};
+use wl_core::model::{Conflict, RunReport, Sides, SyncPath};
+use wl_core::storage::TrashKeep;
 use wl_core::sync::{
     DeleteBudget, Keep, LastFilter, NewsSender, SyncError, SyncJob, SyncOptions, Syncer, SyncerType,
 };
 use wl_core::testing::{InPlace, Strict, observe};
 use wl_syncers::General;
 
-use crate::ear::{Ear, Standing};
+use crate::ear::{Ear, Standing, told};
 use crate::eye::{Eye, StageMachine};
 use crate::faults::Fired;
 use crate::memory::{MemorySite, MemoryStatesOfPair};
@@ -205,11 +207,19 @@ impl Play<'_> {
         options.allow_empty = true;
         options.max_delete = DeleteBudget::Percent(100);
         options.rescan = Duration::from_secs(600);
+        if self.plan.extras.expires {
+            options.trash_keep = TrashKeep::None;
+        }
+        let inner = self.stage.lock();
+        let names = inner.judge.left_out.asked();
+        let rules = names.map(|name| Rule::exclude(name, Origin::Job));
+        options.exclude.rules = rules.collect();
+        drop(inner);
         let poll = (self.plan.mode == Mode::Poll).then_some(Duration::from_secs(60));
         SyncJob {
             storages: Sides::new(storage(job.source), storage(job.target)),
             options,
-            server_copy: false,
+            server_copy: self.plan.extras.server_copy,
             state_dir: self.stage.lock().world.states.dir(),
             poll: Sides::new(poll, poll),
             patience: None,
@@ -232,6 +242,7 @@ impl Play<'_> {
                         inner.last_run = inner.moments - began;
                     }
                     What::Resolve(path, keep) => self.resolve(&path, keep).await,
+                    What::DryRun => self.rehearse().await,
                     _ => {}
                 }
             }
@@ -260,37 +271,71 @@ impl Play<'_> {
                     self.next();
                     self.resolve(&path, keep).await;
                 }
+                Some(What::DryRun) => {
+                    self.next();
+                    self.rehearse().await;
+                }
                 Some(what) if what.is_of_a_stop() => drop(self.next()),
                 next => return next.is_some(),
             }
         }
     }
 
+    /// Somebody asks what a run would do.
+    async fn rehearse(&self) {
+        self.stage.lock().rehearse(true);
+        self.runs(Vec::new(), true).await;
+        self.stage.lock().rehearse(false);
+    }
+
     /// One run of each job, all at once. With `wishes` each only ends these conflicts.
     async fn run(&self, wishes: Vec<(SyncPath, Keep)>) -> Vec<Result<RunReport, SyncError>> {
+        self.runs(wishes, false).await
+    }
+
+    async fn runs(
+        &self,
+        wishes: Vec<(SyncPath, Keep)>,
+        dry_run: bool,
+    ) -> Vec<Result<RunReport, SyncError>> {
         let cancel = CancellationToken::new();
         self.stage.lock().cancel = cancel.clone();
-        let runs = self.plan.jobs.iter().map(async |&job| {
-            let began = self.stage.lock().edits();
-            let mut of_job = self.job(job, cancel.clone(), NewsSender::default());
-            of_job.options.resolve.clone_from(&wishes);
-            let syncer = (self.syncer)(of_job);
-            let done = syncer.one_shot_sync().await;
-            let mut inner = self.stage.lock();
-            match &done {
-                Ok(report) => {
-                    inner.trace(|| told(report));
-                    inner.is_bounded(report);
-                    let whole = report.error.is_none() && report.problems.is_empty();
-                    if whole && wishes.is_empty() {
-                        inner.said(job.sites(), report, began, self.keeps_folders(job), false);
+        self.stage.lock().judge.runs(self.plan.jobs.len() == 1);
+        let runs = self
+            .plan
+            .jobs
+            .iter()
+            .enumerate()
+            .map(async |(number, &job)| {
+                let (began, world) = {
+                    let inner = self.stage.lock();
+                    (inner.edits(), inner.before_run())
+                };
+                let mut of_job = self.job(job, cancel.clone(), NewsSender::default());
+                of_job.options.resolve.clone_from(&wishes);
+                of_job.options.dry_run = dry_run;
+                let syncer = (self.syncer)(of_job);
+                let done = syncer.one_shot_sync().await;
+                let mut inner = self.stage.lock();
+                match &done {
+                    Ok(report) => {
+                        inner.trace(|| told(report));
+                        inner.is_bounded(report);
+                        let whole = report.error.is_none() && report.problems.is_empty();
+                        if wishes.is_empty() {
+                            inner.ran(number, world, report);
+                        }
+                        if whole && wishes.is_empty() && !dry_run {
+                            inner.said(job.sites(), report, began, self.keeps_folders(job), false);
+                        }
                     }
+                    Err(error) => inner.trace(|| format!("refused: {}", error.desc)),
                 }
-                Err(error) => inner.trace(|| format!("refused: {}", error.desc)),
-            }
-            done
-        });
-        join_all(runs).await
+                done
+            });
+        let done = join_all(runs).await;
+        self.stage.lock().judge.runs(false);
+        done
     }
 
     fn keeps_folders(&self, job: Job) -> bool {
@@ -469,10 +514,31 @@ impl Play<'_> {
         self.stage.lock().age();
         let before = self.stage.lock().changes;
         let done = self.run(Vec::new()).await;
+        self.check_claims(&done);
         let inner = &mut *self.stage.lock();
         let read = |report: &RunReport| report.bytes.written > 0 || report.bytes.read > 0;
         if inner.changes != before || done.iter().flatten().any(read) {
             inner.fail("a run that has nothing to do does something".to_owned());
+        }
+    }
+
+    /// A version in the trash that nobody agreed to give up is told as a conflict, by every job of its storage.
+    fn check_claims(&self, done: &[Result<RunReport, SyncError>]) {
+        let inner = &mut *self.stage.lock();
+        for (job, report) in self.plan.jobs.iter().zip(done) {
+            let Ok(report) = report else { continue };
+            let conflicts = report.conflicts.iter();
+            let about_trash =
+                |conflict: &&Conflict| conflict.source.is_none() && conflict.target.is_none();
+            let told = conflicts.filter(about_trash).count();
+            let sites = [job.source, job.target];
+            let sites = sites.map(|site| inner.world.sites[site].claims());
+            let claims: usize = sites.into_iter().sum();
+            if told < claims {
+                inner.fail(format!(
+                    "{claims} versions in the trash are given up by nobody, and {told} are told"
+                ));
+            }
         }
     }
 
@@ -507,33 +573,13 @@ impl Play<'_> {
             .judge
             .nothing_else_happened(source, self.plan.is_calm());
         inner.check(verdict);
+        let verdict = inner.judge.groups_are_whole();
+        inner.check(verdict);
         for site in 0..self.plan.sites.len() {
             let shown = inner.judge.show(site);
             inner.trace(|| format!("{site} ends with {shown}"));
         }
     }
-}
-
-pub(crate) fn told(report: &RunReport) -> String {
-    let of = |changes: wl_core::model::ChangeCounts| {
-        format!(
-            "+{} ~{} -{} >{}",
-            changes.created, changes.updated, changes.removed, changes.renamed
-        )
-    };
-    let conflicts: Vec<_> = report.conflicts.iter().map(|c| &*c.path).collect();
-    let drift: Vec<_> = report.drift.iter().map(|drift| &*drift.path).collect();
-    let problems = report.problems.iter();
-    let problems: Vec<_> = problems
-        .map(|p| format!("{} {} ({})", p.operation, p.path, p.reason))
-        .collect();
-    format!(
-        "{:?}: source {}, target {}, conflicts {conflicts:?}, drift {drift:?}, problems {problems:?}, error {:?}",
-        report.result,
-        of(report.changes.source),
-        of(report.changes.target),
-        report.error.as_ref().map(|error| &error.desc),
-    )
 }
 
 impl Job {

@@ -13,7 +13,7 @@ use wl_core::testing::MemoryStates;
 use crate::Dice;
 use crate::judge::Kept;
 use crate::plan::{Edit, SitePlan};
-use crate::site::{Shown, Site, States, Tree, Windows};
+use crate::site::{Modes, Shown, Site, States, Tree, Windows};
 use crate::weak::Weak;
 
 /// The reference backend as a storage of a simulated world.
@@ -65,6 +65,12 @@ impl Site for MemorySite {
 
     fn edit(&self, edit: &Edit) {
         let backend = &self.backend;
+        for (path, content) in edit.files().into_iter().flatten() {
+            let _ = match content {
+                Some(content) => backend.write_file(&path, content),
+                None => backend.remove(&path).map(drop),
+            };
+        }
         // What cannot be done is not done: the editor says so to its user.
         let _ = match edit {
             Edit::Write(path, content) => backend.write_file(path, content.bytes()),
@@ -96,6 +102,8 @@ impl Site for MemorySite {
             }
             Edit::Lock(path) => backend.set_unreadable(path, true),
             Edit::Unlock(path) => backend.set_unreadable(path, false),
+            Edit::Chmod(path, mode) => backend.chmod(path, wl_core::model::Mode::new(*mode)),
+            Edit::Ignore(_) | Edit::Transact(..) | Edit::Commit(_) => Ok(()),
         };
     }
 
@@ -109,6 +117,17 @@ impl Site for MemorySite {
                 MemoryNode::Special => return None,
             };
             Some((key.trim_end_matches('/').to_owned(), shown))
+        });
+        nodes.collect()
+    }
+
+    fn modes(&self) -> Modes {
+        let nodes = self.backend.snapshot().into_iter();
+        let nodes = nodes.filter_map(|(key, node)| match node {
+            MemoryNode::File { mode, .. } | MemoryNode::Folder { mode } => {
+                Some((key.trim_end_matches('/').to_owned(), mode?.bits()))
+            }
+            MemoryNode::Link(_) | MemoryNode::Special => None,
         });
         nodes.collect()
     }

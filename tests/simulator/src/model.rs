@@ -11,11 +11,12 @@ pub use wl_backends::local::model::Rules;
 use wl_backends::local::model::{Dice as ModelDice, Disk, Held, Loss, Machine, Node, When};
 use wl_core::model::{ContentHash, Timestamp};
 use wl_core::storage::StorageBackend;
+use wl_core::testing::{Operation, When as Moment};
 
 use crate::Dice;
 use crate::generate::generate;
 use crate::judge::Kept;
-use crate::plan::{Content, Edit, Plan, SitePlan, Step, What};
+use crate::plan::{Aim, Content, Edit, Plan, SitePlan, Step, What};
 use crate::site::{Shown, Site, Tree, Windows};
 
 /// Edits are that far from each other: the clock for files, which ticks every 4 ms, tells them apart.
@@ -150,6 +151,17 @@ fn struck_run(dice: &mut Dice, sites: usize, number: u32) -> Vec<Step> {
         let write = Edit::Write((*path).to_owned(), content);
         steps.push(step(0, What::Edit(site, write)));
     }
+    let other = (site + 1) % sites;
+    let dies_at_once = dice.below(2) == 0;
+    if dies_at_once {
+        // What was just published is not durable yet: that is when a power cut takes something.
+        let aim = Aim {
+            site: other,
+            operation: Operation::Replace,
+            when: Moment::After,
+        };
+        steps.push(step(0, What::Strike(aim, vec![What::Kill])));
+    }
     steps.push(step(0, What::Run));
     if dice.below(3) == 0 {
         let content = Content {
@@ -157,10 +169,11 @@ fn struck_run(dice: &mut Dice, sites: usize, number: u32) -> Vec<Step> {
             size: 0,
         };
         let late = Edit::WriteInPlace("d/x".to_owned(), content);
-        let other = (site + 1) % sites;
         steps.push(step(dice.below(RUN) as u32, What::Edit(other, late)));
     }
-    steps.push(step(dice.below(RUN) as u32, What::Kill));
+    if !dies_at_once {
+        steps.push(step(dice.below(RUN) as u32, What::Kill));
+    }
     steps
 }
 
@@ -250,6 +263,12 @@ impl Site for ModelSite {
     fn edit(&self, edit: &Edit) {
         self.machine.advance(BETWEEN_EDITS);
         let user = self.disk.user();
+        for (path, content) in edit.files().into_iter().flatten() {
+            let _ = match content {
+                Some(content) => user.write(&path, &content),
+                None => user.remove(&path),
+            };
+        }
         // What cannot be done is not done: the editor says so to its user.
         let _ = match edit {
             Edit::Write(path, content) => user.write(path, &content.bytes()),
@@ -277,7 +296,8 @@ impl Site for ModelSite {
                 },
             ),
             // The model knows no rights.
-            Edit::Lock(_) | Edit::Unlock(_) => Ok(()),
+            Edit::Lock(_) | Edit::Unlock(_) | Edit::Chmod(..) => Ok(()),
+            Edit::Ignore(_) | Edit::Transact(..) | Edit::Commit(_) => Ok(()),
         };
     }
 
@@ -292,6 +312,15 @@ impl Site for ModelSite {
             (path, shown)
         });
         nodes.collect()
+    }
+
+    /// Without those that were written to in the trash and are not known to be so yet.
+    fn claims(&self) -> usize {
+        let items = self
+            .machine
+            .unseen(|| self.looks.trash_list().now_or_never());
+        let items = items.transpose().unwrap().unwrap_or_default();
+        items.iter().filter(|item| item.state.is_claimed()).count()
     }
 
     /// With what is in the middle of an exchange, which nobody claims: it must not stay there.

@@ -53,6 +53,17 @@ pub struct Plan {
     pub dawdles: bool,
     /// What happens.
     pub steps: Vec<Step>,
+    /// What few histories have.
+    pub extras: Extras,
+}
+
+/// What is asked of jobs in a few histories only. The default asks nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Storages copy from each other.
+    pub server_copy: bool,
+    /// What lies in the trash, and nobody claims, expires with the next run.
+    pub expires: bool,
 }
 
 impl Plan {
@@ -68,6 +79,7 @@ impl Plan {
             direction: Direction::TwoWay,
             dawdles: false,
             steps,
+            extras: Extras::default(),
         }
     }
 
@@ -188,6 +200,10 @@ pub enum What {
     Unmount(usize),
     /// While nothing goes on it is put back.
     Mount(usize),
+    /// While nothing goes on somebody asks what a run would do.
+    DryRun,
+    /// From now on jobs leave out what has one of these names, and what is in it.
+    Exclude(Vec<String>),
 }
 
 /// A kind of request.
@@ -214,7 +230,12 @@ impl What {
     pub(crate) fn is_of_a_stop(&self) -> bool {
         matches!(
             self,
-            Self::Forget | Self::Unmount(_) | Self::Mount(_) | Self::Resolve(..)
+            Self::Forget
+                | Self::Unmount(_)
+                | Self::Mount(_)
+                | Self::Resolve(..)
+                | Self::DryRun
+                | Self::Exclude(_)
         )
     }
 }
@@ -244,18 +265,90 @@ pub enum Edit {
     Lock(String),
     /// They may again.
     Unlock(String),
+    /// Somebody sets the permission bits.
+    Chmod(String, u32),
+    /// The storage's rules of what is left out are these names from now on.
+    Ignore(Vec<String>),
+    /// A program writes to its database ([`DATABASE`]): all of it, and the log beside it, if one stays.
+    Transact(Content, Option<Content>),
+    /// Somebody commits to the repository ([`REPOSITORY`]): an object, and the reference that names it.
+    Commit(Content),
+}
+
+/// Where [`Edit::Transact`] has its database.
+pub const DATABASE: &str = "db";
+/// Where [`Edit::Commit`] has its repository.
+pub const REPOSITORY: &str = "r/.git";
+/// The rules of a storage.
+pub(crate) const IGNORE: &str = ".wlignore";
+
+/// What lies beside the database.
+pub(crate) fn log() -> String {
+    format!("{DATABASE}-wal")
+}
+
+/// What names the last object of the repository.
+pub(crate) fn reference() -> String {
+    format!("{REPOSITORY}/refs/heads/m")
+}
+
+/// The place of an object.
+pub(crate) fn object(content: Content) -> String {
+    format!("{REPOSITORY}/objects/aa/{:04}", content.number)
 }
 
 impl Edit {
     /// Whether it changes what is there, not only who may read it.
     pub(crate) fn is_of_content(&self) -> bool {
-        !matches!(self, Self::Lock(_) | Self::Unlock(_))
+        !matches!(self, Self::Lock(_) | Self::Unlock(_) | Self::Chmod(..))
+    }
+
+    /// The files that it writes in turn, as editors save; and what it takes away. `None`: it is another kind of edit.
+    pub fn files(&self) -> Option<Vec<(String, Option<Vec<u8>>)>> {
+        let bytes = |content: &Content| Some(content.bytes());
+        match self {
+            Self::Ignore(names) => Some(vec![(
+                IGNORE.to_owned(),
+                Some(format!("{}\n", names.join("\n")).into_bytes()),
+            )]),
+            Self::Transact(database, rest) => Some(vec![
+                (DATABASE.to_owned(), bytes(database)),
+                (log(), rest.as_ref().and_then(bytes)),
+            ]),
+            Self::Commit(content) => Some(vec![
+                (object(*content), bytes(content)),
+                (reference(), bytes(content)),
+            ]),
+            _ => None,
+        }
+    }
+
+    /// The contents that it writes.
+    pub fn contents(&self) -> Vec<Content> {
+        match self {
+            Self::Write(_, content)
+            | Self::WriteInPlace(_, content)
+            | Self::WriteOpen(content)
+            | Self::Commit(content)
+            | Self::Transact(content, None) => vec![*content],
+            Self::Transact(content, Some(log)) => vec![*content, *log],
+            _ => Vec::new(),
+        }
     }
 
     /// The paths that it names.
-    pub fn paths(&self) -> Vec<&str> {
+    pub fn paths(&self) -> Vec<String> {
+        if let Some(files) = self.files() {
+            return files.into_iter().map(|(path, _)| path).collect();
+        }
+        self.path_names().into_iter().map(str::to_owned).collect()
+    }
+
+    fn path_names(&self) -> Vec<&str> {
         match self {
-            Self::WriteOpen(_) => Vec::new(),
+            Self::WriteOpen(_) | Self::Ignore(_) | Self::Transact(..) | Self::Commit(_) => {
+                Vec::new()
+            }
             Self::Rename(from, to) => vec![from, to],
             Self::Write(path, _)
             | Self::WriteInPlace(path, _)
@@ -265,6 +358,7 @@ impl Edit {
             | Self::Link(path, _)
             | Self::Touch(path)
             | Self::Lock(path)
+            | Self::Chmod(path, _)
             | Self::Unlock(path) => vec![path],
         }
     }

@@ -28,11 +28,19 @@ pub enum Shown {
 /// What people see in a storage, by path.
 pub type Tree = BTreeMap<String, Shown>;
 
+/// Permission bits, by path.
+pub type Modes = BTreeMap<String, u32>;
+
 /// Gaps in the work of a storage in which others may strike. A storage whose compare-and-swap is not atomic opens one between its look
 /// and its change.
 pub trait Windows: Send + Sync + fmt::Debug {
     /// Lets others strike.
     fn open(&self, path: &SyncPath) -> BoxFuture<'static, ()>;
+
+    /// Whether a listing shows of a file what is not so any more, rather than what is.
+    fn shows_old(&self) -> bool {
+        false
+    }
 
     /// Lets others strike before something that cannot wait, as a system call; `what` is for the trace.
     fn strike(&self, _what: &dyn fmt::Display) {}
@@ -51,6 +59,16 @@ pub trait Site: Send + Sync + fmt::Debug {
 
     /// What people see.
     fn tree(&self) -> Tree;
+
+    /// The permission bits of what people see, where they are kept.
+    fn modes(&self) -> Modes {
+        Modes::new()
+    }
+
+    /// How many versions in the trash are known to be given up by nobody.
+    fn claims(&self) -> usize {
+        self.kept().iter().filter(|kept| kept.claimed).count()
+    }
 
     /// Versions that are not in the tree, and not lost either.
     fn kept(&self) -> Vec<Kept>;

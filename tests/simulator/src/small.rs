@@ -25,7 +25,7 @@ use wl_core::storage::ErrorKind;
 
 use crate::faults::{Fault, Fired};
 use crate::life::play;
-use crate::plan::{Content, Edit, Job, Mode, Plan, SitePlan, Step, What};
+use crate::plan::{Content, Edit, Extras, Job, Mode, Plan, SitePlan, Step, What};
 use crate::site::Tree;
 
 const SITES: usize = 2;
@@ -267,6 +267,7 @@ impl<'a> Walk<'a> {
                 direction: worlds.direction,
                 dawdles: false,
                 steps,
+                extras: Extras::default(),
             },
             amid: 0,
             strikes: strikes(),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::Sides;
 use wl_core::storage::{self, StorageError};
-use wl_core::testing::{Call, When};
+use wl_core::testing::{Call, Operation, When};
 
 use crate::Dice;
 use crate::eye::Gate;
@@ -24,8 +24,10 @@ use crate::plan::{Aim, Edit, Mode, Plan, Step, What};
 use crate::site::Tree;
 use crate::watch::Events;
 
+mod rehearsal;
 mod said;
 
+use rehearsal::Rehearsal;
 use said::EditSeen;
 
 /// A history that goes on for longer than this does not end.
@@ -82,6 +84,9 @@ pub(crate) struct Inner {
     began: Option<Instant>,
     before: Duration,
     asked: u32,
+    rehearsal: Rehearsal,
+    /// So many processes there were.
+    began_lives: u64,
 }
 
 impl fmt::Debug for Stage {
@@ -133,6 +138,8 @@ impl Stage {
             began: None,
             before: Duration::ZERO,
             asked: 0,
+            rehearsal: Rehearsal::default(),
+            began_lives: 0,
             world,
         })));
         for (site, place) in stage.lock().world.sites.iter().enumerate() {
@@ -150,6 +157,7 @@ impl Stage {
     pub fn begin_life(&self) {
         let mut inner = self.lock();
         inner.killed = false;
+        inner.no_rehearsal();
         inner.died = Arc::default();
         inner.began = Some(Instant::now());
         inner.events.iter_mut().for_each(Vec::clear);
@@ -225,6 +233,8 @@ impl Inner {
         for (number, site) in self.world.sites.clone().into_iter().enumerate() {
             // What was done and not looked at any more is seen by the next process.
             self.look(number);
+            // What a power cut takes wl did not take.
+            self.judge.runs(false);
             let before = site.tree();
             site.crash(&mut self.dice);
             if site.tree() != before {
@@ -309,6 +319,14 @@ impl Inner {
             let path = call.path.as_ref().map_or("", |path| path.as_str());
             format!("{site} {when:?} {:?} {path}", call.operation)
         });
+        if when == When::Before {
+            self.is_allowed(call);
+            if call.operation == Operation::ListNext {
+                self.judge.lists();
+            }
+            let verdict = self.judge.may_ask(call);
+            self.check(verdict);
+        }
         if when == When::After && changes(call.operation) {
             self.changes += 1;
             self.look(site);
@@ -367,10 +385,13 @@ impl Inner {
     }
 
     fn look(&mut self, site: usize) {
-        let tree = self.world.sites[site].tree();
+        let (tree, modes) = (
+            self.world.sites[site].tree(),
+            self.world.sites[site].modes(),
+        );
         // Watchers tell of what wl itself does, too.
         let others = self.jobs.len() > 1 || self.watches;
-        let verdict = self.judge.changed(site, tree, others);
+        let verdict = self.judge.changed(site, tree, modes, others);
         self.note(site, true, None);
         self.check(verdict);
     }
@@ -403,6 +424,15 @@ impl Inner {
         hides
     }
 
+    /// Whether a listing shows of a file what is not so any more.
+    pub fn shows_old(&mut self, site: usize) -> bool {
+        let old = self.stale[site] && !self.quiet && self.dice.below(4) == 0;
+        if old {
+            *self.fired.entry("listing shows what was").or_default() += 1;
+        }
+        old
+    }
+
     /// The order in which so many requests of a call are done.
     pub fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<_> = (0..count).collect();
@@ -415,6 +445,10 @@ impl Inner {
     }
 
     fn check_baselines(&mut self) {
+        // A dry run writes into a transaction that it takes back; nobody else can look meanwhile.
+        if self.rehearses() {
+            return;
+        }
         let commits = self.world.states.commits();
         if commits == self.commits {
             return;
@@ -469,7 +503,8 @@ impl Inner {
                 let before = place.kept();
                 place.edit(edit);
                 let kept = [&*before, &*place.kept()];
-                self.judge.edited(*site, edit, place.tree(), kept);
+                let after = (place.tree(), place.modes());
+                self.judge.edited(*site, edit, after, kept);
                 // What is in a folder that is renamed is not told of.
                 let renamed = match edit {
                     Edit::Rename(from, to) => Some([from.clone(), to.clone()]),
@@ -498,22 +533,16 @@ impl Inner {
                 *self.fired.entry("machine sleeps").or_default() += 1;
                 self.sleeps += Duration::from_secs(u64::from(*seconds));
             }
-            What::Forget => {
-                // Who knows of no root takes any for the right one.
-                self.world
-                    .sites
-                    .iter()
-                    .for_each(|site| site.set_mounted(true));
-                self.world.states.forget();
-                self.judge.agreed.forget();
-            }
+            What::Forget => self.forget(),
+            What::Exclude(names) => self.judge.left_out.ask(names),
             What::Unmount(site) if self.roots_are_known() => {
                 *self.fired.entry("unmounted").or_default() += 1;
                 self.world.sites[*site].set_mounted(false);
             }
             What::Mount(site) => self.world.sites[*site].set_mounted(true),
             What::Resolve(..) => self.judge.conflicts_are_ended(),
-            What::Kill
+            What::DryRun
+            | What::Kill
             | What::Cancel
             | What::Run
             | What::Rest
@@ -521,6 +550,15 @@ impl Inner {
             | What::Sleep(_)
             | What::Unmount(_) => {}
         }
+    }
+
+    /// Baselines are lost.
+    fn forget(&mut self) {
+        // Who knows of no root takes any for the right one.
+        let sites = self.world.sites.iter();
+        sites.for_each(|site| site.set_mounted(true));
+        self.world.states.forget();
+        self.judge.forget();
     }
 
     /// Whether each job has seen its storages.

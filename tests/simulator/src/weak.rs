@@ -11,6 +11,7 @@ use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::{ContentHash, FileId, Key, Kind, Meta, Mode, SyncPath, Token};
 use wl_core::storage::*;
 
+use crate::old_rows::{OldRows, Shown};
 use crate::plan::SitePlan;
 use crate::site::Windows;
 
@@ -23,6 +24,8 @@ pub(crate) struct Weak {
     /// The rows of a page of a listing; `None`: all of them.
     page: Option<usize>,
     windows: Option<Arc<dyn Windows>>,
+    /// What its listings have shown, if they may be stale.
+    shown: Option<Shown>,
     /// It was taken away, and this is in its place.
     instead: MemoryBackend,
     away: Arc<AtomicBool>,
@@ -63,6 +66,7 @@ impl Weak {
             capabilities: Arc::new(capabilities),
             does: plan.does,
             page: plan.page,
+            shown: plan.stale.then(Shown::default),
             windows: None,
             instead: instead(),
             away: Arc::default(),
@@ -197,14 +201,28 @@ impl StorageBackend for Weak {
     }
 
     async fn list(&self, request: ListRequest) -> Result<Box<dyn Listing>> {
-        match self.page {
-            None => self.there().list(request).await,
-            Some(rows) => Ok(Box::new(Pages {
+        let inner: Box<dyn Listing> = match self.page {
+            None => self.there().list(request.clone()).await?,
+            Some(rows) => Box::new(Pages {
                 storage: self.clone(),
-                request,
+                request: request.clone(),
                 rows,
-            })),
-        }
+            }),
+        };
+        let (Some(shown), Some(windows), false) =
+            (&self.shown, &self.windows, self.away.load(Relaxed))
+        else {
+            return Ok(inner);
+        };
+        Ok(Box::new(OldRows {
+            inner,
+            shown: Arc::clone(shown),
+            windows: Arc::clone(windows),
+            request,
+            last: None,
+            folders: BTreeSet::new(),
+            ended: false,
+        }))
     }
 
     async fn stat(&self, path: &SyncPath) -> Result<Option<Meta>> {
@@ -225,6 +243,14 @@ impl StorageBackend for Weak {
 
     async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>> {
         self.there().read_small(requests).await
+    }
+
+    fn copy_source(&self) -> Option<CopySource> {
+        self.inner.copy_source()
+    }
+
+    fn copies_from(&self, source: &CopySource) -> bool {
+        self.inner.copies_from(source)
     }
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
@@ -399,6 +425,10 @@ impl WriteSession for WeakSession {
         expect: &Expect,
     ) -> Result<Box<dyn ContentWriter>> {
         self.inner.stage_large(request, size, expect).await
+    }
+
+    async fn stage_copy(&self, request: StageRequest, from: CopyFrom) -> Result<Staged> {
+        self.inner.stage_copy(request, from).await
     }
 
     async fn flush(&self) -> Result<()> {

@@ -2,8 +2,11 @@
 #![allow(missing_docs)]
 
 use wl_core::model::Direction;
+use wl_core::storage::ErrorKind;
 use wl_core::testing::{Operation, When};
-use wl_simulator::{Aim, Content, Edit, Fault, Job, Mode, Plan, SitePlan, Step, What, play};
+use wl_simulator::{
+    Aim, Content, Edit, Extras, Fault, Job, Mode, Plan, SitePlan, Step, What, play,
+};
 
 fn step(after: u32, what: What) -> Step {
     Step { after, what }
@@ -25,6 +28,7 @@ fn plan(mode: Mode, sites: [SitePlan; 2], steps: Vec<Step>) -> Plan {
         direction: Direction::TwoWay,
         dawdles: false,
         steps,
+        extras: Extras::default(),
     }
 }
 
@@ -213,6 +217,59 @@ fn a_folder_in_the_place_of_another_is_looked_into_where_folders_have_no_ids() {
     let mut plan = plan(Mode::Watch, [SitePlan::default(), implied], steps);
     plan.dawdles = true;
     for schedule in 0..60 {
+        assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
+    }
+}
+
+fn ignore(site: usize, name: &str) -> Step {
+    step(0, What::Edit(site, Edit::Ignore(vec![name.to_owned()])))
+}
+
+/// The run that brings new rules to the other side still went by the old ones of that side. What they had left out, and is not left out any
+/// more, was nowhere in a report that said that all was in sync.
+#[test]
+fn a_run_that_brings_other_rules_looks_again_by_those() {
+    let steps = vec![
+        ignore(0, "m"),
+        step(0, What::Run),
+        step(0, What::Rest),
+        step(0, What::Edit(1, write("m", 1))),
+        step(0, What::Run),
+        step(0, What::Rest),
+        ignore(0, "b"),
+        step(0, What::Run),
+    ];
+    let sites = [SitePlan::default(), SitePlan::default()];
+    assert_eq!(
+        play(&plan(Mode::OneShot, sites, steps), 1, false).failure,
+        None
+    );
+}
+
+/// A link is carried over as the listing tells it. A stale listing told of the link that there had been before, as if somebody had made that
+/// anew, and the new one was put back to it on the other side.
+#[test]
+fn a_link_that_a_stale_listing_shows_is_looked_at() {
+    let link = |target: &str| What::Edit(0, Edit::Link("b".to_owned(), target.to_owned()));
+    let steps = vec![
+        step(0, link("there")),
+        step(0, What::Run),
+        step(16, What::Fault(0, Fault::Fails(ErrorKind::Temporary))),
+        step(
+            7,
+            What::Edit(0, Edit::Link("d/x".to_owned(), "there".to_owned())),
+        ),
+        step(0, link("here")),
+    ];
+    let stale = |modes| SitePlan {
+        empty_folders: false,
+        stale: true,
+        modes,
+        ..SitePlan::default()
+    };
+    let mut plan = plan(Mode::Watch, [stale(true), stale(false)], steps);
+    plan.dawdles = true;
+    for schedule in 0..20 {
         assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
     }
 }

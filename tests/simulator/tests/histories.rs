@@ -11,7 +11,7 @@ use wl_simulator::{
 };
 
 /// Every kind of fault, each of which must fire now and then.
-const FAULTS: [&str; 19] = [
+const FAULTS: [&str; 22] = [
     "temporary error",
     "permanent error",
     "reply lost",
@@ -31,6 +31,9 @@ const FAULTS: [&str; 19] = [
     "strike at a request",
     "unreadable",
     "unmounted",
+    "listing shows what was",
+    "dry run",
+    "dry run that came true",
 ];
 
 fn found(result: Result<Tally, Box<wl_simulator::Failure>>) -> Tally {

@@ -47,45 +47,64 @@ macro_rules! planted {
 
 planted! {
     a_conflict_taken_for_an_update: ConflictIsUpdate, 3;
-    an_old_version_that_wins: OldVersionWins, 4;
-    a_removal_that_beats_an_edit: RemovalBeatsEdit, 6;
+    an_old_version_that_wins: OldVersionWins, 1;
+    a_removal_that_beats_an_edit: RemovalBeatsEdit, 12;
     equal_sizes_taken_for_equal_content: SizeIsContent, 1;
-    a_young_token_that_is_believed: YoungTokenIsBelieved, 20;
+    a_young_token_that_is_believed: YoungTokenIsBelieved, 32;
     a_one_way_run_that_writes_back: OneWayWritesBack, 45;
     a_change_of_type_that_forgets_edits: RetypeForgetsEdits, 46;
-    an_edit_taken_for_an_echo: EditIsEcho, 4;
-    an_echo_taken_for_an_edit: EchoIsEdit, 4;
+    an_edit_taken_for_an_echo: EditIsEcho, 1;
+    an_echo_taken_for_an_edit: EchoIsEdit, 1;
     a_broken_listing_taken_for_a_whole_one: BrokenListingIsWhole, 11;
     a_dropped_row_of_a_page: LastRowIsDropped, 1;
-    an_absence_that_is_not_proven: AbsenceIsNotProven, 25;
-    a_replace_that_expects_nothing: ReplaceIsBlind, 12;
+    an_absence_that_is_not_proven: AbsenceIsNotProven, 6;
+    a_replace_that_expects_nothing: ReplaceIsBlind, 8;
     a_read_that_is_not_checked: ReadIsNotChecked, 20;
-    a_move_that_forgets_the_removal: MoveForgetsRemoval, 78;
-    replies_that_are_mixed_up: RepliesAreMixedUp, 6;
+    a_move_that_forgets_the_removal: MoveForgetsRemoval, 34;
+    replies_that_are_mixed_up: RepliesAreMixedUp, 1;
     a_row_recorded_before_its_file_is_published: RecordedBeforePublished, 1;
-    a_failed_write_taken_for_done: FailedWriteIsDone, 6;
-    a_failed_removal_taken_for_done: FailedRemovalIsDone, 83;
+    a_failed_write_taken_for_done: FailedWriteIsDone, 12;
+    a_failed_removal_taken_for_done: FailedRemovalIsDone, 65;
     a_problem_that_is_not_told: ProblemIsNotTold, 11;
     a_conflict_that_is_not_told: ConflictIsNotTold, 1;
-    unrest_that_is_not_told: UnrestIsNotTold, 83;
-    a_cancelled_run_taken_for_done: CancelIsDone, 29;
+    a_cancelled_run_taken_for_done: CancelIsDone, 148;
     an_agreement_that_is_not_recorded: AgreementIsNotRecorded, 4;
     a_folder_that_goes_with_a_survivor: FolderGoesWithSurvivor, 160;
     a_trash_that_is_skipped: TrashIsSkipped, 7;
-    a_late_write_that_is_missed: LateWriteIsMissed, 39;
-    an_event_that_is_dropped: EventIsDropped, 35;
-    the_unknown_taken_for_absent: UnknownIsAbsent, 107;
+    a_late_write_that_is_missed: LateWriteIsMissed, 25;
+    an_event_that_is_dropped: EventIsDropped, 42;
+    the_unknown_taken_for_absent: UnknownIsAbsent, 65;
     a_removal_without_another_look: RemovalIsBlind, 27;
     a_rename_over_a_newer_file: RenameOverwrites, 14;
-    a_failed_move_that_forgets_the_removal: FailedMoveForgetsRemoval, 260;
-    a_row_that_goes_before_its_file: RowGoesEarly, 51;
-    a_move_that_is_not_announced: MoveIsNotAnnounced, 188;
-    a_move_that_is_not_recovered: MoveIsNotRecovered, 188;
+    a_failed_move_that_forgets_the_removal: FailedMoveForgetsRemoval, 34;
+    a_row_that_goes_before_its_file: RowGoesEarly, 19;
+    a_move_that_is_not_announced: MoveIsNotAnnounced, 103;
+    a_move_that_is_not_recovered: MoveIsNotRecovered, 103;
     a_gap_that_is_ignored: GapIsIgnored, 21;
-    a_rest_that_is_forgotten: RestIsForgotten, 338;
-    a_wait_that_is_not_told: PendingIsNotTold, 56;
+    a_rest_that_is_forgotten: RestIsForgotten, 241;
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
+    a_note_that_is_believed: NoteIsBelieved, 53;
+    a_hash_believed_for_another_version: LearntIsBelieved, 34;
+    a_drift_that_is_not_told: DriftIsNotTold, 1;
+    a_claim_that_is_not_told: ClaimIsNotTold, 25;
+    a_claim_that_expires: ClaimExpires, 25;
+    a_mode_that_is_dropped: ModeIsDropped, 203;
+    a_link_that_is_not_compared: LinkIsNotCompared, 40;
+    an_open_conflict_that_is_forgotten: OpenConflictIsForgotten, 14;
+    an_open_problem_that_is_forgotten: OpenProblemIsForgotten, 267;
+    a_removal_of_an_earlier_pass: PendingIsKept, 25;
+    a_dry_run_that_writes: DryRunWrites, 3;
+    rules_that_are_not_read_again: RulesAreNotReadAgain, 31;
+    a_group_that_appears_in_any_order: GroupInAnyOrder, 19;
 }
+
+/// Those for which no seed of the histories as they are now is known yet: `soak_planted` looks for one.
+const OPEN: &[(&str, Bug)] = &[
+    ("unrest_that_is_not_told", Bug::UnrestIsNotTold),
+    ("a_wait_that_is_not_told", Bug::PendingIsNotTold),
+    ("what_is_left_out_taken_for_absent", Bug::LeftOutIsAbsent),
+    ("a_copy_of_a_young_version", Bug::YoungCopyIsBelieved),
+];
 
 /// Searches from seed 1 (`WL_PLANTED_FROM`) for each fault, or for those with a part of `WL_PLANTED` (`A,B`) in their names.
 #[test]
@@ -100,7 +119,11 @@ fn soak_planted() {
             .split(',')
             .any(|part| format!("{bug:?}").contains(part))
     };
-    let mut open: Vec<_> = ALL.iter().filter(|(_, bug)| is_wanted(*bug)).collect();
+    let mut open: Vec<_> = ALL
+        .iter()
+        .chain(OPEN)
+        .filter(|(_, bug)| is_wanted(*bug))
+        .collect();
     // A history is only played with the faults that it comes by without them: what all share is counted for each.
     let mut lost = Vec::new();
     let (mut shared, mut met) = (Duration::ZERO, HashMap::<Bug, (u32, Duration)>::new());

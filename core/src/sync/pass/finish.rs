@@ -506,7 +506,11 @@ impl Pass {
                 .or_else(|error| planted(Bug::FailedRemovalIsDone).then_some(()).ok_or(error))
             {
                 Ok(()) => {
-                    self.context.tally().changes[side].removed += 1;
+                    let dry_run = self.context.job.options.dry_run;
+                    let mut tally = self.context.tally();
+                    tally.changes[side].removed += 1;
+                    tally.rules_may_have_changed(&one.path, dry_run);
+                    drop(tally);
                     self.context.job.progress.did(1, 0);
                     let folder = expected.kind == Kind::Folder;
                     self.gone[side] += u64::from(!folder);

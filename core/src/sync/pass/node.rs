@@ -144,6 +144,7 @@ impl Node {
             Found::Absent => Look::Absent,
             Found::Unknown if planted(Bug::UnknownIsAbsent) => Look::Absent,
             Found::Unknown => Look::Unknown,
+            Found::LeftAlone if planted(Bug::LeftOutIsAbsent) => Look::Absent,
             Found::LeftAlone | Found::NoFolder | Found::Special => Look::LeftAlone,
             Found::There(meta) => Look::There(Item {
                 kind: meta.kind,

@@ -6,8 +6,11 @@ use futures::{FutureExt, StreamExt};
 use super::Pass;
 use super::context::Context;
 use super::finish::Pages;
+use super::item::{Item, Progressed};
+use super::work::in_progress;
 use crate::model::{Kind, Side};
 use crate::planted::{Bug, planted};
+use crate::reconcile::Verdict;
 use crate::state::{GroupEnd, Pending, PendingStage};
 use crate::storage::{ErrorKind, StorageError};
 use crate::sync::SyncError;
@@ -47,6 +50,34 @@ impl Pass {
         }
         context.state().drop_ended_groups()?;
         Ok(())
+    }
+}
+
+/// Links are carried over as a listing tells them, and nobody reads them. Where that listing may be stale it may tell of one that is no
+/// more, which must not take the place of the one there is.
+pub(super) async fn look_at_links(context: &Context, items: &mut [Item]) {
+    for item in items.iter_mut().filter(|item| in_progress(item)) {
+        let Verdict::Update { to, .. } = item.verdict else {
+            continue;
+        };
+        let from = to.other();
+        let storage = &context.job.storages[from];
+        let Some(listed) = item.node.found[from].meta() else {
+            continue;
+        };
+        if listed.kind != Kind::Link || storage.capabilities().listing_proves_absence {
+            continue;
+        }
+        let error = match storage.stat(&item.node.path).await {
+            Ok(Some(now)) if now.kind == Kind::Link && now.link == listed.link => continue,
+            Ok(_) => StorageError::new(
+                ErrorKind::Busy,
+                "look",
+                "the link changed since it was listed",
+            ),
+            Err(error) => error,
+        };
+        item.progressed = Progressed::Failed(from, error);
     }
 }
 

@@ -356,6 +356,7 @@ async fn replaced(
         let mut tally = context.tally();
         if node.found[to].meta().is_some() {
             tally.changes[to].updated += 1;
+            tally.rules_may_have_changed(&node.path, context.job.options.dry_run);
         } else {
             tally.changes[to].created += 1;
         }

@@ -8,6 +8,7 @@ use super::copy::{name_versions, stage_copies, travels};
 use super::item::{Item, Progressed};
 use super::maybe_moved::set_moves_aside;
 use super::node::Found;
+use super::proof::look_at_links;
 use super::recall::recall;
 use crate::model::{Hasher, Kind, Meta, Side};
 use crate::planted::{Bug, planted};
@@ -40,6 +41,7 @@ pub(super) async fn work_on(
         read_all(&context, &mut items, wanted).await;
     }
     set_moves_aside(&context, &mut items).await?;
+    look_at_links(&context, &mut items).await;
     stage_copies(&context, &mut items).await;
     stage_small(&context, &mut items).await;
     for item in &mut items {
