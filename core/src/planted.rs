@@ -118,8 +118,6 @@ pub enum Bug {
     RulesAreNotReadAgain,
     /// What belongs together becomes visible in any order.
     GroupInAnyOrder,
-    /// A token that is too young to prove anything names the version that is copied.
-    YoungCopyIsBelieved,
 }
 
 /// Whether the fault is in place.

@@ -198,7 +198,8 @@ impl Following<'_> {
                 Err(error)
             }
             Ok(()) => {
-                if silent {
+                // One that is told to stop has not seen all that it would have.
+                if silent && !self.job.cancel.is_cancelled() {
                     // It got on after all, whether or not it found anything.
                     self.telling.owe_again();
                     self.tell().await;

@@ -122,7 +122,8 @@ impl Listener for Ear {
                     true => None,
                     false => said.troubled.or(Some(Instant::now())),
                 };
-                if whole {
+                // Who waits says so, and is not in sync.
+                if whole && said.pending == 0 {
                     let sites = self.job.sites();
                     inner.said(sites, &report, said.begun, self.folders, self.watches);
                 }

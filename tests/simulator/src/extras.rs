@@ -36,7 +36,12 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
         sites: plan.sites.len() as u64,
     };
     match more.dice.below(16) {
-        0 => plan.extras.server_copy = true,
+        0 | 12 => {
+            plan.extras.server_copy = true;
+            // Storages that copy among themselves name versions by tokens that no two share.
+            let sites = plan.sites.iter_mut();
+            sites.for_each(|site| site.changes_per_token = 1);
+        }
         1 | 2 => {
             plan.extras.expires = true;
             more.scatter(plan, More::late);
@@ -54,11 +59,6 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
         }
         10 => more.scatter(plan, More::struck),
         11 => more.scatter(plan, More::links),
-        12 => {
-            plan.extras.server_copy = true;
-            let sites = plan.sites.iter_mut();
-            sites.for_each(|site| site.changes_per_token = 3);
-        }
         _ => {}
     }
 }

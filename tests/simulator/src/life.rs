@@ -15,7 +15,7 @@ use wl_core::sync::{
     DeleteBudget, Keep, LastFilter, NewsSender, SyncError, SyncJob, SyncOptions, Syncer, SyncerType,
 };
 use wl_core::testing::{InPlace, Strict, observe};
-use wl_syncers::General;
+use wl_syncers::{General, ServerCopy};
 
 use crate::ear::{Ear, Standing, told};
 use crate::eye::{Eye, StageMachine};
@@ -101,8 +101,11 @@ pub fn play(plan: &Plan, schedule: u64, record: bool) -> Played {
 
 /// Plays a plan in a world.
 pub fn play_in(world: World, plan: &Plan, schedule: u64, record: bool) -> Played {
-    let general: MakeSyncer = |job| Box::new(General::create(job));
-    play_with(general, world, plan, schedule, record)
+    let syncer: MakeSyncer = match plan.extras.server_copy {
+        true => |job| Box::new(ServerCopy::create(job)),
+        false => |job| Box::new(General::create(job)),
+    };
+    play_with(syncer, world, plan, schedule, record)
 }
 
 /// Plays a plan in a world, with a syncer of one's own.

@@ -221,6 +221,23 @@ fn a_folder_in_the_place_of_another_is_looked_into_where_folders_have_no_ids() {
     }
 }
 
+/// A look that had long been silent was told to stop: what had been told before it was told once more, as if it had looked.
+#[test]
+fn a_silent_look_that_is_told_to_stop_says_nothing() {
+    let steps = vec![
+        step(0, What::Edit(0, write("a", 2))),
+        step(0, What::Run),
+        step(7, What::Edit(0, write("a", 3))),
+        step(8, What::Sleep(3136)),
+        step(0, What::Cancel),
+    ];
+    let mut plan = plan(Mode::Poll, Default::default(), steps);
+    plan.dawdles = true;
+    for schedule in 0..20 {
+        assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
+    }
+}
+
 fn ignore(site: usize, name: &str) -> Step {
     step(0, What::Edit(site, Edit::Ignore(vec![name.to_owned()])))
 }

@@ -130,6 +130,21 @@ fn what_a_storage_overwrites_and_should_not_have_is_found() {
     }
 }
 
+#[test]
+fn storages_that_copy_among_themselves_do_so() {
+    let edit = Edit::Write("a".to_owned(), Content { number: 1, size: 0 });
+    let step = |what| Step { after: 0, what };
+    let mut plan = Plan::of_two(vec![step(What::Edit(0, edit)), step(What::Run)]);
+    for copies in [false, true] {
+        plan.extras.server_copy = copies;
+        let played = play_in(World::in_memory(&plan), &plan, 1, true);
+        assert_eq!(played.failure, None);
+        let asked = |what: &str| played.lines.iter().any(|line| line.contains(what));
+        assert!(asked("Stage a"), "{:?}", played.lines);
+        assert_eq!(asked("ReadSmall a"), !copies, "{:?}", played.lines);
+    }
+}
+
 /// The history of the seeds in `WL_SIMULATE`, as in 17:3.
 #[test]
 #[ignore = "replays the history of WL_SIMULATE=WORK:SCHEDULE"]

@@ -1,6 +1,6 @@
 //! Runs that only say what they would do.
 
-use wl_core::model::{ChangeCounts, RunReport, Sides};
+use wl_core::model::{ChangeCounts, Conflict, RunReport, Sides};
 use wl_core::state::BaselineRow;
 use wl_core::testing::{Call, Operation};
 
@@ -49,10 +49,14 @@ fn writes(operation: Operation) -> bool {
 impl Said {
     fn of(world: World, report: &RunReport) -> Option<Self> {
         let whole = report.error.is_none() && report.problems.is_empty();
+        // What is found in the trash is found when it is looked through, which a dry run does not do.
+        let of_trees =
+            |conflict: &&Conflict| conflict.source.is_some() || conflict.target.is_some();
+        let conflicts = report.conflicts.iter().filter(of_trees);
         whole.then(|| Self {
             world,
             changes: report.changes,
-            conflicts: report.conflicts.iter().map(|c| c.path.clone()).collect(),
+            conflicts: conflicts.map(|conflict| conflict.path.clone()).collect(),
             drift: report
                 .drift
                 .iter()
