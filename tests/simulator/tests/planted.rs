@@ -68,7 +68,7 @@ planted! {
     a_problem_that_is_not_told: ProblemIsNotTold, 11;
     a_conflict_that_is_not_told: ConflictIsNotTold, 1;
     a_cancelled_run_taken_for_done: CancelIsDone, 148;
-    an_agreement_that_is_not_recorded: AgreementIsNotRecorded, 4;
+    an_agreement_that_is_not_recorded: AgreementIsNotRecorded, 6;
     a_folder_that_goes_with_a_survivor: FolderGoesWithSurvivor, 160;
     a_trash_that_is_skipped: TrashIsSkipped, 7;
     a_late_write_that_is_missed: LateWriteIsMissed, 25;
