@@ -70,7 +70,7 @@ pub struct PairState {
     swapped: bool,
     damaged: Option<PathBuf>,
     pub(super) note: Note,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 /// Many statements that read as one; see [`PairState::reading`].
@@ -88,10 +88,10 @@ impl Drop for Reading<'_> {
 
 /// Given back when it is dropped.
 #[derive(Debug)]
-#[expect(dead_code, reason = "what is held is of use by being held")]
 enum Lock {
     File(File),
     #[cfg(feature = "testing")]
+    #[expect(dead_code, reason = "what is held is of use by being held")]
     Memory(std::sync::Arc<()>),
 }
 
@@ -104,7 +104,7 @@ impl PairState {
             let file = Self::file(dir, identities);
             let lock = super::memory::lock(&file, &address)?;
             let mut this = Self::connect(&address, identities)?;
-            this._lock = Some(Lock::Memory(lock));
+            this.lock = Some(Lock::Memory(lock));
             this.take_note(super::memory::note(&file));
             return Ok(this);
         }
@@ -119,9 +119,20 @@ impl PairState {
             }
             other => other?,
         };
-        this._lock = Some(Lock::File(lock));
+        this.lock = Some(Lock::File(lock));
         this.take_note(Note::beside(&path));
         Ok(this)
+    }
+
+    /// Whether somebody has tried to take the lock since it was taken.
+    pub fn is_wanted(&self) -> bool {
+        match &self.lock {
+            // Who cannot tell is polite.
+            Some(Lock::File(lock)) => lock.metadata().map_or(true, |found| found.len() > 0),
+            #[cfg(feature = "testing")]
+            Some(Lock::Memory(_)) => true,
+            None => false,
+        }
     }
 
     /// Looks through the whole file, which [`PairState::open`] does not, and sets it aside if it is damaged anywhere. Where it was put.
@@ -167,7 +178,7 @@ impl PairState {
             swapped: swapped(identities),
             damaged: None,
             note: Note::nowhere(),
-            _lock: None,
+            lock: None,
         };
         this.take_note(note);
         Ok(Some(this))
@@ -213,7 +224,7 @@ impl PairState {
             swapped: swapped(identities),
             damaged: None,
             note: Note::nowhere(),
-            _lock: None,
+            lock: None,
         };
         let (a, b) = ordered(identities);
         this.set_meta("storage a", a)?;
@@ -440,8 +451,17 @@ fn lock(dir: &Path, path: &Path) -> Result<File, StateError> {
     let lock = options.create(true).truncate(false).write(true).open(&path);
     let lock = lock.map_err(|source| io(&path, source))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Locked(path)),
+        Ok(()) => {
+            lock.set_len(0).map_err(|source| io(&path, source))?;
+            Ok(lock)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            // Whoever holds it sees that it is wanted. That is a courtesy: without it there is only a longer wait.
+            if let Err(error) = lock.set_len(1) {
+                tracing::debug!(%error, ?path, "say that the lock is wanted");
+            }
+            Err(StateError::Locked(path))
+        }
         Err(errno) => Err(io(&path, errno.into())),
     }
 }

@@ -145,10 +145,13 @@ fn the_pair_has_one_state_whichever_is_the_source() {
 fn only_one_run_at_a_time() {
     let dir = TempDir::new().unwrap();
     let state = PairState::open(dir.path(), PAIR).unwrap();
+    assert!(!state.is_wanted());
     let error = PairState::open(dir.path(), REVERSED).unwrap_err();
     assert!(matches!(error, StateError::Locked(_)), "{error}");
+    assert!(state.is_wanted());
     drop(state);
-    PairState::open(dir.path(), REVERSED).unwrap();
+    let state = PairState::open(dir.path(), REVERSED).unwrap();
+    assert!(!state.is_wanted(), "who wanted it has it");
 }
 
 #[test]

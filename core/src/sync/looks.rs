@@ -266,6 +266,11 @@ impl Looks {
         self.open.is_some()
     }
 
+    /// Whether another run would like to work on what is held open.
+    pub fn is_wanted(&self) -> bool {
+        self.open.as_ref().is_some_and(Run::is_wanted)
+    }
+
     /// Ends what was begun: nothing of the storages and of the pair is held any more.
     pub async fn rest(&mut self) -> Result<(), SyncError> {
         match self.open.take() {

@@ -460,6 +460,11 @@ impl Run {
         Ok(())
     }
 
+    /// Whether another run would like to work on the pair.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.state().is_wanted()
+    }
+
     /// Ends what was begun.
     pub(super) async fn close(&mut self) -> Result<(), SyncError> {
         self.begun = false;

@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// Where things change all the time it is let go of after this long, and nobody may be kept out by that.
 const LONGEST_OPEN: Duration = Duration::from_secs(5);
-/// Whoever wants to work on the pair meanwhile has so long to take it.
+/// Whoever wanted to work on the pair meanwhile, and was refused, has so long to take it.
 const LET_IN: Duration = Duration::from_millis(250);
 
 /// What is in the way of walks is looked for after this long: not everything that takes it away is told.
@@ -111,10 +111,13 @@ impl Following<'_> {
         }
         if open_since.get_or_insert_with(Instant::now).elapsed() >= LONGEST_OPEN {
             *open_since = None;
+            let wanted = self.looks.is_wanted();
             self.looks.rest().await?;
-            tokio::select! {
-                () = self.job.cancel.cancelled() => {}
-                () = tokio::time::sleep(LET_IN) => {}
+            if wanted {
+                tokio::select! {
+                    () = self.job.cancel.cancelled() => {}
+                    () = tokio::time::sleep(LET_IN) => {}
+                }
             }
         }
         Ok(())

@@ -70,7 +70,8 @@ impl Judge {
     pub fn new(plan: &Plan, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
         let folders = plan.sites.iter().map(|site| site.empty_folders).collect();
         let direction = plan.direction;
-        let kept = |site: usize| plan.sites[site].modes;
+        // A folder that is only implied has no bits of its own.
+        let kept = |site: usize| plan.sites[site].modes && plan.sites[site].empty_folders;
         Self {
             modes_agreed: ModesAgreed::new(direction, jobs, kept),
             modes: trees.iter().map(|_| Modes::new()).collect(),

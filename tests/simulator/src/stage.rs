@@ -63,6 +63,10 @@ pub(crate) struct Inner {
     /// What waits for a request.
     aimed: Vec<(Aim, Vec<What>)>,
     stale: Vec<bool>,
+    /// Every storage keeps folders by themselves.
+    keeps_folders: bool,
+    /// Contents may be known by the version that they are a copy of: a run that dies leaves no note of those.
+    copies: bool,
     dawdles: bool,
     /// The pairs, by storage.
     jobs: Vec<Sides<usize>>,
@@ -120,6 +124,8 @@ impl Stage {
             armed: plan.sites.iter().map(|_| Armed::default()).collect(),
             aimed: Vec::new(),
             stale: plan.sites.iter().map(|site| site.stale).collect(),
+            keeps_folders: plan.sites.iter().all(|site| site.empty_folders),
+            copies: plan.extras.server_copy,
             dawdles: plan.dawdles,
             jobs: sides,
             identities: backends

@@ -116,7 +116,9 @@ impl Inner {
     pub fn ran(&mut self, job: usize, began: (usize, u64, u64), report: &RunReport) {
         let undisturbed = self.jobs.len() == 1 && began == self.as_it_is();
         let stale = !self.quiet && self.stale.iter().any(|stale| *stale);
-        let now = Said::of(began, report).filter(|_| undisturbed && !stale);
+        // A folder that is only implied goes with what is in it: how many removals that is cannot be foretold.
+        let foretold = undisturbed && !stale && self.keeps_folders;
+        let now = Said::of(began, report).filter(|_| foretold);
         if self.rehearsal.goes_on {
             self.rehearsal.said.resize(job + 1, None);
             self.rehearsal.said[job] = now;

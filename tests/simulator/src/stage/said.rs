@@ -88,7 +88,8 @@ impl Inner {
             true => Ok(()),
             false => self.judge.said(sites, report, &unknown, folders),
         };
-        let verdict = verdict.and_then(|()| self.judge.agree(report, &unknown, stale));
+        let unsure = stale || self.copies;
+        let verdict = verdict.and_then(|()| self.judge.agree(report, &unknown, unsure));
         self.check(verdict);
     }
 
