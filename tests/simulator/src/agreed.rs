@@ -157,7 +157,14 @@ impl Agreed {
         };
         for conflict in &report.conflicts {
             let held = self.held.get(&conflict.path);
-            let of_both = conflict.source.is_some() && conflict.target.is_some();
+            // What both hold alike is a conflict about permission bits.
+            let of_both = match (&conflict.source, &conflict.target) {
+                (Some(source), Some(target)) => {
+                    (&source.kind, &source.hash, &source.link)
+                        != (&target.kind, &target.hash, &target.link)
+                }
+                _ => false,
+            };
             if of_both && !self.stale && !stale && held.is_some_and(|(_, by)| by.len() < 2) {
                 return Err(format!(
                     "{} is told as a conflict, and since both sides agreed on it only one had edited it",

@@ -382,6 +382,9 @@ impl Survey<'_> {
         };
         let mut hidden: Option<SyncPath> = None;
         let mut rows = Vec::new();
+        // Of what only makes sense together nothing is put off: it would go over without the rest.
+        let there = places.iter().filter(|(_, place)| !place.is_gone());
+        let databases: BTreeSet<_> = there.filter_map(|(path, _)| database(path)).collect();
         let state = context.state();
         let reading = state.reading()?;
         for (path, place) in places {
@@ -406,7 +409,8 @@ impl Survey<'_> {
                 if place.is_gone() {
                     ground.gone.insert(path.clone());
                 }
-                let young = |node: &Node| node.is_to_be_confirmed() && node.is_young();
+                let alone = database(&path).is_none() && !databases.contains(&path);
+                let young = |node: &Node| alone && node.is_to_be_confirmed() && node.is_young();
                 if node.as_ref().is_some_and(young) {
                     ground.young.push(path);
                     continue;
