@@ -66,6 +66,18 @@ pub(crate) fn is_at_or_around(path: &str, other: &str) -> bool {
     within(path, other) || within(other, path)
 }
 
+/// What is renamed takes its earlier versions along: the other side, and the baseline, may have the rename before they have the last edit.
+fn along(history: &mut History, from: &str, to: &str) {
+    let moved = history.iter().filter_map(|(path, shown)| {
+        let rest = path.strip_prefix(from)?;
+        let within = rest.is_empty() || rest.starts_with('/');
+        within.then(|| (format!("{to}{rest}"), shown.clone()))
+    });
+    for (path, shown) in moved.collect::<Vec<_>>() {
+        history.entry(path).or_default().extend(shown);
+    }
+}
+
 impl Judge {
     pub fn new(plan: &Plan, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
         let folders = plan.sites.iter().map(|site| site.empty_folders).collect();
@@ -124,6 +136,10 @@ impl Judge {
             self.wrote(site, content, &after, kept);
         }
         self.groups.edited(edit);
+        if let Edit::Rename(from, to) = edit {
+            along(&mut self.known, from, to);
+            along(&mut self.held[site], from, to);
+        }
         let before = std::mem::take(&mut self.trees[site]);
         let mut touched = BTreeSet::new();
         for (path, shown) in &after {

@@ -88,7 +88,7 @@ planted! {
     a_drift_that_is_not_told: DriftIsNotTold, 1;
     a_claim_that_is_not_told: ClaimIsNotTold, 25;
     a_claim_that_expires: ClaimExpires, 25;
-    a_mode_that_is_dropped: ModeIsDropped, 203;
+    a_mode_that_is_dropped: ModeIsDropped, 208;
     a_link_that_is_not_compared: LinkIsNotCompared, 40;
     an_open_conflict_that_is_forgotten: OpenConflictIsForgotten, 14;
     an_open_problem_that_is_forgotten: OpenProblemIsForgotten, 267;
