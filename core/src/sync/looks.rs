@@ -341,7 +341,7 @@ impl Looks {
         let written = found.take_written();
         found.close();
         let again = [places(&found.problems), written.clone()].concat();
-        self.standing.replace(&covers, &found);
+        self.standing.replace(&covers, &found, &young);
         found
             .conflicts
             .extend(run.conflicts_outside(&covers)?.outside);
@@ -467,12 +467,16 @@ impl Standing {
         self.problems.iter().any(|problem| is_over(problem, area)) || self.drift.iter().any(drifts)
     }
 
-    /// What was found in `area` takes the place of what was known there.
-    fn replace(&mut self, area: &Area, found: &Findings) {
+    /// What was found in `area` takes the place of what was known there; not of what is `young`, which was put off.
+    fn replace(&mut self, area: &Area, found: &Findings, young: &[SyncPath]) {
+        let is_put_off = |path: &str| young.iter().any(|young| young.as_str() == path);
         let outside = |path: &str| SyncPath::new(path).map_or(true, |path| !area.holds(&path));
-        self.problems
-            .retain(|problem| !is_over(problem, area) && !planted(Bug::OpenProblemIsForgotten));
-        self.drift.retain(|drift| outside(&drift.path));
+        self.problems.retain(|problem| {
+            let stays = !is_over(problem, area) || is_put_off(&problem.path);
+            stays && !planted(Bug::OpenProblemIsForgotten)
+        });
+        self.drift
+            .retain(|drift| outside(&drift.path) || is_put_off(&drift.path));
         self.problems.extend_from_slice(&found.problems);
         self.drift.extend_from_slice(&found.drift);
     }

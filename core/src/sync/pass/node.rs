@@ -297,7 +297,7 @@ impl BaselineRow {
             && (was.token == meta.token || planted(Bug::EditIsEcho))
             && !planted(Bug::EchoIsEdit)
             && was.mode == meta.mode
-            && (self.kind != Kind::File || self.hash.is_some())
+            && (self.kind != Kind::File || (self.hash.is_some() && was.size == meta.size))
             && (self.kind != Kind::Link || self.link == meta.link)
     }
 }
