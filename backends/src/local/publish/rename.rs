@@ -94,10 +94,10 @@ impl Session {
         }
         let ours_to_move = sys::stat_at(target.0, target.1);
         if let (Ok(moved), Ok(now)) = (&moved, &ours_to_move)
-            && moved.ino == job.seen.stat.ino
-            && now.ino != moved.ino
+            && moved.same_version(&job.seen.stat)
+            && !now.same_version(moved)
         {
-            // The right one was moved, and who put another there since meant this path.
+            // The right one was moved, and who put or wrote another there since meant this path.
             return self.changed(job);
         }
         // Back, unless yet another version is at either path by now.
