@@ -770,35 +770,6 @@ async fn what_was_written_a_moment_ago_waits() {
     assert_eq!(world.storages.target.read_file("r/.git/HEAD").unwrap(), "2");
 }
 
-/// A part of a group whose token is too young to say that it changed is not put off while the rest of the group goes over.
-#[tokio::test(start_paused = true)]
-async fn a_young_part_of_a_database_is_not_left_behind() {
-    for before in 0..3 {
-        let coarse = MemorySettings {
-            changes_per_token: 3,
-            ..MemorySettings::default()
-        };
-        let mut world = World::new();
-        world.storages.source = MemoryBackend::private(coarse);
-        let source = &world.storages.source;
-        for number in 0..before {
-            source.write_file("other", number.to_string()).unwrap();
-        }
-        source.write_file("r/x.db", "1").unwrap();
-        source.write_file("r/x.db-wal", "1").unwrap();
-        let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
-        looks.look(Area::Everything).await.unwrap();
-        assert_eq!(held(&world.storages.target).len(), 2);
-        source.write_file("r/x.db-wal", "2").unwrap();
-        source.write_file("r/x.db", "2").unwrap();
-        let mut told = Area::default();
-        told.add_path(SyncPath::new("r/x.db").unwrap());
-        looks.look(told).await.unwrap();
-        let target = held(&world.storages.target);
-        assert_eq!(target["r/x.db"], target["r/x.db-wal"], "{before}");
-    }
-}
-
 /// Whoever asks about a path in a group is told of the group.
 #[tokio::test]
 async fn a_path_is_explained_by_its_group() {
