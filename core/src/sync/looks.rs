@@ -268,7 +268,8 @@ impl Looks {
 
     /// Whether another run would like to work on what is held open.
     pub fn is_wanted(&self) -> bool {
-        self.open.as_ref().is_some_and(Run::is_wanted)
+        let open = self.open.as_ref();
+        open.is_some_and(|run| run.state().is_wanted())
     }
 
     /// Ends what was begun: nothing of the storages and of the pair is held any more.

@@ -201,7 +201,7 @@ impl Run {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, PairState> {
+    pub(super) fn state(&self) -> MutexGuard<'_, PairState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -458,11 +458,6 @@ impl Run {
             state.store_conflicts(&found.conflicts)?;
         }
         Ok(())
-    }
-
-    /// Whether another run would like to work on the pair.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.state().is_wanted()
     }
 
     /// Ends what was begun.
