@@ -19,6 +19,9 @@ pub const READY: &str = "ready";
 /// How often a daemon that somebody else starts at this moment is looked for.
 const LOOKS: u32 = 50;
 
+/// So long a daemon may take to say which version it is; it answers that by itself, whatever its jobs do.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The program's version; daemon and command must have the same.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -27,7 +30,8 @@ pub async fn connect(context: &Context<'_>) -> CliResult<Option<Client>> {
     let socket = context.socket()?;
     match Client::connect(&socket).await {
         Ok(mut client) => {
-            check_version(&mut client).await?;
+            let checked = within(PATIENCE, check_version(&mut client)).await;
+            checked.unwrap_or_else(|| Err(silent(context)))?;
             Ok(Some(client))
         }
         Err(ClientError::NoDaemon(_)) => Ok(None),
@@ -146,6 +150,29 @@ async fn check_version(client: &mut Client) -> CliResult<()> {
     )))
 }
 
+/// What comes in time.
+async fn within<T>(patience: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(patience, answer).await.ok()
+}
+
+/// Something listens and says nothing.
+fn silent(context: &Context<'_>) -> CliError {
+    let place = |path: CliResult<PathBuf>| path.unwrap_or_default().display().to_string();
+    let base = context.base_dir();
+    let process = base.ok().and_then(|base| wl_daemon::running_process(&base));
+    CliError::Failed(match process {
+        Some(process) => format!(
+            "the daemon (process {process}) listens on {} and does not answer; end it with `kill -9 {process}`, which is safe, and start it again with `{}start`",
+            place(context.socket()),
+            context.wl()
+        ),
+        None => format!(
+            "something listens on {} and does not answer, and it is no daemon of this base directory; give another --socket-path",
+            place(context.socket())
+        ),
+    })
+}
+
 /// The names of a container's jobs, and their states.
 pub async fn jobs_of(
     client: &mut Client,
@@ -185,5 +212,20 @@ pub async fn check_unused(
             context.wl(),
             crate::output::quote(container)
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_never_answers_is_not_waited_for_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wl.sock");
+        let _listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let mut client = Client::connect(&path).await.unwrap();
+        let heard = within(Duration::from_millis(50), check_version(&mut client)).await;
+        assert!(heard.is_none());
     }
 }

@@ -92,6 +92,8 @@ pub enum Bug {
     RootMarkerIsIgnored,
     /// What a killed run announced is taken for what is there, whatever was written since.
     NoteIsBelieved,
+    /// What a killed run announced is not asked for by the next.
+    NoteIsForgotten,
     /// What was read of a path counts for every later version of it.
     LearntIsBelieved,
     /// That the target differs and is left alone is told to nobody.
@@ -114,6 +116,8 @@ pub enum Bug {
     DryRunWrites,
     /// What is left out is taken for absent.
     LeftOutIsAbsent,
+    /// A group is published without a file of it that is too large.
+    GroupWithoutWhatIsLarge,
     /// That rules changed is found out after the removals.
     RulesAreNotReadAgain,
     /// What belongs together becomes visible in any order.

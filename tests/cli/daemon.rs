@@ -244,6 +244,18 @@ fn stranger(listener: UnixListener) {
 }
 
 #[test]
+fn the_status_of_a_container_that_is_not_there_is_wrong_usage() {
+    let place = Place::new();
+    for _ in 0..2 {
+        let done = place.0.run("status bxo");
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.stderr.contains("the containers are: box"), "{done:?}");
+        assert_eq!(place.0.run("status box").code, 0);
+        place.0.ok("start");
+    }
+}
+
+#[test]
 fn a_daemon_of_another_version_is_not_spoken_to() {
     let home = Home::new();
     let listener = UnixListener::bind(home.path("other.sock")).unwrap();
@@ -286,6 +298,11 @@ fn a_second_daemon_and_wrong_places_are_told() {
         home.run("-b elsewhere status").stdout,
         "No daemon runs, so nothing is kept in sync\n"
     );
+    // A base directory that cannot be one has no daemon either.
+    home.ok("-b here.sock/sub status");
+    let start = home.run("-b here.sock/sub start");
+    assert_eq!(start.code, 1, "{start:?}");
+    assert!(start.stderr.contains("cannot "), "{start:?}");
     for line in ["-b other status", "-b other stop"] {
         let done = home.run(line);
         assert_eq!(done.code, 1, "{line}: {done:?}");

@@ -126,6 +126,11 @@ fn a_broken_manifest_is_told_with_file_field_and_fix() {
     assert_eq!(code, 1);
     let fine = json!({"name": "fine", "storages": 0});
     assert!(list["containers"].as_array().unwrap().contains(&fine));
+    home.ok("storage create local --container fine --location here");
+    let (code, list) = home.json("storage list");
+    let storages = list["storages"].as_array().unwrap();
+    assert_eq!((code, storages.len()), (1, 1), "{list:#}");
+    assert_eq!(storages[0]["container"], "fine");
     for file in &names {
         let name = file.strip_suffix(".yaml").unwrap();
         home.ok(&format!("container delete {name}"));

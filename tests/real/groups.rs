@@ -267,8 +267,12 @@ fn repository(how: How) {
 const WRITER: &str = r"
 import os, sqlite3, sys, time
 path, other, stop, least = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+def content(path):
+    # On the other side it may go at any moment.
+    try: return open(path, 'rb').read()
+    except FileNotFoundError: return None
 def read(path):
-    return [open(path + end, 'rb').read() if os.path.exists(path + end) else None for end in ('', '-wal')]
+    return [content(path + end) for end in ('', '-wal')]
 db = sqlite3.connect(path, isolation_level=None)
 db.execute('pragma journal_mode=wal')
 db.execute('pragma wal_autocheckpoint=20')

@@ -1,17 +1,20 @@
-//! A run that dies after it published files and before it recorded that: who edits them next makes no conflict.
+//! A run that dies after it published files, or removed some, and before it recorded that: who goes on with them makes no conflict, and
+//! what he removes does not come back.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides};
-use wl_core::storage::{ErrorKind, StorageError};
+use wl_core::storage::{ErrorKind, RootMarker, StorageError};
 use wl_core::sync::{SyncJob, SyncOptions, one_shot};
 use wl_core::testing::{Call, Observer, Operation, observe};
 
 use crate::world::{World, read};
 
 const FILES: usize = 300;
+/// So many of them are in `folder5`.
+const IN_FOLDER_5: usize = 43;
 
 /// The process dies before the call of this number, counted from 1, or after it.
 #[derive(Debug)]
@@ -74,6 +77,11 @@ fn two_way() -> SyncOptions {
     World::options(Direction::TwoWay)
 }
 
+/// With the guards that the others do without.
+fn guarded() -> SyncOptions {
+    SyncOptions::new(Direction::TwoWay)
+}
+
 fn name(number: usize) -> String {
     format!("folder{}/file{number}", number % 7)
 }
@@ -117,7 +125,8 @@ fn is_synced(report: &RunReport) {
 async fn at_rest(world: &World, direction: Direction) {
     let report = world.sync(direction).await;
     assert_eq!(report.changes, Sides::default(), "{report:?}");
-    assert_eq!(std::fs::read(note(world)).unwrap(), b"", "it is settled");
+    let note = std::fs::read(note(world)).unwrap();
+    assert!(note.is_empty(), "{}", String::from_utf8_lossy(&note));
 }
 
 /// Published to the side that is not `from`, and not recorded: of new files, or of edited ones.
@@ -216,19 +225,282 @@ async fn the_other_sides_edit_alone_is_decided_as_without_a_note() {
     }
 }
 
-/// A removal needs what is recorded: nothing is lost, and what was removed comes back.
+/// Removes a folder with all that is in it, as its user does.
+fn remove_tree(world: &World, side: Side, folder: &str) {
+    assert!(world.storages[side].remove(folder).unwrap(), "{folder}");
+}
+
 #[tokio::test]
-async fn nothing_is_removed_for_a_note() {
-    for (new, side) in [
-        (true, Side::Source),
-        (false, Side::Source),
-        (true, Side::Target),
+async fn what_is_removed_after_a_kill_does_not_come_back() {
+    for (from, new) in [
+        (Side::Source, true),
+        (Side::Source, false),
+        (Side::Target, true),
+        (Side::Target, false),
     ] {
-        let world = published(Side::Source, new).await;
-        assert!(world.storages[side].remove(&name(3)).unwrap());
-        is_synced(&world.sync(Direction::TwoWay).await);
-        all_hold(&world, "published");
+        let world = published(from, new).await;
+        assert!(world.storages[from].remove(&name(3)).unwrap());
+        remove_tree(&world, from, "folder5");
+        let report = world.sync(Direction::TwoWay).await;
+        is_synced(&report);
+        let Sides { source, target } = &world.storages;
+        assert_eq!(read(source), read(target));
+        assert!(!read(source).contains_key("folder5"));
+        assert_eq!(source.read_file(&name(3)), None);
+        assert!(source.read_file(&name(4)).is_some());
+        assert_eq!(report.changes[from].total(), 0, "{report:?}");
+        at_rest(&world, Direction::TwoWay).await;
     }
+}
+
+/// The side that was published to may never have had it: what is not there says nothing.
+#[tokio::test]
+async fn what_the_other_side_removed_after_a_kill_comes_back() {
+    let world = published(Side::Source, true).await;
+    assert!(world.storages.target.remove(&name(3)).unwrap());
+    is_synced(&world.sync(Direction::TwoWay).await);
+    all_hold(&world, "published");
+}
+
+/// It may be content that was there before and nobody else had: only what was announced goes.
+#[tokio::test]
+async fn what_the_other_side_wrote_stays() {
+    let world = published(Side::Source, true).await;
+    let Sides { source, target } = &world.storages;
+    let own = "the target's own";
+    target.write_file(&name(3), own).unwrap();
+    target.write_file("folder5/own", own).unwrap();
+    assert!(source.remove(&name(3)).unwrap());
+    remove_tree(&world, Side::Source, "folder5");
+    is_synced(&world.sync(Direction::TwoWay).await);
+    for side in [source, target] {
+        assert_eq!(side.read_file(&name(3)).unwrap(), own.as_bytes());
+        assert_eq!(side.read_file("folder5/own").unwrap(), own.as_bytes());
+        assert_eq!(side.read_file(&name(5)), None);
+    }
+    at_rest(&world, Direction::TwoWay).await;
+}
+
+/// Killed before anything was published: what the target has is what it had.
+#[tokio::test]
+async fn what_was_announced_and_not_published_is_nothing() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("always", "there").unwrap();
+    source.write_file("a", "agreed").unwrap();
+    is_synced(&world.sync(Direction::TwoWay).await);
+    source.write_file("a", "edited").unwrap();
+    source.write_file("b", "new").unwrap();
+    dies(world.job(two_way()), Operation::Replace, 1, false).await;
+    assert_eq!(target.read_file("a").unwrap(), "agreed".as_bytes());
+    target.write_file("b", "the target's own").unwrap();
+    for path in ["a", "b"] {
+        assert!(source.remove(path).unwrap());
+    }
+    is_synced(&world.sync(Direction::TwoWay).await);
+    assert_eq!(target.read_file("a"), None, "nobody had changed it there");
+    assert_eq!(source.read_file("b").unwrap(), "the target's own");
+    assert_eq!(read(source), read(target));
+    at_rest(&world, Direction::TwoWay).await;
+}
+
+/// A storage that may have lost something by itself: what is missing there comes back from the other.
+#[tokio::test]
+async fn what_a_storage_may_have_lost_comes_back() {
+    for start in [Some("another"), None] {
+        let world = published(Side::Source, true).await;
+        let Sides { source, target } = &world.storages;
+        source.set_root_marker(RootMarker {
+            start: start.map(str::to_owned),
+            ..RootMarker::default()
+        });
+        assert!(source.remove(&name(3)).unwrap());
+        remove_tree(&world, Side::Source, "folder5");
+        source.write_file(&name(4), "edited").unwrap();
+        is_synced(&world.sync(Direction::TwoWay).await);
+        assert_eq!(
+            source.read_file(&name(3)).unwrap(),
+            b"published 3".as_slice()
+        );
+        assert_eq!(
+            source.read_file(&name(5)).unwrap(),
+            b"published 5".as_slice()
+        );
+        assert_eq!(
+            target.read_file(&name(4)).unwrap(),
+            "edited",
+            "an edit is none"
+        );
+        assert_eq!(read(source), read(target));
+    }
+}
+
+/// A run that fails by itself may fail for what made a storage lose something.
+#[tokio::test]
+async fn what_a_run_that_failed_published_comes_back() {
+    let world = World::new();
+    world.storages.source.write_file("always", "there").unwrap();
+    is_synced(&world.sync(Direction::TwoWay).await);
+    write_all(&world, Side::Source, "published");
+    let observer: Arc<dyn Observer> = Arc::new(CannotFlush(AtomicUsize::new(0)));
+    let around = |_, storage| observe(storage, Arc::clone(&observer));
+    let report = world.run_over(two_way(), around).await.unwrap();
+    assert!(report.error.is_some(), "{report:?}");
+    all_hold(&world, "published");
+    assert!(world.storages.source.remove(&name(3)).unwrap());
+    is_synced(&world.sync(Direction::TwoWay).await);
+    all_hold(&world, "published");
+}
+
+/// All flushes fail but those before anything is published.
+#[derive(Debug)]
+struct CannotFlush(AtomicUsize);
+
+impl Observer for CannotFlush {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        match call.operation {
+            Operation::Flush if self.0.fetch_add(1, SeqCst) >= 2 => {
+                let error = StorageError::new(ErrorKind::Unavailable, "flush", "as planned");
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_type_after_a_kill_is_no_conflict() {
+    for from in Side::BOTH {
+        let world = published(from, true).await;
+        let on = &world.storages[from];
+        // A file became a folder, and a folder a file.
+        assert!(on.remove(&name(3)).unwrap());
+        on.write_file(&format!("{}/inside", name(3)), "new")
+            .unwrap();
+        remove_tree(&world, from, "folder5");
+        on.write_file("folder5", "a file").unwrap();
+        is_synced(&world.sync(Direction::TwoWay).await);
+        let Sides { source, target } = &world.storages;
+        assert_eq!(read(source), read(target));
+        assert_eq!(source.read_file("folder5").unwrap(), "a file");
+        let inside = source.read_file(&format!("{}/inside", name(3)));
+        assert_eq!(inside.unwrap(), "new");
+        at_rest(&world, Direction::TwoWay).await;
+    }
+}
+
+/// Of another content of one size, so that it has to be read before anything inside the folder is decided.
+#[tokio::test]
+async fn a_change_of_type_where_the_other_side_wrote_is_a_conflict() {
+    let world = published(Side::Source, true).await;
+    let Sides { source, target } = &world.storages;
+    target.write_file(&name(3), "PUBLISHED 3").unwrap();
+    assert!(source.remove(&name(3)).unwrap());
+    source
+        .write_file(&format!("{}/inside", name(3)), "new")
+        .unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    let paths: Vec<_> = report.conflicts.iter().map(|it| it.path.clone()).collect();
+    assert_eq!(paths, [name(3)]);
+    assert_eq!(target.read_file(&name(3)).unwrap(), "PUBLISHED 3");
+}
+
+/// Removed on both sides and not recorded: who makes it anew, as it was, has not removed it.
+#[tokio::test]
+async fn what_is_made_anew_after_a_kill_stays() {
+    for from in Side::BOTH {
+        // Behind the first file, behind the last, and behind the folder.
+        for number in [1, IN_FOLDER_5, IN_FOLDER_5 + 1] {
+            let world = World::new();
+            write_all(&world, from, "agreed");
+            is_synced(&world.sync(Direction::TwoWay).await);
+            remove_tree(&world, from, "folder5");
+            dies(world.job(two_way()), Operation::Remove, number, true).await;
+            write_all(&world, from, "agreed");
+            is_synced(&world.sync(Direction::TwoWay).await);
+            all_hold(&world, "agreed");
+            at_rest(&world, Direction::TwoWay).await;
+        }
+    }
+}
+
+/// The name that a file had before.
+#[tokio::test]
+async fn a_file_that_is_renamed_back_after_a_kill_stays() {
+    let world = World::new();
+    write_all(&world, Side::Source, "agreed");
+    is_synced(&world.sync(Direction::TwoWay).await);
+    let Sides { source, target } = &world.storages;
+    assert!(source.rename(&name(3), "new").unwrap());
+    dies(world.job(two_way()), Operation::Rename, 1, true).await;
+    assert!(read(target).contains_key("new"), "renamed");
+    assert!(source.rename("new", &name(3)).unwrap());
+    is_synced(&world.sync(Direction::TwoWay).await);
+    all_hold(&world, "agreed");
+    assert_eq!(read(source), read(target));
+    assert!(!read(source).contains_key("new"));
+    at_rest(&world, Direction::TwoWay).await;
+}
+
+/// What was done with the note's help is over: the same content in the same place is somebody's own by then.
+#[tokio::test]
+async fn a_note_does_not_outlive_what_was_done_with_it() {
+    let world = published(Side::Source, true).await;
+    let Sides { source, target } = &world.storages;
+    assert!(source.remove(&name(3)).unwrap());
+    remove_tree(&world, Side::Source, "folder5");
+    // The files are removed, and that is recorded; the folder is still there.
+    let removal = IN_FOLDER_5 + 2;
+    dies(world.job(two_way()), Operation::Remove, removal, false).await;
+    assert_eq!(
+        target.read_file(&name(3)).unwrap_or_default(),
+        b"".as_slice()
+    );
+    assert!(read(target).contains_key("folder5"));
+    let again = "published 3";
+    target.write_file(&name(3), again).unwrap();
+    is_synced(&world.sync(Direction::TwoWay).await);
+    for side in [source, target] {
+        assert_eq!(side.read_file(&name(3)).unwrap(), again);
+    }
+}
+
+/// Guards hold as for what is recorded.
+#[tokio::test]
+async fn a_root_that_is_emptied_after_a_kill_is_refused() {
+    let world = World::new();
+    write_all(&world, Side::Source, "published");
+    dies_unrecorded(&world, two_way()).await;
+    all_hold(&world, "published");
+    for folder in 0..7 {
+        remove_tree(&world, Side::Source, &format!("folder{folder}"));
+    }
+    let report = world.run(guarded()).await.unwrap();
+    assert_eq!(report.error.unwrap().class, "root-emptied");
+    assert_eq!(report.changes, Sides::default());
+}
+
+#[tokio::test]
+async fn the_delete_budget_holds_after_a_kill() {
+    let world = World::new();
+    write_all(&world, Side::Source, "published");
+    dies_unrecorded(&world, two_way()).await;
+    for number in (0..FILES).filter(|number| number % 3 > 0) {
+        assert!(world.storages.source.remove(&name(number)).unwrap());
+    }
+    let report = world.run(guarded()).await.unwrap();
+    assert_eq!(report.error.unwrap().class, "delete-budget");
+    assert_eq!(report.changes, Sides::default());
+    // It is a share of all that both sides hold, not of what was recorded before.
+    let world = World::new();
+    write_all(&world, Side::Source, "published");
+    dies_unrecorded(&world, two_way()).await;
+    for number in (0..FILES).filter(|number| number % 10 == 0) {
+        assert!(world.storages.source.remove(&name(number)).unwrap());
+    }
+    let report = world.run(guarded()).await.unwrap();
+    is_synced(&report);
+    assert_eq!(report.changes.target.removed, 30);
 }
 
 #[tokio::test]
@@ -394,4 +666,42 @@ async fn a_path_with_trouble_is_remembered() {
     is_synced(&world.sync(Direction::TwoWay).await);
     all_hold(&world, "edited");
     at_rest(&world, Direction::TwoWay).await;
+}
+
+/// The storage did it, and its answer was lost: who edits the other side before anybody looks again makes no conflict.
+#[tokio::test]
+async fn an_edit_after_a_lost_answer_is_no_conflict() {
+    for (first, second) in [("2", "3"), ("22", "333")] {
+        let world = World::new();
+        let Sides { source, target } = &world.storages;
+        source.write_file("f", "1").unwrap();
+        assert_eq!(world.run(two_way()).await.unwrap().result, Outcome::Synced);
+        source.write_file("f", first).unwrap();
+        let mut job = world.job(two_way());
+        job.storages.target = observe(job.storages.target, Arc::new(AnswerIsLost));
+        let report = one_shot(job, "test").await.unwrap();
+        assert_eq!(report.result, Outcome::Failed, "{report:?}");
+        assert_eq!(target.read_file("f").unwrap(), first);
+        source.write_file("f", second).unwrap();
+        let report = world.run(two_way()).await.unwrap();
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(target.read_file("f").unwrap(), second);
+    }
+}
+
+/// Replaces, and does not say so.
+#[derive(Debug)]
+struct AnswerIsLost;
+
+impl Observer for AnswerIsLost {
+    fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
+        match call.operation {
+            Operation::Replace => Err(StorageError::new(
+                ErrorKind::Temporary,
+                "replace",
+                "the connection broke; for the test",
+            )),
+            _ => Ok(()),
+        }
+    }
 }

@@ -289,6 +289,44 @@ async fn a_file_that_crosses_the_limit_waits_on_both_sides_until_it_is_back() {
     }
 }
 
+/// A part of a group is of no use, and may be worse than none: if one file of it is too large, all of it waits.
+#[tokio::test]
+async fn a_group_with_a_file_that_is_too_large_is_left_out_whole() {
+    for (large, small) in [
+        ("r/.git/objects/00/large", "r/.git/HEAD"),
+        ("db", "db-wal"),
+        ("db-wal", "db"),
+    ] {
+        let world = World::new();
+        let options = limited(Direction::TwoWay, 4);
+        write(&world, Side::Source, &[(large, "12345"), (small, "1")]);
+        let report = synced(&world, &options).await;
+        assert_eq!(files(&world, Side::Target), [], "{report:?}");
+        assert!(report.excluded > 0, "{report:?}");
+        let path = SyncPath::new(small).unwrap();
+        let said = explain(&world.job(options.clone()), &path).await.unwrap();
+        // The name of a database does not say that it is one.
+        assert!(
+            small == "db" || said.next.contains("--max-size 4"),
+            "{said:?}"
+        );
+        // Small enough: both. Then it grows, and what else changes in it waits with it.
+        write(&world, Side::Source, &[(large, "123")]);
+        synced(&world, &options).await;
+        let agreed = files(&world, Side::Target);
+        assert_eq!(agreed, files(&world, Side::Source));
+        write(&world, Side::Source, &[(large, "12345"), (small, "2")]);
+        rests(&world, &options).await;
+        assert_eq!(files(&world, Side::Target), agreed);
+        world.storages.source.remove(small).unwrap();
+        rests(&world, &options).await;
+        assert_eq!(files(&world, Side::Target), agreed);
+        write(&world, Side::Source, &[(large, "1234"), (small, "3")]);
+        synced(&world, &options).await;
+        assert_eq!(files(&world, Side::Target), files(&world, Side::Source));
+    }
+}
+
 /// Neither a file that is left out nor a folder in its place on the other side is touched, also where folders are only implied.
 #[tokio::test]
 async fn a_change_of_type_of_which_one_side_is_left_out_waits() {

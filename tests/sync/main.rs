@@ -23,5 +23,6 @@ mod resolve;
 mod roots;
 mod stale;
 mod twofold;
+mod unrest;
 mod work;
 mod world;

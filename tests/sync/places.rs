@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::{Area, ErrorKind, StorageError};
 use wl_core::sync::Looks;
@@ -307,4 +308,23 @@ async fn drift_in_a_folder_that_comes_back_is_not_forgotten() {
     let report = looks.look(path("d")).await.unwrap().report.unwrap();
     assert_eq!(drift(&report), ["d/y"]);
     assert_eq!(target.read_file("d/y"), None);
+}
+
+/// Where folders are only implied nobody looks above a place unasked; and nobody told of the file that is in the folder's place.
+#[tokio::test]
+async fn a_file_in_the_place_of_an_implied_folder_is_found_by_who_wants_the_folder() {
+    let mut world = World::new();
+    world.storages.target = MemoryBackend::private(MemorySettings::default().empty_folders(false));
+    let mut looks = looks(&world, Direction::TwoWay);
+    looks.look(Area::Everything).await.unwrap();
+    let Sides { source, target } = &world.storages;
+    target.write_file("d", "a file").unwrap();
+    source.write_file("d/e/x", "in a folder").unwrap();
+    let told = Area::path(SyncPath::new("d/e/x").unwrap());
+    let report = looks.look(told).await.unwrap().report.unwrap();
+    assert_eq!(report.problems, []);
+    let conflicts: Vec<_> = report.conflicts.iter().map(|found| &*found.path).collect();
+    assert_eq!(conflicts, ["d"], "{report:?}");
+    assert_eq!(target.read_file("d").unwrap(), "a file");
+    assert_eq!(source.read_file("d/e/x").unwrap(), "in a folder");
 }

@@ -14,6 +14,7 @@ fn marker(file_system: &str, folder: &str) -> RootMarker {
         file_system: file_system.to_owned(),
         folder: (!folder.is_empty()).then(|| folder.to_owned()),
         renumbered: false,
+        start: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod report;
 mod tools;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -107,6 +108,8 @@ fn measure(tool: Tool, home: &Path, options: &Options, report: &mut Report) -> R
     report.settled(tool, begin.elapsed().as_secs_f64());
     for round in 0..options.rounds {
         lane.singles(round, report)?;
+        lane.quiet()?;
+        lane.disk(&home.join(format!("disk{round}")), report)?;
         lane.burst(report)?;
     }
     report.untold(tool, lane.eye.untold);
@@ -190,11 +193,7 @@ impl Lane<'_> {
         for number in 0..self.options.changes {
             let change = Change::new(round * self.options.changes + number, &self.options.shape);
             self.eye.look_at(&[&change.folder(&self.target)])?;
-            // Not in step with anything that the tool does at regular times.
-            let gap = self.options.gap * 1000;
-            sleep(Duration::from_micros(
-                gap / 2 + number * 7919 * 13 % gap.max(1),
-            ));
+            self.pause(number);
             change.carry_out(&self.source)?;
             let done = Instant::now();
             match self.eye.see(PATIENCE, || change.is_in(&self.target)) {
@@ -217,6 +216,30 @@ impl Lane<'_> {
             if missed == MOST_MISSED {
                 return Err("too many single changes did not arrive".into());
             }
+        }
+        Ok(())
+    }
+
+    /// Before a single change; not in step with anything that the tool does at regular times.
+    fn pause(&self, number: u64) {
+        let gap = self.options.gap * 1000;
+        let micros = gap / 2 + number * 7919 * 13 % gap.max(1);
+        sleep(Duration::from_micros(micros));
+    }
+
+    /// What the disk alone takes for a new file that is safe before anybody sees it: no tool that promises that is faster.
+    fn disk(&self, folder: &Path, report: &mut Report) -> Result<()> {
+        fs::create_dir(folder)?;
+        let content = vec![b'x'; self.options.shape.size as usize];
+        for number in 0..self.options.changes {
+            self.pause(number);
+            let (hidden, seen) = (folder.join("hidden"), folder.join(number.to_string()));
+            let begin = Instant::now();
+            let mut file = fs::File::create_new(&hidden)?;
+            file.write_all(&content)?;
+            file.sync_all()?;
+            fs::rename(&hidden, &seen)?;
+            report.disk(self.tool, begin.elapsed().as_secs_f64() * 1000.0);
         }
         Ok(())
     }

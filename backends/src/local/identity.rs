@@ -83,6 +83,8 @@ pub(super) fn marker(folder: &Fd, stat: &Stat) -> Sys<RootMarker> {
         _ => !named && place.is_some(),
     };
     Ok(RootMarker {
+        // The boot and the mount would not do: numbers of mounts come again, and folders in it may be mounts of their own.
+        start: None,
         file_system: super::root::file_system(folder, stat.dev)?,
         folder: words(keeping, stat, place.as_deref()),
         renumbered,

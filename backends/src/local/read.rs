@@ -137,12 +137,10 @@ impl Reading {
                 Err(errno) => return Err(failed(errno)),
             }
         }
-        if !piece.is_empty() {
-            return Ok(Some(piece.into()));
-        }
+        // After each piece: what changed meanwhile is not read on, all of it would be in vain.
         let stat = sys::stat_fd(&self.file).map_err(failed)?;
         check(&self.root, &self.request, &stat)?;
-        Ok(None)
+        Ok((!piece.is_empty()).then(|| piece.into()))
     }
 }
 

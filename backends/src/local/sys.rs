@@ -183,13 +183,16 @@ pub(super) fn hash_at(
         if !go_on() {
             return Err(Errno::CANCELED);
         }
-        match read_full(&file, &mut buffer)? {
-            0 => break,
-            read => hasher.update(&buffer[..read]),
+        let read = read_full(&file, &mut buffer)?;
+        // After each piece: what changed meanwhile is not read on.
+        if stat_fd(&file)? != before {
+            return Ok(None);
         }
+        if read == 0 {
+            return Ok(Some((hasher.finish(), before)));
+        }
+        hasher.update(&buffer[..read]);
     }
-    let after = stat_fd(&file)?;
-    Ok((after == before).then(|| (hasher.finish(), after)))
 }
 
 /// How renames can be done here: tried, not guessed.

@@ -92,7 +92,10 @@ impl State {
             last_session: 0,
             live_sessions: BTreeMap::new(),
             available: true,
-            marker: RootMarker::default(),
+            marker: RootMarker {
+                start: Some("memory".to_owned()),
+                ..RootMarker::default()
+            },
         }
     }
 

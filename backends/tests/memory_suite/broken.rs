@@ -95,6 +95,10 @@ enum Fault {
     OnlySaysSo,
     /// The root is told by what is in it.
     MarksByContent,
+    /// A folder has another token when something in it changes.
+    FolderTokenIsContent,
+    /// A folder that was just made is told with another token than listings tell.
+    MadeFolderHasOtherToken,
 }
 
 struct Broken {
@@ -187,6 +191,10 @@ impl BrokenBackend {
         match self.fault {
             Fault::TokenIsSize if meta.kind == Kind::File => Meta {
                 token: Token::new(meta.size.to_string()),
+                ..meta
+            },
+            Fault::FolderTokenIsContent if meta.kind == Kind::Folder => Meta {
+                token: Token::new(self.memory.snapshot().len().to_string()),
                 ..meta
             },
             _ => meta,
@@ -568,7 +576,14 @@ impl WriteSession for BrokenSession {
         if twice || self.backend.is(Fault::OnlySaysSo) {
             return Ok(pretended());
         }
-        self.inner.make_folder(path, mode).await
+        let made = self.inner.make_folder(path, mode).await?;
+        Ok(match self.backend.fault {
+            Fault::MadeFolderHasOtherToken => Published {
+                token: Token::new("other"),
+                ..made
+            },
+            _ => made,
+        })
     }
     async fn set_mode(
         &self,
@@ -678,6 +693,8 @@ const TABLE: &[(Fault, &[&str])] = &[
             "another_version_is_not_read",
         ],
     ),
+    (Fault::FolderTokenIsContent, &["a_folders_token_stays"]),
+    (Fault::MadeFolderHasOtherToken, &["a_folders_token_stays"]),
     (Fault::OtherFileToken, &["file_token_is_the_token_of_stat"]),
     (
         Fault::WrongHash,

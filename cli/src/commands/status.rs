@@ -53,6 +53,9 @@ impl Status {
 
     async fn show(&self, context: &Context<'_>) -> CliResult {
         let Some(mut client) = control::connect_or_tell(context).await? else {
+            if let Some(name) = &self.name {
+                context.store()?.load(name)?;
+            }
             let recorded = wl_daemon::jobs::recorded(&context.base_dir()?);
             let none = json!({ "daemon": Value::Null, "jobs": [], "recorded": recorded });
             context.output.print(&none, || match recorded {

@@ -207,7 +207,7 @@ fn event(event: &Event) -> String {
     let job = escape(event.job_id.as_deref().unwrap_or_default());
     match event.kind {
         EventKind::Missed => {
-            "events before this were missed; `wl status` and `wl conflicts` say how things stand"
+            "events before this were missed; `wl status` and `wl container list-conflicts` say how things stand"
                 .to_owned()
         }
         EventKind::State => {

@@ -27,7 +27,7 @@ pub struct Meta {
     pub mtime: Option<Timestamp>,
     /// Permission bits, where the storage keeps them; `None` for links.
     pub mode: Option<Mode>,
-    /// Changes when the entry changes.
+    /// Of a file or link: changes when it changes. Of a folder: names its file system, and stays; see [`Token`].
     pub token: Token,
     /// Whether an equal token later proves equal content. False while the token is younger than the storage's time resolution.
     pub settled: bool,

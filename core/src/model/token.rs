@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// A string that changes when the file changes. Only ever compared with an earlier token of the same storage.
 ///
-/// For a folder it names the file system that holds it; empty where that is the root's own.
+/// For a folder it names the file system that holds it; empty where that is the root's own. It stays whatever becomes of the folder and of what
+/// is in it: a folder with another one is taken for another file system's, and is left alone.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(Box<str>);

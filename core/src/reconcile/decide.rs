@@ -61,7 +61,7 @@ enum Changed {
     Maybe,
 }
 
-/// Decides what is to be done at a path. `announced` is what killed runs were about to publish there, the latest last.
+/// Decides what is to be done at a path. `announced` is what killed runs were about to do there, the latest last.
 pub fn reconcile(
     policy: Policy,
     base: Option<&Base<'_>>,
@@ -73,16 +73,37 @@ pub fn reconcile(
             return Verdict::Wait;
         }
         (source, target) => Sides::new(source, target).map(|look| match look {
-            Look::There(item) => Some(item),
+            Look::There(item) => Some(*item),
             _ => None,
         }),
     };
-    match (items.source, items.target) {
-        (None, None) if base.is_some() => Verdict::Forget,
-        (None, None) => Verdict::Nothing,
-        (Some(source), Some(target)) => {
-            both_there(policy, base, announced, Sides::new(source, target))
+    if items == Sides::default() {
+        return match base {
+            Some(_) => Verdict::Forget,
+            None => Verdict::Nothing,
+        };
+    }
+    // A master does not ask what was agreed on.
+    let done = match policy {
+        Policy::Master(_) => Ok(None),
+        _ => last_done(base, announced, items.as_ref().map(Option::as_ref)),
+    };
+    match done {
+        Ok(None) => decide(policy, base, items.as_ref().map(Option::as_ref)),
+        Ok(Some(one)) => {
+            let items = items.map(|item| item.map(|item| with_hash(base, item)));
+            let recorded = as_recorded(&one, items[one.to].as_ref());
+            let items = items.as_ref().map(Option::as_ref);
+            decide(policy, recorded.as_ref(), items)
         }
+        Err(unread) => Verdict::Read(with_the_other(base, &items, unread)),
+    }
+}
+
+fn decide(policy: Policy, base: Option<&Base<'_>>, items: Sides<Option<&Item<'_>>>) -> Verdict {
+    match (items.source, items.target) {
+        (None, None) => Verdict::Nothing,
+        (Some(source), Some(target)) => both_there(policy, base, Sides::new(source, target)),
         (Some(item), None) => one_there(policy, base, Side::Source, item),
         (None, Some(item)) => one_there(policy, base, Side::Target, item),
     }
@@ -177,54 +198,94 @@ fn one_there(policy: Policy, base: Option<&Base<'_>>, side: Side, item: &Item<'_
     }
 }
 
-/// Whether `one` is what its side holds; `None` if only reading tells.
-fn has_arrived(base: Option<&Base<'_>>, items: Sides<&Item<'_>>, one: &Announced) -> Option<bool> {
-    let item = items[one.to];
-    let was = base.and_then(|base| Announced::content(base.hash.as_ref(), base.link));
-    let of_folder = base.is_some_and(|base| base.kind == Kind::Folder);
-    if item.kind == Kind::Folder || of_folder || was != one.was {
+/// Whether `one` is what its side shows; `None` if only reading tells.
+fn is_done(
+    base: Option<&Base<'_>>,
+    items: Sides<Option<&Item<'_>>>,
+    one: &Announced,
+) -> Option<bool> {
+    let was = base.and_then(|base| Announced::content(base.kind, base.hash.as_ref(), base.link));
+    if was != one.was {
         return Some(false);
     }
-    if item.kind == Kind::Link {
-        return Some(Announced::content(None, item.link) == Some(one.hash));
+    let (Some(item), Some(wanted)) = (items[one.to], one.hash) else {
+        // A removal that is done asks for nothing to be removed: what is there anew is somebody's.
+        return Some(items[one.to].is_none() && one.hash.is_none());
+    };
+    // That the other side has not got it any more means something only if it cannot have lost it.
+    let still = |other: &Item<'_>| is_folder(other.kind) == is_folder(item.kind);
+    if !one.sure && !items[one.to.other()].is_some_and(still) {
+        return Some(false);
+    }
+    if item.kind != Kind::File {
+        return Some(Announced::content(item.kind, None, item.link) == Some(wanted));
     }
     match known(base, item) {
         _ if planted(Bug::NoteIsBelieved) => Some(true),
-        Some(hash) => Some(hash == one.hash),
+        Some(hash) => Some(hash == wanted),
         None if item.size != one.size => Some(false),
         None => None,
     }
 }
 
-/// Which side changed since both were known to hold the same: as the baseline says, or what was published after it. `Err`: the side that
-/// has to be read to tell.
-fn changes(
+/// The last of what was announced that is done. `Err`: the side that has to be read to tell.
+fn last_done(
     base: Option<&Base<'_>>,
     announced: &[Announced],
-    items: Sides<&Item<'_>>,
-) -> Result<Sides<Changed>, Side> {
+    items: Sides<Option<&Item<'_>>>,
+) -> Result<Option<Announced>, Side> {
     for one in announced.iter().rev() {
-        match has_arrived(base, items, one) {
+        match is_done(base, items, one) {
             None => return Err(one.to),
-            // They differ, so it is the other that changed.
-            Some(true) => {
-                return Ok(Sides::from_fn(|side| match side == one.to {
-                    true => Changed::No,
-                    false => Changed::Yes,
-                }));
-            }
+            Some(true) => return Ok(Some(*one)),
             Some(false) => {}
         }
     }
-    Ok(Sides::from_fn(|side| changed(base, side, items[side])))
+    Ok(None)
 }
 
-fn both_there(
-    policy: Policy,
+/// The baseline that the run would have recorded, had it lived. `item` is what the side shows that it was done on.
+fn as_recorded<'i>(one: &Announced, item: Option<&Item<'i>>) -> Option<Base<'i>> {
+    let item = item?;
+    let mut modes = Sides::new(one.mode, one.mode);
+    modes[one.to] = item.mode;
+    let hash = match item.content {
+        Content::Hash(hash) => Some(hash),
+        Content::Same | Content::Unread => one.hash,
+    };
+    Some(Base {
+        kind: item.kind,
+        hash: hash.filter(|_| item.kind == Kind::File),
+        link: item.link,
+        sizes: Sides::new(one.size, one.size),
+        modes,
+    })
+}
+
+/// What is known of it by the baseline, told without it.
+fn with_hash<'i>(base: Option<&Base<'_>>, mut item: Item<'i>) -> Item<'i> {
+    if let (Kind::File, Some(hash)) = (item.kind, known(base, &item)) {
+        item.content = Content::Hash(hash);
+    }
+    item
+}
+
+/// What is read besides `side`: where both are alike so far, both have to be.
+fn with_the_other(
     base: Option<&Base<'_>>,
-    announced: &[Announced],
-    items: Sides<&Item<'_>>,
-) -> Verdict {
+    items: &Sides<Option<Item<'_>>>,
+    side: Side,
+) -> Sides<bool> {
+    if let (Some(source), Some(target)) = (&items.source, &items.target) {
+        let items = Sides::new(source, target);
+        if equal(base, items).is_none() {
+            return items.map(unread);
+        }
+    }
+    Sides::from_fn(|at| at == side)
+}
+
+fn both_there(policy: Policy, base: Option<&Base<'_>>, items: Sides<&Item<'_>>) -> Verdict {
     if is_folder(items.source.kind) != is_folder(items.target.kind) {
         return types_differ(policy, base, items);
     }
@@ -241,10 +302,7 @@ fn both_there(
     if let Policy::Master(master) = policy {
         return update(master.other());
     }
-    let changes = match changes(base, announced, items) {
-        Ok(changes) => changes,
-        Err(unread) => return Verdict::Read(Sides::from_fn(|side| side == unread)),
-    };
+    let changes = Sides::from_fn(|side| changed(base, side, items[side]));
     match (policy, changes.source, changes.target) {
         (_, Changed::Maybe, Changed::Maybe) => read_all(),
         (_, Changed::Maybe, _) => Verdict::Read(Sides::new(true, false)),

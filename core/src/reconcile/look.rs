@@ -49,25 +49,36 @@ pub struct Item<'a> {
     pub mode: Option<Mode>,
 }
 
-/// What a run was about to make visible on one side, and did not live to record: content that the other side held then. If the side holds it
-/// now, both agreed on it.
+/// What a run was about to do on one side, and did not live to record: to make visible what the other side held then, or to remove what the
+/// other side had not any more. If the side shows it now, both agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Announced {
     /// The side that was to get it.
     pub to: Side,
-    /// What stands for the content ([`Announced::content`]).
-    pub hash: ContentHash,
-    /// Bytes of it.
+    /// What stands for what is there then ([`Announced::content`]); `None`: nothing.
+    pub hash: Option<ContentHash>,
+    /// Bytes of content.
     pub size: u64,
+    /// The permission bits that the other side had.
+    pub mode: Option<Mode>,
     /// What stood for what was agreed on before, if anything was. Of another baseline it says nothing.
     pub was: Option<ContentHash>,
+    /// What the other side held then it has not lost by itself since: if it is not there any more somebody took it away.
+    pub sure: bool,
 }
 
 impl Announced {
-    /// What stands for a file's content, or for where a link leads.
-    pub fn content(hash: Option<&ContentHash>, link: Option<&str>) -> Option<ContentHash> {
-        let of_link = || link.map(|link| ContentHash::of(format!("link\0{link}").as_bytes()));
-        hash.copied().or_else(of_link)
+    /// What stands for what is agreed on at a path: a file's content, where a link leads, that it is a folder.
+    pub fn content(
+        kind: Kind,
+        hash: Option<&ContentHash>,
+        link: Option<&str>,
+    ) -> Option<ContentHash> {
+        match kind {
+            Kind::File => hash.copied(),
+            Kind::Link => link.map(|link| ContentHash::of(format!("link\0{link}").as_bytes())),
+            Kind::Folder => Some(ContentHash::of(b"folder\0")),
+        }
     }
 }
 

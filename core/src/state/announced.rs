@@ -1,9 +1,13 @@
-//! What a run is about to make visible, noted before it does. A run that is killed before it could record what it published leaves files that
-//! nobody knows to be agreed on: with the note the next run does ([`Announced`]).
+//! What a run is about to do, noted before it does it. A run that is killed before it could record what it did leaves files that
+//! nobody knows to be agreed on, or to be gone: with the note the next run does ([`Announced`]).
 //!
 //! The note has to outlive the process and not the machine. So it lies in a file beside the database, a line a batch, is never synced and is
 //! cut off when the batch is recorded. Whatever is wrong with it, nothing but a conflict more comes of that: what it says counts only where
 //! that is found.
+//!
+//! A line is one of these, in JSON: a batch, with the starts of both storages ([`crate::storage::RootMarker::start`]) when it was announced;
+//! paths of which a row was recorded since, so that what was announced of them before is over; `false`: the run went wrong after what is
+//! above, and a storage may have lost something with that.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -13,8 +17,11 @@ use std::sync::Arc;
 #[cfg(feature = "testing")]
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::pair::PairState;
-use crate::model::{ContentHash, Side, SyncPath};
+use super::row::{BaselineRow, RowChange};
+use crate::model::{ContentHash, Mode, Side, Sides, SyncPath};
 use crate::reconcile::Announced;
 
 /// Killed runs leave no more than this, or all of it is forgotten: some fifteen of them in a row would have to die in a large batch.
@@ -23,8 +30,30 @@ const MOST: u64 = 4 << 20;
 /// What earlier runs announced and did not record, by path, the latest last.
 pub type LeftAnnounced = HashMap<SyncPath, Vec<Announced>>;
 
-/// One announcement as it is stored: path, column, size, hash, and what was agreed on before.
-type Stored<Text> = (Text, Text, u64, ContentHash, Option<ContentHash>);
+/// One announcement as it is stored: path, column, size, hash, permission bits, and what was agreed on before.
+type Stored = (
+    String,
+    String,
+    u64,
+    Option<ContentHash>,
+    Option<u32>,
+    Option<ContentHash>,
+);
+
+/// A line of the note. The starts are in the order of columns.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Batch([Option<String>; 2], Vec<Stored>),
+    Over(Vec<String>),
+    Sure(bool),
+}
+
+/// In front, too: the last line may have been cut off.
+fn to_bytes(line: &Line) -> io::Result<Vec<u8>> {
+    let text = serde_json::to_string(line)?;
+    Ok(format!("\n{text}\n").into_bytes())
+}
 
 #[derive(Debug)]
 enum Place {
@@ -38,7 +67,7 @@ impl Place {
     fn read(&self) -> io::Result<Vec<u8>> {
         match self {
             Self::Nowhere => Ok(Vec::new()),
-            Self::File(path, _) => match fs::metadata(path)?.len() {
+            Self::File(path, _) => match file_len(path)? {
                 0 => Ok(Vec::new()),
                 len if len > MOST => {
                     tracing::debug!(?path, len, "too much was announced and never recorded");
@@ -53,6 +82,10 @@ impl Place {
 
     fn file<'f>(path: &PathBuf, file: &'f mut Option<File>) -> io::Result<&'f mut File> {
         if file.is_none() {
+            match file_len(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             *file = Some(File::options().create(true).append(true).open(path)?);
         }
         file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -85,6 +118,15 @@ impl Place {
     }
 }
 
+/// The length of what has to be a file: a pipe would be waited for, and what a link leads to is somebody else's.
+fn file_len(path: &std::path::Path) -> io::Result<u64> {
+    let found = fs::symlink_metadata(path)?;
+    match found.is_file() {
+        true => Ok(found.len()),
+        false => Err(io::Error::other("it is no file")),
+    }
+}
+
 /// The note.
 #[derive(Debug)]
 pub(super) struct Note {
@@ -92,6 +134,12 @@ pub(super) struct Note {
     left: Arc<LeftAnnounced>,
     /// So much of it is from earlier runs, and stays.
     left_bytes: u64,
+    /// What was recorded of that while something else was open, and is lost when that is cut off.
+    over: Vec<String>,
+    /// What may be done and is not recorded, while something else was open; the same holds of it.
+    unclear: Vec<(SyncPath, Announced)>,
+    /// The starts of the storages now.
+    starts: Sides<Option<String>>,
     /// Batches that were announced and are not recorded yet.
     open: usize,
     /// Something was announced.
@@ -104,6 +152,9 @@ impl Note {
             place,
             left: Arc::default(),
             left_bytes: 0,
+            over: Vec::new(),
+            unclear: Vec::new(),
+            starts: Sides::default(),
             open: 0,
             begun: false,
         }
@@ -124,7 +175,7 @@ impl Note {
     }
 
     /// Reads what earlier runs left. `column` says what a side is called.
-    pub(super) fn load(&mut self, column: impl Fn(Side) -> &'static str) {
+    fn load(&mut self, column: impl Fn(Side) -> &'static str) {
         let bytes = match self.place.read() {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -133,21 +184,11 @@ impl Note {
                 return;
             }
         };
-        let side = |name: &str| Side::BOTH.into_iter().find(|&side| column(side) == name);
         let mut left = LeftAnnounced::new();
-        // What a kill cut off in the middle was not published either.
+        // What a kill cut off in the middle was not done either.
         let lines = bytes.split(|byte| *byte == b'\n');
-        let all = lines.filter_map(|line| serde_json::from_slice::<Vec<Stored<String>>>(line).ok());
-        for (path, to, size, hash, was) in all.flatten() {
-            if let (Ok(path), Some(to)) = (SyncPath::new(path), side(&to)) {
-                let one = Announced {
-                    to,
-                    hash,
-                    size,
-                    was,
-                };
-                left.entry(path).or_default().push(one);
-            }
+        for line in lines.filter_map(|line| serde_json::from_slice(line).ok()) {
+            self.take_line(&mut left, line, &column);
         }
         self.left_bytes = match left.is_empty() {
             true => 0,
@@ -155,40 +196,169 @@ impl Note {
         };
         self.left = Arc::new(left);
     }
+
+    fn take_line(
+        &self,
+        left: &mut LeftAnnounced,
+        line: Line,
+        column: impl Fn(Side) -> &'static str,
+    ) {
+        match line {
+            Line::Batch([a, b], all) => {
+                let starts = Sides::from_fn(|side| if column(side) == "a" { &a } else { &b });
+                for (path, to, size, hash, mode, was) in all {
+                    let to = Side::BOTH.into_iter().find(|&side| column(side) == to);
+                    let (Ok(path), Some(to)) = (SyncPath::new(path), to) else {
+                        continue;
+                    };
+                    let (then, now) = (starts[to.other()], &self.starts[to.other()]);
+                    let one = Announced {
+                        to,
+                        hash,
+                        size,
+                        mode: mode.map(Mode::new),
+                        was,
+                        sure: then.is_some() && then == now,
+                    };
+                    left.entry(path).or_default().push(one);
+                }
+            }
+            Line::Over(paths) => {
+                for path in paths
+                    .into_iter()
+                    .filter_map(|path| SyncPath::new(path).ok())
+                {
+                    left.remove(&path);
+                }
+            }
+            Line::Sure(sure) => {
+                let all = left.values_mut().flatten();
+                all.for_each(|one| one.sure &= sure);
+            }
+        }
+    }
+
+    fn append(&mut self, line: &Line) -> io::Result<u64> {
+        let bytes = to_bytes(line)?;
+        // What is of no use to anybody goes first.
+        if !std::mem::replace(&mut self.begun, true) && self.left_bytes == 0 {
+            self.place.cut(0)?;
+        }
+        self.place.append(&bytes)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// What was announced of these paths by earlier runs is over, whatever is cut off.
+    fn append_over(&mut self, paths: Vec<String>) {
+        if self.left.is_empty() && self.open == 0 {
+            return self.forget_left();
+        }
+        let line = Line::Over(paths);
+        match self.append(&line) {
+            Ok(len) if self.open == 0 => self.left_bytes += len,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "end some of what was announced"),
+        }
+        if let (Line::Over(mut paths), true) = (line, self.open > 0) {
+            self.over.append(&mut paths);
+        }
+    }
+
+    fn forget_left(&mut self) {
+        self.left_bytes = 0;
+        self.over.clear();
+        self.unclear.clear();
+        self.cut(0);
+    }
+
+    fn cut(&mut self, len: u64) {
+        if let Err(error) = self.place.cut(len) {
+            tracing::debug!(%error, "end what was announced");
+        }
+    }
+}
+
+impl BaselineRow {
+    /// What stands for it ([`Announced::was`]).
+    pub fn stand_in(&self) -> Option<ContentHash> {
+        Announced::content(self.kind, self.hash.as_ref(), self.link.as_deref())
+    }
 }
 
 impl PairState {
+    /// Reads what earlier runs announced and did not record. `starts` are those of the storages now; without it there is nothing of the kind.
+    pub fn read_announced(&mut self, starts: Sides<Option<String>>) {
+        let columns = Sides::from_fn(|side| self.column(side));
+        self.note.starts = starts;
+        self.note.load(|side| columns[side]);
+    }
+
     /// What earlier runs announced and did not record.
     pub fn left_announced(&self) -> Arc<LeftAnnounced> {
         Arc::clone(&self.note.left)
     }
 
-    /// Notes what is about to be made visible, until [`PairState::end_announced`]. It outlives a kill, not a power cut, and costs a write that
-    /// nobody waits for. If it fails there is no note, and nothing else is lost. In a rehearsal nothing becomes visible.
+    /// Whether one of them is content of which a side may have been the only one to know that it went: then the pair is not as good as new.
+    pub fn has_sure_arrivals(&self) -> bool {
+        let mut left = self.note.left.values().flatten();
+        left.any(|one| one.sure && one.hash.is_some())
+    }
+
+    /// Notes what is about to be done, until [`PairState::end_announced`]. It outlives a kill, not a power cut, and costs a write that
+    /// nobody waits for. If it fails there is no note, and nothing else is lost. In a rehearsal nothing is done.
     pub fn announce(&mut self, all: &[(SyncPath, Announced)]) {
         if self.is_rehearsal() {
             return;
         }
-        let one = |(path, one): &(SyncPath, Announced)| -> Stored<String> {
-            let to = self.column(one.to).to_owned();
-            (path.as_str().to_owned(), to, one.size, one.hash, one.was)
-        };
-        let all: Vec<_> = all.iter().map(one).collect();
-        let done = serde_json::to_vec(&all)
-            .map_err(io::Error::from)
-            .and_then(|mut line| {
-                // Before it, too: the last line may have been cut off.
-                line.insert(0, b'\n');
-                line.push(b'\n');
-                // What is of no use to anybody goes first.
-                if !std::mem::replace(&mut self.note.begun, true) && self.note.left_bytes == 0 {
-                    self.note.place.cut(0)?;
-                }
-                self.note.place.append(&line)
-            });
-        self.note.open += 1;
-        if let Err(error) = done {
+        let line = self.batch(all.iter(), self.note.starts.as_ref());
+        if let Err(error) = self.note.append(&line) {
             tracing::debug!(%error, "announce a batch");
+        }
+        self.note.open += 1;
+    }
+
+    fn batch<'a>(
+        &self,
+        all: impl Iterator<Item = &'a (SyncPath, Announced)>,
+        starts: Sides<&Option<String>>,
+    ) -> Line {
+        let one = |(path, one): &(SyncPath, Announced)| -> Stored {
+            let (path, to) = (path.as_str().to_owned(), self.column(one.to).to_owned());
+            let mode = one.mode.map(Mode::bits);
+            (path, to, one.size, one.hash, mode, one.was)
+        };
+        let (a, b) = self.columns(&starts);
+        let starts = [a, b].map(|start| (*start).clone());
+        Line::Batch(starts, all.map(one).collect())
+    }
+
+    /// Rows were recorded: what earlier runs announced of their paths is over.
+    pub fn end_announced_of(&mut self, rows: &[RowChange]) {
+        if self.note.left.is_empty() || self.is_rehearsal() {
+            return;
+        }
+        let paths = rows.iter().map(RowChange::path);
+        let paths: Vec<_> = paths
+            .filter(|path| self.note.left.contains_key(path))
+            .cloned()
+            .collect();
+        if paths.is_empty() {
+            return;
+        }
+        let left = Arc::make_mut(&mut self.note.left);
+        paths.iter().for_each(|path| drop(left.remove(path)));
+        self.note.unclear.retain(|(path, _)| !paths.contains(path));
+        let paths = paths.iter().map(|path| path.as_str().to_owned());
+        self.note.append_over(paths.collect());
+    }
+
+    /// The run goes wrong. What it announced and could not record a storage may have lost with that.
+    pub fn doubt_announced(&mut self) {
+        if self.note.open > 0
+            && !self.is_rehearsal()
+            && let Err(error) = self.note.append(&Line::Sure(false))
+        {
+            tracing::debug!(%error, "doubt what was announced");
         }
     }
 
@@ -199,217 +369,85 @@ impl PairState {
         }
         self.note.open = self.note.open.saturating_sub(batches);
         if self.note.open == 0 {
-            self.cut_note(self.note.left_bytes);
+            if self.note.left.is_empty() {
+                return self.note.forget_left();
+            }
+            self.note.cut(self.note.left_bytes);
+            let over = std::mem::take(&mut self.note.over);
+            if !over.is_empty() {
+                self.note.append_over(over);
+            }
+            let unclear = std::mem::take(&mut self.note.unclear);
+            self.leave(&unclear);
+        }
+    }
+
+    /// What was announced and failed so that nobody knows whether it is done: an answer was lost. It is held against what the next look
+    /// finds, like what killed runs announced.
+    pub fn leave_announced(&mut self, mut all: Vec<(SyncPath, Announced)>) {
+        if self.is_rehearsal() || self.note.left_bytes > MOST {
+            return;
+        }
+        let left = Arc::make_mut(&mut self.note.left);
+        all.retain_mut(|(path, one)| {
+            // Who loses answers may lose more.
+            one.sure = false;
+            let known = left.entry(path.clone()).or_default();
+            let new = !known.contains(one);
+            if new {
+                known.push(*one);
+            }
+            new
+        });
+        self.leave(&all);
+        if self.note.open > 0 {
+            self.note.unclear.append(&mut all);
+        }
+    }
+
+    fn leave(&mut self, all: &[(SyncPath, Announced)]) {
+        if all.is_empty() {
+            return;
+        }
+        let line = self.batch(all.iter(), Sides::new(&None, &None));
+        match self.note.append(&line) {
+            Ok(len) if self.note.open == 0 => self.note.left_bytes += len,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "keep what was announced"),
         }
     }
 
     /// All that earlier runs announced is decided, but for what `is_open` says.
     pub fn settle_announced(&mut self, is_open: impl Fn(&SyncPath) -> bool) {
-        if self.note.left.is_empty() || self.is_rehearsal() {
+        if self.note.left_bytes == 0 || self.is_rehearsal() {
             return;
         }
         let mut left = LeftAnnounced::clone(&self.note.left);
         left.retain(|path, _| is_open(path));
-        self.cut_note(0);
+        self.note.forget_left();
         let all = left.iter();
         let all: Vec<_> = all
             .flat_map(|(path, all)| all.iter().map(move |one| (path.clone(), *one)))
             .collect();
-        self.note.left_bytes = 0;
-        if !all.is_empty() {
-            self.announce(&all);
-            self.note.open = self.note.open.saturating_sub(1);
-            self.note.left_bytes = self.note.place.read().map_or(0, |bytes| bytes.len() as u64);
+        // Of one path the order stays, as far as what is sure of it goes: what is not comes first.
+        for sure in [false, true] {
+            let starts = self
+                .note
+                .starts
+                .as_ref()
+                .map(|start| start.clone().filter(|_| sure));
+            let of_it = all.iter().filter(|(_, one)| one.sure == sure);
+            let line = self.batch(of_it, starts.as_ref());
+            if !matches!(&line, Line::Batch(_, all) if all.is_empty()) {
+                match self.note.append(&line) {
+                    Ok(len) => self.note.left_bytes += len,
+                    Err(error) => tracing::debug!(%error, "keep what was announced"),
+                }
+            }
         }
         self.note.left = Arc::new(left);
-    }
-
-    fn cut_note(&mut self, len: u64) {
-        if let Err(error) = self.note.place.cut(len) {
-            tracing::debug!(%error, "end what was announced");
-        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::model::Sides;
-    use crate::storage::RootMarker;
-
-    const PAIR: Sides<&str> = Sides {
-        source: "memory:a",
-        target: "memory:b",
-    };
-    const REVERSED: Sides<&str> = Sides {
-        source: "memory:b",
-        target: "memory:a",
-    };
-
-    fn path(text: &str) -> SyncPath {
-        SyncPath::new(text).unwrap()
-    }
-
-    fn one(at: &str, to: Side, content: &str, was: Option<&str>) -> (SyncPath, Announced) {
-        let hash = |content: &str| ContentHash::of(content.as_bytes());
-        let one = Announced {
-            to,
-            hash: hash(content),
-            size: content.len() as u64,
-            was: was.map(hash),
-        };
-        (path(at), one)
-    }
-
-    /// Opens it as the next run does: what was open in this one dies with it.
-    fn next(dir: &std::path::Path, was: Option<PairState>) -> PairState {
-        drop(was);
-        PairState::open(dir, PAIR).unwrap()
-    }
-
-    fn note(dir: &TempDir) -> PathBuf {
-        let mut files = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|it| it.unwrap().path());
-        let is_note = |path: &PathBuf| path.extension().is_some_and(|end| end == "db-announced");
-        files.find(is_note).unwrap()
-    }
-
-    fn outlives(dir: &std::path::Path) {
-        let mut state = next(dir, None);
-        assert!(state.left_announced().is_empty());
-        let first = [
-            one("a\nb", Side::Target, "1", None),
-            one("c", Side::Source, "22", Some("2")),
-        ];
-        state.announce(&first);
-        assert!(state.left_announced().is_empty(), "this run knows itself");
-        let mut state = next(dir, Some(state));
-        let left = state.left_announced();
-        assert_eq!(left.len(), 2);
-        for (at, one) in &first {
-            assert_eq!(left[at], [*one]);
-        }
-        // The next batches of the next run, of which the last is not recorded either.
-        state.announce(&[one("c", Side::Source, "3", Some("2"))]);
-        state.end_announced(1);
-        state.announce(&[one("c", Side::Target, "4", Some("2"))]);
-        let state = next(dir, Some(state));
-        let two = [first[1].1, one("c", Side::Target, "4", Some("2")).1];
-        assert_eq!(state.left_announced()[&path("c")], two);
-        assert_eq!(state.left_announced().len(), 2);
-        // Whichever side is the source.
-        drop(state);
-        let state = PairState::open(dir, REVERSED).unwrap();
-        let turned = two.map(|one| one.to.other());
-        let found = &state.left_announced()[&path("c")];
-        assert_eq!(found.iter().map(|one| one.to).collect::<Vec<_>>(), turned);
-        let mut state = next(dir, Some(state));
-        // What is not decided yet stays.
-        state.settle_announced(|at| *at == path("c"));
-        assert_eq!(state.left_announced()[&path("c")], two);
-        assert_eq!(state.left_announced().len(), 1);
-        let mut state = next(dir, Some(state));
-        assert_eq!(state.left_announced()[&path("c")], two);
-        state.settle_announced(|_| false);
-        let state = next(dir, Some(state));
-        assert!(state.left_announced().is_empty());
-    }
-
-    #[test]
-    fn what_is_announced_outlives_the_run_until_it_is_recorded() {
-        let dir = TempDir::new().unwrap();
-        outlives(dir.path());
-        assert_eq!(fs::read(note(&dir)).unwrap(), b"");
-        #[cfg(feature = "testing")]
-        outlives(crate::state::MemoryStates::default().dir());
-    }
-
-    #[test]
-    fn batches_may_end_in_any_order() {
-        let dir = TempDir::new().unwrap();
-        let mut state = next(dir.path(), None);
-        state.announce(&[one("a", Side::Target, "1", None)]);
-        state.announce(&[one("b", Side::Target, "1", None)]);
-        state.end_announced(1);
-        assert!(!fs::read(note(&dir)).unwrap().is_empty(), "one is open");
-        state.end_announced(1);
-        assert!(fs::read(note(&dir)).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_damaged_note_is_as_good_as_none() {
-        let dir = TempDir::new().unwrap();
-        let mut state = next(dir.path(), None);
-        state.announce(&[one("a", Side::Target, "1", None)]);
-        let at = note(&dir);
-        let whole = fs::read(&at).unwrap();
-        // A write that was cut off, and another run behind it.
-        for cut in 0..whole.len() {
-            fs::write(&at, &whole[..cut]).unwrap();
-            let mut cut_off = next(dir.path(), Some(state));
-            let left = cut_off.left_announced();
-            assert!(left.is_empty() || cut == whole.len() - 1, "{cut}");
-            cut_off.announce(&[one("b", Side::Target, "2", None)]);
-            state = next(dir.path(), Some(cut_off));
-            assert!(state.left_announced().contains_key(&path("b")), "{cut}");
-        }
-        for rubbish in [
-            vec![0; 5000],
-            vec![0xff; 7],
-            b"[[1]]\n{}\n[]\nnull".to_vec(),
-        ] {
-            fs::write(&at, rubbish).unwrap();
-            state = next(dir.path(), Some(state));
-            assert!(state.left_announced().is_empty());
-        }
-        drop(state);
-        fs::remove_file(&at).unwrap();
-        fs::create_dir(&at).unwrap();
-        let mut state = next(dir.path(), None);
-        state.announce(&[one("a", Side::Target, "1", None)]);
-        state.end_announced(1);
-    }
-
-    #[test]
-    fn there_is_never_more_of_it_than_a_few_batches() {
-        let dir = TempDir::new().unwrap();
-        let mut state = next(dir.path(), None);
-        let batch: Vec<_> = (0..10_000)
-            .map(|number| one(&format!("some/folder/{number}"), Side::Target, "1", None))
-            .collect();
-        for _ in 0..7 {
-            state.announce(&batch);
-            let len = fs::metadata(note(&dir)).unwrap().len();
-            assert!(len < MOST + (2 << 20), "{len}");
-            state = next(dir.path(), Some(state));
-        }
-        assert!(!state.left_announced().is_empty());
-    }
-
-    #[test]
-    fn a_rehearsal_announces_and_forgets_nothing() {
-        let dir = TempDir::new().unwrap();
-        let mut state = next(dir.path(), None);
-        state.announce(&[one("a", Side::Target, "1", None)]);
-        let mut state = next(dir.path(), Some(state));
-        let before = fs::read(note(&dir)).unwrap();
-        state.begin_rehearsal().unwrap();
-        state.announce(&[one("b", Side::Target, "1", None)]);
-        state.end_announced(1);
-        let roots = Sides::from_fn(|_| RootMarker {
-            file_system: "another".to_owned(),
-            folder: None,
-            renumbered: false,
-        });
-        state.set_root_markers(&roots, true).unwrap();
-        state.settle_announced(|_| false);
-        state.end_rehearsal().unwrap();
-        assert_eq!(fs::read(note(&dir)).unwrap(), before);
-        // Of other roots it says nothing.
-        state.set_root_markers(&roots, true).unwrap();
-        assert!(next(dir.path(), Some(state)).left_announced().is_empty());
-    }
-}
+mod tests;

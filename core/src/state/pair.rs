@@ -105,11 +105,15 @@ impl PairState {
             let lock = super::memory::lock(&file, &address)?;
             let mut this = Self::connect(&address, identities)?;
             this.lock = Some(Lock::Memory(lock));
-            this.take_note(super::memory::note(&file));
+            this.note = super::memory::note(&file);
             return Ok(this);
         }
         let path = Self::file(dir, identities);
         let lock = lock(dir, &path)?;
+        if !path.exists() {
+            // What is announced speaks of a baseline.
+            remove_beside(&path, &["db-announced"])?;
+        }
         let mut this = match Self::connect(&path, identities) {
             Err(StateError::Sqlite(error)) if is_damage(&error) => {
                 let aside = set_aside(&path)?;
@@ -120,7 +124,7 @@ impl PairState {
             other => other?,
         };
         this.lock = Some(Lock::File(lock));
-        this.take_note(Note::beside(&path));
+        this.note = Note::beside(&path);
         Ok(this)
     }
 
@@ -172,16 +176,14 @@ impl PairState {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
         let db = Connection::open_with_flags(&path, flags)?;
-        let mut this = Self {
+        Ok(Some(Self {
             db,
             path,
             swapped: swapped(identities),
             damaged: None,
-            note: Note::nowhere(),
+            note,
             lock: None,
-        };
-        this.take_note(note);
-        Ok(Some(this))
+        }))
     }
 
     fn file(dir: &Path, identities: Sides<&str>) -> PathBuf {
@@ -233,11 +235,6 @@ impl PairState {
             this.index()?;
         }
         Ok(this)
-    }
-
-    fn take_note(&mut self, mut note: Note) {
-        note.load(|side| self.column(side));
-        self.note = note;
     }
 
     /// Where a damaged file was put when this state was opened, if there was one.
@@ -356,7 +353,7 @@ impl PairState {
         Ok(Some(RootMarker {
             file_system,
             folder: folder.filter(|folder| !folder.is_empty()),
-            renumbered: false,
+            ..RootMarker::default()
         }))
     }
 
@@ -488,11 +485,20 @@ fn set_aside(path: &Path) -> Result<PathBuf, StateError> {
         source,
     };
     fs::rename(path, &aside).map_err(io)?;
-    for end in ["db-wal", "db-shm"] {
+    remove_beside(path, &["db-wal", "db-shm", "db-announced"])?;
+    Ok(aside)
+}
+
+/// Removes what lies beside a database and is of no use without it.
+fn remove_beside(path: &Path, ends: &[&str]) -> Result<(), StateError> {
+    for end in ends {
         match fs::remove_file(path.with_extension(end)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                let path = path.to_owned();
+                return Err(StateError::Io { path, source });
+            }
             _ => {}
         }
     }
-    Ok(aside)
+    Ok(())
 }

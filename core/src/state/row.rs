@@ -130,6 +130,16 @@ fn kind_number(kind: Kind) -> i64 {
     }
 }
 
+impl RowChange {
+    /// The path that it is about.
+    pub fn path(&self) -> &SyncPath {
+        match self {
+            Self::Put(row) => &row.path,
+            Self::Delete(key) => &key.path,
+        }
+    }
+}
+
 impl PairState {
     fn decode(&self, row: &Row<'_>) -> Result<BaselineRow, StateError> {
         let key_text = row

@@ -107,6 +107,7 @@ fn the_pair_has_one_state_whichever_is_the_source() {
         file_system: format!("fs of {name}"),
         folder: Some(format!("root of {name}")),
         renumbered: false,
+        start: None,
     });
     state.set_root_markers(&roots, false).unwrap();
     let conflict = Conflict {
@@ -417,6 +418,7 @@ fn a_marker_of_the_file_system_alone_is_read_and_widened() {
         file_system: "fs-1".into(),
         folder: Some("5 born-7".into()),
         renumbered: false,
+        start: None,
     };
     put(&mut state, &[row("a", "1")]);
     state.set_root_markers(&markers, false).unwrap();

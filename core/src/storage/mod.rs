@@ -24,7 +24,7 @@ pub use condition::{Expect, Expected};
 pub use error::{CONNECT, ErrorKind, IoResultExt, Result, StorageError};
 pub use limits::Limits;
 pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
-pub use poll::{POLL_INTERVAL, PollWatcher, Rhythm};
+pub use poll::{Effort, POLL_INTERVAL, PollWatcher, Rhythm};
 pub use root::{RootChange, RootMarker};
 pub use session::{
     ContentWriter, CopyFrom, Displaced, Durability, Payload, Published, RemoveRequest,

@@ -19,6 +19,38 @@ const MOST_ACTIVE: usize = 16;
 const QUIET: Duration = Duration::from_secs(300);
 /// Looking at the active places may take this share of the time.
 const SHARE: u32 = 5;
+/// And looking at all of it this one.
+const SHARE_OF_ALL: u32 = 4;
+/// A look that carried something over took longer for that: after it there is a pause of this length at most, unless looks are known to take
+/// long.
+const AFTER_WORK: Duration = Duration::from_secs(60);
+
+/// What looks at all of a storage cost, and how long to let it alone after one.
+#[derive(Debug, Default)]
+pub struct Effort {
+    /// What the last look took that carried nothing over.
+    last: Option<Duration>,
+    usual: Duration,
+}
+
+impl Effort {
+    /// A look took so long; `worked`: it carried something over. Returns how long to pause.
+    pub fn spent(&mut self, took: Duration, worked: bool) -> Duration {
+        const PAUSES: u32 = SHARE_OF_ALL - 1;
+        if worked {
+            return (took * PAUSES).min(AFTER_WORK.max(self.usual * PAUSES));
+        }
+        // One look may take long because a storage hung, or the machine slept: only two in a row say that looks take long.
+        let before = self.last.replace(took).unwrap_or_default();
+        self.usual = took.min(before);
+        self.usual * PAUSES
+    }
+
+    /// What a look takes that carries nothing over.
+    fn usual(&self) -> Duration {
+        self.usual
+    }
+}
 
 /// When to look where: at all of it every interval, at places where something changed lately more often. It knows a few places and
 /// keeps nothing of the tree.
@@ -27,8 +59,18 @@ pub struct Rhythm {
     interval: Duration,
     due: Instant,
     soon: Instant,
-    said: Option<Instant>,
+    asked: Option<Asked>,
+    effort: Effort,
+    /// About what a look at all of it takes, as it is told: not another number for every look.
+    told: Duration,
     active: Vec<(Place, Instant)>,
+}
+
+/// What was asked for and not looked at yet.
+#[derive(Debug)]
+struct Asked {
+    area: Area,
+    whole: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,19 +89,62 @@ impl Rhythm {
             interval,
             due: now + interval,
             soon: now,
-            said: None,
+            asked: None,
+            effort: Effort::default(),
+            told: Duration::ZERO,
             active: Vec::new(),
         }
     }
 
-    /// How often all of it is looked at.
+    /// How often all of it is looked at; where that takes long it is let alone in between.
     pub fn interval(&self) -> Duration {
-        self.interval
+        self.interval.max(self.told * SHARE_OF_ALL)
+    }
+
+    /// How often, and if it is less often than it should be, why.
+    pub fn pace(&self) -> String {
+        let every = format!("every {} s", self.interval().as_secs_f64());
+        match self.interval() > self.interval {
+            true => format!("{every}, as a look takes up to {} s", self.told.as_secs()),
+            false => every,
+        }
+    }
+
+    /// What changes just behind a look is found at the end of the next one.
+    pub fn worst_delay(&self) -> Duration {
+        self.interval() + self.told
     }
 
     /// A look at all of it begins now.
     pub fn looking(&mut self) {
         self.due = Instant::now() + self.interval;
+    }
+
+    /// A look at this, whoever asked for it, took so long; `worked`: it carried something over. It counts if it is what was asked for.
+    pub fn looked(&mut self, area: &Area, took: Duration, worked: bool) {
+        let is_it = |asked: &mut Asked| match &asked.area {
+            Area::Everything => *area == Area::Everything,
+            Area::Parts(parts) => area.meets(parts),
+        };
+        match self.asked.take_if(is_it) {
+            Some(Asked { whole: true, .. }) => self.looked_at_all(took, worked),
+            Some(_) => self.soon = Instant::now() + SOON.max(took * SHARE),
+            None => {}
+        }
+    }
+
+    /// The same, of a look at all of it.
+    fn looked_at_all(&mut self, took: Duration, worked: bool) {
+        let pause = self.effort.spent(took, worked);
+        self.due = self.due.max(Instant::now() + pause);
+        let usual = self.effort.usual();
+        if !worked && (usual > self.told || usual * 4 < self.told) {
+            let seconds = usual.as_secs_f64().ceil() as u64;
+            self.told = match usual.as_secs() {
+                0 => Duration::ZERO,
+                _ => Duration::from_secs(seconds.next_power_of_two()),
+            };
+        }
     }
 
     /// Something changed here. What `counts` says no to is not looked at more often for it.
@@ -86,22 +171,16 @@ impl Rhythm {
 
     /// Where to look next, when it is time: `whole` if it is time for all of it. May be dropped.
     pub async fn next(&mut self, whole: &Area) -> Area {
-        if let Some(said) = self.said.take() {
-            let now = Instant::now();
-            self.soon = now + SOON.max((now - said) * SHARE);
-        }
         loop {
             let now = Instant::now();
             self.active.retain(|(_, seen)| now - *seen < QUIET);
             if self.due <= now {
                 // From now on, not from when it was due: a machine that slept through a hundred intervals looks once.
                 self.due = now + self.interval;
-                self.said = Some(now);
-                return whole.clone();
+                return self.ask(whole.clone(), true);
             }
             if self.soon <= now && !self.active.is_empty() {
-                self.said = Some(now);
-                return self.places();
+                return self.ask(self.places(), false);
             }
             let wake = match self.active.is_empty() {
                 true => self.due,
@@ -109,6 +188,16 @@ impl Rhythm {
             };
             tokio::time::sleep_until(wake).await;
         }
+    }
+
+    fn ask(&mut self, area: Area, whole: bool) -> Area {
+        self.soon = Instant::now() + SOON;
+        // All of it is owed more than its places.
+        if whole || !self.asked.as_ref().is_some_and(|asked| asked.whole) {
+            let area = area.clone();
+            self.asked = Some(Asked { area, whole });
+        }
+        area
     }
 
     fn places(&self) -> Area {
@@ -161,6 +250,17 @@ impl StorageWatcher for PollWatcher {
         self.rhythm.looking();
     }
 
+    fn looked(&mut self, area: &Area, took: Duration, worked: bool) {
+        match area {
+            // All of it, whoever asked for that.
+            Area::Everything => {
+                self.rhythm.asked = None;
+                self.rhythm.looked_at_all(took, worked);
+            }
+            Area::Parts(_) => self.rhythm.looked(area, took, worked),
+        }
+    }
+
     fn acted(&mut self, area: &Area) {
         if self.adaptive {
             self.rhythm.acted(area, |_| true);
@@ -172,10 +272,9 @@ impl StorageWatcher for PollWatcher {
     }
 
     fn health(&self) -> WatchHealth {
-        let interval = self.rhythm.interval();
         WatchHealth {
-            mode: format!("poll every {} s", interval.as_secs_f64()),
-            worst_delay: interval,
+            mode: format!("poll {}", self.rhythm.pace()),
+            worst_delay: self.rhythm.worst_delay(),
         }
     }
 }
@@ -256,10 +355,81 @@ mod tests {
     async fn looks_that_take_long_are_made_seldomer() {
         let mut watcher = PollWatcher::adaptive(Duration::from_secs(3600));
         watcher.acted(&Area::path(path("a/f")));
-        next(&mut watcher).await;
-        // The look took ten seconds.
+        let (_, said) = next(&mut watcher).await;
+        // Whoever asked listens on before it looks, as a job does.
+        let early = tokio::time::timeout(Duration::ZERO, watcher.next()).await;
+        assert!(early.is_err());
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(next(&mut watcher).await, (50, vec!["a/".to_owned()]));
+        watcher.looked(&Area::subtree(path("a")), Duration::from_secs(10), false);
+        assert_eq!(next(&mut watcher).await, (50, said));
+    }
+
+    /// How many seconds go by between a look at all of it and the next, if each takes so long, and how that is told.
+    async fn pause(took: u64, worked: bool) -> (u64, String, u64) {
+        let mut watcher = PollWatcher::new(Duration::from_secs(10));
+        for _ in 0..3 {
+            assert_eq!(watcher.next().await.unwrap().into_area(), Area::Everything);
+            watcher.looking();
+            let early = tokio::time::timeout(Duration::ZERO, watcher.next()).await;
+            assert!(early.is_err());
+            tokio::time::advance(Duration::from_secs(took)).await;
+            watcher.looked(&Area::Everything, Duration::from_secs(took), worked);
+        }
+        let (pause, _) = next(&mut watcher).await;
+        let WatchHealth { mode, worst_delay } = watcher.health();
+        (pause, mode, worst_delay.as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looking_at_all_of_it_takes_a_quarter_of_the_time_at_most_and_that_is_told() {
+        let every = "poll every 10 s";
+        let slow =
+            |period, takes| format!("poll every {period} s, as a look takes up to {takes} s");
+        for (took, worked, expected) in [
+            (0, false, (10, every.to_owned(), 10)),
+            (2, false, (8, every.to_owned(), 12)),
+            (3, false, (9, slow(16, 4), 20)),
+            (60, false, (180, slow(256, 64), 320)),
+            // Most of it may have been the work.
+            (3600, true, (60, every.to_owned(), 10)),
+            (4, true, (12, every.to_owned(), 10)),
+        ] {
+            assert_eq!(pause(took, worked).await, expected, "{took} {worked}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_is_not_another_number_for_every_look() {
+        let mut watcher = PollWatcher::new(Duration::from_secs(10));
+        let mut told = Vec::new();
+        for took in [20, 31, 9, 33, 17, 7, 100, 100] {
+            watcher.looked(&Area::Everything, Duration::from_secs(took), false);
+            told.push(watcher.health().worst_delay.as_secs() / 5);
+        }
+        assert_eq!(told, [2, 32, 32, 32, 32, 8, 8, 128]);
+    }
+
+    /// A work that is known to be slow is not taken for fast because something was carried over.
+    #[tokio::test(start_paused = true)]
+    async fn where_looks_are_known_to_take_long_work_changes_nothing() {
+        let mut watcher = PollWatcher::new(Duration::from_secs(10));
+        let long = Duration::from_secs(100);
+        for (worked, pause) in [(false, 10), (false, 300), (true, 300)] {
+            watcher.looked(&Area::Everything, long, worked);
+            assert_eq!(next(&mut watcher).await.0, pause);
+        }
+    }
+
+    /// The storage hung for half an hour, or the machine slept in the middle: that is not what looks take.
+    #[tokio::test(start_paused = true)]
+    async fn one_look_that_hangs_does_not_put_off_the_next() {
+        let mut watcher = PollWatcher::new(Duration::from_secs(10));
+        for (took, pause) in [(1671, 10), (1, 10), (1671, 10), (1, 10)] {
+            watcher.looking();
+            watcher.looked(&Area::Everything, Duration::from_secs(took), false);
+            assert_eq!(next(&mut watcher).await.0, pause);
+        }
+        assert_eq!(watcher.health().worst_delay.as_secs(), 11);
     }
 
     #[tokio::test(start_paused = true)]

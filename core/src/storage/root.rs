@@ -2,7 +2,7 @@
 
 /// What is behind a storage's root. Empty where there is no such thing: a bucket and a prefix are what they are called.
 ///
-/// Nothing in it may change by itself, by a restart of the machine or a mount least of all: what is not known to stay is left out.
+/// Nothing in it but `start` may change by itself, by a restart of the machine or a mount least of all: what is not known to stay is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootMarker {
     /// The file system: another value means that something else is mounted there.
@@ -11,6 +11,9 @@ pub struct RootMarker {
     pub folder: Option<String>,
     /// The file system's value is given out anew with every mount; an equal `folder` proves that it is the same root all the same.
     pub renumbered: bool,
+    /// Another value each time that the storage may have lost, by itself, something that it showed before: after a restart of its machine
+    /// what was not synced may be gone. `None` where that is not known; then what is missing after a run was killed may come back.
+    pub start: Option<String>,
 }
 
 /// What became of a root since it was remembered.
@@ -57,6 +60,7 @@ mod tests {
             file_system: file_system.to_owned(),
             folder: (!folder.is_empty()).then(|| folder.to_owned()),
             renumbered: false,
+            start: None,
         }
     }
 

@@ -240,6 +240,9 @@ pub trait StorageWatcher: Send {
     async fn next(&mut self) -> Result<Observation>;
     /// A look at everything on the watched side begins now, whoever asked for it: one that asks every so often counts from here.
     fn looking(&mut self) {}
+    /// A look at `area`, whoever asked for it, has ended and took so long; `worked`: it carried something over as well. One that asks every
+    /// so often asks less often where looking takes long.
+    fn looked(&mut self, _area: &Area, _took: Duration, _worked: bool) {}
     /// The last look found that this changed on the watched side, by other hands than ours. One that has no events looks there more
     /// often for a while.
     fn acted(&mut self, _area: &Area) {}

@@ -69,6 +69,8 @@ pub struct Looked {
     pub again: Vec<SyncPath>,
     /// Those of them that somebody is writing to: no problem, and not told in the report.
     pub written: Vec<SyncPath>,
+    /// Those of these that were not even read, as the last write is a moment ago: they are worth a look when that has passed.
+    pub let_be: Vec<SyncPath>,
     /// Paths that changed so lately that they may have changed again without its showing: to be looked at once more, a little later.
     pub young: Vec<SyncPath>,
     /// Something is in the way of walks; it may pass without anybody telling.
@@ -295,8 +297,9 @@ impl Looks {
             skipped: report.skipped,
         };
         Ok(Looked {
-            again: [places(&report.problems), written.clone()].concat(),
-            written,
+            again: [places(&report.problems), written.paths.clone()].concat(),
+            written: written.paths,
+            let_be: written.let_be,
             report: Some(report),
             blocked: self.standing.is_blocked(),
             ..Looked::default()
@@ -340,8 +343,8 @@ impl Looks {
         let moving = found.is_unfinished() || waiting > 0;
         self.restless = found.restless;
         let written = found.take_written();
-        found.close();
-        let again = [places(&found.problems), written.clone()].concat();
+        found.close(true);
+        let again = [places(&found.problems), written.paths.clone()].concat();
         self.standing.replace(&covers, &found, &young);
         found
             .conflicts
@@ -354,7 +357,8 @@ impl Looks {
         Ok(Looked {
             report: Some(report),
             again,
-            written,
+            written: written.paths,
+            let_be: written.let_be,
             young,
             blocked: self.standing.is_blocked(),
             moving,
@@ -403,14 +407,15 @@ async fn passes(
     Ok((found, result))
 }
 
-/// The places that moved on under a pass, and those that it made beside others.
+/// The places that moved on under a pass, those above them that are in the way, and those that it made beside others.
 fn moved_on(found: &mut Findings) -> Parts {
     let mut parts = Parts::default();
     let beside = std::mem::take(&mut found.beside);
-    // A group gets time to come to rest.
-    let at_once = |problem: &&Problem| problem.operation != GROUP;
+    // A group gets time to come to rest, and so does what is let be.
+    let at_once = |problem: &&Problem| problem.operation != GROUP && !found.lets_be(problem);
     let at_once: Vec<_> = found.unfinished.iter().filter(at_once).cloned().collect();
     let paths = places(&at_once).into_iter().chain(beside);
+    let paths = paths.chain(std::mem::take(&mut found.above));
     paths.for_each(|path| parts.add_path(path));
     parts
 }

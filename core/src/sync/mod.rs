@@ -15,6 +15,7 @@ mod rehearsal;
 mod run;
 mod syncer;
 mod trash;
+mod unrest;
 
 pub use error::{SyncError, SyncErrorClass};
 pub use exclude::{LastFilter, filter_now};

@@ -23,9 +23,11 @@ impl Opened {
     pub(super) async fn open(job: &SyncJob) -> Result<Self, SyncError> {
         check_pair(job)?;
         let markers = root_markers(job).await?;
-        let state = PairState::open(&job.state_dir, identities(job))?;
+        let mut state = PairState::open(&job.state_dir, identities(job))?;
+        state.read_announced(markers.as_ref().map(|marker| marker.start.clone()));
         let changes = root_changes(&state, &markers)?;
-        let of_others = check_roots(job, changes, !state.is_empty()?).await?;
+        let has_baseline = !state.is_empty()? || state.has_sure_arrivals();
+        let of_others = check_roots(job, changes, has_baseline).await?;
         if job.options.dry_run {
             state.begin_rehearsal()?;
         }

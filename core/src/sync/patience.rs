@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::unrest::Unrest;
 use crate::machine;
 use crate::model::{Side, Sides, SyncPath, Token};
 use crate::storage::{ErrorKind, StorageError};
@@ -24,7 +25,11 @@ pub(super) type Versions = Sides<Option<Token>>;
 /// A continuous run's memory of the files that could not be transferred. It ends with the run: one that is begun anew tries
 /// everything at once.
 #[derive(Debug, Default)]
-pub struct Patience(Mutex<HashMap<SyncPath, Waiting>>);
+pub struct Patience {
+    failed: Mutex<HashMap<SyncPath, Waiting>>,
+    /// And what is written to at this moment.
+    pub(super) unrest: Unrest,
+}
 
 #[derive(Debug)]
 struct Waiting {
@@ -106,7 +111,7 @@ impl Patience {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SyncPath, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

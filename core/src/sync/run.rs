@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::exclude::filter_now;
 use super::guard::{check_source, root_changed, root_markers, written_sides};
 use super::opened::{Opened, identities};
-use super::pass::{self, Context, Findings, Look, Removals, Tally};
+use super::pass::{self, Context, Findings, Look, Removals, Tally, Written};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob, trash};
@@ -43,7 +43,7 @@ pub(super) struct Done {
     /// What was left out at the end.
     pub(super) filter: Arc<dyn Filter>,
     /// Files that somebody is writing to: a run that goes on looks at them again.
-    pub(super) written: Vec<SyncPath>,
+    pub(super) written: Written,
 }
 
 /// The same, with what a run that goes on needs to know.
@@ -147,7 +147,7 @@ pub(super) struct Run {
     /// What the job leaves out besides the rules of the storages; a run that reads those itself has it.
     asked: Option<Arc<dyn Filter>>,
     /// Files that somebody was writing to when it ended; only of a run that goes on.
-    written: Vec<SyncPath>,
+    written: Written,
     /// What its passes may remove.
     pub(super) removals: Removals,
 }
@@ -184,7 +184,7 @@ impl Run {
             of_others,
             advice: Sides::default(),
             asked: None,
-            written: Vec::new(),
+            written: Written::default(),
             removals: Removals::All,
         }
     }
@@ -301,7 +301,7 @@ impl Run {
             self.pass(look()).await?;
             beside.append(&mut self.total.found.beside);
             met |= self.total.found.met;
-            if self.job.options.dry_run || !self.total.found.is_unfinished() {
+            if self.job.options.dry_run || !self.total.found.calls_for_pass() {
                 break;
             }
         }
@@ -470,10 +470,11 @@ impl Run {
 
     async fn end(&mut self) -> Result<(), SyncError> {
         let stranded = self.end_sessions().await;
-        if self.job.patience.is_some() {
+        let goes_on = self.job.patience.is_some();
+        if goes_on {
             self.written = self.total.found.take_written();
         }
-        self.total.found.close();
+        self.total.found.close(goes_on);
         self.total.found.conflicts.extend(self.rescued().await?);
         self.total
             .found

@@ -55,7 +55,9 @@ impl Client {
         let stream = UnixStream::connect(path)
             .await
             .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::ConnectionRefused => {
                     ClientError::NoDaemon(path.display().to_string())
                 }
                 io::ErrorKind::InvalidInput => ClientError::LongPath(path.display().to_string()),

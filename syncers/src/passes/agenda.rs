@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wl_core::model::{Side, Sides, SyncPath};
 use wl_core::planted::{Bug, planted};
-use wl_core::storage::{Area, MOST_PLACES};
+use wl_core::storage::{Area, Effort, MOST_PLACES};
 use wl_core::sync::{Group, Pending};
 
 use super::pace::Pace;
 
 /// A path that did not come to rest, or failed, is looked at again after this long, then after twice as long, and so on.
 const FIRST_REST: Duration = Duration::from_millis(50);
+/// One that is being written to, and was not read because of that, costs a look and no more.
+const WRITTEN_REST: Duration = Duration::from_millis(500);
 /// But never later than after this long.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// After this long a token of a local file says whether it changed. Later, so that many are looked at together.
@@ -52,6 +54,9 @@ pub(super) struct Agenda {
     many: bool,
     everything: Instant,
     rescan: Duration,
+    effort: Effort,
+    /// Before this everything is not looked at by itself, however much asks for it: the last look took too long.
+    breath: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +112,18 @@ impl Agenda {
             many: false,
             everything: now + rescan,
             rescan,
+            effort: Effort::default(),
+            breath: now,
+        }
+    }
+
+    /// The watcher of `side` said this. `polls`: whose watchers know of no change by themselves and ask for looks every so often.
+    pub(super) fn heard(&mut self, side: Side, area: Area, polls: &Sides<bool>, now: Instant) {
+        match area {
+            // Both ask every so often: one look serves both.
+            Area::Everything if polls[side.other()] => self.add(area, now),
+            Area::Everything => self.sweep(side),
+            Area::Parts(_) => self.add(area, now),
         }
     }
 
@@ -173,7 +190,7 @@ impl Agenda {
             // Too many to be told apart.
             self.groups.clear();
             self.many = true;
-            self.everything = self.everything.min(now + LONGEST_REST);
+            self.everything_within(LONGEST_REST, now);
         }
         true
     }
@@ -269,6 +286,16 @@ impl Agenda {
         }
     }
 
+    /// These of the paths that are written to were not even read: that is no try, and what is tried later begins anew.
+    pub(super) fn let_be(&mut self, paths: &[SyncPath], now: Instant) {
+        for path in paths {
+            if let Some(rest) = self.resting.get_mut(path) {
+                rest.tries = 0;
+                rest.until = now + WRITTEN_REST;
+            }
+        }
+    }
+
     /// What changed in `area` was carried over: so many bytes.
     pub(super) fn carried(&mut self, area: &Area, bytes: u64, now: Instant) {
         if let Area::Parts(parts) = area {
@@ -281,13 +308,20 @@ impl Agenda {
         if self.resting.len() > MOST_PLACES {
             self.many |= self.resting.values().any(|rest| rest.is_untold());
             self.resting.clear();
-            self.everything = self.everything.min(now + LONGEST_REST);
+            self.everything_within(LONGEST_REST, now);
         }
     }
 
-    /// Everything is to be looked at within this time.
+    /// Everything is to be looked at within this time, or as soon as can be.
     pub(super) fn everything_within(&mut self, time: Duration, now: Instant) {
-        self.everything = self.everything.min(now + time);
+        self.everything = self.everything.min((now + time).max(self.breath));
+    }
+
+    /// Everything was looked at, and that took so long; `worked`: something was carried over as well.
+    pub(super) fn looked_at_all(&mut self, took: Duration, worked: bool, now: Instant) {
+        let pause = self.effort.spent(took, worked).min(self.rescan);
+        self.breath = now + pause;
+        self.everything = self.everything.max(self.breath);
     }
 
     /// These paths of what was looked at are too young to be known.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use wl_core::model::{Side, Sides};
+use wl_core::model::{RunReport, Side, Sides};
 use wl_core::planted::{Bug, planted};
 use wl_core::storage::{
     Area, Filter, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth, WatchRequest,
@@ -161,15 +161,8 @@ impl Following<'_> {
     }
 
     fn saw(&mut self, side: Side, area: Area) {
-        let now = Instant::now();
-        match area {
-            // Both ask every so often: one look serves both.
-            Area::Everything if self.watchers[side.other()].polls() => {
-                self.agenda.add(area, now);
-            }
-            Area::Everything => self.agenda.sweep(side),
-            Area::Parts(_) => self.agenda.add(area, now),
-        }
+        let polls = self.watchers.as_ref().map(|watcher| watcher.polls());
+        self.agenda.heard(side, area, &polls, Instant::now());
     }
 
     async fn carry_out(&mut self, next: Next) -> Result<(), SyncError> {
@@ -223,8 +216,10 @@ impl Following<'_> {
     }
 
     async fn sweep(&mut self, side: Side) -> Result<(), SyncError> {
+        let began = Instant::now();
         self.watchers[side].looking();
         let area = self.looks.sweep(side).await?;
+        self.watchers[side].looked(&Area::Everything, began.elapsed(), false);
         self.watchers[side].acted(&area);
         self.agenda.add(area, Instant::now());
         Ok(())
@@ -236,7 +231,17 @@ impl Following<'_> {
             self.watchers.source.looking();
             self.watchers.target.looking();
         }
+        let began = Instant::now();
         let looked = self.looks.look(area.clone()).await?;
+        let report = looked.report.as_ref();
+        let worked = report.is_some_and(did_something);
+        let took = began.elapsed();
+        for side in Side::BOTH {
+            self.watchers[side].looked(&area, took, worked);
+        }
+        if area == Area::Everything {
+            self.agenda.looked_at_all(took, worked, Instant::now());
+        }
         self.looked(&area, looked).await
     }
 
@@ -244,8 +249,9 @@ impl Following<'_> {
         let now = Instant::now();
         let often = self.agenda.looked(area, &looked.again, now);
         self.agenda.written(&looked.written);
+        self.agenda.let_be(&looked.let_be, now);
         if let Some(report) = &looked.report
-            && report.changes.source.total() + report.changes.target.total() > 0
+            && did_something(report)
         {
             self.agenda.carried(area, report.bytes.written, now);
         }
@@ -291,6 +297,10 @@ impl Following<'_> {
             self.job.news.tell(News::Watching(health)).await;
         }
     }
+}
+
+fn did_something(report: &RunReport) -> bool {
+    report.changes.source.total() + report.changes.target.total() > 0
 }
 
 async fn watch_both(job: &SyncJob, filter: &Arc<dyn Filter>) -> Result<Watchers, SyncError> {

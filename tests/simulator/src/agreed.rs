@@ -30,10 +30,19 @@ pub(crate) struct Agreed {
     folders: Vec<bool>,
     /// The listings of a side may be stale: what is there may have seemed not to be.
     stale: bool,
+    /// What wl made equal on both sides since the last report: what both show, the side that got it, and which of them edited it since.
+    published: BTreeMap<String, (Shown, usize, Vec<usize>)>,
+    /// A run that is killed leaves word of it.
+    notes: bool,
 }
 
 impl Agreed {
-    pub fn new(direction: Direction, jobs: &[Sides<usize>], folders: Vec<bool>) -> Self {
+    pub fn new(
+        direction: Direction,
+        jobs: &[Sides<usize>],
+        folders: Vec<bool>,
+        notes: bool,
+    ) -> Self {
         Self {
             sites: jobs.first().copied().filter(|_| jobs.len() == 1),
             direction,
@@ -41,6 +50,8 @@ impl Agreed {
             renamed: Vec::new(),
             folders,
             stale: false,
+            published: BTreeMap::new(),
+            notes,
         }
     }
 
@@ -48,10 +59,21 @@ impl Agreed {
     pub fn forget(&mut self) {
         self.held.clear();
         self.renamed.clear();
+        self.published.clear();
     }
 
-    /// A request failed: nobody can know any more whether a folder was renamed that a process did not live to record.
+    /// A run came to its end, well or not: what it made equal is recorded, or nobody says so.
+    pub fn reported(&mut self) {
+        self.published.clear();
+    }
+
+    /// A request failed: nobody can know any more what was done that a process did not live to record.
     pub fn doubt(&mut self) {
+        self.published.clear();
+        self.doubt_renames();
+    }
+
+    fn doubt_renames(&mut self) {
         for folder in std::mem::take(&mut self.renamed) {
             self.held.retain(|path, _| !is_below(path, &folder));
         }
@@ -65,7 +87,12 @@ impl Agreed {
                 .any(|at| at == folder || is_below(folder, at))
         };
         if self.renamed.iter().any(moved) {
-            self.doubt();
+            self.doubt_renames();
+        }
+        for (path, (.., by)) in &mut self.published {
+            if !by.contains(&site) && touched.iter().any(|at| is_at_or_around(path, at)) {
+                by.push(site);
+            }
         }
         for (path, (_, by)) in &mut self.held {
             if !by.contains(&site) && touched.iter().any(|at| is_at_or_around(path, at)) {
@@ -85,6 +112,8 @@ impl Agreed {
         if let Some(renamed) = self.renamed(site, before, after) {
             self.follow(site, renamed, trees);
         }
+        self.published_stays(site, before, after)?;
+        self.publish(site, before, after, trees);
         for (path, (agreed, by)) in &self.held {
             let (was, is) = (
                 before.get(path) == Some(agreed),
@@ -103,6 +132,43 @@ impl Agreed {
             }
         }
         Ok(())
+    }
+
+    /// What wl brought to one side, and only the other gave up, does not come back there, whether wl lived to record it or not.
+    fn published_stays(&self, site: usize, before: &Tree, after: &Tree) -> Result<(), String> {
+        if self.direction == Direction::Mirror {
+            return Ok(());
+        }
+        for (path, (shown, to, by)) in &self.published {
+            let came = before.get(path) != Some(shown) && after.get(path) == Some(shown);
+            if came && site != *to && by[..] == [site] {
+                return Err(format!(
+                    "what storage {site} had given up at {path} came back, and storage {to} had only been given it"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what wl made equal on both sides.
+    fn publish(&mut self, site: usize, before: &Tree, after: &Tree, trees: &[Tree]) {
+        let Some(sites) = self.sites.filter(|_| self.notes) else {
+            return;
+        };
+        let other = match site == sites.source {
+            true => sites.target,
+            false => sites.source,
+        };
+        for (path, shown) in after {
+            if before.get(path) == Some(shown) {
+                continue;
+            }
+            self.published.remove(path);
+            if *shown != Shown::Folder && trees[other].get(path) == Some(shown) {
+                let published = (shown.clone(), site, Vec::new());
+                self.published.insert(path.clone(), published);
+            }
+        }
     }
 
     /// A folder that wl renamed as one, with all that is in it: from where, to where, and the paths in it with what they show.
@@ -165,6 +231,13 @@ impl Agreed {
                 }
                 _ => false,
             };
+            let published = self.published.get(&conflict.path);
+            if of_both && published.is_some_and(|(_, to, by)| !by.contains(to)) {
+                return Err(format!(
+                    "{} is told as a conflict, and only the side that it was brought from had edited it since",
+                    conflict.path
+                ));
+            }
             if of_both && !self.stale && !stale && held.is_some_and(|(_, by)| by.len() < 2) {
                 return Err(format!(
                     "{} is told as a conflict, and since both sides agreed on it only one had edited it",

@@ -127,6 +127,7 @@ impl Listener for Ear {
                     let sites = self.job.sites();
                     inner.said(sites, &report, said.begun, self.folders, self.watches);
                 }
+                inner.judge.agreed.reported();
                 (said.known, said.ended, said.silent) = (said.begun, None, false);
                 said.last = Some((report, whole));
             }

@@ -4,6 +4,7 @@
 //! It comes from dice of its own: without it the history of a seed is the same.
 
 use wl_core::model::Direction;
+use wl_core::storage::CasGrade;
 use wl_core::testing::{Operation, When};
 
 use crate::Dice;
@@ -15,6 +16,8 @@ const FIRST_OWN: u32 = 700;
 const NAMES: [&str; 4] = ["m", "x", "e", "b"];
 /// Whose permission bits are set.
 const PATHS: [&str; 5] = ["a", "b", "d/x", "d", "m"];
+/// Where files of more bytes are left out.
+const MOST: u64 = 1000;
 /// A database has whole pages.
 const PAGE: u32 = 512;
 
@@ -49,8 +52,7 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
         3 | 4 => more.scatter(plan, More::rules),
         5 | 6 => more.scatter(plan, More::dry_run),
         7 | 8 => {
-            // What a listing shows may be of several moments: then nobody can tell what belongs together.
-            plan.sites.iter_mut().for_each(|site| site.stale = false);
+            keep_groups(plan);
             more.scatter(plan, More::group);
         }
         9 => {
@@ -59,7 +61,24 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
         }
         10 => more.scatter(plan, More::struck),
         11 => more.scatter(plan, More::links),
+        13 => {
+            keep_groups(plan);
+            plan.extras.max_size = Some(MOST);
+            more.scatter(plan, More::sizes);
+        }
         _ => {}
+    }
+}
+
+/// Only storages on which groups can be kept.
+fn keep_groups(plan: &mut Plan) {
+    for site in &mut plan.sites {
+        // What a listing shows may be of several moments: then nobody can tell what belongs together.
+        site.stale = false;
+        // Where nothing is held against what is replaced, one file of a program that is just at work may be written over.
+        if site.does < CasGrade::Recoverable {
+            (site.claims, site.does) = (CasGrade::Recoverable, CasGrade::Recoverable);
+        }
     }
 }
 
@@ -113,6 +132,35 @@ impl More {
         };
         let edit = What::Edit(self.site(), edit);
         vec![self.soon(what), self.soon(edit), self.soon(What::Run)]
+    }
+
+    /// A file grows, and shrinks, and is moved, and goes.
+    fn sizes(&mut self, _: &Plan) -> Vec<Step> {
+        let (path, to) = (self.some(&["m", "d/x", "b"]), self.some(&["a", "d/e/z"]));
+        let mut steps = Vec::new();
+        for _ in 0..1 + self.dice.below(4) {
+            let size = [0, 2 * MOST as u32][self.dice.below(2) as usize];
+            let content = self.content(size);
+            let edit = match self.dice.below(8) {
+                6 | 7 => {
+                    let pages = 1 + self.dice.below(3) as u32;
+                    let log = self.content(size);
+                    let edit = Edit::Transact(self.content(pages * PAGE), Some(log));
+                    steps.push(self.soon(What::Edit(0, edit)));
+                    continue;
+                }
+                0 => Edit::Remove(path.clone()),
+                1 => Edit::Rename(path.clone(), to.clone()),
+                2 => Edit::WriteInPlace(path.clone(), content),
+                _ => Edit::Write(path.clone(), content),
+            };
+            let edit = What::Edit(self.site(), edit);
+            steps.push(self.soon(edit));
+            if self.dice.below(2) == 0 {
+                steps.push(self.soon(What::Run));
+            }
+        }
+        steps
     }
 
     /// While a run lists somebody leaves out what it is about to remove.

@@ -52,6 +52,8 @@ pub(crate) struct Judge {
     /// What contents are called.
     names: BTreeMap<ContentHash, String>,
     pub left_out: LeftOut,
+    /// Larger files are left out.
+    max_size: Option<u64>,
     groups: Groups,
     modes_agreed: ModesAgreed,
     modes: Vec<Modes>,
@@ -79,19 +81,23 @@ fn along(history: &mut History, from: &str, to: &str) {
 }
 
 impl Judge {
-    pub fn new(plan: &Plan, jobs: &[Sides<usize>], trees: Vec<Tree>) -> Self {
+    /// `sure`: the storages lose nothing by themselves, and say so.
+    pub fn new(plan: &Plan, jobs: &[Sides<usize>], trees: Vec<Tree>, sure: bool) -> Self {
         let folders = plan.sites.iter().map(|site| site.empty_folders).collect();
         let direction = plan.direction;
+        let stale = plan.sites.iter().any(|site| site.stale);
+        let notes = sure && !stale && !plan.extras.server_copy;
         // A folder that is only implied has no bits of its own.
         let kept = |site: usize| plan.sites[site].modes && plan.sites[site].empty_folders;
         Self {
             modes_agreed: ModesAgreed::new(direction, jobs, kept),
             modes: trees.iter().map(|_| Modes::new()).collect(),
             expires: plan.extras.expires,
+            max_size: plan.extras.max_size,
             left_out: LeftOut::default(),
             groups: Groups::default(),
             direction,
-            agreed: Agreed::new(direction, jobs, folders),
+            agreed: Agreed::new(direction, jobs, folders, notes),
             known: History::new(),
             held: trees.iter().map(|_| History::new()).collect(),
             trees,
@@ -205,7 +211,7 @@ impl Judge {
             O::Hash | O::Read | O::ReadNext | O::ReadSmall
         );
         match &call.path {
-            Some(path) if reads && self.left_out.surely(path.as_str()) => {
+            Some(path) if reads && self.left_out.hides(path.as_str()) => {
                 Err(format!("{path} is to be left out, and is read"))
             }
             _ => Ok(()),
@@ -235,6 +241,9 @@ impl Judge {
         self.bytes += bytes.len() as u64;
         let hash = ContentHash::of(&bytes);
         self.names.insert(hash, format!("v{:04}", content.number));
+        if self.max_size.is_some_and(|max| bytes.len() as u64 > max) {
+            self.left_out.is_large(hash);
+        }
         let there = after.values().any(|shown| *shown == Shown::File(hash));
         if there || kept.iter().any(|kept| kept.content == hash) {
             self.written.entry(hash).or_insert(site);

@@ -1,13 +1,41 @@
-//! What is to be left out: by the rules of jobs, and by the `.wlignore` of each storage. Rules are plain names here.
+//! What is to be left out: by the rules of jobs, by the `.wlignore` of each storage, and by size. Rules are plain names here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wl_core::model::ContentHash;
 
-use crate::plan::{Edit, IGNORE};
+use crate::plan::{DATABASE, Edit, IGNORE, log};
 use crate::site::{Shown, Tree};
 
 type Names = BTreeSet<String>;
+
+/// What storages leave out at one moment.
+#[derive(Clone, Debug, Default)]
+struct Rules {
+    names: Names,
+    /// The paths where one of them has a file that is too large.
+    large: Names,
+    /// What belongs together with those.
+    beside: Names,
+}
+
+impl Rules {
+    fn has(&self, path: &str) -> bool {
+        self.hides(path) || self.beside.contains(path)
+    }
+
+    /// Whether it is not even read.
+    fn hides(&self, path: &str) -> bool {
+        has_one(path, &self.names) || self.large.contains(path)
+    }
+
+    /// Only what `other` leaves out, too, stays.
+    fn retain(&mut self, other: &Self) {
+        self.names.retain(|name| other.names.contains(name));
+        self.large.retain(|path| other.large.contains(path));
+        self.beside.retain(|path| other.beside.contains(path));
+    }
+}
 
 /// The rules.
 #[derive(Debug, Default)]
@@ -16,10 +44,12 @@ pub(crate) struct LeftOut {
     asked: Names,
     /// What files of rules say, by their content.
     texts: BTreeMap<ContentHash, Names>,
+    /// Contents that are too large.
+    large: BTreeSet<ContentHash>,
     /// Those of storages that have held since the run began.
-    held: Names,
+    held: Rules,
     /// Those that have held since the run that goes on listed something last: it looks at them before it removes anything.
-    listed: Option<Names>,
+    listed: Option<Rules>,
 }
 
 fn has_one(path: &str, names: &Names) -> bool {
@@ -37,6 +67,11 @@ impl LeftOut {
         self.asked.iter().map(String::as_str)
     }
 
+    /// Somebody wrote this, and it is too large.
+    pub fn is_large(&mut self, content: ContentHash) {
+        self.large.insert(content);
+    }
+
     /// Somebody may have written a file of rules.
     pub fn edited(&mut self, edit: &Edit, trees: &[Tree]) {
         if let Edit::Ignore(names) = edit {
@@ -51,13 +86,30 @@ impl LeftOut {
     /// A file of rules may be another one by now.
     pub fn look(&mut self, trees: &[Tree]) {
         let now = self.of_storages(trees);
-        self.held.retain(|name| now.contains(name));
+        self.held.retain(&now);
         if let Some(listed) = &mut self.listed {
-            listed.retain(|name| now.contains(name));
+            listed.retain(&now);
         }
     }
 
-    fn of_storages(&self, trees: &[Tree]) -> Names {
+    fn of_storages(&self, trees: &[Tree]) -> Rules {
+        let is_large =
+            |shown: &Shown| matches!(shown, Shown::File(hash) if self.large.contains(hash));
+        let shown = trees.iter().flatten();
+        let large = shown.filter(|(_, shown)| is_large(shown));
+        let large: Names = large.map(|(path, _)| path.clone()).collect();
+        let mut beside = Names::from([DATABASE.to_owned(), log()]);
+        if beside.is_disjoint(&large) {
+            beside.clear();
+        }
+        Rules {
+            names: self.names(trees),
+            large,
+            beside,
+        }
+    }
+
+    fn names(&self, trees: &[Tree]) -> Names {
         let files = trees.iter().filter_map(|tree| tree.get(IGNORE));
         let rules = files.filter_map(|shown| match shown {
             Shown::File(hash) => self.texts.get(hash),
@@ -70,7 +122,7 @@ impl LeftOut {
     pub fn runs(&mut self, runs: bool, trees: &[Tree]) {
         self.held = match runs {
             true => self.of_storages(trees),
-            false => Names::new(),
+            false => Rules::default(),
         };
         self.listed = runs.then(|| self.held.clone());
     }
@@ -82,25 +134,27 @@ impl LeftOut {
         }
     }
 
-    /// Whether what runs must not remove the path.
+    /// Whether what runs must not remove the path. Rules are asked for once more before that; how large a file is by then is not.
     pub fn stays(&self, path: &str) -> bool {
         let listed = self.listed.as_ref();
-        self.surely(path) || listed.is_some_and(|listed| has_one(path, listed))
+        self.surely(path) || listed.is_some_and(|listed| has_one(path, &listed.names))
     }
 
-    /// Whether what runs must not touch the path, nor read it.
+    /// Whether what runs must not read the path.
+    pub fn hides(&self, path: &str) -> bool {
+        has_one(path, &self.asked) || self.held.hides(path)
+    }
+
+    /// Whether what runs must not change the path.
     pub fn surely(&self, path: &str) -> bool {
-        has_one(path, &self.asked) || has_one(path, &self.held)
+        has_one(path, &self.asked) || self.held.has(path)
     }
 
     /// What the storages hold that is left out, by the rules of now.
     pub fn of(&self, trees: &[&Tree], all: &[Tree]) -> Vec<String> {
         let mut rules = self.of_storages(all);
-        rules.extend(self.asked.iter().cloned());
+        rules.names.extend(self.asked.iter().cloned());
         let paths = trees.iter().flat_map(|tree| tree.keys());
-        paths
-            .filter(|path| has_one(path, &rules))
-            .cloned()
-            .collect()
+        paths.filter(|path| rules.has(path)).cloned().collect()
     }
 }

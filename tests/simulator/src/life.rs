@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use wl_core::filter::{Origin, Rule};
+use wl_core::filter::{MaxSize, Origin, Rule};
 use wl_core::model::{Conflict, RunReport, Sides, SyncPath};
 use wl_core::storage::TrashKeep;
 use wl_core::sync::{
@@ -217,6 +217,7 @@ impl Play<'_> {
         let names = inner.judge.left_out.asked();
         let rules = names.map(|name| Rule::exclude(name, Origin::Job));
         options.exclude.rules = rules.collect();
+        options.exclude.max_size = self.plan.extras.max_size.map(MaxSize);
         drop(inner);
         let poll = (self.plan.mode == Mode::Poll).then_some(Duration::from_secs(60));
         SyncJob {
@@ -331,6 +332,7 @@ impl Play<'_> {
                         if whole && wishes.is_empty() && !dry_run {
                             inner.said(job.sites(), report, began, self.keeps_folders(job), false);
                         }
+                        inner.judge.agreed.reported();
                     }
                     Err(error) => inner.trace(|| format!("refused: {}", error.desc)),
                 }

@@ -145,6 +145,10 @@ impl Site for MemorySite {
         kept.collect()
     }
 
+    fn is_sure(&self) -> bool {
+        true
+    }
+
     fn crash(&self, _: &mut Dice) {}
 
     fn set_mounted(&self, mounted: bool) {

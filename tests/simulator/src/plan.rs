@@ -64,6 +64,8 @@ pub struct Extras {
     pub server_copy: bool,
     /// What lies in the trash, and nobody claims, expires with the next run.
     pub expires: bool,
+    /// Files of more bytes are left out.
+    pub max_size: Option<u64>,
 }
 
 impl Plan {

@@ -88,6 +88,11 @@ pub trait Site: Send + Sync + fmt::Debug {
     /// [`Site::tree`] and [`Site::kept`] go on telling of the storage that was taken away. Without this it stays where it is.
     fn set_mounted(&self, _: bool) {}
 
+    /// Whether it never loses anything by itself, and says so ([`wl_core::storage::RootMarker::start`]).
+    fn is_sure(&self) -> bool {
+        false
+    }
+
     /// Everything can be read again.
     fn make_readable(&self) {}
 

@@ -104,10 +104,11 @@ impl Stage {
         let trees = world.sites.iter().map(|site| site.tree()).collect();
         let commits = world.states.commits();
         let backends = world.sites.iter().map(|site| site.backend());
+        let sure = world.sites.iter().all(|site| site.is_sure());
         let jobs = plan.jobs.iter();
         let sides: Vec<_> = jobs.map(|job| Sides::new(job.source, job.target)).collect();
         let stage = Arc::new(Self(Mutex::new(Inner {
-            judge: Judge::new(plan, &sides, trees),
+            judge: Judge::new(plan, &sides, trees, sure),
             dice: Dice::new(schedule),
             fired: Fired::new(),
             moments: 0,

@@ -159,7 +159,7 @@ macro_rules! planted {
 planted! {
     a_put_back_that_is_skipped: PutBackIsSkipped, 167, 1;
     a_batch_recorded_before_it_is_durable: RecordedBeforeDurable, 191, 1;
-    a_rename_recorded_in_two_transactions: RenameIsRecordedInTwo, 182, 3;
+    a_rename_recorded_in_two_transactions: RenameIsRecordedInTwo, 187, 3;
 }
 
 /// Strikes at each moment of the run that has the planted fault, and prints the first one that shows it.

@@ -84,6 +84,7 @@ planted! {
     a_rest_that_is_forgotten: RestIsForgotten, 241;
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
     a_note_that_is_believed: NoteIsBelieved, 53;
+    a_note_that_is_forgotten: NoteIsForgotten, 35;
     a_hash_believed_for_another_version: LearntIsBelieved, 34;
     a_drift_that_is_not_told: DriftIsNotTold, 1;
     a_claim_that_is_not_told: ClaimIsNotTold, 25;
@@ -95,10 +96,11 @@ planted! {
     a_removal_of_an_earlier_pass: PendingIsKept, 26;
     a_dry_run_that_writes: DryRunWrites, 3;
     rules_that_are_not_read_again: RulesAreNotReadAgain, 31;
-    a_group_that_appears_in_any_order: GroupInAnyOrder, 19;
+    a_group_that_appears_in_any_order: GroupInAnyOrder, 32;
     unrest_that_is_not_told: UnrestIsNotTold, 533;
     a_wait_that_is_not_told: PendingIsNotTold, 607;
     what_is_left_out_taken_for_absent: LeftOutIsAbsent, 501;
+    a_group_without_what_is_large: GroupWithoutWhatIsLarge, 18;
 }
 
 /// Searches from seed 1 (`WL_PLANTED_FROM`) for each fault, or for those with a part of `WL_PLANTED` (`A,B`) in their names.

@@ -36,6 +36,8 @@ struct Figures {
     settled: Option<f64>,
     /// Milliseconds.
     singles: BTreeMap<Kind, Vec<f64>>,
+    /// Milliseconds that the disk alone took for a new file.
+    disk: Vec<f64>,
     bursts: Vec<f64>,
     renames: Vec<Rename>,
     idle: Option<Idle>,
@@ -105,6 +107,10 @@ impl Report {
 
     pub fn single(&mut self, tool: Tool, kind: Kind, ms: f64) {
         self.of(tool).singles.entry(kind).or_default().push(ms);
+    }
+
+    pub fn disk(&mut self, tool: Tool, ms: f64) {
+        self.of(tool).disk.push(ms);
     }
 
     pub fn burst(&mut self, tool: Tool, seconds: f64) {
@@ -194,6 +200,11 @@ impl Report {
             let value = move |figures: &Figures| share(figures.singles.get(&kind)?.clone(), 0.5);
             lines.push(line(format!("{}, p50, ms", kind.name()), value, 1, None));
         }
+        for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
+            let value = move |figures: &Figures| share(figures.disk.clone(), part);
+            let name = format!("… the disk alone: a new file, synced, {name}, ms");
+            lines.push(line(name, value, 1, None));
+        }
         lines.extend(bursts(self.burst));
         lines.extend(rests(self.seconds));
         lines
@@ -227,7 +238,7 @@ impl Report {
             let of_tool = self.troubles.iter().filter(|trouble| trouble.0 == *tool);
             let troubles: Vec<&String> = of_tool.map(|trouble| &trouble.1).collect();
             let figures = json!({
-                "settled": figures.settled, "singles-ms": singles, "bursts": figures.bursts, "renames": renames,
+                "settled": figures.settled, "singles-ms": singles, "disk-ms": figures.disk, "bursts": figures.bursts, "renames": renames,
                 "idle": idle, "untold": figures.untold, "troubles": troubles,
             });
             (tool.name().to_owned(), figures)
@@ -341,12 +352,16 @@ mod tests {
             same_inodes: true,
         };
         report.rename(Tool::Wl, rename);
+        for ms in [3.0, 1.0, 2.0] {
+            report.disk(Tool::Wl, ms);
+        }
         report.burst(Tool::Lsyncd, 0.5);
         let text = report.markdown();
         for row in [
             "| one change, p50, ms | 10.0 | — | 15 ms: met |",
             "| one change, p99, ms | 19.8 | — | 50 ms: met |",
             "| one change, max, ms | 20.0 | — |  |",
+            "| … the disk alone: a new file, synced, p50, ms | 2.0 | — |  |",
             "| 5000 new files, s after the last | — | 0.500 | 0.5 s |",
             "| rename of a folder of 5000, s | 0.200 | — | 0.1 s: **missed** |",
             "| … MiB read | 1.00 | — | no content: met |",

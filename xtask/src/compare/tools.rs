@@ -82,7 +82,8 @@ impl Tool {
             Tool::Lsyncd => exists("lsyncd"),
             Tool::Unison => exists("unison"),
             Tool::UnisonWatch => exists("unison") && exists("unison-fsmonitor"),
-            Tool::Bisync | Tool::RcloneSync => options.rclone.is_file() || exists("rclone"),
+            Tool::RcloneSync => options.rclone.is_file() || exists("rclone"),
+            Tool::Bisync => is_new_enough(&self.version(options)),
             Tool::Syncthing => exists("syncthing"),
         };
         let needed = match self {
@@ -91,8 +92,9 @@ impl Tool {
             Tool::Lsyncd => "lsyncd (Debian: apt-get install lsyncd)",
             Tool::Unison => "unison (Debian: apt-get install unison)",
             Tool::UnisonWatch => "unison and unison-fsmonitor, in PATH",
-            Tool::Bisync | Tool::RcloneSync => {
-                "rclone (1.66 or newer: cargo xtask services install)"
+            Tool::RcloneSync => "rclone (Debian: apt-get install rclone)",
+            Tool::Bisync => {
+                "rclone 1.66 or newer (cargo xtask services install, and --rclone FILE)"
             }
             Tool::Syncthing => "syncthing (Debian: apt-get install syncthing)",
         };
@@ -254,6 +256,14 @@ impl Tool {
     }
 }
 
+/// Whether an rclone has bisync as it is called here; one before 1.66 ends with its usage. `told`: `rclone v1.60.1-DEV`.
+fn is_new_enough(told: &str) -> bool {
+    let numbers = told.strip_prefix("rclone v").unwrap_or_default().split('.');
+    let mut numbers = numbers.map_while(|number| number.parse().ok());
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (1, 66)
+}
+
 /// What a run came to, in the tool's own words.
 #[derive(Debug, Default)]
 pub struct Ran {
@@ -399,6 +409,14 @@ mod tests {
         let ran = Ran::of(Tool::Wl, Some(1), refused, "");
         assert_eq!(ran.human.as_deref(), Some("root-emptied"));
         assert!(Ran::of(Tool::Wl, None, "", "").failed.is_some());
+    }
+
+    #[test]
+    fn an_old_rclone_is_told_from_a_new_one() {
+        assert!(is_new_enough("rclone v1.75.2") && is_new_enough("rclone v2.0.0"));
+        for told in ["rclone v1.60.1-DEV", "rclone v1.65.2", "version unknown"] {
+            assert!(!is_new_enough(told), "{told}");
+        }
     }
 
     #[test]

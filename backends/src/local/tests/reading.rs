@@ -1,6 +1,7 @@
 //! Reading: links, pipes and changes while it goes on.
 
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wl_core::storage::{ErrorKind, ReadRequest, StorageBackend};
 
 use super::kit::{Lab, kind, p};
+use crate::local::sys::{PIECE, hash_at};
 
 /// What takes a file's place, and how.
 type Swap = (&'static str, fn(&Lab));
@@ -103,4 +105,35 @@ async fn a_special_file_has_no_attributes_to_sync() {
     mkfifoat(CWD, lab.at("pipe"), Mode::RUSR).unwrap();
     let stat = lab.backend.stat(&p("pipe")).await;
     assert_eq!(kind(stat), ErrorKind::Unrepresentable);
+}
+
+/// Adds a byte at the end, in a way that no clock can hide.
+fn grow(lab: &Lab, path: &str) {
+    use std::io::Write;
+    let mut file = std::fs::File::options().append(true).open(lab.at(path));
+    file.as_mut().unwrap().write_all(b"!").unwrap();
+}
+
+/// A large file that somebody writes to all the time: the first piece that was read in vain is the last one.
+#[tokio::test]
+async fn what_changed_while_it_is_read_is_not_read_on() {
+    let lab = Lab::new();
+    lab.write("f", &vec![1; 3 * PIECE]);
+    let request = request(&lab, "f").await;
+    let mut reader = lab.backend.read(request).await.unwrap();
+    assert!(reader.next().await.unwrap().is_some());
+    grow(&lab, "f");
+    assert_eq!(kind(reader.next().await), ErrorKind::Busy);
+
+    let root = lab.backend.spot.open().unwrap();
+    let pieces = AtomicUsize::new(0);
+    let go_on = || {
+        if pieces.fetch_add(1, SeqCst) == 1 {
+            grow(&lab, "f");
+        }
+        true
+    };
+    assert!(hash_at(&root.fd, "f", &go_on).unwrap().is_none());
+    assert_eq!(pieces.load(SeqCst), 2);
+    assert!(hash_at(&root.fd, "f", &go_on).unwrap().is_some());
 }

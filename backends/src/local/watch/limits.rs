@@ -57,14 +57,23 @@ impl Limit {
         Self::lower(own, "fs.inotify.max_user_instances", 1024)
     }
 
-    /// The limit that is reached first: to raise the other one would not help.
-    fn lower(own: &'static str, all: &'static str, better: u64) -> Self {
-        let limit = |name: &'static str| Self {
+    /// What limits the events that wait to be taken; it is the same everywhere.
+    pub(super) fn of_events() -> Self {
+        let name = "fs.inotify.max_queued_events";
+        Self::named(name, 65_536)
+    }
+
+    fn named(name: &'static str, better: u64) -> Self {
+        Self {
             name,
             now: read(&format!("/proc/sys/{}", name.replace('.', "/"))),
             better,
-        };
-        let (own, all) = (limit(own), limit(all));
+        }
+    }
+
+    /// The limit that is reached first: to raise the other one would not help.
+    fn lower(own: &'static str, all: &'static str, better: u64) -> Self {
+        let (own, all) = (Self::named(own, better), Self::named(all, better));
         match (own.now, all.now) {
             (Some(inner), Some(outer)) if inner < outer => own,
             _ => all,

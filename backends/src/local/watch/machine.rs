@@ -6,6 +6,7 @@
 //! not found where it was is kept for as long as its new place may turn up, then forgotten.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use rustix::fs::inotify::ReadFlags;
@@ -101,6 +102,8 @@ pub(super) struct Watches {
     todo: Vec<Step>,
     /// Places that were looked at again because what was found there is known from elsewhere too.
     twins: BTreeSet<SyncPath>,
+    /// What is tried again at this moment; what comes after it has its turn then.
+    retried: Option<SyncPath>,
     /// First halves of renames, by cookie.
     halves: HashMap<u32, Half>,
     area: Area,
@@ -142,6 +145,7 @@ impl Watches {
             polled: BTreeMap::new(),
             todo: Vec::new(),
             twins: BTreeSet::new(),
+            retried: None,
             halves: HashMap::new(),
             area: Area::default(),
             last: None,
@@ -244,16 +248,32 @@ impl Watches {
         if self.polled.contains_key(&SyncPath::root()) {
             self.unpoll(&SyncPath::root());
             self.look(SyncPath::root(), true);
-        } else if let Some(path) = self.next_retry() {
+        } else {
+            self.retried = None;
+            self.retry_next();
+        }
+    }
+
+    /// One that goes on being refused must not be in the way of those after it.
+    fn retry_next(&mut self) {
+        let worth = |polled: &Polled| matches!(polled.why, Why::Limit | Why::Refused(_));
+        let after = self.retried.take().map_or(Unbounded, Excluded);
+        let mut later = self.polled.range((after, Unbounded));
+        let next = later.find(|(_, polled)| worth(polled));
+        self.retried = next.map(|(path, _)| path.clone());
+        if let Some(path) = self.retried.clone() {
             self.look(path, true);
         }
     }
 
-    fn next_retry(&self) -> Option<SyncPath> {
-        let worth = |polled: &Polled| matches!(polled.why, Why::Limit | Why::Refused(_));
-        let mut all = self.polled.iter();
-        all.find(|(_, polled)| worth(polled))
-            .map(|(path, _)| path.clone())
+    /// What came of trying again: without room for more watches the others need not be tried.
+    fn retried(&mut self, looked: &Looked) {
+        match looked {
+            Looked::Unwatched {
+                why: Why::Limit, ..
+            } => self.retried = None,
+            _ => self.retry_next(),
+        }
     }
 
     fn look(&mut self, path: SyncPath, deep: bool) {
@@ -368,6 +388,9 @@ impl Watches {
         if path.is_root() {
             return self.looked_at_root(deep, looked);
         }
+        if self.retried.as_ref() == Some(path) {
+            self.retried(&looked);
+        }
         let known = self.tree.at(path);
         let found = match &looked {
             Looked::Folder { wd, .. } => self.tree.by_wd(*wd),
@@ -421,17 +444,12 @@ impl Watches {
         parent: Node,
         folders: &[Box<str>],
     ) {
-        let retried = self.polled.remove(path);
-        self.version += u64::from(retried.is_some());
+        let polled = self.polled.remove(path);
+        self.version += u64::from(polled.is_some());
         let Some(node) = found else {
             let node = self.tree.insert(parent, path.name(), wd);
             // What was made in it before it was watched made no event.
             self.area.add_subtree(path.clone());
-            if retried.is_some()
-                && let Some(next) = self.next_retry()
-            {
-                self.look(next, true);
-            }
             return self.below(node, path, true, folders);
         };
         if self.tree.at(path) == Some(node) {

@@ -54,6 +54,8 @@ pub(super) struct LocalWatcher {
     fold: Fold,
     rhythm: Rhythm,
     retry: Retry,
+    /// So many times the system dropped events.
+    dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +136,7 @@ impl LocalWatcher {
             fold: Fold::new(),
             rhythm: Rhythm::new(POLL_INTERVAL),
             retry: Retry::new(),
+            dropped: 0,
         }
     }
 
@@ -264,7 +267,10 @@ impl StorageWatcher for LocalWatcher {
                     let polls = !unwatched.is_empty();
                     tokio::select! {
                         said = watching.next(&mut self.fold) => match said {
-                            Ok(said) => return Ok(said),
+                            Ok(said) => {
+                                self.dropped += u64::from(matches!(said, Observation::Gap { .. }));
+                                return Ok(said);
+                            }
                             Err(reason) => {
                                 self.poll_for(Why::Refused(reason.clone()));
                                 return Ok(gap(reason));
@@ -302,6 +308,10 @@ impl StorageWatcher for LocalWatcher {
         }
     }
 
+    fn looked(&mut self, area: &Area, took: Duration, worked: bool) {
+        self.rhythm.looked(area, took, worked);
+    }
+
     fn polls(&self) -> bool {
         matches!(self.state, State::Polling { .. })
     }
@@ -320,31 +330,48 @@ impl StorageWatcher for LocalWatcher {
     }
 
     fn health(&self) -> WatchHealth {
-        let every = format!("every {} s", self.rhythm.interval().as_secs());
+        let every = self.rhythm.pace();
         let unwatched = match &self.state {
             State::Watching(watching) => watching.unwatched(),
             State::Polling { why, .. } => {
                 return WatchHealth {
                     mode: format!("poll {every} ({})", told(why)),
-                    worst_delay: self.rhythm.interval(),
+                    worst_delay: self.rhythm.worst_delay(),
                 };
             }
         };
         match &unwatched.why {
             None => WatchHealth {
-                mode: "inotify".to_owned(),
+                mode: format!("inotify{}", dropped(self.dropped)),
                 worst_delay: fold::LONGEST,
             },
             Some(why) => WatchHealth {
                 mode: format!(
-                    "inotify, {} of {} folders polled {every}: {}",
+                    "inotify, {} of {} folders polled {every}: {}{}",
                     unwatched.folders,
                     unwatched.of,
                     told(why),
+                    dropped(self.dropped),
                 ),
-                worst_delay: self.rhythm.interval(),
+                worst_delay: self.rhythm.worst_delay(),
             },
         }
+    }
+}
+
+/// How often events were dropped, with what to do about it.
+fn dropped(times: u64) -> String {
+    let limit = || Limit::of_events().text();
+    match times {
+        0 => String::new(),
+        1 => format!(
+            "; once events were dropped, and everything was looked at: {}",
+            limit()
+        ),
+        times => format!(
+            "; {times} times events were dropped, and everything was looked at: {}",
+            limit()
+        ),
     }
 }
 

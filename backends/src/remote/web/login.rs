@@ -59,7 +59,7 @@ fn read(path: &Path) -> Result<Login> {
     let shown = path.display();
     let failed = |error: std::io::Error| {
         unusable(format!(
-            "the credentials file `{shown}` cannot be read: {error}"
+            "the credentials file `{shown}` cannot be read: {error}; check its path"
         ))
     };
     // Opened first: what is checked is what is read.

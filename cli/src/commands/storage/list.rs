@@ -25,13 +25,26 @@ pub struct List {
 impl List {
     pub fn run(self, context: &Context<'_>) -> CliResult {
         let (base, store) = (context.base_dir()?, context.store()?);
-        let names = match self.container {
-            Some(name) => vec![name],
-            None => store.names()?,
+        let containers = match self.container {
+            Some(name) => vec![(name.clone(), Ok(store.load(&name)?))],
+            None => {
+                let names = store.names()?.into_iter();
+                names
+                    .map(|name| (name.clone(), store.load(&name)))
+                    .collect()
+            }
         };
-        let (mut rows, mut text) = (Vec::new(), String::new());
-        for name in names {
-            for storage in store.load(&name)?.storages() {
+        let (mut rows, mut text, mut broken) = (Vec::new(), String::new(), Vec::new());
+        for (name, container) in containers {
+            let container = match container {
+                Ok(container) => container,
+                // A manifest that cannot be read does not hide the others.
+                Err(error) => {
+                    broken.push(error.to_string());
+                    continue;
+                }
+            };
+            for storage in container.storages() {
                 let known = wl_daemon::known_grade(&base, &storage.spec());
                 let mut row = describe::json(storage);
                 row["container"] = json!(name);
@@ -54,12 +67,18 @@ impl List {
         context
             .output
             .print(&json!({ "storages": rows }), || text)?;
-        if rows.is_empty() {
+        if rows.is_empty() && broken.is_empty() {
             context.output.talk(&format!(
                 "There are no storages yet; add one with `{}storage create TYPE --container NAME`",
                 context.wl()
             ));
         }
-        Ok(Exit::Done)
+        for desc in &broken {
+            context.output.complain(desc);
+        }
+        Ok(match broken.is_empty() {
+            true => Exit::Done,
+            false => Exit::Failed,
+        })
     }
 }

@@ -8,7 +8,7 @@ use super::recall::remember;
 use crate::model::{Kind, Mode, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::reconcile::{ModePlan, Verdict};
-use crate::state::{GroupEnd, Pending, PendingAction, RowChange};
+use crate::state::{BaselineRow, GroupEnd, Pending, PendingAction, RowChange};
 use crate::storage::{ErrorKind, StorageError};
 use crate::sync::SyncError;
 
@@ -23,6 +23,7 @@ impl Pass {
     /// Hands a decided path to those who carry it out.
     pub(super) fn apply(&mut self, mut item: Item) -> Result<(), SyncError> {
         remember(&self.context, &item)?;
+        self.note_read(&item);
         match std::mem::replace(&mut item.progressed, Progressed::Decided) {
             Progressed::Failed(side, error) => {
                 self.context.check_cancelled()?;
@@ -52,6 +53,36 @@ impl Pass {
             Progressed::Decided if item.place.together.is_some() => self.apply_together(item),
             Progressed::Decided => self.apply_verdict(item),
         }
+    }
+
+    /// What could be read whole is not tried again before its time, and what was read in vain has to be quiet for longer.
+    fn note_read(&self, item: &Item) {
+        let Some(unrest) = self.context.unrest() else {
+            return;
+        };
+        let (path, hashes) = (&item.node.path, &item.node.hashes);
+        let in_vain = ["read", "hash"];
+        match &item.progressed {
+            Progressed::Waits(..) => {}
+            Progressed::Failed(_, error)
+                if error.kind() == ErrorKind::Busy && in_vain.contains(&error.operation()) =>
+            {
+                unrest.was_read_in_vain(path);
+            }
+            Progressed::Failed(..) => {}
+            _ if hashes.source.is_some() || hashes.target.is_some() => unrest.was_read(path),
+            _ => {}
+        }
+    }
+
+    /// Somebody wrote to it a moment ago, on this side: to read it now would be in vain.
+    pub(super) fn let_be(&mut self, side: Side, item: &Item) -> Result<(), SyncError> {
+        let error = StorageError::new(ErrorKind::Busy, "read", "it is being written to");
+        let location = self.context.job.storages[side].location();
+        self.context
+            .tally()
+            .let_be(&item.node.path, &error, location);
+        self.leave_for_later(item)
     }
 
     /// The path has trouble: what depends on it does not happen in this pass.
@@ -89,6 +120,7 @@ impl Pass {
                             path: node.path.clone(),
                             to,
                             like: like.clone(),
+                            was: node.base.as_ref().and_then(BaselineRow::stand_in),
                         };
                         self.pipeline.batch.folders.push(folder);
                     }
@@ -221,6 +253,7 @@ impl Pass {
                     path: path.clone(),
                     to,
                     like: like.clone(),
+                    was: None,
                 };
                 self.pipeline.batch.folders.push(folder);
             }

@@ -2,15 +2,19 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::Look;
 use super::item::Item;
 use super::node::Node;
 use super::tally::Tally;
-use crate::model::{Side, Sides, SyncPath};
+use crate::model::{Meta, Side, Sides, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{Announced, Policy};
 use crate::state::{LeftAnnounced, PairState};
 use crate::storage::{CopySource, ErrorKind, Parts, StorageError, WriteSession};
+use crate::sync::Group;
+use crate::sync::unrest::{Unrest, age_of_large};
 use crate::sync::{SyncError, SyncJob};
 
 /// Which removals a pass carries out. Somebody who removes a tree is seen while he is at it: what is too much as a whole is little
@@ -69,7 +73,7 @@ impl Context {
         sessions: Sides<Option<Arc<dyn WriteSession>>>,
         state: Arc<Mutex<PairState>>,
     ) -> Result<Self, SyncError> {
-        let has_baseline = !lock(&state).is_empty()?;
+        let has_baseline = !lock(&state).is_empty()? || lock(&state).has_sure_arrivals();
         let has_learnt = !job.options.checksum && lock(&state).has_learnt()?;
         let announced = lock(&state).left_announced();
         let policy = job.options.direction.into();
@@ -126,9 +130,14 @@ impl Context {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What killed runs were about to publish at `path`.
+    /// Whether killed runs left anything that they announced and did not record.
+    pub(super) fn follows_a_kill(&self) -> bool {
+        !self.announced.is_empty()
+    }
+
+    /// What killed runs were about to do at `path`.
     pub(super) fn announced_at(&self, path: &SyncPath) -> Vec<Announced> {
-        match self.announced.is_empty() {
+        match self.announced.is_empty() || planted(Bug::NoteIsForgotten) {
             true => Vec::new(),
             false => self.announced.get(path).cloned().unwrap_or_default(),
         }
@@ -222,6 +231,39 @@ impl Context {
     pub(super) fn waits(&self, node: &Node) -> Option<(Side, StorageError)> {
         let patience = self.job.patience.as_ref()?;
         patience.waits(&node.path, || node.versions())
+    }
+
+    /// What is known of paths that are written to, in a run that goes on.
+    pub(super) fn unrest(&self) -> Option<&Unrest> {
+        Some(&self.job.patience.as_ref()?.unrest)
+    }
+
+    /// The side on which the path was written to a moment ago, if it is not read because of that.
+    pub(super) fn lets_be(&self, node: &Node) -> Option<Side> {
+        let unrest = self.unrest()?;
+        let age = |side: &Side| node.found[*side].meta().and_then(age_of_large);
+        let youngest = Side::BOTH
+            .into_iter()
+            .filter_map(|side| Some((age(&side)?, side)));
+        let youngest = youngest.min_by_key(|(age, _)| *age);
+        let lets_be = unrest.lets_be(&node.path, youngest.map(|(age, _)| age));
+        youngest.map(|(_, side)| side).filter(|_| lets_be)
+    }
+
+    /// Whether the group, in which these paths changed, is not read because somebody wrote to it a moment ago.
+    pub(super) fn lets_group_be(&self, group: &Group, nodes: &[Node]) -> bool {
+        let age = |meta: &Meta| match meta.settled {
+            true => age_of_large(meta),
+            false => Some(Duration::ZERO),
+        };
+        let changed = nodes.iter().filter(|node| !node.is_untouched());
+        let metas = changed.flat_map(|node| {
+            let meta = |&side: &Side| node.found[side].meta();
+            Side::BOTH.iter().filter_map(meta)
+        });
+        let youngest = metas.filter_map(age).min();
+        let unrest = self.unrest();
+        unrest.is_some_and(|unrest| unrest.lets_be(&group.path, youngest))
     }
 
     /// Notes that the storage on `side` is lost to this pass, if that is what the error says.

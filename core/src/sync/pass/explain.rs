@@ -68,8 +68,9 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
     let mut refused = None;
     // A root that cannot be looked at is told by the look at the path.
     let markers = root_markers(job).await.ok();
-    if let Some(state) = PairState::peek(&job.state_dir, identities)? {
+    if let Some(mut state) = PairState::peek(&job.state_dir, identities)? {
         if let Some(markers) = &markers {
+            state.read_announced(markers.as_ref().map(|marker| marker.start.clone()));
             let changes = root_changes(&state, markers)?;
             let changed = |side: &Side| changes[*side] != RootChange::Same;
             let changed = Side::BOTH.into_iter().find(changed);
@@ -91,7 +92,7 @@ pub async fn explain(job: &SyncJob, path: &SyncPath) -> Result<Explanation, Sync
     }
     let verdict = decide(job, &mut node, &mut whys).await;
     let (decision, rule, next) = words(verdict, &node);
-    let next = in_group(path, conflict.as_ref(), next);
+    let next = in_group(job, path, conflict.as_ref(), next);
     let seen_at = machine::wall().duration_since(UNIX_EPOCH);
     let found = node.conflict(Conflicting::Content);
     let entries = Sides::new(found.source, found.target);
@@ -196,17 +197,19 @@ fn there(job: &SyncJob, meta: Meta) -> (Found, Option<String>) {
 }
 
 /// What happens to a path in a group happens to all of the group.
-fn in_group(path: &SyncPath, conflict: Option<&Conflict>, next: String) -> String {
+fn in_group(job: &SyncJob, path: &SyncPath, conflict: Option<&Conflict>, next: String) -> String {
     match (Group::by_name(path), conflict) {
         (Some(group), Some(conflict)) if conflict.path == group.path.as_str() => format!(
             "nothing is changed until somebody ends the conflict of {} with `resolve`",
             group.path
         ),
         (Some(group), _) if next != "nothing" => {
-            format!(
-                "{next}; together with the rest of {}, when that is quiet",
-                group.path
-            )
+            let max = job.options.exclude.max_size;
+            let size = max.map_or(String::new(), |max| {
+                format!(" and none of its files is larger than --max-size {max}")
+            });
+            let whole = group.path;
+            format!("{next}; together with the rest of {whole}, when that is quiet{size}")
         }
         _ => next,
     }

@@ -8,7 +8,9 @@ use super::Pass;
 use super::context::{Context, Removals};
 use super::item::Item;
 use super::node::{Found, Node};
-use super::publish::{NewFolder, announcement, commit, commit_and_announce, finish_folder, flush};
+use super::publish::{
+    NewFolder, commit, commit_and_announce, finish_folder, flush, removals, renames,
+};
 use crate::machine;
 use crate::model::{Key, Kind, Side, Sides};
 use crate::planted::{Bug, planted};
@@ -55,6 +57,10 @@ impl Pass {
         self.pipeline.complete().await?;
         self.context.check_going()?;
         self.settle_groups()?;
+        if self.context.follows_a_kill() {
+            // By now they are more: what both sides hold of it is recorded.
+            self.baseline_files = None;
+        }
         if self.cut_short {
             self.context.state().drop_removals()?;
             self.context.state().end_all_groups()?;
@@ -150,16 +156,8 @@ impl Pass {
         if moves.is_empty() {
             return Ok(());
         }
-        let announced = moves
-            .iter()
-            .filter_map(|(creation, _)| match &creation.action {
-                PendingAction::Create(meta) => {
-                    announcement(&creation.path, to, creation.hash?, meta.size, None)
-                }
-                _ => None,
-            });
-        let announced =
-            commit_and_announce(&self.context, Vec::new(), 0, announced.collect()).await?;
+        let announced = renames(&self.context, to, &moves)?;
+        let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
         let results = self.rename_all(to, &moves).await;
         let mut rows = Vec::new();
         for ((creation, removal), result) in moves.into_iter().zip(results) {
@@ -493,6 +491,8 @@ impl Pass {
         if all.is_empty() {
             return Ok(true);
         }
+        let announced = removals(&self.context, side, all.iter().map(|(one, _)| &one.path))?;
+        let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
         let requests = all.iter().map(|(one, expected)| RemoveRequest {
             path: one.path.clone(),
             expected: expected.clone(),
@@ -529,7 +529,7 @@ impl Pass {
         }
         let gone = rows.len();
         flush(&self.context).await?;
-        commit(&self.context, rows).await?;
+        commit_and_announce(&self.context, rows, announced, Vec::new()).await?;
         Ok(gone == wanted)
     }
 
@@ -543,6 +543,7 @@ impl Pass {
                         path: one.path,
                         to: one.side,
                         like: *like,
+                        was: None,
                     };
                     self.pipeline.batch.folders.push(folder);
                 }

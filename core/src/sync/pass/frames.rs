@@ -1,8 +1,9 @@
 //! The folders that are open in the merge: what they mean for what is in them. Its size is the depth of the tree.
 
 use super::item::Place;
+use super::node::Found;
 use crate::model::{Meta, Side, Sides, SyncPath};
-use crate::reconcile::Policy;
+use crate::reconcile::{Policy, Verdict};
 
 /// An open folder, or a path whose inside matters.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Frame {
     pub(super) policy: Option<Policy>,
     /// The sides whose listing shows the folder.
     pub(super) listed: Sides<bool>,
+    /// Only one side has the folder, and it does not go: nothing in it goes because a killed run may have brought it.
+    pub(super) stays: bool,
 }
 
 impl Frame {
@@ -29,7 +32,16 @@ impl Frame {
             lacking: None,
             policy: None,
             listed: Sides::default(),
+            stays: false,
         }
+    }
+
+    /// What it means for its inside that this is done with the folder.
+    pub(super) fn decided(&mut self, found: &Sides<Found>, verdict: Verdict) {
+        let absent = |side: &Side| matches!(found[*side], Found::Absent);
+        let goes = matches!(verdict, Verdict::Remove { .. } | Verdict::Retype { .. });
+        self.stays = !goes && Side::BOTH.iter().any(absent);
+        self.listed = found.as_ref().map(Found::is_folder);
     }
 }
 
@@ -57,6 +69,11 @@ impl Frames {
         self.0.iter().any(|frame| frame.closed)
     }
 
+    /// Whether the place lies in a folder that stays for all that killed runs are said to have done.
+    pub(super) fn stays(&self) -> bool {
+        self.0.iter().any(|frame| frame.stays)
+    }
+
     pub(super) fn policy(&self) -> Option<Policy> {
         self.0.iter().rev().find_map(|frame| frame.policy)
     }
@@ -82,6 +99,7 @@ impl Frames {
         };
         Place {
             listed,
+            stays: self.stays(),
             group: self.group().map(|(path, _)| path.clone()),
             together: None,
             lacking: self

@@ -107,7 +107,7 @@ fn is_no_folder(node: &Node) -> bool {
 }
 
 fn is_anything(node: &Node) -> bool {
-    node.kinds().next().is_some()
+    node.large || node.kinds().next().is_some()
 }
 
 /// Where to look for a conflict at `path` that somebody wants to end.

@@ -21,6 +21,8 @@ pub(super) struct Place {
     pub(super) lacking: Vec<(SyncPath, Side, Meta)>,
     /// Whether the listing of a side showed the folder that it lies in.
     pub(super) listed: Sides<bool>,
+    /// It lies in a folder that only one side has, and that stays.
+    pub(super) stays: bool,
 }
 
 /// How far a path has come.

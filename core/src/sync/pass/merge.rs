@@ -228,6 +228,7 @@ impl Merge {
                 .is_some_and(|meta| is_too_large(self.max_size, meta))
             {
                 node.found[side] = Found::LeftAlone;
+                node.large = true;
             }
         }
     }
@@ -251,7 +252,11 @@ impl Merge {
                 .is_some_and(|node| node.path == key.path);
         let mut node = match if waited { self.waiting.pop() } else { None } {
             Some(node) => node,
-            None => Node::new(key.path.clone(), self.checksum),
+            None => {
+                let mut node = Node::new(key.path.clone(), self.checksum);
+                node.announced = self.context.announced_at(&key.path);
+                node
+            }
         };
         for side in Side::BOTH {
             let cursor = &mut self.cursors[side];
@@ -275,7 +280,6 @@ impl Merge {
         if key.folder {
             return Some(node);
         }
-        node.announced = self.context.announced_at(&key.path);
         self.waiting.push(node);
         None
     }

@@ -41,7 +41,7 @@ pub use explain::{Explanation, Seen, explain};
 pub(super) use ground::{Ground, survey};
 pub(super) use moves::{follow as follow_move, is_done as is_move_done};
 pub(super) use sweep::sweep;
-pub(super) use tally::{Findings, Tally};
+pub(super) use tally::{Findings, Tally, Written};
 
 use frames::{Frame, Frames};
 use gather::Gatherer;
@@ -325,6 +325,9 @@ impl Pass {
             node.base = None;
             node.announced.clear();
         }
+        if self.frames.stays() {
+            node.forget_arrivals();
+        }
         let outside = |wish: &SyncPath| group.is_none() && !node.path.is_within(wish);
         if self.wish.as_ref().is_some_and(outside) {
             // It was looked at for the sake of a group that is none.
@@ -364,6 +367,9 @@ impl Pass {
         self.open_frame(&node, verdict, policy)?;
         let mut item = Item::new(node, policy, verdict, place);
         if self.needs_work(&item)? {
+            if let Some(side) = self.context.lets_be(&item.node) {
+                return self.let_be(side, &item);
+            }
             if let Some((side, error)) = self.context.waits(&item.node) {
                 item.progressed = Progressed::Waits(side, error);
                 return self.apply(item);
@@ -541,7 +547,7 @@ impl Pass {
         }
         let mut frame = Frame::new(node.path.clone());
         frame.lacking = lacking(node, verdict);
-        frame.listed = Sides::from_fn(|side| node.found[side].is_folder());
+        frame.decided(&node.found, verdict);
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }

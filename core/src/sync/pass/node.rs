@@ -1,7 +1,7 @@
 //! One row a path: the baseline and both sides, joined.
 
 use crate::model::{
-    Conflict, ConflictSide, ContentHash, FileId, Kind, Meta, Side, Sides, SyncPath, Token,
+    Conflict, ConflictSide, ContentHash, FileId, Hasher, Kind, Meta, Side, Sides, SyncPath, Token,
 };
 use crate::planted::{Bug, planted};
 use crate::reconcile::{
@@ -45,13 +45,15 @@ impl Found {
 pub(super) struct Node {
     pub(super) path: SyncPath,
     pub(super) base: Option<BaselineRow>,
-    /// What killed runs were about to publish there, the latest last.
+    /// What killed runs were about to do there, the latest last.
     pub(super) announced: Vec<Announced>,
     pub(super) found: Sides<Found>,
     /// Hashes that were read in this pass.
     pub(super) hashes: Sides<Option<ContentHash>>,
     /// Tokens are not believed.
     pub(super) checksum: bool,
+    /// A side's file is too large, and left alone for that.
+    pub(super) large: bool,
 }
 
 impl Node {
@@ -63,7 +65,35 @@ impl Node {
             found: Sides::new(Found::Absent, Found::Absent),
             hashes: Sides::default(),
             checksum,
+            large: false,
         }
+    }
+
+    /// What killed runs are said to have brought here counts for nothing. That they removed something does.
+    pub(super) fn forget_arrivals(&mut self) {
+        self.announced.retain(|one| one.hash.is_none());
+    }
+
+    /// Whether what a killed run announced may be what tells which side changed its type. Then that has to be known before anything inside
+    /// is decided.
+    pub(super) fn may_be_retyped(&self) -> bool {
+        let there = Side::BOTH.map(|side| self.found[side].meta());
+        let kinds = there.map(|meta| meta.map(|meta| meta.kind == Kind::Folder));
+        !self.announced.is_empty() && matches!(kinds, [Some(one), Some(two)] if one != two)
+    }
+
+    /// Adds what is at the path, as far as a change of it shows.
+    pub(super) fn add_to(&self, print: &mut Hasher) {
+        let mut text = format!("{:?}", self.path.as_str());
+        for side in Side::BOTH {
+            let found = &self.found[side];
+            let there = found.meta();
+            let there =
+                there.map(|meta| (meta.kind, &meta.token, meta.size, &meta.link, meta.mode));
+            let what = std::mem::discriminant(found);
+            text.push_str(&format!(" {what:?} {there:?};"));
+        }
+        print.update(text.as_bytes());
     }
 
     /// Whether it is left out on a side.

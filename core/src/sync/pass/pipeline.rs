@@ -216,6 +216,11 @@ impl Pipeline {
     /// The pass ends early. Nothing goes on behind its back, and what was published is recorded if it can be made durable;
     /// if not the next run finds it equal on both sides.
     pub(super) async fn abandon(&mut self) {
+        self.break_off().await;
+        self.context.state().doubt_announced();
+    }
+
+    async fn break_off(&mut self) {
         self.chunk.clear();
         self.chunks.shutdown().await;
         let batch = std::mem::take(&mut self.batch);

@@ -28,6 +28,8 @@ pub(super) struct NewFolder {
     pub(super) to: Side,
     /// The folder on the other side.
     pub(super) like: Meta,
+    /// What stands for what was agreed on there.
+    pub(super) was: Option<ContentHash>,
 }
 
 /// Permission bits to set where the content is agreed on.
@@ -97,7 +99,7 @@ pub(super) async fn publish(
     if planted(Bug::RecordedBeforePublished) {
         rows.extend(batch.files.iter().filter_map(|(item, ..)| as_if_done(item)));
     }
-    let announced = announcements(&batch.files);
+    let announced = announcements(&batch.folders, &batch.files);
     after.announced = commit_and_announce(&context, rows, before.announced, announced).await?;
     // A folder may have to be opened up before anything can be put into it.
     let of_folder = |modes: &NewModes| modes.item.node.found.source.is_folder();
@@ -132,44 +134,101 @@ pub(super) async fn flush(context: &Context) -> Result<(), SyncError> {
     Ok(())
 }
 
-/// What is announced of files that are about to be published.
-pub(super) fn announcements<'f>(
-    files: impl IntoIterator<Item = &'f (Item, Side, Staged)>,
+/// Folders that are about to be made and files that are about to be published, as they are announced.
+pub(super) fn announcements(
+    folders: &[NewFolder],
+    files: &[(Item, Side, Staged)],
 ) -> Vec<(SyncPath, Announced)> {
-    let of_file = |(item, to, staged): &(Item, Side, Staged)| {
-        let was = match &item.node.base {
-            Some(base) if base.kind == Kind::Folder => return None,
-            base => base
-                .as_ref()
-                .and_then(|base| Announced::content(base.hash.as_ref(), base.link.as_deref())),
-        };
-        let link = item.node.found[to.other()].meta()?.link.as_deref();
-        let content = match staged.kind {
-            Kind::Link => Announced::content(None, link)?,
-            _ => staged.hash,
-        };
-        announcement(&item.node.path, *to, content, staged.size, was)
+    let of_folder = |folder: &NewFolder| {
+        // One on another file system may go away with that: a row remembers which, a note does not.
+        let own = folder.like.token.as_str().is_empty();
+        let done = own.then(|| arrived(folder.to, &folder.like, None, folder.was))??;
+        Some((folder.path.clone(), done))
     };
-    files.into_iter().filter_map(of_file).collect()
+    let of_file = |(item, to, staged): &(Item, Side, Staged)| of_file(item, *to, staged);
+    let folders = folders.iter().filter_map(of_folder);
+    folders.chain(files.iter().filter_map(of_file)).collect()
 }
 
-/// `None`: it could not be known again.
-pub(super) fn announcement(
-    path: &SyncPath,
+fn of_file(item: &Item, to: Side, staged: &Staged) -> Option<(SyncPath, Announced)> {
+    let was = item.node.base.as_ref().and_then(BaselineRow::stand_in);
+    let meta = item.node.found[to.other()].meta()?;
+    let done = Announced {
+        size: staged.size,
+        ..arrived(to, meta, Some(staged.hash), was)?
+    };
+    Some((item.node.path.clone(), done))
+}
+
+/// Whether it may be done all the same: the error says nothing of that.
+fn may_be_done(error: &StorageError) -> bool {
+    use ErrorKind as K;
+    [K::Temporary, K::Unavailable, K::Other].contains(&error.kind())
+}
+
+/// `to` gets what the other side holds. `None`: it could not be known again.
+fn arrived(
     to: Side,
-    hash: ContentHash,
-    size: u64,
+    like: &Meta,
+    hash: Option<ContentHash>,
     was: Option<ContentHash>,
-) -> Option<(SyncPath, Announced)> {
-    (!hash.is_by_copy()).then(|| {
-        let one = Announced {
-            to,
-            hash,
-            size,
-            was,
-        };
-        (path.clone(), one)
+) -> Option<Announced> {
+    let hash = hash.filter(|hash| !hash.is_by_copy());
+    Some(Announced {
+        to,
+        hash: Some(Announced::content(
+            like.kind,
+            hash.as_ref(),
+            like.link.as_deref(),
+        )?),
+        size: like.size,
+        mode: like.mode,
+        was,
+        sure: true,
     })
+}
+
+/// Removals, as they are announced. Of what was not agreed on there is nothing to be said.
+pub(super) fn removals<'p>(
+    context: &Context,
+    to: Side,
+    paths: impl Iterator<Item = &'p SyncPath>,
+) -> Result<Vec<(SyncPath, Announced)>, SyncError> {
+    let state = context.state();
+    let _reading = state.reading()?;
+    let mut all = Vec::new();
+    for path in paths {
+        if let Some(row) = state.row_at(path)? {
+            let gone = Announced {
+                to,
+                hash: None,
+                size: 0,
+                mode: None,
+                was: row.stand_in(),
+                sure: true,
+            };
+            all.push((path.clone(), gone));
+        }
+    }
+    Ok(all)
+}
+
+/// Renames of files, as they are announced: where they arrive, and where they go from.
+pub(super) fn renames(
+    context: &Context,
+    to: Side,
+    moves: &[(Pending, Pending)],
+) -> Result<Vec<(SyncPath, Announced)>, SyncError> {
+    let of_move = |(creation, _): &(Pending, Pending)| match &creation.action {
+        PendingAction::Create(meta) => Some((
+            creation.path.clone(),
+            arrived(to, meta, creation.hash, None)?,
+        )),
+        _ => None,
+    };
+    let mut all = removals(context, to, moves.iter().map(|(_, removal)| &removal.path))?;
+    all.extend(moves.iter().filter_map(of_move));
+    Ok(all)
 }
 
 /// Records rows in the baseline; they are durable when this returns.
@@ -193,6 +252,7 @@ pub(super) async fn commit_and_announce(
         let mut state = of_context.state();
         state.apply(&rows)?;
         state.end_announced(over);
+        state.end_announced_of(&rows);
         if !next.is_empty() {
             state.announce(&next);
         }
@@ -227,7 +287,7 @@ pub(super) async fn make_folder(
     folder: NewFolder,
     after: &mut Aftermath,
 ) -> Result<(), SyncError> {
-    let NewFolder { path, to, like } = folder;
+    let NewFolder { path, to, like, .. } = folder;
     if !context.job.storages[to].capabilities().empty_folders {
         // It comes with what is put into it.
         return Ok(());
@@ -304,6 +364,10 @@ pub(super) async fn replace(
             return;
         }
     };
+    let announced: Vec<_> = files
+        .iter()
+        .map(|(item, staged)| of_file(item, side, staged))
+        .collect();
     let mut items = Vec::with_capacity(files.len());
     let mut requests = Vec::with_capacity(files.len());
     for (item, staged) in files {
@@ -319,12 +383,19 @@ pub(super) async fn replace(
         items.push(item);
     }
     let results = in_halves(session, requests).await;
-    for (item, result) in items.into_iter().zip(results) {
+    let mut unclear = Vec::new();
+    for ((item, announced), result) in items.into_iter().zip(announced).zip(results) {
         match result {
             Ok(published) => replaced(context, side, item, &published, after).await,
             Err(_) if planted(Bug::FailedWriteIsDone) => after.rows.extend(as_if_done(&item)),
-            Err(error) => context.not_transferred(side, &item, &error),
+            Err(error) => {
+                unclear.extend(announced.filter(|_| may_be_done(&error)));
+                context.not_transferred(side, &item, &error);
+            }
         }
+    }
+    if !unclear.is_empty() {
+        context.state().leave_announced(unclear);
     }
 }
 

@@ -66,8 +66,9 @@ impl Pass {
     /// only if the decision is a conflict.
     pub(super) async fn decide_wished(&self, node: &mut Node, policy: Policy) -> Verdict {
         let wished = self.is_wished(&node.path);
+        let at_once = wished || node.may_be_retyped();
         let mut verdict = node.decide(policy);
-        while let (true, Verdict::Read(sides)) = (wished, verdict) {
+        while let (true, Verdict::Read(sides)) = (at_once, verdict) {
             for side in Side::BOTH.into_iter().filter(|&side| sides[side]) {
                 if let Some(hash) = recalled(&self.context, node, side) {
                     node.hashes[side] = Some(hash);

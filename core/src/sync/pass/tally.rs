@@ -33,8 +33,12 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) unfinished: Vec<Problem>,
     /// Those of them that changed while they were read.
     written: BTreeSet<String>,
+    /// Those of these that were not even read, as the last write is a moment ago.
+    let_be: BTreeSet<String>,
     /// New paths of versions that were put beside another: they have to be looked at too.
     pub(in crate::sync) beside: Vec<SyncPath>,
+    /// Where a folder should be and is none: where folders are only implied, nobody looks above a place unasked.
+    pub(in crate::sync) above: BTreeSet<SyncPath>,
     /// Other things are to be left out by now: removals were given up because of that, or a file of rules was brought.
     pub(in crate::sync) other_rules: bool,
     /// Paths for which there was no room.
@@ -45,6 +49,14 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) met: bool,
     problems_cut: u64,
     unfinished_cut: u64,
+}
+
+/// Paths that somebody is writing to.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Written {
+    pub(in crate::sync) paths: Vec<SyncPath>,
+    /// Those of them that were not even read.
+    pub(in crate::sync) let_be: Vec<SyncPath>,
 }
 
 impl Tally {
@@ -92,10 +104,25 @@ impl Tally {
             if error.kind() == ErrorKind::Busy && ["read", "hash"].contains(&error.operation()) {
                 self.found.written.insert(problem.path.clone());
             }
+            if error.kind() == ErrorKind::NoParent {
+                self.found.above.extend(path.ancestors());
+            }
             self.found.unfinished.push(problem);
         } else {
             self.found.unfinished_cut += 1;
         }
+    }
+
+    /// An unfinished path is written to by somebody.
+    pub(super) fn is_written(&mut self, path: &SyncPath) {
+        self.found.written.insert(path.as_str().to_owned());
+    }
+
+    /// The path is let be: somebody wrote to it a moment ago.
+    pub(super) fn let_be(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
+        self.unfinished(path, error, storage);
+        self.is_written(path);
+        self.found.let_be.insert(path.as_str().to_owned());
     }
 
     pub(super) fn conflict(&mut self, conflict: Conflict) {
@@ -125,7 +152,9 @@ impl Findings {
         self.excluded += other.excluded;
         self.unfinished.extend(other.unfinished);
         self.written.extend(other.written);
+        self.let_be.extend(other.let_be);
         self.beside.extend(other.beside);
+        self.above.extend(other.above);
         self.full.extend(other.full);
         self.waiting += other.waiting;
         self.restless |= other.restless;
@@ -148,26 +177,39 @@ impl Findings {
         !self.unfinished.is_empty() || self.other_rules
     }
 
+    /// Whether it may be worth while at once.
+    pub(in crate::sync) fn calls_for_pass(&self) -> bool {
+        let is_let_be = |problem: &Problem| self.let_be.contains(&problem.path);
+        self.other_rules || !self.unfinished.iter().all(is_let_be)
+    }
+
+    /// Whether the problem is one of a path that is let be for a moment.
+    pub(in crate::sync) fn lets_be(&self, problem: &Problem) -> bool {
+        self.let_be.contains(&problem.path)
+    }
+
     /// The files that somebody is writing to. That is no trouble: whoever looks again, and again, finds them at rest one day.
-    pub(in crate::sync) fn take_written(&mut self) -> Vec<SyncPath> {
+    pub(in crate::sync) fn take_written(&mut self) -> Written {
+        let let_be = paths(std::mem::take(&mut self.let_be).into_iter());
         let written = std::mem::take(&mut self.written);
         let unfinished = std::mem::take(&mut self.unfinished).into_iter();
         let (of_them, others) = unfinished.partition(|problem| written.contains(&problem.path));
         self.unfinished = others;
         let of_them: Vec<Problem> = of_them;
-        let paths = of_them.iter().map(|problem| SyncPath::new(&*problem.path));
-        paths.filter_map(Result::ok).collect()
+        let paths = paths(of_them.into_iter().map(|problem| problem.path));
+        Written { paths, let_be }
     }
 
-    /// No further pass comes: what is unfinished is a problem now, and cut lists say so.
-    pub(in crate::sync) fn close(&mut self) {
+    /// No further pass comes: what is unfinished is a problem now, and cut lists say so. `goes_on`: the job looks again by itself.
+    pub(in crate::sync) fn close(&mut self, goes_on: bool) {
         if planted(Bug::UnrestIsNotTold) {
             self.unfinished.clear();
         }
         for mut problem in std::mem::take(&mut self.unfinished) {
-            problem
-                .reason
-                .push_str("; it kept changing, run again when it is quiet");
+            problem.reason.push_str(match goes_on {
+                true => "; it is tried again by itself",
+                false => "; it kept changing, run again when it is quiet",
+            });
             self.problems.push(problem);
         }
         if std::mem::take(&mut self.other_rules) {
@@ -175,7 +217,11 @@ impl Findings {
                 path: IGNORE_FILE.into(),
                 storage: String::new(),
                 operation: "filter".into(),
-                reason: "it kept changing, and nothing was removed meanwhile; run again when it is as it should be".into(),
+                reason: match goes_on {
+                    true => "it kept changing, and nothing was removed meanwhile; it is looked at again by itself",
+                    false => "it kept changing, and nothing was removed meanwhile; run again when it is as it should be",
+                }
+                .into(),
             });
         }
         let cut = self.problems_cut + self.unfinished_cut;
@@ -188,6 +234,10 @@ impl Findings {
             });
         }
     }
+}
+
+fn paths(texts: impl Iterator<Item = String>) -> Vec<SyncPath> {
+    texts.filter_map(|text| SyncPath::new(text).ok()).collect()
 }
 
 fn problem(path: &SyncPath, error: &StorageError, storage: &str) -> Problem {

@@ -5,7 +5,6 @@
 //! what a storage keeps of it in memory grows with the group.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -19,6 +18,7 @@ use super::together_steps::Act;
 use super::work::work_on;
 use super::{Pass, Stretch, list};
 use crate::model::{Conflict, ContentHash, Hasher, Key, Kind, Side, Sides, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{Conflicting, ModePlan, Policy, Verdict};
 use crate::storage::{ErrorKind, ReadRequest, Result as StorageResult, StorageError};
 use crate::sync::groups::{GROUP, Group, GroupKind, HOT_JOURNAL, winner};
@@ -34,8 +34,10 @@ const CHUNKS_AT_ONCE: usize = 4;
 pub(super) enum Stop {
     /// It is told already, or there is nothing to tell.
     Told,
-    /// It is not at rest: later.
-    Later(StorageError),
+    /// It is not at rest, or could not be looked at: later. What it was like, if that is known.
+    Later(StorageError, Option<ContentHash>),
+    /// Somebody wrote to it a moment ago: nothing of it was read.
+    LetBe,
     /// The run cannot go on.
     Run(SyncError),
 }
@@ -47,7 +49,20 @@ impl<E: Into<SyncError>> From<E> for Stop {
 }
 
 fn busy(reason: impl Into<String>) -> Stop {
-    Stop::Later(StorageError::new(ErrorKind::Busy, GROUP, reason.into()))
+    let error = StorageError::new(ErrorKind::Busy, GROUP, reason.into());
+    Stop::Later(error, None)
+}
+
+impl Stop {
+    /// Of a group that was like this.
+    fn of(self, print: ContentHash) -> Self {
+        match self {
+            Self::Later(error, _) if error.kind() == ErrorKind::Busy => {
+                Self::Later(error, Some(print))
+            }
+            other => other,
+        }
+    }
 }
 
 /// A group as it was at a look. Its size is that of what differs from the baseline, not that of the group.
@@ -60,19 +75,6 @@ struct Seen {
     lock: Option<SyncPath>,
     /// Another one if anything in the group is another.
     print: ContentHash,
-}
-
-/// Adds what is at a path, as far as a change of it shows.
-fn add_to_print(print: &mut Hasher, node: &Node) {
-    let mut text = format!("{:?}", node.path.as_str());
-    for side in Side::BOTH {
-        let found = &node.found[side];
-        let there = found.meta();
-        let there = there.map(|meta| (meta.kind, &meta.token, meta.size, &meta.link, meta.mode));
-        // `Write` to a `String` does not fail.
-        let _ = write!(text, " {:?} {there:?};", std::mem::discriminant(found));
-    }
-    print.update(text.as_bytes());
 }
 
 impl Pass {
@@ -94,22 +96,52 @@ impl Pass {
             match stop {
                 Stop::Told => {}
                 Stop::Run(error) => return Err(error),
-                Stop::Later(error) => {
-                    self.context.check_cancelled()?;
-                    let mut tally = self.context.tally();
-                    tally.found.restless = true;
-                    let reason = error.reason().to_owned();
-                    let error = StorageError::new(error.kind(), GROUP, reason);
-                    tally.unfinished(&path, &error, "");
+                Stop::LetBe => {
+                    let error = StorageError::new(ErrorKind::Busy, GROUP, "it is being written to");
+                    self.context.tally().let_be(&path, &error, "");
                 }
+                Stop::Later(error, print) => self.come_back(&path, &error, print)?,
             }
         }
         Ok(())
     }
 
+    /// The group is looked at again later. In a run that goes on that is no trouble for as long as somebody is at work in it.
+    fn come_back(
+        &self,
+        group: &SyncPath,
+        error: &StorageError,
+        print: Option<ContentHash>,
+    ) -> Result<(), SyncError> {
+        self.context.check_cancelled()?;
+        let moves_on = |print| self.context.unrest().map(|it| it.moves_on(group, print));
+        let moves_on = print.and_then(moves_on).unwrap_or_default();
+        let mut tally = self.context.tally();
+        tally.found.restless = true;
+        let reason = error.reason().to_owned();
+        let error = StorageError::new(error.kind(), GROUP, reason);
+        tally.unfinished(group, &error, "");
+        if moves_on {
+            tally.is_written(group);
+        }
+        Ok(())
+    }
+
     async fn carry(&mut self, gathered: &Gathered) -> Result<(), Stop> {
+        let seen = self.look_at(&gathered.group).await?;
+        let print = seen.print;
+        let carried = self.carry_seen(gathered, seen).await;
+        if let (Ok(()), Some(unrest)) = (&carried, self.context.unrest()) {
+            unrest.was_read(&gathered.group.path);
+        }
+        carried.map_err(|stop| stop.of(print))
+    }
+
+    async fn carry_seen(&mut self, gathered: &Gathered, seen: Seen) -> Result<(), Stop> {
         let group = &gathered.group;
-        let seen = self.look_at(group).await?;
+        if self.context.lets_group_be(group, &seen.nodes) {
+            return Err(Stop::LetBe);
+        }
         let (nodes, mut stays, before) = (seen.nodes, seen.stays, seen.print);
         let is_folder = |node: &Node| Side::BOTH.iter().any(|&side| node.found[side].is_folder());
         let scratch = |node: &&Node| group.is_scratch(&node.path) && !is_folder(node);
@@ -172,16 +204,24 @@ impl Pass {
                     | Remark::UnknownAt(side, error)
                     | Remark::CutShort(side, error) => {
                         let lost = self.context.is_outage(side, &error);
-                        return Err(if lost { Stop::Told } else { Stop::Later(error) });
+                        return Err(if lost {
+                            Stop::Told
+                        } else {
+                            Stop::Later(error, None)
+                        });
                     }
                 }
             }
             let Some(mut node) = node else { break };
+            if node.large && !planted(Bug::GroupWithoutWhatIsLarge) {
+                // Without one of its files it is of no use: all of it is left out.
+                return Err(Stop::Told);
+            }
             let below = |above: &SyncPath| node.path.is_within(above);
             if hidden.as_ref().is_some_and(below) {
                 continue;
             }
-            add_to_print(&mut print, &node);
+            node.add_to(&mut print);
             if is_lock(group, &node) {
                 lock = Some(node.path.clone());
             }
@@ -259,7 +299,10 @@ impl Pass {
     ) -> Result<Vec<Item>, Stop> {
         let group = &gathered.group;
         let mut items = Vec::with_capacity(nodes.len());
-        for node in nodes.into_iter().filter(|node| !is_left(group, node)) {
+        for mut node in nodes.into_iter().filter(|node| !is_left(group, node)) {
+            if gathered.place.stays {
+                node.forget_arrivals();
+            }
             let verdict = node.decide(policy);
             let mut place = gathered.place.clone();
             place.listed = Sides::default();
@@ -352,7 +395,8 @@ impl Pass {
             return Ok(());
         };
         for side in Side::BOTH {
-            if self.is_hot(side, &path).await.map_err(Stop::Later)? {
+            let hot = self.is_hot(side, &path).await;
+            if hot.map_err(|error| Stop::Later(error, None))? {
                 return Err(busy(format!(
                     "a transaction is under way on the {side}, or broke off: {path} is there; end it, or open the database once"
                 )));

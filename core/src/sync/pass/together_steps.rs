@@ -12,7 +12,7 @@ use super::publish::{
 use super::together::Stop;
 use crate::model::{Kind, Side, SyncPath};
 use crate::reconcile::Verdict;
-use crate::state::{Pending, PendingAction};
+use crate::state::{BaselineRow, Pending, PendingAction};
 use crate::storage::{Expected, Staged};
 use crate::sync::groups::Group;
 
@@ -193,12 +193,12 @@ impl Pass {
             return Ok(false);
         }
         let mut after = Aftermath::default();
+        let announced = announcements(&folders, &files);
+        let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
         for folder in folders {
             make_folder(&self.context, folder, &mut after).await?;
         }
         let wanted = after.rows.len() + files.len() + modes.len();
-        let announced = announcements(&files);
-        let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
         let files = files.into_iter().map(|(item, _, staged)| (item, staged));
         replace(&self.context, to, files.collect(), &mut after).await;
         for one in modes {
@@ -269,7 +269,13 @@ fn act(mut item: Item, to: Side, step: u8) -> Option<Act> {
     let what = match (item.verdict, from) {
         (Verdict::Remove { on }, _) => What::Remove(path, gone(&item.node, on)?),
         (Verdict::Update { to, .. }, Some(like)) if like.kind == Kind::Folder => {
-            What::Folder(NewFolder { path, to, like })
+            let was = item.node.base.as_ref().and_then(BaselineRow::stand_in);
+            What::Folder(NewFolder {
+                path,
+                to,
+                like,
+                was,
+            })
         }
         (Verdict::Update { .. }, Some(_)) => {
             item.place.together = None;

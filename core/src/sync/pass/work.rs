@@ -18,9 +18,8 @@ use crate::storage::{
     StageRequest, Staged, StorageError,
 };
 use crate::sync::SyncError;
+use crate::sync::unrest::WORTH_WAITING;
 
-/// A file of this size is not read twice if waiting a moment saves it.
-const WORTH_WAITING: u64 = 4 << 20;
 /// After this long a local file's token can be believed: longer than the ticks of the system's clock for files.
 const SETTLES: Duration = Duration::from_millis(25);
 

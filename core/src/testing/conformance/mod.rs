@@ -201,6 +201,7 @@ macro_rules! conformance_tests {
         a_folder_is_renamed_whole
         make_folder_makes_one
         make_folder_refuses_what_is_there
+        a_folders_token_stays
         modification_times_are_kept
         modes_are_kept
         set_mode_refuses_another_version

@@ -1,3 +1,5 @@
+mod heard;
+
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -25,6 +27,34 @@ fn everything_is_due_at_first_and_every_so_often() {
     let later = now + HOUR + HOUR / 2;
     assert_eq!(agenda.take(later), Next::Look(Area::Everything));
     assert_eq!(agenda.due(), later + HOUR, "whoever asked for it");
+}
+
+/// Where a look takes longer than the time between two, there is a pause all the same; a gap that a watcher tells of does not wait for it.
+#[test]
+fn looks_at_everything_that_take_long_are_not_made_without_a_pause() {
+    let minute = HOUR / 60;
+    for (took, worked, pause) in [
+        (2 * HOUR, false, HOUR),
+        (30 * minute, false, HOUR),
+        (15 * minute, false, 45 * minute),
+        (2 * HOUR, true, minute),
+    ] {
+        let start = Instant::now();
+        let mut agenda = started(start);
+        let ended = start + took;
+        // One long look may be one that hung.
+        for _ in 0..2 {
+            agenda.looked_at_all(took, worked, ended);
+        }
+        agenda.everything_within(minute / 2, ended);
+        assert_eq!(
+            agenda.due().max(ended) - ended,
+            pause.max(minute / 2),
+            "{took:?}"
+        );
+        agenda.add(Area::Everything, ended);
+        assert_eq!(agenda.take(ended), Next::Look(Area::Everything));
+    }
 }
 
 #[test]
@@ -85,6 +115,33 @@ fn what_is_written_to_is_pending_for_as_long_as_that_goes_on() {
     }
     agenda.looked(&both, &[], at);
     assert_eq!(agenda.pending(), Pending::default());
+}
+
+/// A look that reads nothing costs little: it comes soon and often, so that the end of the writing is not missed.
+#[test]
+fn what_is_let_be_is_looked_at_soon_however_long_that_goes_on() {
+    let mut at = Instant::now();
+    let mut agenda = started(at);
+    let iso = [path("iso")];
+    let area = Area::path(path("iso"));
+    for look in 0..100 {
+        assert!(!agenda.looked(&area, &iso, at), "told as a problem: {look}");
+        agenda.written(&iso);
+        agenda.let_be(&iso, at);
+        assert_eq!(agenda.due() - at, WRITTEN_REST, "{look}");
+        assert_eq!(agenda.pending().first, iso);
+        agenda.add(area.clone(), at);
+        assert_eq!(agenda.take(at), Next::Rest, "events come all the time");
+        at = agenda.due();
+        assert_eq!(agenda.take(at), Next::Look(area.clone()));
+    }
+    // What is then read in vain has its growing pauses.
+    for longer in [1, 2, 4, 8] {
+        agenda.looked(&area, &iso, at);
+        assert_eq!(agenda.due() - at, FIRST_REST * longer);
+        at = agenda.due();
+        agenda.take(at);
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub struct World {
     pub watched: BTreeSet<i32>,
     pub most: Option<usize>,
     pub silent: BTreeSet<SyncPath>,
+    pub refused: BTreeSet<SyncPath>,
     pub looks: usize,
 }
 
@@ -81,6 +82,11 @@ impl System for Fake {
         };
         if world.silent.contains(path) {
             let why = Why::Silent("nfs");
+            let folders = Vec::new();
+            return Looked::Unwatched { why, folders };
+        }
+        if world.refused.contains(path) {
+            let why = Why::Refused("for the test".to_owned());
             let folders = Vec::new();
             return Looked::Unwatched { why, folders };
         }

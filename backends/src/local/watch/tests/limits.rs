@@ -55,6 +55,38 @@ fn without_room_another_try_changes_nothing() {
     assert!(core.watches.take().area.is_empty());
 }
 
+/// One that is refused again and again stands in nobody's way, wherever it is among those that wait.
+#[test]
+fn who_goes_on_being_refused_holds_up_nobody() {
+    for stubborn in ["a", "b", "d"] {
+        let fake = Fake::default();
+        let all = ["a", "b", "c", "d"].map(p);
+        fake.0.lock().unwrap().refused.extend(all);
+        let mut core = fake.core_of("a=2 b=3 c=4 c/x=5 d=6");
+        assert_eq!(core.watches.polled().len(), 4);
+        fake.0.lock().unwrap().refused = [p(stubborn)].into();
+        let looks = fake.0.lock().unwrap().looks;
+        core.watches.retry();
+        core.set_up(&|| true);
+        let left: Vec<_> = core.watches.polled().keys().cloned().collect();
+        assert_eq!(left, [p(stubborn)]);
+        assert_eq!(fake.0.lock().unwrap().looks - looks, 5, "each once");
+    }
+}
+
+/// What is refused comes first, and the limit is reached at the second: the others are not even tried.
+#[test]
+fn at_the_limit_one_try_is_enough() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().most = Some(1);
+    fake.0.lock().unwrap().refused.insert(p("a"));
+    let mut core = fake.core_of("a=2 b=3 c=4 d=5");
+    let looks = fake.0.lock().unwrap().looks;
+    core.watches.retry();
+    core.set_up(&|| true);
+    assert_eq!(fake.0.lock().unwrap().looks - looks, 2);
+}
+
 #[test]
 fn a_polled_folder_that_is_removed_or_moved_is_not_polled_any_more() {
     let fake = Fake::default();
@@ -108,8 +140,45 @@ fn half_blind(subtrees: &[&str]) -> (Lab, LocalWatcher) {
         fold: Fold::new(),
         rhythm: Rhythm::new(POLL_INTERVAL),
         retry: Retry::new(),
+        dropped: 0,
     };
     (lab, watcher)
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_were_dropped_are_told_with_the_limit_to_raise() {
+    let (_lab, mut watcher) = half_blind(&[]);
+    for (times, told) in [
+        (0, "inotify"),
+        (
+            1,
+            "inotify; once events were dropped, and everything was looked at: the limit fs.inotify.max_queued_events (",
+        ),
+        (
+            2,
+            "inotify; 2 times events were dropped, and everything was looked at: the limit fs.inotify.max_queued_events (",
+        ),
+    ] {
+        if times > 0 {
+            let State::Watching(watching) = &watcher.state else {
+                panic!("it is watched");
+            };
+            {
+                let mut news = watching.shared.lock();
+                news.area = Area::Everything;
+                news.gap = Some("for the test".to_owned());
+            }
+            watching.shared.arrived.notify_one();
+            let said = watcher.next().await.unwrap();
+            assert!(matches!(said, Observation::Gap { .. }), "{said:?}");
+        }
+        let mode = watcher.health().mode;
+        assert!(mode.starts_with(told), "{mode}");
+        assert_eq!(
+            mode.contains("sudo sysctl fs.inotify.max_queued_events="),
+            times > 0
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
