@@ -327,6 +327,31 @@ async fn a_group_with_a_file_that_is_too_large_is_left_out_whole() {
     }
 }
 
+/// It was never agreed on, so that no sweep of its side can miss it.
+#[tokio::test]
+async fn what_waited_for_a_file_that_is_too_large_comes_when_a_sweep_finds_that_gone() {
+    for large in ["new", "x.db-wal"] {
+        let world = World::new();
+        let mut job = world.job(limited(Direction::TwoWay, 9));
+        job.patience = Some(Arc::default());
+        let mut looks = Looks::new(job, "test");
+        write(&world, Side::Source, &[("a", "1")]);
+        looks.look(Area::Everything).await.unwrap();
+        write(&world, Side::Source, &[("new", "1"), ("x.db", "1")]);
+        write(&world, Side::Target, &[(large, "too large by far")]);
+        looks.look(Area::Everything).await.unwrap();
+        let there = paths(&world, Side::Target);
+        assert!(there.iter().any(|path| path == large), "{there:?}");
+        world.storages.target.remove(large).unwrap();
+        let area = looks.sweep(Side::Target).await.unwrap();
+        looks.look(area).await.unwrap();
+        assert_eq!(files(&world, Side::Target), files(&world, Side::Source));
+        // Then nothing is in the way any more, and a sweep costs what it should.
+        let area = looks.sweep(Side::Target).await.unwrap();
+        assert_eq!(area, Area::default(), "{large}");
+    }
+}
+
 /// Neither a file that is left out nor a folder in its place on the other side is touched, also where folders are only implied.
 #[tokio::test]
 async fn a_change_of_type_of_which_one_side_is_left_out_waits() {

@@ -10,7 +10,7 @@ use wl_backends::memory::{MemoryBackend, MemorySettings};
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::{Area, ErrorKind, Result, StorageError};
 use wl_core::sync::{DeleteBudget, Keep, Looks, explain};
-use wl_core::testing::{Call, Observer, Operation, observe};
+use wl_core::testing::{Call, Fault, Faults, Observer, Operation, observe};
 
 use wl_test_trees::{Node, Tree};
 
@@ -605,6 +605,37 @@ async fn what_is_unknown_holds_up_its_group() {
 }
 
 /// A look at one path of a group is one at all of it; one that does not come to rest is told as what is to be looked at again.
+/// Where a listing breaks off right behind a database nobody knows that a new log lies beside it.
+#[tokio::test]
+async fn a_listing_that_breaks_off_anywhere_takes_no_database_without_its_log() {
+    for (side, rows) in Side::BOTH
+        .into_iter()
+        .flat_map(|side| (0..6).map(move |rows| (side, rows)))
+    {
+        let world = begun(Kind::Sqlite).await;
+        write(&world.storages.source, Kind::Sqlite, 2);
+        world.sync(Direction::TwoWay).await;
+        write(&world.storages.source, Kind::Sqlite, 3);
+        let cut = Fault::CutListing {
+            listing: 1,
+            rows,
+            kind: ErrorKind::Other,
+        };
+        let faults = Faults::new([cut]);
+        let around = |at, storage| match at == side {
+            true => faults.over(storage),
+            false => storage,
+        };
+        let options = World::options(Direction::TwoWay);
+        world.run_over(options, around).await.unwrap();
+        let there = held(&world.storages.target);
+        let whole = [2, 3].map(|number| state(Kind::Sqlite, number));
+        assert!(whole.contains(&there), "{cut:?} on the {side}: {there:?}");
+        world.sync(Direction::TwoWay).await;
+        assert_eq!(held(&world.storages.target), whole[1], "{cut:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_look_at_one_path_is_a_look_at_the_group() {
     for (kind, said, group) in [

@@ -58,6 +58,8 @@ struct Standing {
     problems: Vec<Problem>,
     drift: Vec<Drift>,
     skipped: u64,
+    /// Something may be carried over once what is left out by its size is gone, which no sweep sees: it was never agreed on.
+    withheld: bool,
 }
 
 /// What a look came to.
@@ -181,7 +183,7 @@ impl Looks {
     /// Finds out where `side` holds something else than was agreed on: what a look at everything would find, at half its cost if the
     /// other side tells its changes by itself. Nothing is changed.
     pub async fn sweep(&mut self, side: Side) -> Result<Area, SyncError> {
-        if self.has_other_rules().await? {
+        if self.standing.withheld || self.has_other_rules().await? {
             return Ok(Area::Everything);
         }
         let Some(mut run) = self.opened().await? else {
@@ -288,18 +290,19 @@ impl Looks {
         let run::Done {
             report,
             filter,
-            written,
+            later,
         } = run::everything(self.job.clone(), self.syncer).await?;
         self.filter = filter;
         self.standing = Standing {
             problems: report.problems.clone(),
             drift: report.drift.clone(),
             skipped: report.skipped,
+            withheld: later.withheld,
         };
         Ok(Looked {
-            again: [places(&report.problems), written.paths.clone()].concat(),
-            written: written.paths,
-            let_be: written.let_be,
+            again: [places(&report.problems), later.written.clone()].concat(),
+            written: later.written,
+            let_be: later.let_be,
             report: Some(report),
             blocked: self.standing.is_blocked(),
             ..Looked::default()
@@ -342,9 +345,9 @@ impl Looks {
         // Nobody is told of a state that is known to pass.
         let moving = found.is_unfinished() || waiting > 0;
         self.restless = found.restless;
-        let written = found.take_written();
+        let later = found.take_for_later();
         found.close(true);
-        let again = [places(&found.problems), written.paths.clone()].concat();
+        let again = [places(&found.problems), later.written.clone()].concat();
         self.standing.replace(&covers, &found, &young);
         found
             .conflicts
@@ -357,8 +360,8 @@ impl Looks {
         Ok(Looked {
             report: Some(report),
             again,
-            written: written.paths,
-            let_be: written.let_be,
+            written: later.written,
+            let_be: later.let_be,
             young,
             blocked: self.standing.is_blocked(),
             moving,
@@ -485,6 +488,7 @@ impl Standing {
             .retain(|drift| outside(&drift.path) || is_put_off(&drift.path));
         self.problems.extend_from_slice(&found.problems);
         self.drift.extend_from_slice(&found.drift);
+        self.withheld |= found.withheld;
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::exclude::filter_now;
 use super::guard::{check_source, root_changed, root_markers, written_sides};
 use super::opened::{Opened, identities};
-use super::pass::{self, Context, Findings, Look, Removals, Tally, Written};
+use super::pass::{self, Context, Findings, Later, Look, Removals, Tally};
 use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob, trash};
@@ -42,8 +42,8 @@ pub(super) struct Done {
     pub(super) report: RunReport,
     /// What was left out at the end.
     pub(super) filter: Arc<dyn Filter>,
-    /// Files that somebody is writing to: a run that goes on looks at them again.
-    pub(super) written: Written,
+    /// A run that goes on looks at it again.
+    pub(super) later: Later,
 }
 
 /// The same, with what a run that goes on needs to know.
@@ -87,7 +87,7 @@ async fn attempt(mut job: SyncJob, syncer: &str) -> Result<Done, SyncError> {
     Ok(Done {
         report,
         filter: Arc::clone(&run.job.options.filter),
-        written: run.written,
+        later: run.later,
     })
 }
 
@@ -147,7 +147,7 @@ pub(super) struct Run {
     /// What the job leaves out besides the rules of the storages; a run that reads those itself has it.
     asked: Option<Arc<dyn Filter>>,
     /// Files that somebody was writing to when it ended; only of a run that goes on.
-    written: Written,
+    later: Later,
     /// What its passes may remove.
     pub(super) removals: Removals,
 }
@@ -184,7 +184,7 @@ impl Run {
             of_others,
             advice: Sides::default(),
             asked: None,
-            written: Written::default(),
+            later: Later::default(),
             removals: Removals::All,
         }
     }
@@ -472,7 +472,7 @@ impl Run {
         let stranded = self.end_sessions().await;
         let goes_on = self.job.patience.is_some();
         if goes_on {
-            self.written = self.total.found.take_written();
+            self.later = self.total.found.take_for_later();
         }
         self.total.found.close(goes_on);
         self.total.found.conflicts.extend(self.rescued().await?);

@@ -245,8 +245,10 @@ impl Owner {
             .slots
             .get(id)
             .is_some_and(|slot| !slot.resolves.is_empty());
-        if !(waiting && ending == Ending::Stopped) {
-            self.input(id, Input::Ended(ending));
+        match waiting && ending == Ending::Stopped {
+            false => self.input(id, Input::Ended(ending)),
+            // It goes on in a moment; but what waited in this run is told by no other.
+            true => self.input(id, Input::Pending(0)),
         }
         if waiting {
             self.next_resolve(id);

@@ -91,3 +91,37 @@ pub fn each_file(folder: &Path, each: &mut impl FnMut(&Path, Vec<u8>)) {
 pub fn is_tidy(root: &Path) -> bool {
     !root.join(".wl/stage").exists()
 }
+
+/// Whether nothing is in the staging folder but what a run that is alive works with: it holds the lock there.
+pub fn nothing_is_forsaken(root: &Path) -> bool {
+    let Ok(runs) = fs::read_dir(root.join(".wl/stage")) else {
+        return is_tidy(root);
+    };
+    let locks = runs
+        .map_while(Result::ok)
+        .map(|run| run.path().join("lock"));
+    locks.into_iter().all(|lock| match fs::File::open(&lock) {
+        // A run that has just ended took it away.
+        Err(_) => !lock.parent().unwrap().exists(),
+        Ok(file) => file.try_lock().is_err() || !lock.exists(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_holds_is_forsaken() {
+        let root = std::env::temp_dir().join(format!("wl-forsaken-{}", std::process::id()));
+        let run = root.join(".wl/stage/run");
+        assert!(nothing_is_forsaken(&root));
+        fs::create_dir_all(&run).unwrap();
+        assert!(!nothing_is_forsaken(&root), "without a lock");
+        let lock = fs::File::create(run.join("lock")).unwrap();
+        assert!(!nothing_is_forsaken(&root), "nobody holds it");
+        lock.lock().unwrap();
+        assert!(nothing_is_forsaken(&root) && !is_tidy(&root));
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -51,7 +51,8 @@ impl Gatherer {
             self.inside = is_folder(node).then(|| path.clone());
             return self.inside.clone().map(Group::git);
         }
-        if self.awaited.remove(path) {
+        // Where a listing was cut short nobody knows what lies beside: that is looked at anew.
+        if self.awaited.remove(path) || merge.hides_companions_of(node) {
             return is_no_folder(node).then(|| Group::sqlite(path.clone()));
         }
         let database = database(path).filter(|it| is_no_folder(node) && merge.is_coming(it))?;

@@ -13,6 +13,7 @@ use crate::planted::{Bug, planted};
 use crate::state::BaselineRow;
 use crate::storage::{ErrorKind, Listing, Row, StorageError};
 use crate::sync::SyncError;
+use crate::sync::groups::companion_keys;
 
 /// Something that is no row of its own, told when its place in the order is reached.
 #[derive(Debug)]
@@ -187,6 +188,19 @@ impl Merge {
         node.is_some_and(|node| {
             let folder = Side::BOTH.iter().any(|&side| node.found[side].is_folder());
             !folder && node.kinds().any(|kind| kind != Kind::Folder)
+        })
+    }
+
+    /// Whether a side's listing was cut short before it could show what lies beside this file.
+    pub(super) fn hides_companions_of(&self, node: &Node) -> bool {
+        let (_, end) = companion_keys(&node.path);
+        Side::BOTH.iter().any(|&side| {
+            let cursor = &self.cursors[side];
+            let is_past = |last: &Key| last.to_text() >= end;
+            let file = node.found[side]
+                .meta()
+                .is_some_and(|it| it.kind == Kind::File);
+            file && cursor.failed && !cursor.last.as_ref().is_some_and(is_past)
         })
     }
 

@@ -41,7 +41,7 @@ pub use explain::{Explanation, Seen, explain};
 pub(super) use ground::{Ground, survey};
 pub(super) use moves::{follow as follow_move, is_done as is_move_done};
 pub(super) use sweep::sweep;
-pub(super) use tally::{Findings, Tally, Written};
+pub(super) use tally::{Findings, Later, Tally};
 
 use frames::{Frame, Frames};
 use gather::Gatherer;
@@ -340,7 +340,7 @@ impl Pass {
             return Ok(());
         }
         if node.is_left_out() {
-            self.context.tally().found.excluded += 1;
+            self.context.tally().left_out(&node, group.is_some());
         }
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::node::Node;
 use crate::filter::IGNORE_FILE;
 use crate::model::{ByteCounts, ChangeCounts, Conflict, Drift, Problem, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
@@ -41,6 +42,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) above: BTreeSet<SyncPath>,
     /// Other things are to be left out by now: removals were given up because of that, or a file of rules was brought.
     pub(in crate::sync) other_rules: bool,
+    /// What is left out by its size on one side keeps something on the other from being carried over.
+    pub(in crate::sync) withheld: bool,
     /// Paths for which there was no room.
     pub(in crate::sync) full: BTreeSet<String>,
     /// A group was not at rest.
@@ -51,12 +54,15 @@ pub(in crate::sync) struct Findings {
     unfinished_cut: u64,
 }
 
-/// Paths that somebody is writing to.
+/// What is no trouble to a run that goes on, which looks again and again.
 #[derive(Debug, Default)]
-pub(in crate::sync) struct Written {
-    pub(in crate::sync) paths: Vec<SyncPath>,
+pub(in crate::sync) struct Later {
+    /// Paths that somebody is writing to.
+    pub(in crate::sync) written: Vec<SyncPath>,
     /// Those of them that were not even read.
     pub(in crate::sync) let_be: Vec<SyncPath>,
+    /// [`Findings::withheld`].
+    pub(in crate::sync) withheld: bool,
 }
 
 impl Tally {
@@ -96,6 +102,13 @@ impl Tally {
     /// A side's file of rules was replaced or removed: what it left out until now may not be left out any longer, and nobody has looked there.
     pub(super) fn rules_may_have_changed(&mut self, path: &SyncPath, dry_run: bool) {
         self.found.other_rules |= is_ignore_file(path) && !dry_run;
+    }
+
+    /// The node, perhaps in a group, is left out.
+    pub(super) fn left_out(&mut self, node: &Node, in_group: bool) {
+        self.found.excluded += 1;
+        let is_there = |&side: &Side| node.found[side].meta().is_some();
+        self.found.withheld |= node.large && (in_group || Side::BOTH.iter().any(is_there));
     }
 
     pub(super) fn unfinished(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
@@ -158,6 +171,7 @@ impl Findings {
         self.full.extend(other.full);
         self.waiting += other.waiting;
         self.restless |= other.restless;
+        self.withheld |= other.withheld;
         self.other_rules |= other.other_rules;
         self.problems_cut += other.problems_cut;
         self.unfinished_cut += other.unfinished_cut;
@@ -188,16 +202,19 @@ impl Findings {
         self.let_be.contains(&problem.path)
     }
 
-    /// The files that somebody is writing to. That is no trouble: whoever looks again, and again, finds them at rest one day.
-    pub(in crate::sync) fn take_written(&mut self) -> Written {
+    /// What whoever looks again, and again, finds at rest one day.
+    pub(in crate::sync) fn take_for_later(&mut self) -> Later {
         let let_be = paths(std::mem::take(&mut self.let_be).into_iter());
         let written = std::mem::take(&mut self.written);
         let unfinished = std::mem::take(&mut self.unfinished).into_iter();
         let (of_them, others) = unfinished.partition(|problem| written.contains(&problem.path));
         self.unfinished = others;
         let of_them: Vec<Problem> = of_them;
-        let paths = paths(of_them.into_iter().map(|problem| problem.path));
-        Written { paths, let_be }
+        Later {
+            written: paths(of_them.into_iter().map(|problem| problem.path)),
+            let_be,
+            withheld: self.withheld,
+        }
     }
 
     /// No further pass comes: what is unfinished is a problem now, and cut lists say so. `goes_on`: the job looks again by itself.

@@ -151,6 +151,26 @@ pub(super) async fn conflict(world: &mut World) {
     }
 }
 
+/// A run that gives way to the end of conflicts takes with it what waited: the next one has seen none of that.
+#[tokio::test(start_paused = true)]
+async fn what_waited_when_conflicts_were_ended_is_not_told_for_ever() {
+    let mut world = World::synced().await;
+    conflict(&mut world).await;
+    let git = |name: &str| format!(".git/{name}");
+    world.source.memory.make_folder(".git").unwrap();
+    for name in ["HEAD", "index.lock"] {
+        world.source.memory.write_file(&git(name), "x").unwrap();
+    }
+    while world.next_state("j").await.1 != "1 conflict left, 1 changed path waits" {}
+    world.source.memory.remove(&git("index.lock")).unwrap();
+    let resolved = world.jobs.resolve("j", paths(), Keep::Source).await;
+    assert_eq!(resolved.unwrap()["result"], "synced");
+    let synced = tokio::time::timeout(60 * A_SECOND, world.comes_to("j", State::Synced)).await;
+    synced.expect("it waits for ever");
+    assert!(world.target.memory.read_file(&git("HEAD")).is_some());
+    assert_eq!(world.status("j").await.pending, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn conflicts_are_ended_between_two_looks_and_while_paused() {
     let mut world = World::synced().await;
