@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use wl_core::model::{Direction, Outcome};
+use wl_backends::memory::{MemoryBackend, MemorySettings};
+use wl_core::model::{Direction, Outcome, Side, Sides};
 use wl_core::storage::Result;
 use wl_core::testing::{Call, Observer, Operation, observe};
 
@@ -95,6 +96,33 @@ async fn a_run_that_reads_takes_over_from_one_that_copied() {
         world.storages.source.read_file("f").unwrap(),
         "2".as_bytes()
     );
+}
+
+/// A copy whose token was too young to be believed looks like a new version later: it is compared, or each run would copy it back again.
+#[tokio::test]
+async fn what_was_copied_a_moment_ago_does_not_go_back_and_forth() {
+    for (changes_per_token, beside) in (2..6).flat_map(|n| (0..n).map(move |beside| (n, beside))) {
+        let mut world = World::copying();
+        let coarse = MemorySettings {
+            changes_per_token,
+            ..MemorySettings::default()
+        };
+        world.storages = Sides::from_fn(|_| MemoryBackend::private(coarse));
+        world.storages.source.write_file("f", "1").unwrap();
+        for number in 0..beside {
+            let name = format!("beside {number}");
+            world.storages.source.write_file(&name, "2").unwrap();
+        }
+        sync(&world).await;
+        for side in Side::BOTH {
+            world.storages[side].write_file("later", "3").unwrap();
+        }
+        for _ in 0..3 {
+            let report = world.sync(Direction::TwoWay).await;
+            let changed = Side::BOTH.map(|side| report.changes[side].total());
+            assert_eq!(changed, [0, 0], "{changes_per_token}, {beside}: {report:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -801,6 +801,34 @@ async fn what_was_written_a_moment_ago_waits() {
     assert_eq!(world.storages.target.read_file("r/.git/HEAD").unwrap(), "2");
 }
 
+/// A log that may have changed without its showing is put off by nobody who takes its database.
+#[tokio::test]
+async fn a_log_that_is_too_young_to_be_known_goes_with_its_database() {
+    for (changes_per_token, between) in (2..7).flat_map(|n| (0..n).map(move |k| (n, k))) {
+        let mut world = World::new();
+        let coarse = MemorySettings {
+            changes_per_token,
+            ..MemorySettings::default()
+        };
+        world.storages.target = MemoryBackend::private(coarse);
+        write(&world.storages.source, Kind::Sqlite, 1);
+        let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+        looks.look(Area::Everything).await.unwrap();
+        let edit = |name: &str| world.storages.target.write_file(name, "4").unwrap();
+        edit("r/x.db-wal");
+        (0..between).for_each(|_| edit("beside"));
+        edit("r/x.db");
+        let area = Area::path(SyncPath::new("r/x.db").unwrap());
+        looks.look(area).await.unwrap();
+        let there = held(&world.storages.source);
+        let whole = [1, 4].map(|number| state(Kind::Sqlite, number));
+        assert!(
+            whole.contains(&there),
+            "{changes_per_token}, {between}: {there:?}"
+        );
+    }
+}
+
 /// Whoever asks about a path in a group is told of the group.
 #[tokio::test]
 async fn a_path_is_explained_by_its_group() {

@@ -39,12 +39,7 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
         sites: plan.sites.len() as u64,
     };
     match more.dice.below(16) {
-        0 | 12 => {
-            plan.extras.server_copy = true;
-            // Storages that copy among themselves name versions by tokens that no two share.
-            let sites = plan.sites.iter_mut();
-            sites.for_each(|site| site.changes_per_token = 1);
-        }
+        0 | 12 => plan.extras.server_copy = true,
         1 | 2 => {
             plan.extras.expires = true;
             more.scatter(plan, More::late);

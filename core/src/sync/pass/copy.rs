@@ -2,12 +2,12 @@
 //!
 //! What was never read has no SHA-256. It is known as the copy of a version ([`ContentHash::by_copy`]): an edit is a new version, so
 //! it shows; a version that was only touched is copied once more, which is cheap. Where more than that has to be known, because both
-//! sides changed or one was removed, the content is read like any other.
+//! sides changed or one was removed, or because the token of what was copied was too young to be believed, the content is read like any other.
 
 use super::context::Context;
 use super::item::Item;
 use super::work::{in_progress, is_copied, staged};
-use crate::model::{ContentHash, Kind, Meta, Side};
+use crate::model::{ContentHash, Kind, Meta, Side, Sides};
 use crate::reconcile::Verdict;
 use crate::storage::{CopyFrom, ErrorKind, Payload};
 
@@ -36,6 +36,12 @@ pub(super) fn name_versions(context: &Context, items: &mut [Item]) {
         else {
             continue;
         };
+        let both_are_there = Side::BOTH.iter().all(|&side| file(item, side).is_some());
+        if both_are_there && is_doubtful(item, side) {
+            // As a new version it would be copied back, which makes another one on the other side, and so on: it has to be compared.
+            item.verdict = Verdict::Read(Sides::new(true, true));
+            continue;
+        }
         let known = item.node.base.is_some() && file(item, side.other()).is_some();
         if known
             && travels(context, item, side.other())
@@ -45,6 +51,13 @@ pub(super) fn name_versions(context: &Context, items: &mut [Item]) {
             item.verdict = item.node.decide(item.policy);
         }
     }
+}
+
+/// Whether `side` seems to hold what was agreed on, by a token that was too young to say so.
+fn is_doubtful(item: &Item, side: Side) -> bool {
+    let base = item.node.base.as_ref();
+    let recorded = base.map(|base| &base.sides[side].token);
+    recorded.is_some() && recorded == file(item, side).map(|meta| &meta.token)
 }
 
 /// The version that `side` holds, as a copy of it is known.
