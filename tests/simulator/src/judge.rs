@@ -311,12 +311,10 @@ impl Judge {
     /// What is in a folder moves with it, and so does what was agreed on, whatever the sides have there by now: an edit may strike between
     /// the look at a folder and its rename.
     fn moved(&mut self, (from, to, inside): Renamed) {
+        let held = self.held.iter_mut();
+        held.for_each(|held| along(held, &from, &to));
         for (rest, shown) in inside {
-            let (was, now) = (format!("{from}/{rest}"), format!("{to}/{rest}"));
-            for held in &mut self.held {
-                let earlier = held.get(&was).cloned().unwrap_or_default();
-                held.entry(now.clone()).or_default().extend(earlier);
-            }
+            let now = format!("{to}/{rest}");
             self.known.entry(now).or_default().insert(shown);
         }
     }
