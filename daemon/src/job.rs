@@ -75,8 +75,13 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     check_not_base(&spec.base_dir, storages)?;
     let mut options = spec.options.clone();
     options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
+    let storages = Sides::new(source, target);
     let job = SyncJob {
-        storages: Sides::new(source, target).map(|storage| ties.library.share(storage)),
+        storages: match spec.options.checksum {
+            // What is kept of earlier reads is found again by tokens, and those are in doubt.
+            true => storages,
+            false => storages.map(|storage| ties.library.share(storage)),
+        },
         options,
         server_copy: false,
         state_dir,

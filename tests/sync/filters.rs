@@ -352,6 +352,37 @@ async fn what_waited_for_a_file_that_is_too_large_comes_when_a_sweep_finds_that_
     }
 }
 
+/// Nobody watches what is left out: that it is in the way no more is found by looks at everything, which come for it.
+#[tokio::test]
+async fn what_is_left_out_and_in_the_way_is_looked_after() {
+    let in_place: &[(Side, &str)] = &[(Side::Source, "build"), (Side::Target, "build/x")];
+    let in_folder: &[(Side, &str)] = &[(Side::Target, "d/build/x")];
+    for (there, gone) in [(in_place, "build"), (in_folder, "d/build")] {
+        let world = World::new();
+        let mut job = world.job(without(Direction::TwoWay, &["build/"]));
+        job.patience = Some(Arc::default());
+        let mut looks = Looks::new(job, "test");
+        write(&world, Side::Source, &[("a", "1"), ("d/a", "1")]);
+        let looked = looks.look(Area::Everything).await.unwrap();
+        assert!(!looked.in_the_way);
+        let is_clear = looks.sweep(Side::Target).await.unwrap() == Area::default();
+        assert!(is_clear);
+        for (side, path) in there {
+            write(&world, *side, &[(path, "2")]);
+        }
+        if gone == "d/build" {
+            world.storages.source.remove("d").unwrap();
+        }
+        let looked = looks.look(Area::Everything).await.unwrap();
+        assert!(looked.in_the_way, "{gone}: {looked:?}");
+        world.storages.target.remove(gone).unwrap();
+        let area = looks.sweep(Side::Target).await.unwrap();
+        let looked = looks.look(area).await.unwrap();
+        assert!(!looked.in_the_way, "{gone}: {looked:?}");
+        assert_eq!(paths(&world, Side::Target), paths(&world, Side::Source));
+    }
+}
+
 /// Neither a file that is left out nor a folder in its place on the other side is touched, also where folders are only implied.
 #[tokio::test]
 async fn a_change_of_type_of_which_one_side_is_left_out_waits() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use proptest::prelude::*;
 use wl_backends::memory::{MemoryBackend, MemorySettings};
+use wl_core::filter::{Origin, Rule};
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::{Area, ErrorKind, Result, StorageError};
 use wl_core::sync::{DeleteBudget, Keep, Looks, explain};
@@ -604,7 +605,6 @@ async fn what_is_unknown_holds_up_its_group() {
     assert_eq!(held(&world.storages.target), state(Kind::Git, 2));
 }
 
-/// A look at one path of a group is one at all of it; one that does not come to rest is told as what is to be looked at again.
 /// Where a listing breaks off right behind a database nobody knows that a new log lies beside it.
 #[tokio::test]
 async fn a_listing_that_breaks_off_anywhere_takes_no_database_without_its_log() {
@@ -636,6 +636,102 @@ async fn a_listing_that_breaks_off_anywhere_takes_no_database_without_its_log() 
     }
 }
 
+/// Nor does one go over of which a new log is there that nobody can look at.
+#[tokio::test]
+async fn a_log_that_cannot_be_looked_at_holds_up_its_database() {
+    let world = begun(Kind::Sqlite).await;
+    write(&world.storages.source, Kind::Sqlite, 2);
+    world.sync(Direction::TwoWay).await;
+    write(&world.storages.source, Kind::Sqlite, 3);
+    let close = |closed| {
+        let source = &world.storages.source;
+        source.set_unreadable("r/x.db-wal", closed).unwrap();
+    };
+    close(true);
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Failed, "{report:?}");
+    assert_eq!(held(&world.storages.target), state(Kind::Sqlite, 2));
+    close(false);
+    world.sync(Direction::TwoWay).await;
+    assert_eq!(held(&world.storages.target), state(Kind::Sqlite, 3));
+}
+
+/// Neither a lock nor anything else in a repository is left out by rules that do not speak of repositories.
+#[tokio::test]
+async fn rules_make_no_hole_in_a_repository() {
+    let world = begun(Kind::Git).await;
+    let mut options = World::options(Direction::TwoWay);
+    let preset = wl_core::filter::Preset::VcsCaches;
+    options.exclude.presets.push(preset);
+    for line in ["build/", "*.pack", "refs"] {
+        let rule = Rule::exclude(line, Origin::CommandLine);
+        options.exclude.rules.push(rule);
+    }
+    let new = [
+        "r/.git/refs/heads/build/fix",
+        "r/.git/objects/pack/1.pack",
+        "r/.git/index.lock",
+    ];
+    for name in new {
+        world.storages.source.write_file(name, "1").unwrap();
+    }
+    let report = world.run(options.clone()).await.unwrap();
+    assert!(
+        report.problems[0].reason.contains("index.lock"),
+        "{report:?}"
+    );
+    assert_eq!(held(&world.storages.target), state(Kind::Git, 1));
+    world.storages.source.remove(new[2]).unwrap();
+    let report = world.run(options.clone()).await.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(held(&world.storages.target), held(&world.storages.source));
+    // Who names the folder means it.
+    let rule = Rule::exclude("**/.git/*.md", Origin::CommandLine);
+    options.exclude.rules.push(rule);
+    world
+        .storages
+        .source
+        .write_file("r/.git/a.md", "1")
+        .unwrap();
+    world.run(options).await.unwrap();
+    assert_eq!(world.storages.target.read_file("r/.git/a.md"), None);
+}
+
+/// `git gc` makes one pack of many objects. A repository that goes with all that is in it is another matter.
+#[tokio::test]
+async fn objects_that_git_packs_are_no_loss() {
+    let world = begun(Kind::Git).await;
+    let object = |number: u32| format!("r/.git/objects/{number}/x");
+    for number in 0..30 {
+        let content = format!("object {number}");
+        world
+            .storages
+            .source
+            .write_file(&object(number), content)
+            .unwrap();
+    }
+    world.sync(Direction::TwoWay).await;
+    for number in 0..30 {
+        world.storages.source.remove(&object(number)).unwrap();
+    }
+    world
+        .storages
+        .source
+        .write_file("r/.git/objects/pack/1.pack", "all")
+        .unwrap();
+    let mut options = World::options(Direction::TwoWay);
+    options.max_delete = DeleteBudget::Count(0);
+    let report = world.run(options.clone()).await.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(held(&world.storages.target), held(&world.storages.source));
+    for name in ["r/.git/objects", "r/.git"] {
+        world.storages.source.remove(name).unwrap();
+        let report = world.run(options.clone()).await.unwrap();
+        assert_eq!(report.error.unwrap().class, "delete-budget", "{name}");
+    }
+}
+
+/// A look at one path of a group is one at all of it; one that does not come to rest is told as what is to be looked at again.
 #[tokio::test]
 async fn a_look_at_one_path_is_a_look_at_the_group() {
     for (kind, said, group) in [

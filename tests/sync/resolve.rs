@@ -87,6 +87,25 @@ async fn both_are_kept_beside_each_other() {
     );
     assert_eq!(*node, file("two!"));
 
+    // The same version comes again: the name is taken, and the next one is not.
+    edit_to(
+        &world.storages.source,
+        &tree([("a.txt", file("three")), (name, node.clone())]),
+    );
+    edit_to(
+        &world.storages.target,
+        &tree([("a.txt", file("two!")), (name, node.clone())]),
+    );
+    assert_eq!(
+        world.sync(Direction::TwoWay).await.result,
+        Outcome::Conflicts
+    );
+    let report = resolve(&world, "a.txt", Keep::Both).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    let again = both(&world);
+    assert_eq!(again.len(), 3, "{again:?}");
+    assert_eq!(again.values().filter(|it| *it == node).count(), 2);
+
     // A folder stays where it is; the file goes beside it.
     let folder = tree([("a.txt", Node::Folder(tree([("x", file("in"))])))]);
     let world = conflict(&contents, &source, &folder).await;

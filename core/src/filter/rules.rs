@@ -32,6 +32,8 @@ pub enum RuleError {
 /// Rules, ready to match.
 pub struct Rules {
     matcher: Gitignore,
+    /// What is said of `.git` folders by their name. No other rule counts in one: `build/` means no branch `build/fix`.
+    in_git: Gitignore,
     rules: Vec<Rule>,
     fold: bool,
 }
@@ -45,8 +47,10 @@ impl fmt::Debug for Rules {
 impl Rules {
     /// These rules, the last of which wins. With `fold` case makes no difference.
     pub fn new(rules: impl IntoIterator<Item = Rule>, fold: bool) -> Result<Self, RuleError> {
-        let mut builder = GitignoreBuilder::new("");
-        builder.allow_unclosed_class(false);
+        let mut builders = [GitignoreBuilder::new(""), GitignoreBuilder::new("")];
+        for builder in &mut builders {
+            builder.allow_unclosed_class(false);
+        }
         let mut taken = Vec::new();
         for rule in rules {
             let wrong = |why: String| RuleError::Pattern {
@@ -61,20 +65,26 @@ impl Rules {
                 };
             // The matcher notes where a rule comes from: its number in `taken`.
             let number = PathBuf::from(taken.len().to_string());
-            if let Err(error) = builder.add_line(Some(number), &line) {
-                let why = match error {
-                    ignore::Error::Glob { err, .. } => err,
-                    error => error.to_string(),
-                };
-                return Err(wrong(why));
+            let counts = if names_git(&line) { 2 } else { 1 };
+            for builder in builders.iter_mut().take(counts) {
+                if let Err(error) = builder.add_line(Some(number.clone()), &line) {
+                    let why = match error {
+                        ignore::Error::Glob { err, .. } => err,
+                        error => error.to_string(),
+                    };
+                    return Err(wrong(why));
+                }
             }
             taken.push(rule);
         }
-        let matcher = builder
-            .build()
-            .map_err(|error| RuleError::Together(error.to_string()))?;
+        let build = |builder: &GitignoreBuilder| {
+            let built = builder.build();
+            built.map_err(|error| RuleError::Together(error.to_string()))
+        };
+        let [all, of_git] = &builders;
         Ok(Self {
-            matcher,
+            matcher: build(all)?,
+            in_git: build(of_git)?,
             rules: taken,
             fold,
         })
@@ -97,9 +107,19 @@ impl Rules {
             true => Cow::Owned(text.to_lowercase()),
             false => Cow::Borrowed(text),
         };
-        let found = self.matcher.matched(&*folded, folder);
+        let matcher = match text.starts_with(".git/") || text.contains("/.git/") {
+            true => &self.in_git,
+            false => &self.matcher,
+        };
+        let found = matcher.matched(&*folded, folder);
         found.is_ignore().then(|| found.inner().copied()).flatten()
     }
+}
+
+/// Whether a rule speaks of folders named `.git`.
+fn names_git(line: &str) -> bool {
+    let pattern = line.strip_prefix('!').unwrap_or(line);
+    pattern.split('/').any(|name| name == ".git")
 }
 
 fn is_folded(text: &str) -> bool {

@@ -21,6 +21,33 @@ fn left_out(rules: &Rules, text: &str) -> bool {
     at.ancestors().any(|above| rules.excludes(&above, true)) || rules.excludes(&at, folder)
 }
 
+#[test]
+fn in_a_git_folder_only_rules_count_that_speak_of_it() {
+    let lines = [
+        "build/",
+        "*.log",
+        "**/.git/*.lock",
+        "!**/.git/keep.lock",
+        "x/.git/hooks/",
+    ];
+    let rules = rules(&lines, false).unwrap();
+    for out in ["build/", "a.log", ".git/index.lock", "x/.git/hooks/"] {
+        assert!(left_out(&rules, out), "{out}");
+    }
+    for not in [
+        ".git/refs/heads/build/",
+        "x/.git/a.log",
+        ".git/keep.lock",
+        ".git/hooks/",
+    ] {
+        assert!(!left_out(&rules, not), "{not}");
+    }
+    let why = rules.reason(&path("x/.git/index.lock"), false).unwrap();
+    assert!(why.contains("**/.git/*.lock"), "{why}");
+    let rules = super::Rules::new([Rule::exclude(".git/", Origin::CommandLine)], false).unwrap();
+    assert!(left_out(&rules, "x/.git/") && left_out(&rules, "x/.git/HEAD"));
+}
+
 /// Lines, what they leave out, what they do not. Each was held against `git check-ignore --no-index` of git 2.
 const AS_GIT: &[(&[&str], &[&str], &[&str])] = &[
     (&["a"], &["a", "a/", "x/a", "x/a/y"], &["ab", "b", "A"]),

@@ -96,6 +96,8 @@ const CREATE: i64 = 3;
 const CREATE_FOLDER: i64 = 4;
 const FOLDER_MODE: i64 = 5;
 const REMOVE_TOGETHER: i64 = 6;
+/// The same, where nobody gives up a content by it.
+const SWEEP_TOGETHER: i64 = 7;
 
 impl PendingAction {
     fn stage(&self) -> i64 {
@@ -391,10 +393,26 @@ impl PairState {
     /// Whether the removal of this with the rest of its group is held back, and was not dropped since.
     pub fn goes_together(&self, key: &Key, side: Side) -> Result<bool, StateError> {
         let mut statement = self.db().prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage = ?1 AND key = ?2 AND side = ?3)",
+            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2) AND key = ?3 AND side = ?4)",
         )?;
-        let held = params![REMOVE_TOGETHER, key.to_text(), side_name(side)];
+        let (stages, key) = ([REMOVE_TOGETHER, SWEEP_TOGETHER], key.to_text());
+        let held = params![stages[0], stages[1], key, side_name(side)];
         Ok(statement.query_row(held, |row| row.get(0))?)
+    }
+
+    /// What is removed below `path` with a group is no loss of contents.
+    pub fn sweep_together(&self, path: &SyncPath) -> Result<(), StateError> {
+        self.db()
+            .prepare_cached(
+                "UPDATE pending SET stage = ?1 WHERE stage = ?2 AND key > ?3 AND key < ?4",
+            )?
+            .execute(params![
+                SWEEP_TOGETHER,
+                REMOVE_TOGETHER,
+                format!("{path}/"),
+                format!("{path}0")
+            ])?;
+        Ok(())
     }
 
     /// Drops one.
@@ -408,8 +426,8 @@ impl PairState {
     /// Drops all pending removals.
     pub fn drop_removals(&self) -> Result<(), StateError> {
         self.db().execute(
-            "DELETE FROM pending WHERE stage IN (?1, ?2, ?3)",
-            [REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER],
+            "DELETE FROM pending WHERE stage IN (?1, ?2, ?3, ?4)",
+            [REMOVE_FILE, REMOVE_FOLDER, REMOVE_TOGETHER, SWEEP_TOGETHER],
         )?;
         Ok(())
     }

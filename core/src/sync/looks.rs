@@ -58,7 +58,7 @@ struct Standing {
     problems: Vec<Problem>,
     drift: Vec<Drift>,
     skipped: u64,
-    /// Something may be carried over once what is left out by its size is gone, which no sweep sees: it was never agreed on.
+    /// Something may be carried over once what is left out is gone, which no sweep sees: it was never agreed on.
     withheld: bool,
 }
 
@@ -75,8 +75,10 @@ pub struct Looked {
     pub let_be: Vec<SyncPath>,
     /// Paths that changed so lately that they may have changed again without its showing: to be looked at once more, a little later.
     pub young: Vec<SyncPath>,
-    /// Something is in the way of walks; it may pass without anybody telling.
+    /// Something is in the way of walks, or more failed than is listed; it may pass without anybody telling.
     pub blocked: bool,
+    /// Something that is left out is in the place of something that is not, or keeps its folder. Nobody tells when it goes.
+    pub in_the_way: bool,
     /// Some moved on, and it may be that they have come to rest by now.
     pub moving: bool,
 }
@@ -305,6 +307,7 @@ impl Looks {
             let_be: later.let_be,
             report: Some(report),
             blocked: self.standing.is_blocked(),
+            in_the_way: later.in_the_way,
             ..Looked::default()
         })
     }
@@ -364,6 +367,7 @@ impl Looks {
             let_be: later.let_be,
             young,
             blocked: self.standing.is_blocked(),
+            in_the_way: later.in_the_way,
             moving,
         })
     }
@@ -460,8 +464,11 @@ impl Standing {
         parts
     }
 
+    /// Whether there is trouble that has no path to be looked at again.
     fn is_blocked(&self) -> bool {
-        self.problems.iter().any(is_of_walk)
+        let is_cut = |problem: &Problem| problem.path == ".";
+        let mut problems = self.problems.iter();
+        problems.any(|problem| is_of_walk(problem) || is_cut(problem))
     }
 
     /// Whether a walk found trouble at `path`, and may find it again.

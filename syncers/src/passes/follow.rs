@@ -26,6 +26,8 @@ const LET_IN: Duration = Duration::from_millis(250);
 
 /// What is in the way of walks is looked for after this long: not everything that takes it away is told.
 const BLOCKED: Duration = Duration::from_secs(60);
+/// And so is something that is left out, in whose place or folder nothing can be done: watchers do not watch it.
+const IN_THE_WAY: Duration = Duration::from_secs(300);
 
 type Watchers = Sides<Box<dyn StorageWatcher>>;
 
@@ -196,9 +198,12 @@ impl Following<'_> {
             Ok(()) => {
                 // One that is told to stop has not seen all that it would have.
                 if silent && !self.job.cancel.is_cancelled() {
-                    // It got on after all, whether or not it found anything.
+                    // It got on after all, whether or not it found anything. Where it found that more is to be looked at, that comes first.
                     self.telling.owe_again();
-                    self.tell().await;
+                    self.own_up().await;
+                    if self.agenda.is_clear() {
+                        self.tell().await;
+                    }
                 }
                 Ok(())
             }
@@ -258,6 +263,9 @@ impl Following<'_> {
         self.agenda.confirm(looked.young, now);
         if looked.blocked {
             self.agenda.everything_within(BLOCKED, now);
+        }
+        if looked.in_the_way {
+            self.agenda.everything_within(IN_THE_WAY, now);
         }
         if self.job.cancel.is_cancelled() {
             return Ok(());

@@ -59,7 +59,7 @@ planted! {
     a_dropped_row_of_a_page: LastRowIsDropped, 1;
     an_absence_that_is_not_proven: AbsenceIsNotProven, 6;
     a_replace_that_expects_nothing: ReplaceIsBlind, 8;
-    a_read_that_is_not_checked: ReadIsNotChecked, 20;
+    a_read_that_is_not_checked: ReadIsNotChecked, 365;
     a_move_that_forgets_the_removal: MoveForgetsRemoval, 34;
     replies_that_are_mixed_up: RepliesAreMixedUp, 1;
     a_row_recorded_before_its_file_is_published: RecordedBeforePublished, 1;

@@ -333,6 +333,9 @@ impl Pass {
 
     /// Whether the removals may be carried out; if not they are dropped.
     fn judge_budget(&mut self) -> Result<Option<SyncError>, SyncError> {
+        for objects in self.groups.packed() {
+            self.context.state().sweep_together(&objects)?;
+        }
         for side in Side::BOTH {
             // A root that was emptied on purpose loses its share; a plain count was named for this run and holds.
             if self.budget_is_share() && self.emptied == Some(side.other()) {

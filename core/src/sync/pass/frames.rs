@@ -74,6 +74,11 @@ impl Frames {
         self.0.iter().any(|frame| frame.stays)
     }
 
+    /// Whether a side does not have a folder that the place lies in.
+    pub(super) fn is_lacking(&self) -> bool {
+        self.0.iter().any(|frame| frame.lacking.is_some())
+    }
+
     pub(super) fn policy(&self) -> Option<Policy> {
         self.0.iter().rev().find_map(|frame| frame.policy)
     }

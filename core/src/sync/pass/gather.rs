@@ -12,7 +12,7 @@ use crate::model::{Kind, Side, Sides, SyncPath};
 use crate::reconcile::{ModePlan, Policy, Verdict};
 use crate::state::{Pending, PendingAction};
 use crate::storage::Expected;
-use crate::sync::groups::{Group, database, git_folder, winner};
+use crate::sync::groups::{Group, GroupKind, database, git_folder, winner};
 use crate::sync::{Keep, SyncError};
 
 /// The groups that the merge has met. Its size is the number of those in which something is to be done.
@@ -35,6 +35,8 @@ pub(super) struct Gathered {
     pub(super) place: Place,
     /// Something of it is unknown, or could not be read: nothing happens in this pass.
     pub(super) blocked: bool,
+    /// A pack of objects comes.
+    packed: bool,
 }
 
 impl Gatherer {
@@ -76,8 +78,17 @@ impl Gatherer {
             policy: item.policy,
             place,
             blocked,
+            packed: false,
         });
         gathered.blocked |= blocked;
+        let is_pack = group.kind == GroupKind::Git && item.node.path.name().ends_with(".pack");
+        gathered.packed |= is_pack && matches!(item.verdict, Verdict::Update { .. });
+    }
+
+    /// Where git put the objects of repositories into new packs: what it takes away there gives up no content of anybody's.
+    pub(super) fn packed(&self) -> impl Iterator<Item = SyncPath> {
+        let packed = self.stirred.values().filter(|gathered| gathered.packed);
+        packed.filter_map(|gathered| gathered.group.path.join("objects").ok())
     }
 
     /// Something of the item's group, if it has one, could not be found out.
@@ -107,8 +118,10 @@ fn is_no_folder(node: &Node) -> bool {
     !Side::BOTH.iter().any(|&side| node.found[side].is_folder())
 }
 
+/// Whether something is or was there, or may be.
 fn is_anything(node: &Node) -> bool {
-    node.large || node.kinds().next().is_some()
+    let unknown = |&side: &Side| matches!(node.found[side], Found::Unknown);
+    node.large || node.kinds().next().is_some() || Side::BOTH.iter().any(unknown)
 }
 
 /// Where to look for a conflict at `path` that somebody wants to end.
@@ -181,7 +194,7 @@ impl Pass {
     fn open_in_group(&mut self, node: &Node) {
         let mut frame = Frame::new(node.path.clone());
         frame.listed = Sides::from_fn(|side| node.found[side].is_folder());
-        frame.closed = super::is_closed_to_us(node);
+        frame.closed = node.is_closed_to_us();
         self.frames.open(frame);
     }
 

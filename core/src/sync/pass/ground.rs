@@ -254,6 +254,7 @@ impl Survey<'_> {
             .list(request(self.context, Scope::Paths(paths)))
             .await?;
         while let Some(batch) = listing.next().await? {
+            self.context.job.progress.saw(batch.len() as u64);
             batch.into_iter().for_each(&mut take);
         }
         Ok(())

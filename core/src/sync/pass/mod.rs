@@ -339,8 +339,9 @@ impl Pass {
         if self.frames.is_closed() {
             return Ok(());
         }
-        if node.is_left_out() {
-            self.context.tally().left_out(&node, group.is_some());
+        if node.is_left_alone() {
+            let kept = self.frames.is_lacking() || group.is_some() && node.large;
+            self.context.tally().left_alone(&node, kept);
         }
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
@@ -551,7 +552,7 @@ impl Pass {
         if policy != self.context.policy {
             frame.policy = Some(policy);
         }
-        frame.closed = is_closed_to_us(node);
+        frame.closed = node.is_closed_to_us();
         match verdict {
             Verdict::Conflict(Conflicting::Types) => frame.closed = true,
             Verdict::Retype { from } => frame.group = Some((node.path.clone(), from)),
@@ -587,14 +588,4 @@ fn lacking(node: &Node, verdict: Verdict) -> Option<(Side, Meta)> {
             .find_map(of),
         _ => None,
     }
-}
-
-/// Whether nobody knows what is in it, or it is left alone.
-fn is_closed_to_us(node: &Node) -> bool {
-    Side::BOTH.into_iter().any(|side| {
-        matches!(
-            node.found[side],
-            Found::Unknown | Found::LeftAlone | Found::Special
-        )
-    })
 }

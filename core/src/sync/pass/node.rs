@@ -104,6 +104,18 @@ impl Node {
             .any(|found| matches!(found, Found::LeftAlone))
     }
 
+    /// Whether it is left out on a side, or something special is there.
+    pub(super) fn is_left_alone(&self) -> bool {
+        let special = |&side: &Side| matches!(self.found[side], Found::Special);
+        self.is_left_out() || Side::BOTH.iter().any(special)
+    }
+
+    /// Whether nobody knows what is in it, or it is left alone.
+    pub(super) fn is_closed_to_us(&self) -> bool {
+        let unknown = |&side: &Side| matches!(self.found[side], Found::Unknown);
+        self.is_left_alone() || Side::BOTH.iter().any(unknown)
+    }
+
     /// Whether both sides are there with the tokens and modes of the baseline: nothing needs to be decided.
     pub(super) fn is_untouched(&self) -> bool {
         let Some(base) = &self.base else { return false };

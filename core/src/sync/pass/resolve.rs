@@ -10,6 +10,8 @@ use crate::sync::{Keep, SyncError};
 
 /// The longest name that common file systems hold, in bytes.
 const LONGEST_NAME: usize = 255;
+/// So many names are tried for one version.
+const MOST_BESIDE: u32 = 99;
 
 impl Pass {
     /// A conflict that is left out cannot be ended: nobody looks at it.
@@ -162,6 +164,25 @@ impl Pass {
 }
 
 impl Pass {
+    /// The first name for a version with this mark that neither side has: the same version may have been put there before.
+    async fn free_beside(&self, path: &SyncPath, mark: &str) -> Result<SyncPath, StorageError> {
+        for number in 1..=MOST_BESIDE {
+            let to = match number {
+                1 => beside(path, mark)?,
+                _ => beside(path, &format!("{mark}-{number}"))?,
+            };
+            let storages = &self.context.job.storages;
+            let (source, target) =
+                tokio::join!(storages.source.stat(&to), storages.target.stat(&to));
+            if source?.is_none() && target?.is_none() {
+                return Ok(to);
+            }
+        }
+        let reason =
+            format!("there are {MOST_BESIDE} copies of this version beside it; move some away");
+        Err(StorageError::new(ErrorKind::Other, "resolve", reason).at(path))
+    }
+
     async fn rename_beside(
         &self,
         node: &mut Node,
@@ -183,7 +204,7 @@ impl Pass {
         let expected = node
             .expected(side)
             .ok_or_else(|| StorageError::new(ErrorKind::NotFound, "resolve", "nothing is there"))?;
-        let to = beside(&node.path, &mark.to_string()[..8])?;
+        let to = self.free_beside(&node.path, &mark.to_string()[..8]).await?;
         let request = RenameRequest {
             from: node.path.clone(),
             expected,

@@ -58,6 +58,7 @@ impl Sweep<'_> {
             };
             self.context.check_cancelled()?;
             self.rows += rows.len() as u64;
+            self.context.job.progress.saw(rows.len() as u64);
             for row in rows {
                 self.row(row)?;
             }

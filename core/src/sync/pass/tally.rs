@@ -42,8 +42,10 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) above: BTreeSet<SyncPath>,
     /// Other things are to be left out by now: removals were given up because of that, or a file of rules was brought.
     pub(in crate::sync) other_rules: bool,
-    /// What is left out by its size on one side keeps something on the other from being carried over.
+    /// What is left out on one side keeps something on the other from being carried over.
     pub(in crate::sync) withheld: bool,
+    /// The same, and no watcher tells of what is left out.
+    pub(in crate::sync) in_the_way: bool,
     /// Paths for which there was no room.
     pub(in crate::sync) full: BTreeSet<String>,
     /// A group was not at rest.
@@ -63,6 +65,8 @@ pub(in crate::sync) struct Later {
     pub(in crate::sync) let_be: Vec<SyncPath>,
     /// [`Findings::withheld`].
     pub(in crate::sync) withheld: bool,
+    /// [`Findings::in_the_way`].
+    pub(in crate::sync) in_the_way: bool,
 }
 
 impl Tally {
@@ -104,11 +108,14 @@ impl Tally {
         self.found.other_rules |= is_ignore_file(path) && !dry_run;
     }
 
-    /// The node, perhaps in a group, is left out.
-    pub(super) fn left_out(&mut self, node: &Node, in_group: bool) {
-        self.found.excluded += 1;
+    /// The node is left alone. `kept`: so is what it is in or belongs to, because of it.
+    pub(super) fn left_alone(&mut self, node: &Node, kept: bool) {
+        self.found.excluded += u64::from(node.is_left_out());
         let is_there = |&side: &Side| node.found[side].meta().is_some();
-        self.found.withheld |= node.large && (in_group || Side::BOTH.iter().any(is_there));
+        if kept || Side::BOTH.iter().any(is_there) {
+            self.found.withheld = true;
+            self.found.in_the_way |= node.is_left_out() && !node.large;
+        }
     }
 
     pub(super) fn unfinished(&mut self, path: &SyncPath, error: &StorageError, storage: &str) {
@@ -172,6 +179,7 @@ impl Findings {
         self.waiting += other.waiting;
         self.restless |= other.restless;
         self.withheld |= other.withheld;
+        self.in_the_way |= other.in_the_way;
         self.other_rules |= other.other_rules;
         self.problems_cut += other.problems_cut;
         self.unfinished_cut += other.unfinished_cut;
@@ -214,6 +222,7 @@ impl Findings {
             written: paths(of_them.into_iter().map(|problem| problem.path)),
             let_be,
             withheld: self.withheld,
+            in_the_way: self.in_the_way,
         }
     }
 

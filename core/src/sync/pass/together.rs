@@ -230,7 +230,7 @@ impl Pass {
             }
             self.excuse_missing_folder(&mut node);
             self.imply_agreed_folder(&mut node)?;
-            if super::is_closed_to_us(&node) {
+            if node.is_closed_to_us() {
                 hidden = Some(node.path.clone());
             }
             nodes.push(node);
@@ -494,8 +494,9 @@ fn is_left(group: &Group, node: &Node) -> bool {
     }
 }
 
+/// A lock that is left out is one all the same.
 fn is_lock(group: &Group, node: &Node) -> bool {
-    let there = |&side: &Side| node.found[side].meta().is_some();
+    let there = |&side: &Side| !matches!(node.found[side], Found::Absent | Found::Unknown);
     group.is_lock(&node.path) && Side::BOTH.iter().any(there)
 }
 
