@@ -141,6 +141,10 @@ impl Agreed {
         }
         for (path, (shown, to, by)) in &self.published {
             let came = before.get(path) != Some(shown) && after.get(path) == Some(shown);
+            // A folder that is only implied was never brought: nobody knows that it was not there before.
+            if !self.folders[*to] && path.contains('/') {
+                continue;
+            }
             if came && site != *to && by[..] == [site] {
                 return Err(format!(
                     "what storage {site} had given up at {path} came back, and storage {to} had only been given it"
@@ -224,8 +228,9 @@ impl Agreed {
         for conflict in &report.conflicts {
             let held = self.held.get(&conflict.path);
             // What both hold alike is a conflict about permission bits.
+            let of_modes = conflict.reason.contains("changed the permissions");
             let of_both = match (&conflict.source, &conflict.target) {
-                (Some(source), Some(target)) => {
+                (Some(source), Some(target)) if !of_modes => {
                     (&source.kind, &source.hash, &source.link)
                         != (&target.kind, &target.hash, &target.link)
                 }

@@ -84,7 +84,7 @@ planted! {
     a_rest_that_is_forgotten: RestIsForgotten, 241;
     a_root_marker_that_is_ignored: RootMarkerIsIgnored, 4;
     a_note_that_is_believed: NoteIsBelieved, 53;
-    a_note_that_is_forgotten: NoteIsForgotten, 35;
+    a_note_that_is_forgotten: NoteIsForgotten, 51;
     a_hash_believed_for_another_version: LearntIsBelieved, 34;
     a_drift_that_is_not_told: DriftIsNotTold, 1;
     a_claim_that_is_not_told: ClaimIsNotTold, 25;

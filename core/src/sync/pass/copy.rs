@@ -83,6 +83,10 @@ pub(super) async fn stage_copies(context: &Context, items: &mut [Item]) {
         else {
             continue;
         };
+        // By a token that another version may have, too, nobody knows which one is copied.
+        if !meta.settled {
+            continue;
+        }
         if item.node.hash(from).is_none() {
             item.node.hashes[from] = version(context, item, from);
         }

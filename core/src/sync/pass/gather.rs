@@ -53,11 +53,15 @@ impl Gatherer {
             self.inside = is_folder(node).then(|| path.clone());
             return self.inside.clone().map(Group::git);
         }
-        // Where a listing was cut short nobody knows what lies beside: that is looked at anew.
-        if self.awaited.remove(path) || merge.hides_companions_of(node) {
+        if self.awaited.remove(path) {
             return is_no_folder(node).then(|| Group::sqlite(path.clone()));
         }
-        let database = database(path).filter(|it| is_no_folder(node) && merge.is_coming(it))?;
+        let beside = database(path).filter(|it| is_no_folder(node) && merge.is_coming(it));
+        let Some(database) = beside else {
+            // Where a listing was cut short nobody knows what lies beside: that is looked at anew.
+            let hidden = merge.hides_companions_of(node) && is_no_folder(node);
+            return hidden.then(|| Group::sqlite(path.clone()));
+        };
         if is_anything(node) {
             self.awaited.insert(database.clone());
         }
