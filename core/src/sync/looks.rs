@@ -349,13 +349,15 @@ impl Looks {
         found.close(true);
         let again = [places(&found.problems), later.written.clone()].concat();
         self.standing.replace(&covers, &found, &young);
-        found
-            .conflicts
-            .extend(run.conflicts_outside(&covers)?.outside);
         found.problems.clone_from(&self.standing.problems);
         found.drift.clone_from(&self.standing.drift);
         found.skipped = self.standing.skipped;
-        run.settle(&mut found).await?;
+        // A look that broke off has found out nothing of what it did not find.
+        let looked = match result {
+            Ok(()) => covers,
+            Err(_) => Area::default(),
+        };
+        run.settle(&mut found, &looked).await?;
         let report = run.report(found, self.syncer, started, result.err());
         Ok(Looked {
             report: Some(report),
@@ -402,10 +404,14 @@ async fn passes(
     if result.is_ok() && !next.is_empty() {
         // Mostly it was our own change that the pass met, or a version that was put beside.
         let ground = survey(&run.context()?, &next).await?;
+        let before = found.conflicts.clone();
         found.forget(ground.covers());
         covers.add(ground.covers().clone());
         result = run.pass(Look::Ground(Box::new(ground))).await;
         found.add(run.take_found());
+        if result.is_err() {
+            run::also(&mut found.conflicts, before);
+        }
     }
     Ok((found, result))
 }
