@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use wl_core::model::{Direction, Outcome, SyncPath};
-use wl_core::storage::{Area, ErrorKind, Result, StorageError};
+use wl_core::storage::{Area, ErrorKind, Result, StorageBackend, StorageError};
 use wl_core::sync::{DeleteBudget, Keep, Looks, SyncJob, stored_conflicts};
 use wl_core::testing::{Call, Observer, observe};
 
@@ -148,4 +148,49 @@ async fn an_end_of_conflicts_that_breaks_off_anywhere_forgets_no_other() {
             return;
         }
     }
+}
+
+/// A job whose target's file was replaced, and somebody still writes to what was.
+async fn replaced() -> (World, Looks) {
+    let world = World::new();
+    world.storages.source.write_file("f", "one").unwrap();
+    let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+    looks.look(Area::Everything).await.unwrap();
+    world.storages.source.write_file("f", "two").unwrap();
+    looks.look(Area::path(path("f"))).await.unwrap();
+    assert_eq!(world.storages.target.read_file("f").unwrap(), "two");
+    let thrown = world.storages.target.trash_list().await.unwrap();
+    let target = &world.storages.target;
+    target.write_to_trash(&thrown[0].id, "late").unwrap();
+    (world, looks)
+}
+
+#[tokio::test]
+async fn a_late_version_that_is_found_when_a_session_ends_is_told() {
+    let (world, mut looks) = replaced().await;
+    let report = looks.rest().await.unwrap().expect("it is not told");
+    assert_eq!(report.result, Outcome::Conflicts);
+    assert_eq!(report.conflicts.len(), 1, "{report:?}");
+    assert!(report.conflicts[0].is_about_trash());
+    assert_eq!(open(&world), ["f"]);
+    // Once, and it stays open.
+    world.storages.source.write_file("g", "1").unwrap();
+    let looked = looks.look(Area::path(path("g"))).await.unwrap();
+    assert_eq!(looked.report.unwrap().conflicts.len(), 1);
+    assert!(looks.rest().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_version_that_was_taken_out_of_the_trash_is_no_conflict_any_more() {
+    let (world, mut looks) = replaced().await;
+    looks.rest().await.unwrap().expect("it is not told");
+    let target = &world.storages.target;
+    let late = target.trash_claimed().await.unwrap().remove(0).id;
+    target.trash_restore(&late, &path("late")).await.unwrap();
+    let looked = looks.look(Area::path(path("late"))).await.unwrap();
+    let report = looked.report.unwrap();
+    assert_eq!(report.conflicts, [], "{report:?}");
+    assert_eq!(report.result, Outcome::Synced);
+    assert!(open(&world).is_empty());
+    looks.rest().await.unwrap();
 }

@@ -114,8 +114,8 @@ impl Looks {
             Some(_) => Removals::UpTo(0),
             None => Removals::UpTo(SMALL_LOSS),
         };
-        let looked = self.at(&mut run, &parts).await;
-        self.keep_open(run, &looked).await;
+        let mut looked = self.at(&mut run, &parts).await;
+        self.keep_open(run, &mut looked).await;
         self.by_rules_of_now(looked).await
     }
 
@@ -136,7 +136,7 @@ impl Looks {
     }
 
     /// A run that failed is not gone on with.
-    async fn keep_open(&mut self, mut run: Run, looked: &Result<Looked, SyncError>) {
+    async fn keep_open(&mut self, mut run: Run, looked: &mut Result<Looked, SyncError>) {
         let failed = match looked {
             Ok(looked) => looked
                 .report
@@ -148,8 +148,18 @@ impl Looks {
         let restless = std::mem::take(&mut self.restless);
         if !failed && !restless {
             self.open = Some(run);
-        } else if let Err(failed) = run.close().await {
-            tracing::debug!(error = %failed, "the end of a run that failed");
+            return;
+        }
+        match run.close().await {
+            // The end has found more that is open.
+            Ok(Some(conflicts)) => {
+                if let Ok(Some(report)) = looked.as_mut().map(|looked| &mut looked.report) {
+                    report.conflicts = conflicts;
+                    report.result = report.judge();
+                }
+            }
+            Ok(None) => {}
+            Err(failed) => tracing::debug!(error = %failed, "the end of a run that failed"),
         }
     }
 
@@ -238,11 +248,11 @@ impl Looks {
             true => Removals::UpTo(waiting.lost),
             false => Removals::All,
         };
-        let looked = self.at(&mut run, parts).await;
+        let mut looked = self.at(&mut run, parts).await;
         if let Some(again) = &mut self.waiting {
             again.since = waiting.since;
         }
-        self.keep_open(run, &looked).await;
+        self.keep_open(run, &mut looked).await;
         self.by_rules_of_now(looked).await
     }
 
@@ -276,12 +286,20 @@ impl Looks {
         open.is_some_and(|run| run.state().is_wanted())
     }
 
-    /// Ends what was begun: nothing of the storages and of the pair is held any more.
-    pub async fn rest(&mut self) -> Result<(), SyncError> {
-        match self.open.take() {
-            Some(mut run) => run.close().await,
-            None => Ok(()),
-        }
+    /// Ends what was begun: nothing of the storages and of the pair is held any more. What is open now, if the end has found more of that:
+    /// a version that somebody wrote to after it had been displaced.
+    pub async fn rest(&mut self) -> Result<Option<RunReport>, SyncError> {
+        let started = Instant::now();
+        let Some(mut run) = self.open.take() else {
+            return Ok(None);
+        };
+        let Some(conflicts) = run.close().await? else {
+            return Ok(None);
+        };
+        let mut found = Findings::default();
+        found.conflicts = conflicts;
+        self.standing.tell(&mut found);
+        Ok(Some(run.report(found, self.syncer, started, None)))
     }
 
     async fn everything(&mut self) -> Result<Looked, SyncError> {
@@ -349,9 +367,7 @@ impl Looks {
         found.close(true);
         let again = [places(&found.problems), later.written.clone()].concat();
         self.standing.replace(&covers, &found, &young);
-        found.problems.clone_from(&self.standing.problems);
-        found.drift.clone_from(&self.standing.drift);
-        found.skipped = self.standing.skipped;
+        self.standing.tell(&mut found);
         // A look that broke off has found out nothing of what it did not find.
         let looked = match result {
             Ok(()) => covers,
@@ -464,6 +480,13 @@ impl Standing {
             }
         }
         parts
+    }
+
+    /// Tells all of it in `found`.
+    fn tell(&self, found: &mut Findings) {
+        found.problems.clone_from(&self.problems);
+        found.drift.clone_from(&self.drift);
+        found.skipped = self.skipped;
     }
 
     fn is_blocked(&self) -> bool {

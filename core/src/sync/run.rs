@@ -15,7 +15,7 @@ use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob, trash};
 use crate::machine;
-use crate::model::{Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
+use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::state::{FolderMove, PairState};
 use crate::storage::{Area, Filter, Parts, RootChange, RootMarker, SessionOptions, WriteSession};
@@ -396,12 +396,14 @@ impl Run {
         std::mem::take(&mut self.total.found)
     }
 
-    /// Ends what was begun.
-    pub(super) async fn close(&mut self) -> Result<(), SyncError> {
+    /// Ends what was begun. All that is open, if the end has found more of that.
+    pub(super) async fn close(&mut self) -> Result<Option<Vec<Conflict>>, SyncError> {
         self.begun = false;
         let ended = self.end_sessions().await;
+        let late = self.settle_late().await;
         self.sessions = Sides::default();
-        ended
+        ended?;
+        late
     }
 
     /// `looked`: where a look came to its end.

@@ -70,6 +70,19 @@ impl Run {
         completed
     }
 
+    /// Records the versions that were found when the sessions ended: somebody wrote to them after the last look had seen them. All that
+    /// is open, if there are such.
+    pub(super) async fn settle_late(&self) -> Result<Option<Vec<Conflict>>, SyncError> {
+        if !self.has_stranded().await {
+            return Ok(None);
+        }
+        let mut conflicts = Vec::new();
+        self.complete(&mut conflicts, &Area::default(), true)
+            .await?;
+        self.state().store_conflicts(&conflicts)?;
+        Ok(Some(conflicts))
+    }
+
     /// Adds to what a look found that has seen all of `area` what is open elsewhere. `stranded`: there may be more in a trash than is known.
     /// A trash that cannot be looked at holds what is known.
     pub(super) async fn complete(
