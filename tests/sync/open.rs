@@ -194,3 +194,21 @@ async fn a_version_that_was_taken_out_of_the_trash_is_no_conflict_any_more() {
     assert!(open(&world).is_empty());
     looks.rest().await.unwrap();
 }
+
+#[tokio::test]
+async fn two_conflicts_at_one_path_are_both_told() {
+    let (world, mut looks) = replaced().await;
+    looks.rest().await.unwrap();
+    world.storages.source.write_file("f", "three").unwrap();
+    world.storages.target.write_file("f", "four").unwrap();
+    let looked = looks.look(Area::path(path("f"))).await.unwrap();
+    assert_eq!(looked.report.unwrap().conflicts.len(), 2);
+    assert_eq!(open(&world), ["f", "f"]);
+    // A look elsewhere knows of both.
+    world.storages.source.write_file("g", "1").unwrap();
+    let looked = looks.look(Area::path(path("g"))).await.unwrap();
+    assert_eq!(looked.report.unwrap().conflicts.len(), 2);
+    looks.rest().await.unwrap();
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.conflicts.len(), 2, "{report:?}");
+}
