@@ -15,6 +15,7 @@ mod histories;
 mod interrupted;
 mod modes;
 mod moves;
+mod open;
 mod outage;
 mod places;
 mod proof;

@@ -138,6 +138,10 @@ pub fn conflicts(conflicts: &[Conflict], next: &NextStep) -> String {
         let (path, reason) = (escape(&conflict.path), escape(&conflict.reason));
         let (source, target) = (version(&conflict.source), version(&conflict.target));
         line(text, format_args!("  {path}: {reason}"));
+        // Its reason says how it ends.
+        if conflict.is_about_trash() {
+            return;
+        }
         line(
             text,
             format_args!("    the source has {source}, the target {target}"),
@@ -276,19 +280,50 @@ mod tests {
         assert_eq!(date(4_107_542_400), "2100-03-01 00:00:00Z");
     }
 
+    fn next() -> NextStep {
+        NextStep {
+            resolve: "wl resolve a b".to_owned(),
+            options: String::new(),
+        }
+    }
+
+    fn absent() -> ConflictSide {
+        ConflictSide {
+            kind: "absent".to_owned(),
+            size: None,
+            hash: None,
+            link: None,
+            mtime: None,
+        }
+    }
+
+    #[test]
+    fn a_version_in_the_trash_is_not_to_be_resolved() {
+        let conflict = Conflict {
+            path: "f".to_owned(),
+            reason: "a version is kept; take it out with `wl trash restore`".to_owned(),
+            source: None,
+            target: None,
+            ancestor: None,
+        };
+        let text = conflicts(&[conflict], &next());
+        assert!(
+            text.ends_with("take it out with `wl trash restore`\n"),
+            "{text}"
+        );
+        assert!(!text.contains("wl resolve"), "{text}");
+    }
+
     #[test]
     fn long_lists_are_cut_and_names_cannot_write_to_the_terminal() {
         let conflict = Conflict {
             path: "-a\x1b[2J".to_owned(),
             reason: "both sides changed".to_owned(),
-            source: None,
-            target: None,
+            source: Some(absent()),
+            target: Some(absent()),
             ancestor: None,
         };
-        let next = NextStep {
-            resolve: "wl resolve a b".to_owned(),
-            options: String::new(),
-        };
+        let next = next();
         let text = conflicts(&vec![conflict; 25], &next);
         assert!(!text.contains('\x1b'));
         assert!(

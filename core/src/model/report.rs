@@ -70,6 +70,13 @@ pub struct Conflict {
     pub ancestor: Option<ConflictSide>,
 }
 
+impl Conflict {
+    /// Whether it is about a version in a trash that nobody agreed to give up: neither side holds it, and taking it out ends the conflict.
+    pub fn is_about_trash(&self) -> bool {
+        self.source.is_none() && self.target.is_none()
+    }
+}
+
 /// A path that could not be read, written or represented.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

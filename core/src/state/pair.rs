@@ -383,7 +383,8 @@ impl PairState {
         })
     }
 
-    /// Replaces the stored conflicts.
+    /// Replaces the stored conflicts. There may be several at one path: only with their reasons are they told apart. The column has its
+    /// name from when it held the path alone; nobody reads it but to sort.
     pub fn store_conflicts(&mut self, conflicts: &[Conflict]) -> Result<(), StateError> {
         self.in_transaction(|this| {
             this.db.execute("DELETE FROM conflicts", [])?;
@@ -393,7 +394,8 @@ impl PairState {
             for conflict in conflicts {
                 let report = serde_json::to_string(&this.stored(conflict))
                     .map_err(|_| this.damaged("a conflict"))?;
-                insert.execute([&conflict.path, &report])?;
+                let key = format!("{}\0{}", conflict.path, conflict.reason);
+                insert.execute([&key, &report])?;
             }
             Ok(())
         })

@@ -143,6 +143,30 @@ fn the_pair_has_one_state_whichever_is_the_source() {
 }
 
 #[test]
+fn two_conflicts_at_one_path_are_both_kept() {
+    let dir = TempDir::new().unwrap();
+    let mut state = PairState::open(dir.path(), PAIR).unwrap();
+    let conflict = |path: &str, reason: &str| Conflict {
+        path: path.into(),
+        reason: reason.into(),
+        source: None,
+        target: None,
+        ancestor: None,
+    };
+    let open = [("a", "r"), ("a", "s"), ("a-b", "r"), ("a/b", "r")];
+    let open = open.map(|(path, reason)| conflict(path, reason));
+    state.store_conflicts(&open).unwrap();
+    assert_eq!(state.conflicts().unwrap(), open);
+    // What an older wl has stored is read, and replaced.
+    let old = serde_json::to_string(&conflict("old", "r")).unwrap();
+    let insert = "INSERT INTO conflicts VALUES ('old', ?1)";
+    state.db().execute(insert, [old]).unwrap();
+    assert_eq!(state.conflicts().unwrap().len(), 5);
+    state.store_conflicts(&open).unwrap();
+    assert_eq!(state.conflicts().unwrap(), open);
+}
+
+#[test]
 fn only_one_run_at_a_time() {
     let dir = TempDir::new().unwrap();
     let state = PairState::open(dir.path(), PAIR).unwrap();

@@ -116,8 +116,8 @@ impl Looks {
             Some(_) => Removals::UpTo(0),
             None => Removals::UpTo(SMALL_LOSS),
         };
-        let looked = self.at(&mut run, &parts).await;
-        self.keep_open(run, &looked).await;
+        let mut looked = self.at(&mut run, &parts).await;
+        self.keep_open(run, &mut looked).await;
         self.by_rules_of_now(looked).await
     }
 
@@ -138,7 +138,7 @@ impl Looks {
     }
 
     /// A run that failed is not gone on with.
-    async fn keep_open(&mut self, mut run: Run, looked: &Result<Looked, SyncError>) {
+    async fn keep_open(&mut self, mut run: Run, looked: &mut Result<Looked, SyncError>) {
         let failed = match looked {
             Ok(looked) => looked
                 .report
@@ -150,8 +150,18 @@ impl Looks {
         let restless = std::mem::take(&mut self.restless);
         if !failed && !restless {
             self.open = Some(run);
-        } else if let Err(failed) = run.close().await {
-            tracing::debug!(error = %failed, "the end of a run that failed");
+            return;
+        }
+        match run.close().await {
+            // The end has found more that is open.
+            Ok(Some(conflicts)) => {
+                if let Ok(Some(report)) = looked.as_mut().map(|looked| &mut looked.report) {
+                    report.conflicts = conflicts;
+                    report.result = report.judge();
+                }
+            }
+            Ok(None) => {}
+            Err(failed) => tracing::debug!(error = %failed, "the end of a run that failed"),
         }
     }
 
@@ -240,11 +250,11 @@ impl Looks {
             true => Removals::UpTo(waiting.lost),
             false => Removals::All,
         };
-        let looked = self.at(&mut run, parts).await;
+        let mut looked = self.at(&mut run, parts).await;
         if let Some(again) = &mut self.waiting {
             again.since = waiting.since;
         }
-        self.keep_open(run, &looked).await;
+        self.keep_open(run, &mut looked).await;
         self.by_rules_of_now(looked).await
     }
 
@@ -278,12 +288,20 @@ impl Looks {
         open.is_some_and(|run| run.state().is_wanted())
     }
 
-    /// Ends what was begun: nothing of the storages and of the pair is held any more.
-    pub async fn rest(&mut self) -> Result<(), SyncError> {
-        match self.open.take() {
-            Some(mut run) => run.close().await,
-            None => Ok(()),
-        }
+    /// Ends what was begun: nothing of the storages and of the pair is held any more. What is open now, if the end has found more of that:
+    /// a version that somebody wrote to after it had been displaced.
+    pub async fn rest(&mut self) -> Result<Option<RunReport>, SyncError> {
+        let started = Instant::now();
+        let Some(mut run) = self.open.take() else {
+            return Ok(None);
+        };
+        let Some(conflicts) = run.close().await? else {
+            return Ok(None);
+        };
+        let mut found = Findings::default();
+        found.conflicts = conflicts;
+        self.standing.tell(&mut found);
+        Ok(Some(run.report(found, self.syncer, started, None)))
     }
 
     async fn everything(&mut self) -> Result<Looked, SyncError> {
@@ -352,13 +370,13 @@ impl Looks {
         found.close(true);
         let again = [places(&found.problems), later.written.clone()].concat();
         self.standing.replace(&covers, &found, &young);
-        found
-            .conflicts
-            .extend(run.conflicts_outside(&covers)?.outside);
-        found.problems.clone_from(&self.standing.problems);
-        found.drift.clone_from(&self.standing.drift);
-        found.skipped = self.standing.skipped;
-        run.settle(&mut found).await?;
+        self.standing.tell(&mut found);
+        // A look that broke off has found out nothing of what it did not find.
+        let looked = match result {
+            Ok(()) => covers,
+            Err(_) => Area::default(),
+        };
+        run.settle(&mut found, &looked).await?;
         let report = run.report(found, self.syncer, started, result.err());
         Ok(Looked {
             report: Some(report),
@@ -406,10 +424,14 @@ async fn passes(
     if result.is_ok() && !next.is_empty() {
         // Mostly it was our own change that the pass met, or a version that was put beside.
         let ground = survey(&run.context()?, &next).await?;
+        let before = found.conflicts.clone();
         found.forget(ground.covers());
         covers.add(ground.covers().clone());
         result = run.pass(Look::Ground(Box::new(ground))).await;
         found.add(run.take_found());
+        if result.is_err() {
+            run::also(&mut found.conflicts, before);
+        }
     }
     Ok((found, result))
 }
@@ -462,6 +484,13 @@ impl Standing {
             }
         }
         parts
+    }
+
+    /// Tells all of it in `found`.
+    fn tell(&self, found: &mut Findings) {
+        found.problems.clone_from(&self.problems);
+        found.drift.clone_from(&self.drift);
+        found.skipped = self.skipped;
     }
 
     /// Whether there is trouble that has no path to be looked at again.

@@ -1,5 +1,7 @@
 //! A run from lock to report: one pass, and further ones while paths moved on under the first.
 
+mod open;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,9 +18,9 @@ use crate::machine;
 use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::state::{FolderMove, PairState};
-use crate::storage::{
-    Area, Filter, Parts, RootChange, RootMarker, SessionOptions, TrashState, WriteSession,
-};
+use crate::storage::{Area, Filter, Parts, RootChange, RootMarker, SessionOptions, WriteSession};
+
+pub(super) use open::also;
 
 /// The passes that a look makes at the most while paths change under it, and how long each waits for groups to come to rest.
 const RESTS: [Duration; 3] = [
@@ -152,15 +154,6 @@ pub(super) struct Run {
     pub(super) removals: Removals,
 }
 
-/// The conflicts that the last run left open.
-#[derive(Debug)]
-pub(super) struct Elsewhere {
-    /// Those outside an area.
-    pub(super) outside: Vec<Conflict>,
-    /// Whether there are some inside.
-    pub(super) some_inside: bool,
-}
-
 impl Run {
     pub(super) fn new(job: SyncJob, opened: Opened) -> Self {
         let Opened {
@@ -217,11 +210,12 @@ impl Run {
     }
 
     async fn carry_out(&mut self, syncer: &str, started: Instant) -> RunReport {
-        let mut error = self.passes().await.err();
+        let mut looked = Area::default();
+        let mut error = self.passes(&mut looked).await.err();
         if planted(Bug::CancelIsDone) {
             error = error.filter(|error| error.class != SyncErrorClass::Cancelled);
         }
-        if let Err(failed) = self.end().await {
+        if let Err(failed) = self.end(&looked).await {
             error = error.or(Some(failed));
         }
         self.job.progress.enter(Phase::Done);
@@ -229,30 +223,34 @@ impl Run {
         self.report(found, syncer, started, error)
     }
 
-    async fn passes(&mut self) -> Result<(), SyncError> {
+    /// `looked`: where a look came to its end.
+    async fn passes(&mut self, looked: &mut Area) -> Result<(), SyncError> {
         let wishes = self.job.options.resolve.iter();
         let wishes: Vec<SyncPath> = wishes.map(|(path, _)| path.clone()).collect();
-        if wishes.is_empty() {
-            return self.look(|| Look::Everything).await;
+        if !wishes.is_empty() {
+            return self.end_conflicts(wishes, looked).await;
         }
-        self.end_conflicts(wishes).await
+        self.look(|| Look::Everything).await?;
+        *looked = Area::Everything;
+        Ok(())
     }
 
     /// Looks at these paths only: what else the pair's next run would do is not this run's to do, whichever way that goes.
-    async fn end_conflicts(&mut self, wishes: Vec<SyncPath>) -> Result<(), SyncError> {
+    async fn end_conflicts(
+        &mut self,
+        wishes: Vec<SyncPath>,
+        looked: &mut Area,
+    ) -> Result<(), SyncError> {
         let mut found = Findings::default();
-        found.conflicts = self.other_conflicts(&wishes)?;
+        let mut done = Parts::default();
+        let mut result = Ok(());
         let wished = wishes.clone();
         let mut paths = wishes;
         while let Some(path) = paths.pop() {
-            let wished = wished.contains(&path).then(|| path.as_str().to_owned());
-            let result = self.look(|| Look::Wish(path.clone())).await;
+            result = self.look(|| Look::Wish(path.clone())).await;
             let mut here = std::mem::take(&mut self.total.found);
-            if let Some(path) = wished
-                && result.is_ok()
-                && !here.met
-                && here.problems.is_empty()
-            {
+            if wished.contains(&path) && result.is_ok() && !here.met && here.problems.is_empty() {
+                let path = path.as_str().to_owned();
                 here.problems.push(no_conflict(path, self.job.both()));
             }
             if !self.job.options.dry_run {
@@ -260,27 +258,13 @@ impl Run {
             }
             found.add(here);
             if result.is_err() {
-                self.total.found = found;
-                return result;
+                break;
             }
+            done.add_subtree(path);
         }
+        *looked = Area::Parts(done);
         self.total.found = found;
-        Ok(())
-    }
-
-    /// The conflicts that the last run left open elsewhere. Those about the trash are found again at the end.
-    fn other_conflicts(&self, wishes: &[SyncPath]) -> Result<Vec<Conflict>, SyncError> {
-        let state = self.state();
-        let mut conflicts = state.conflicts()?;
-        conflicts.retain(|conflict| {
-            let at_a_wish = SyncPath::new(&*conflict.path).is_ok_and(|path| {
-                wishes
-                    .iter()
-                    .any(|wish| path == *wish || path.is_within(wish))
-            });
-            !at_a_wish && !is_about_trash(conflict)
-        });
-        Ok(conflicts)
+        result
     }
 
     /// Passes until nothing moves on under them.
@@ -298,7 +282,13 @@ impl Run {
             if self.total.found.other_rules {
                 self.follow_rules().await?;
             }
-            self.pass(look()).await?;
+            // A pass that breaks off has not found that what the one before found is over.
+            let before = std::mem::take(&mut self.total.found.conflicts);
+            let passed = self.pass(look()).await;
+            if passed.is_err() {
+                also(&mut self.total.found.conflicts, before);
+            }
+            passed?;
             beside.append(&mut self.total.found.beside);
             met |= self.total.found.met;
             if self.job.options.dry_run || !self.total.found.calls_for_pass() {
@@ -406,80 +396,27 @@ impl Run {
         std::mem::take(&mut self.total.found)
     }
 
-    /// The conflicts that are known, but for those in `area`. Those about the trash are outside of any.
-    pub(super) fn conflicts_outside(&self, area: &Area) -> Result<Elsewhere, SyncError> {
-        let conflicts = self.state().conflicts()?;
-        let all = conflicts.len();
-        let mut outside = conflicts;
-        outside.retain(|conflict| {
-            is_about_trash(conflict)
-                || SyncPath::new(&*conflict.path).map_or(true, |path| !area.holds(&path))
-        });
-        if planted(Bug::OpenConflictIsForgotten) {
-            outside.clear();
-        }
-        Ok(Elsewhere {
-            some_inside: outside.len() < all,
-            outside,
-        })
-    }
-
-    /// The conflicts above these places. Nothing below one is decided without it, and where folders are only implied a look at a place
-    /// does not see what is above.
-    pub(super) fn conflicts_above(&self, parts: &Parts) -> Result<Vec<SyncPath>, SyncError> {
-        let conflicts = self.state().conflicts()?;
-        let paths = conflicts
-            .iter()
-            .filter(|conflict| !is_about_trash(conflict))
-            .filter_map(|conflict| SyncPath::new(&*conflict.path).ok());
-        let is_above = |path: &SyncPath| {
-            let mut places = parts.paths().iter().chain(parts.subtrees());
-            places.any(|place| place != path && place.is_within(path))
-        };
-        Ok(paths.filter(is_above).collect())
-    }
-
-    /// Records what is open after a look at some places; the run goes on.
-    pub(super) async fn settle(&mut self, found: &mut Findings) -> Result<(), SyncError> {
-        let mut stranded = false;
-        for session in Side::BOTH
-            .iter()
-            .filter_map(|&side| self.sessions[side].as_ref())
-        {
-            stranded |= !session.stranded().await.is_empty();
-        }
-        if stranded {
-            found.conflicts.retain(|conflict| !is_about_trash(conflict));
-            found.conflicts.extend(self.rescued().await?);
-        }
-        found.conflicts.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut state = self.state();
-        if state.conflicts()? != found.conflicts {
-            state.store_conflicts(&found.conflicts)?;
-        }
-        Ok(())
-    }
-
-    /// Ends what was begun.
-    pub(super) async fn close(&mut self) -> Result<(), SyncError> {
+    /// Ends what was begun. All that is open, if the end has found more of that.
+    pub(super) async fn close(&mut self) -> Result<Option<Vec<Conflict>>, SyncError> {
         self.begun = false;
         let ended = self.end_sessions().await;
+        let late = self.settle_late().await;
         self.sessions = Sides::default();
-        ended
+        ended?;
+        late
     }
 
-    async fn end(&mut self) -> Result<(), SyncError> {
-        let stranded = self.end_sessions().await;
+    /// `looked`: where a look came to its end.
+    async fn end(&mut self, looked: &Area) -> Result<(), SyncError> {
+        let ended = self.end_sessions().await;
         let goes_on = self.job.patience.is_some();
         if goes_on {
             self.later = self.total.found.take_for_later();
         }
         self.total.found.close(goes_on);
-        self.total.found.conflicts.extend(self.rescued().await?);
-        self.total
-            .found
-            .conflicts
-            .sort_by(|a, b| a.path.cmp(&b.path));
+        let mut conflicts = std::mem::take(&mut self.total.found.conflicts);
+        let completed = self.complete(&mut conflicts, looked, true).await;
+        self.total.found.conflicts = conflicts;
         let mut state = self.state();
         if self.job.options.dry_run {
             state.end_rehearsal()?;
@@ -489,7 +426,7 @@ impl Run {
             }
             state.store_conflicts(&self.total.found.conflicts)?;
         }
-        stranded
+        ended.and(completed)
     }
 
     async fn end_sessions(&mut self) -> Result<(), SyncError> {
@@ -503,36 +440,6 @@ impl Run {
             }
         }
         result
-    }
-
-    /// Versions in the trash that nobody agreed to give up: conflicts until somebody takes them out.
-    async fn rescued(&self) -> Result<Vec<Conflict>, SyncError> {
-        let mut conflicts = Vec::new();
-        for side in Side::BOTH {
-            let storage = &self.job.storages[side];
-            if !storage.capabilities().trash || planted(Bug::ClaimIsNotTold) {
-                continue;
-            }
-            for item in storage.trash_claimed().await? {
-                let how = match item.state {
-                    TrashState::Rescued => "a version that was caught between two writers",
-                    TrashState::Late => "a version that was written to after it had been replaced",
-                    TrashState::Replaced | TrashState::Removed => continue,
-                };
-                conflicts.push(Conflict {
-                    path: item.path.as_ref().map_or(".", SyncPath::as_str).to_owned(),
-                    reason: format!(
-                        "{how} is kept in the trash of {} as {}; take it out with `wl trash restore`",
-                        storage.location(),
-                        item.id
-                    ),
-                    source: None,
-                    target: None,
-                    ancestor: None,
-                });
-            }
-        }
-        Ok(conflicts)
     }
 
     /// The report of what was done since the last one.
@@ -566,11 +473,6 @@ impl Run {
         report.result = report.judge();
         report
     }
-}
-
-/// A version in the trash that nobody agreed to give up: neither side holds it.
-fn is_about_trash(conflict: &Conflict) -> bool {
-    conflict.source.is_none() && conflict.target.is_none()
 }
 
 /// Somebody wants the end of a conflict that there is not.

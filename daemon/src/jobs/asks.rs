@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use wl_control::{Class, EventKind, JobStatus, Refusal, State};
+use wl_core::model::Conflict;
 use wl_core::sync::{SyncError, SyncErrorClass};
 
 use super::machine::{Ending, Input};
@@ -276,13 +277,8 @@ impl Owner {
     }
 
     fn conflicts(&self, id: &str, start_after: Option<&str>) -> Result<Value, Refusal> {
-        const PAGE: usize = 200;
         let slot = self.slots.get(id).ok_or_else(|| unknown(id))?;
-        let all = slot.found.conflicts.values();
-        let behind = all.filter(|it| start_after.is_none_or(|after| &*it.path > after));
-        let page: Vec<_> = behind.take(PAGE + 1).collect();
-        let more = page.len() > PAGE;
-        let page = &page[..page.len().min(PAGE)];
+        let (page, more) = page(slot.found.conflicts.values(), start_after);
         Ok(json!({ "conflicts": page, "more": more, "count": slot.found.conflicts.len() }))
     }
 
@@ -304,6 +300,27 @@ impl Owner {
     }
 }
 
+/// So many conflicts are on a page.
+const PAGE: usize = 200;
+
+/// The conflicts of `all`, by path, behind the path `after`, and whether there are more than these. All those of one path are on one page:
+/// the next begins behind a path.
+fn page<'a>(
+    all: impl Iterator<Item = &'a Conflict>,
+    after: Option<&str>,
+) -> (Vec<&'a Conflict>, bool) {
+    let mut behind = all
+        .filter(|it| after.is_none_or(|after| &*it.path > after))
+        .peekable();
+    let mut page: Vec<&Conflict> = Vec::new();
+    while let Some(next) = behind
+        .next_if(|next| page.len() < PAGE || page.last().is_some_and(|last| last.path == next.path))
+    {
+        page.push(next);
+    }
+    (page, behind.peek().is_some())
+}
+
 /// Where a storage is, as reports say it.
 fn place(name: &Value) -> &str {
     name["location"].as_str().unwrap_or_default()
@@ -314,4 +331,35 @@ fn unknown(id: &str) -> Refusal {
         Class::UnknownJob,
         format!("there is no job `{id}`; `wl status` shows which there are"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_conflicts_of_a_path_are_on_one_page() {
+        let conflict = |path: String, reason: &str| Conflict {
+            path,
+            reason: reason.to_owned(),
+            source: None,
+            target: None,
+            ancestor: None,
+        };
+        let mut all: Vec<_> = (100..500)
+            .map(|number| conflict(number.to_string(), "one"))
+            .collect();
+        // The last of the first page has two.
+        all.insert(PAGE, conflict(all[PAGE - 1].path.clone(), "other"));
+        let (mut seen, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let (page, more) = page(all.iter(), after.as_deref());
+            seen.extend(page.into_iter().cloned());
+            after = seen.last().map(|last| last.path.clone());
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(seen, all);
+    }
 }

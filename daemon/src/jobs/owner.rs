@@ -220,7 +220,8 @@ impl Owner {
         let stopping = slot.stopping;
         match (resolving, &report) {
             (Some(reply), report) => {
-                if let Some(report) = report {
+                // One that broke off says nothing of what is left.
+                if let Some(report) = report.as_ref().filter(|it| it.error.is_none()) {
                     slot.found.take_conflicts(report);
                     let left = report.conflicts.len() as u64;
                     slot.machine.resolved(left);

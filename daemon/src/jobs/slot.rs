@@ -94,7 +94,11 @@ impl Found {
         self.last_look = Some(now());
         let nothing_left = report.conflicts.is_empty() && report.problems.is_empty();
         let nothing_left = nothing_left && report.drift.is_empty() && self.pending.paths == 0;
-        if nothing_left && report.error.is_none() {
+        if report.error.is_some() {
+            // A look that broke off says nothing of what is left.
+            return Fresh::default();
+        }
+        if nothing_left {
             self.last_agreement = self.last_look;
         }
         let mut fresh = Fresh {
@@ -307,5 +311,63 @@ impl Slot {
             watched: health.map(|health| health.mode.clone()),
             worst_delay: health.map(|health| health.worst_delay.as_secs_f64()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wl_core::model::{ByteCounts, Outcome, RunError};
+
+    use super::*;
+
+    fn report(conflicts: &[&str], error: Option<&str>) -> RunReport {
+        let conflict = |path: &&str| Conflict {
+            path: (*path).to_owned(),
+            reason: "both sides changed".to_owned(),
+            source: None,
+            target: None,
+            ancestor: None,
+        };
+        let problem = |conflict: &Conflict| Problem {
+            path: conflict.path.clone(),
+            storage: String::new(),
+            operation: "read".to_owned(),
+            reason: "it cannot be read".to_owned(),
+        };
+        let conflicts: Vec<_> = conflicts.iter().map(conflict).collect();
+        RunReport {
+            result: Outcome::Conflicts,
+            syncer: "test".to_owned(),
+            source: Value::Null,
+            target: Value::Null,
+            changes: Sides::default(),
+            problems: conflicts.iter().map(problem).collect(),
+            conflicts,
+            drift: Vec::new(),
+            skipped: 0,
+            excluded: 0,
+            bytes: ByteCounts::default(),
+            seconds: 0.0,
+            notices: Vec::new(),
+            error: error.map(|class| RunError {
+                class: class.to_owned(),
+                desc: String::new(),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_look_that_broke_off_ends_no_conflict_and_no_problem() {
+        let mut found = Found::default();
+        let fresh = found.take(&report(&["a", "b"], None));
+        assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (2, 2));
+        let fresh = found.take(&report(&[], Some("cancelled")));
+        assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 0));
+        assert_eq!((found.conflicts.len(), found.problems.len()), (2, 2));
+        // They were told: they are no news when they are found again.
+        let fresh = found.take(&report(&["a", "b"], None));
+        assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 0));
+        found.take(&report(&[], None));
+        assert_eq!((found.conflicts.len(), found.problems.len()), (0, 0));
     }
 }

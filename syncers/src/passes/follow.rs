@@ -54,7 +54,11 @@ pub(super) async fn follow(
     let ended = run.go_on().await;
     // What ended it says more than what letting go says.
     let rested = run.looks.rest().await;
-    ended.and(rested)
+    ended?;
+    if let Some(report) = rested? {
+        note(last, &Ok(report));
+    }
+    Ok(())
 }
 
 struct Following<'a> {
@@ -99,7 +103,7 @@ impl Following<'_> {
                 seen = self.watchers.source.next() => self.saw(Side::Source, seen?.into_area()),
                 seen = self.watchers.target.next() => self.saw(Side::Target, seen?.into_area()),
                 () = sleep_until(due) => {}
-                () = sleep_until(rest), if self.looks.is_open() => self.looks.rest().await?,
+                () = sleep_until(rest), if self.looks.is_open() => self.rest().await?,
             }
         }
         Ok(())
@@ -114,7 +118,7 @@ impl Following<'_> {
         if open_since.get_or_insert_with(Instant::now).elapsed() >= LONGEST_OPEN {
             *open_since = None;
             let wanted = self.looks.is_wanted();
-            self.looks.rest().await?;
+            self.rest().await?;
             if wanted {
                 tokio::select! {
                     () = self.job.cancel.cancelled() => {}
@@ -123,6 +127,18 @@ impl Following<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of what is held open, and tells what its end has found.
+    async fn rest(&mut self) -> Result<(), SyncError> {
+        let looked = Looked {
+            report: self.looks.rest().await?,
+            ..Looked::default()
+        };
+        match looked.report {
+            Some(_) => self.looked(&Area::default(), looked).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes what both watchers have to say at this moment.

@@ -50,13 +50,14 @@ pub struct Seen {
     pub why: Option<String>,
 }
 
-/// The conflict of a path, or of the group that it is part of.
+/// The conflict of a path, or of the group that it is part of; one of what both sides hold, if there is one.
 fn conflict_at(path: &SyncPath, open: Vec<Conflict>) -> Option<Conflict> {
     let group = Group::by_name(path).map(|group| group.path);
     let here = |open: &Conflict| {
         open.path == path.as_str() || group.as_ref().is_some_and(|it| open.path == it.as_str())
     };
-    open.into_iter().find(here)
+    let open = open.into_iter().filter(here);
+    open.min_by_key(Conflict::is_about_trash)
 }
 
 /// Looks at `path` on both sides and says what follows. Files whose content decides are read.

@@ -1,5 +1,6 @@
 //! Jobs by a clock that only moves when nothing else does: every state, and what leads from one to the other.
 
+mod conflicts;
 mod faults;
 mod saving;
 mod stops;
