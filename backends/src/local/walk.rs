@@ -305,8 +305,10 @@ impl<'a> Walk<'a> {
             .open(&path, named)
             .and_then(|fd| Ok((sys::stat_fd(&fd)?, fd)));
         match opened {
-            Err(Errno::NOENT) if !named => Ok(()),
             Err(errno) => {
+                // What its parent showed a moment ago may have another name by now, in a place that the walk has passed.
+                let moved = errno == Errno::NOENT && !named;
+                let errno = if moved { Errno::STALE } else { errno };
                 let token = self.folder_token(&stat, None);
                 self.folder_row(path.clone(), &stat, token)?;
                 self.unknown(path, true, errno)

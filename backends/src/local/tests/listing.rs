@@ -12,6 +12,7 @@ use wl_core::storage::{ErrorKind, Expected, Filter, ListRequest, Row, Scope, Sto
 
 use super::kit::{Lab, kind, p};
 use crate::local::LocalBackend;
+use crate::local::model::{Machine, Op, Rules, When};
 use crate::local::sys::Renames;
 use crate::local::walk::IN_MEMORY;
 
@@ -233,6 +234,30 @@ async fn a_root_that_is_gone_is_unavailable() {
     );
     let opened = LocalBackend::open(lab.at("nowhere").to_str().unwrap());
     assert_eq!(kind(opened), ErrorKind::Unavailable);
+}
+
+/// Where it went the walk may have been already: that it is not at its path proves nothing.
+#[tokio::test]
+async fn a_folder_that_is_renamed_while_its_parent_is_walked_is_unknown() {
+    let disk = Machine::default().disk("disk", Rules::Loose);
+    disk.user().write("a/1", b"").unwrap();
+    disk.user().write("z/1", b"").unwrap();
+    let backend = LocalBackend::on_model(&disk).unwrap();
+    let user = disk.clone();
+    disk.machine().on_call(move |call| {
+        if call.op == Op::Open && call.when == When::Before && call.name == "z" {
+            user.user().rename("z", "y").unwrap();
+        }
+    });
+    let spill = tempfile::tempdir().unwrap();
+    let request = ListRequest::everything(spill.path());
+    let mut listing = backend.list(request).await.unwrap();
+    let mut rows = Vec::new();
+    while let Some(batch) = listing.next().await.unwrap() {
+        rows.extend(batch.iter().map(super::kit::row_text));
+    }
+    let due = ["a/", "a/1", "z/", "unknown z/ true Busy"];
+    assert_eq!(rows, due);
 }
 
 /// A root swapped for a link to elsewhere is not followed.
