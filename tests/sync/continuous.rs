@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use tokio::sync::{Notify, mpsc};
 use wl_backends::memory::MemoryBackend;
-use wl_core::model::{Direction, RunReport, Sides, SyncPath};
+use wl_core::model::{Direction, Outcome, RunReport, Sides, SyncPath};
+use wl_core::storage::StorageBackend;
 use wl_core::sync::{News, NewsSender, Progress, SyncErrorClass, SyncJob, Syncer, SyncerType};
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_syncers::General;
@@ -166,6 +167,34 @@ async fn a_look_that_fails_as_a_whole_ends_the_run_and_says_why() {
     world.storages.target.set_available(true);
     syncer.start_sync().await.unwrap();
     assert!(syncer.is_running());
+    syncer.stop_sync().await.unwrap();
+}
+
+/// Somebody wrote to what was displaced, and nothing else changes any more: the end of the session finds it.
+#[tokio::test(start_paused = true)]
+async fn a_late_version_is_told_when_the_job_comes_to_rest() {
+    let world = World::new();
+    world.storages.source.write_file("bad", "one").unwrap();
+    let (mut job, mut news) = told(&world);
+    let refuses = Arc::new(Refuses(Operation::Stage, false.into()));
+    job.storages.target = observe(job.storages.target, Arc::clone(&refuses) as _);
+    let syncer = General::create(job);
+    syncer.start_sync().await.unwrap();
+    looked(&mut news).await;
+    // What failed is tried again there, and only there.
+    refuses.1.store(true, SeqCst);
+    world.storages.source.write_file("bad", "two").unwrap();
+    while looked(&mut news).await.problems.is_empty() {}
+    refuses.1.store(false, SeqCst);
+    while looked(&mut news).await.changes.target.updated == 0 {}
+    let target = &world.storages.target;
+    let thrown = target.trash_list().await.unwrap().remove(0);
+    target.write_to_trash(&thrown.id, "late").unwrap();
+    let began = tokio::time::Instant::now();
+    let report = looked(&mut news).await;
+    assert_eq!(report.result, Outcome::Conflicts);
+    assert_eq!(report.conflicts.len(), 1, "{report:?}");
+    assert!(began.elapsed() < Duration::from_secs(10));
     syncer.stop_sync().await.unwrap();
 }
 
