@@ -88,6 +88,15 @@ pub(super) fn token_stem(token: &str) -> &str {
     token.rfind('-').map_or(token, |at| &token[..at])
 }
 
+/// The ctime that a file token tells; `None` for what is no file's.
+pub(super) fn token_ctime(token: &str) -> Option<Timestamp> {
+    let (secs, nanos) = token.rsplit_once('-')?.1.split_once('.')?;
+    Some(Timestamp {
+        secs: u64::from_str_radix(secs, 16).ok()? as i64,
+        nanos: u32::from_str_radix(nanos, 16).ok()?,
+    })
+}
+
 /// The token of the folder `name`: see [`Facts::near_token`]; on another file system its name.
 pub(super) fn folder_token(facts: &Facts, stat: &Stat, folder: &Fd, name: &str) -> Token {
     if let Some(token) = facts.near_token(stat) {
@@ -181,6 +190,7 @@ mod tests {
         let token = file_token(&stat);
         assert_eq!(token.as_str(), "1f-0-10.ff-ffffffffffffffff.0");
         assert_eq!(token_stem(token.as_str()), "1f-0-10.ff");
+        assert_eq!(token_ctime(token.as_str()), Some(at(-1, 0)));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use wl_core::storage::{
 
 mod attributes;
 mod dir;
+mod durable;
 mod entries;
 mod identity;
 mod kernel;
@@ -215,6 +216,18 @@ impl StorageBackend for LocalBackend {
             Ok(results) => results,
             Err(error) => all_failed(count, &error),
         }
+    }
+
+    fn may_be_lost(&self, meta: &Meta) -> bool {
+        durable::may_be_lost(meta, self.spot.place.now())
+    }
+
+    async fn make_durable(&self, paths: Vec<SyncPath>) -> Result<()> {
+        self.run("make durable", move |root| {
+            durable::make_durable(&root, &paths)
+                .map_err(|errno| sys::os_error("make durable", errno).on(&root.location))
+        })
+        .await
     }
 
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {

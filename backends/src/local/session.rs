@@ -13,8 +13,8 @@ use wl_core::storage::{
     StrandedVersion, WriteSession,
 };
 
-use super::dir::{READ, is_missing, open_folder};
-use super::kernel::Fd;
+use super::dir::{READ, open_folder};
+use super::durable::{FEW, sync_one};
 use super::root::{Root, Spot};
 use super::stage::{self, Stage, part};
 use super::sys::{self, Sys};
@@ -35,9 +35,6 @@ pub(super) struct Session {
     /// Held while something is made durable: who flushes next waits for what the one before took over.
     flushing: Mutex<()>,
 }
-
-/// More than this many files and folders are synced with their whole file system.
-const FEW: usize = 16;
 
 /// What is not durable yet.
 #[derive(Debug, Default)]
@@ -207,7 +204,7 @@ impl Session {
         }
         if let Some(stage) = stage {
             for &n in &dirty.staged {
-                self.sync_one(sys::open_file(&stage.folder, &part(n)))?;
+                sync_one(&self.root, sys::open_file(&stage.folder, &part(n)))?;
             }
             if dirty.parts {
                 stage.sync_names(&self.root)?;
@@ -217,24 +214,12 @@ impl Session {
             let folder = path.parent().unwrap_or_else(SyncPath::root);
             let file = open_folder(&self.root.fd, folder.as_str(), super::dir::PATH)
                 .and_then(|folder| sys::open_file(&folder, path.name()));
-            self.sync_one(file)?;
+            sync_one(&self.root, file)?;
         }
         for path in &dirty.folders {
-            self.sync_one(open_folder(&self.root.fd, path.as_str(), READ))?;
+            sync_one(&self.root, open_folder(&self.root.fd, path.as_str(), READ))?;
         }
         Ok(())
-    }
-
-    /// Syncs what was opened. What is gone need not last; what may not be opened is synced with all the rest.
-    fn sync_one(&self, opened: Sys<Fd>) -> Sys<()> {
-        match opened {
-            Ok(file) => match file.sync() {
-                Err(Errno::INVAL | Errno::NOTSUP) => self.root.fd.sync_all(),
-                other => other,
-            },
-            Err(errno) if is_missing(errno) => Ok(()),
-            Err(_) => self.root.fd.sync_all(),
-        }
     }
 
     fn end(&self) -> Result<Displaced> {

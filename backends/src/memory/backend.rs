@@ -107,6 +107,15 @@ impl StorageBackend for MemoryBackend {
         &*source.realm == REALM
     }
 
+    // What is in memory no sync makes any safer.
+    fn may_be_lost(&self, _meta: &Meta) -> bool {
+        false
+    }
+
+    async fn make_durable(&self, _paths: Vec<SyncPath>) -> Result<()> {
+        Ok(())
+    }
+
     async fn begin(&self, options: SessionOptions) -> Result<Arc<dyn WriteSession>> {
         Ok(Arc::new(MemorySession::begin(&self.store, options)?))
     }

@@ -133,6 +133,18 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// Reads many files of at most [`SMALL_FILE`] bytes at once; the results are in the order of the requests.
     async fn read_small(&self, requests: Vec<ReadRequest>) -> Vec<Result<SmallRead>>;
 
+    /// Whether a power cut could still take what a look showed as `meta`, were it not made durable: whoever wrote it may not have done so.
+    /// Told from `meta` alone. A storage that keeps what it acknowledged says no.
+    fn may_be_lost(&self, _meta: &Meta) -> bool {
+        false
+    }
+
+    /// Makes durable what is at these paths now, and their names. What is gone need not last, and where nothing can be made durable
+    /// nothing is to be done.
+    async fn make_durable(&self, _paths: Vec<SyncPath>) -> Result<()> {
+        Ok(())
+    }
+
     /// What another storage needs to copy from this one without the content passing here; `None` if no storage can.
     fn copy_source(&self) -> Option<CopySource> {
         None

@@ -225,6 +225,15 @@ impl StorageBackend for Observed {
             .await
     }
 
+    fn may_be_lost(&self, meta: &Meta) -> bool {
+        self.inner.may_be_lost(meta)
+    }
+
+    // No request of a run's own: whoever counts or fails those need not know of it.
+    async fn make_durable(&self, paths: Vec<SyncPath>) -> Result<()> {
+        self.inner.make_durable(paths).await
+    }
+
     fn copy_source(&self) -> Option<CopySource> {
         self.inner.copy_source()
     }

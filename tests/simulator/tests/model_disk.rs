@@ -157,9 +157,9 @@ macro_rules! planted {
 }
 
 planted! {
-    a_put_back_that_is_skipped: PutBackIsSkipped, 167, 1;
-    a_batch_recorded_before_it_is_durable: RecordedBeforeDurable, 191, 1;
-    a_rename_recorded_in_two_transactions: RenameIsRecordedInTwo, 187, 3;
+    a_put_back_that_is_skipped: PutBackIsSkipped, 184, 1;
+    a_batch_recorded_before_it_is_durable: RecordedBeforeDurable, 208, 3;
+    a_rename_recorded_in_two_transactions: RenameIsRecordedInTwo, 195, 3;
 }
 
 /// Strikes at each moment of the run that has the planted fault, and prints the first one that shows it.

@@ -82,6 +82,15 @@ impl Place {
         }
     }
 
+    /// The clock, for comparing with file times.
+    pub(super) fn now(&self) -> Timestamp {
+        match self {
+            Self::Real(_) => real_time(),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Model(disk) => disk.machine().now(),
+        }
+    }
+
     /// Where work on what is there is done.
     pub(super) fn runs(&self) -> Runs {
         match self {

@@ -109,6 +109,7 @@ impl Pass {
                     && node.base.as_ref() != Some(&row)
                     && !planted(Bug::AgreementIsNotRecorded)
                 {
+                    self.context.rely_on_both(node);
                     self.pipeline.batch.rows.push(RowChange::Put(row));
                 }
             }
@@ -175,6 +176,7 @@ impl Pass {
                 }])?;
             }
         }
+        self.context.rely_on_both(node);
         self.pipeline.batch.rows.push(RowChange::Put(row));
         Ok(())
     }

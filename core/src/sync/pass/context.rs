@@ -1,5 +1,6 @@
 //! What all parts of a pass share.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::model::{Meta, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::reconcile::{Announced, Policy};
 use crate::state::{LeftAnnounced, PairState};
-use crate::storage::{CopySource, ErrorKind, Parts, StorageError, WriteSession};
+use crate::storage::{CopySource, Durability, ErrorKind, Parts, StorageError, WriteSession};
 use crate::sync::Group;
 use crate::sync::unrest::{Unrest, age_of_large};
 use crate::sync::{SyncError, SyncJob};
@@ -52,6 +53,12 @@ pub(in crate::sync) struct Context {
     outage: OnceLock<SyncError>,
     /// Paths that were found and are left to the next run because of it.
     left: AtomicU64,
+    /// What rows to come say that is there, and a power cut could still take.
+    relied: Mutex<Sides<BTreeSet<SyncPath>>>,
+    /// Held while that is made durable: who records rows next waits for what the one before took over.
+    settling: tokio::sync::Mutex<()>,
+    /// What could not be made durable: nothing is recorded of it.
+    unsure: Mutex<BTreeSet<SyncPath>>,
 }
 
 /// The storage that `to` can copy from by itself.
@@ -91,6 +98,9 @@ impl Context {
             tally: Mutex::new(Tally::default()),
             outage: OnceLock::new(),
             left: AtomicU64::new(0),
+            relied: Mutex::default(),
+            settling: tokio::sync::Mutex::default(),
+            unsure: Mutex::default(),
         })
     }
 
@@ -312,6 +322,83 @@ impl Context {
             ));
         }
         Ok(())
+    }
+}
+
+/// What is relied on: a row that says that a side holds something must not outlive that, or the next run takes for removed or edited what a
+/// power cut took. What we wrote the sessions flush; what others wrote they may never have synced.
+impl Context {
+    /// Notes that what `side` holds at the path is copied, or taken for agreed on: the next flush makes it durable.
+    pub(super) fn rely_on(&self, side: Side, node: &Node) {
+        if let Some(meta) = node.found[side].meta()
+            && !node.is_recorded_of(side, meta)
+        {
+            self.rely_on_meta(side, &node.path, meta);
+        }
+    }
+
+    /// The same, of both sides.
+    pub(super) fn rely_on_both(&self, node: &Node) {
+        Side::BOTH.iter().for_each(|&side| self.rely_on(side, node));
+    }
+
+    /// The same, of a path of which nothing else is known.
+    pub(super) fn rely_on_meta(&self, side: Side, path: &SyncPath, meta: &Meta) {
+        let options = &self.job.options;
+        let lasts = options.durability == Durability::None || options.dry_run;
+        if !lasts && self.job.storages[side].may_be_lost(meta) {
+            let mut relied = self.relied.lock().unwrap_or_else(PoisonError::into_inner);
+            relied[side].insert(path.clone());
+        }
+    }
+
+    /// Whether something is relied on that is not known to be durable yet.
+    pub(super) fn is_unsettled(&self) -> bool {
+        let relied = self.relied.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = relied.source.is_empty() && relied.target.is_empty();
+        !nothing || self.settling.try_lock().is_err()
+    }
+
+    /// Makes durable what is relied on. Where that fails it is copied all the same, but nothing is recorded of it: the next pass finds it
+    /// equal on both sides.
+    pub(super) async fn settle(&self) {
+        if !self.is_unsettled() {
+            return;
+        }
+        let _turn = self.settling.lock().await;
+        let relied = {
+            let mut relied = self.relied.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *relied)
+        };
+        let Sides { source, target } = relied;
+        tokio::join!(
+            self.settle_on(Side::Source, source),
+            self.settle_on(Side::Target, target)
+        );
+    }
+
+    async fn settle_on(&self, side: Side, paths: BTreeSet<SyncPath>) {
+        if paths.is_empty() {
+            return;
+        }
+        let all = paths.iter().cloned().collect();
+        let Err(error) = self.job.storages[side].make_durable(all).await else {
+            return;
+        };
+        for path in &paths {
+            self.file_error(side, path, &error);
+        }
+        let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        unsure.extend(paths);
+    }
+
+    /// Leaves out what is about something that could not be made durable.
+    pub(super) fn what_lasts<T>(&self, mut all: Vec<T>, path: impl Fn(&T) -> &SyncPath) -> Vec<T> {
+        let unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unsure.is_empty() {
+            all.retain(|one| !unsure.contains(path(one)));
+        }
+        all
     }
 }
 

@@ -156,6 +156,7 @@ impl Pass {
         if moves.is_empty() {
             return Ok(());
         }
+        self.rely_on_moved(to, &moves).await;
         let announced = renames(&self.context, to, &moves)?;
         let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
         let results = self.rename_all(to, &moves).await;
@@ -183,6 +184,16 @@ impl Pass {
         flush(&self.context).await?;
         commit_and_announce(&self.context, rows.clone(), announced, Vec::new()).await?;
         self.confirm_moves(to, rows).await
+    }
+
+    async fn rely_on_moved(&self, to: Side, moves: &[(Pending, Pending)]) {
+        for (creation, _) in moves {
+            if let PendingAction::Create(meta) = &creation.action {
+                let (from, path) = (to.other(), &creation.path);
+                self.context.rely_on_meta(from, path, meta);
+            }
+        }
+        self.context.settle().await;
     }
 
     async fn rename_all(

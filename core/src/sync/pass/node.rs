@@ -137,6 +137,14 @@ impl Node {
         !self.checksum && base.kind == Kind::File && Side::BOTH.into_iter().all(looks_agreed)
     }
 
+    /// Whether the baseline says already that `side` holds this very version; then it was made durable when that was recorded.
+    pub(super) fn is_recorded_of(&self, side: Side, meta: &Meta) -> bool {
+        self.base.as_ref().is_some_and(|base| {
+            let agreed = meta.kind == base.kind && base.sides[side].token == meta.token;
+            agreed && self.hash(side) == base.hash
+        })
+    }
+
     /// Whether a token is still too young to say anything.
     pub(super) fn is_young(&self) -> bool {
         let young = |side: Side| self.found[side].meta().is_some_and(|meta| !meta.settled);

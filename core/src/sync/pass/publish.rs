@@ -78,6 +78,19 @@ impl Batch {
         self.len() == 0 && self.rows.is_empty()
     }
 
+    /// Notes what it copies from and what it takes for agreed on; rows without a change were noted as they came.
+    fn relies_on(&self, context: &Context) {
+        for (item, to, _) in &self.files {
+            context.rely_on(to.other(), &item.node);
+        }
+        for folder in &self.folders {
+            context.rely_on_meta(folder.to.other(), &folder.path, &folder.like);
+        }
+        for modes in &self.modes {
+            context.rely_on_both(&modes.item.node);
+        }
+    }
+
     /// The changes in it.
     pub(super) fn len(&self) -> usize {
         self.files.len() + self.folders.len() + self.modes.len()
@@ -90,8 +103,11 @@ pub(super) async fn publish(
     batch: Batch,
     before: Aftermath,
 ) -> Result<Aftermath, SyncError> {
-    if !batch.files.is_empty() || !before.rows.is_empty() {
-        flush(&context).await?;
+    batch.relies_on(&context);
+    match !batch.files.is_empty() || !before.rows.is_empty() {
+        true => flush(&context).await?,
+        // Nothing of ours has to be made durable yet.
+        false => context.settle().await,
     }
     let mut rows = before.rows;
     let mut after = Aftermath::default();
@@ -123,8 +139,16 @@ pub(super) async fn publish(
     Ok(after)
 }
 
-/// Makes everything durable that was staged or published so far.
+/// Makes everything durable that was staged or published so far, and what the rows to come rely on.
 pub(super) async fn flush(context: &Context) -> Result<(), SyncError> {
+    if !context.is_unsettled() {
+        return flush_sessions(context).await;
+    }
+    let (flushed, ()) = tokio::join!(flush_sessions(context), context.settle());
+    flushed
+}
+
+async fn flush_sessions(context: &Context) -> Result<(), SyncError> {
     for session in Side::BOTH
         .into_iter()
         .filter_map(|side| context.sessions[side].as_ref())
@@ -245,6 +269,8 @@ pub(super) async fn commit_and_announce(
     over: usize,
     next: Vec<(SyncPath, Announced)>,
 ) -> Result<usize, SyncError> {
+    let rows = context.what_lasts(rows, RowChange::path);
+    let next = context.what_lasts(next, |(path, _)| path);
     let announced = usize::from(!next.is_empty());
     let of_context = Arc::clone(context);
     let waits = !rows.is_empty();

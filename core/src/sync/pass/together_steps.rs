@@ -2,6 +2,7 @@
 
 use super::Pass;
 use super::apply::is_closing;
+use super::context::Context;
 use super::gather::Gathered;
 use super::item::{Item, Progressed};
 use super::node::{Found, Node};
@@ -59,6 +60,18 @@ impl Act {
         match &self.what {
             What::File(item, _) => Some(&item.node.path),
             _ => None,
+        }
+    }
+
+    /// Notes what it takes over or takes for agreed on.
+    fn relies_on(&self, context: &Context, to: Side) {
+        match &self.what {
+            What::File(item, _) => context.rely_on(to.other(), &item.node),
+            What::Folder(folder) => {
+                context.rely_on_meta(to.other(), &folder.path, &folder.like);
+            }
+            What::Modes(modes) => context.rely_on_both(&modes.item.node),
+            What::Remove(..) | What::Copy(_) => {}
         }
     }
 
@@ -134,6 +147,7 @@ impl Pass {
     ) -> Result<(), Stop> {
         let path = gathered.group.path.clone();
         self.bring_back(gathered, &path, to).await?;
+        acts.iter().for_each(|act| act.relies_on(&self.context, to));
         flush(&self.context).await?;
         acts.sort_by_key(|act| act.step);
         while let Some(step) = acts.first().map(|act| act.step) {

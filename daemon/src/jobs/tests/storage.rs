@@ -230,6 +230,14 @@ impl StorageBackend for Held {
         self.inner.read_small(requests).await
     }
 
+    fn may_be_lost(&self, meta: &Meta) -> bool {
+        self.inner.may_be_lost(meta)
+    }
+
+    async fn make_durable(&self, paths: Vec<SyncPath>) -> Result<()> {
+        self.inner.make_durable(paths).await
+    }
+
     fn copy_source(&self) -> Option<CopySource> {
         self.inner.copy_source()
     }

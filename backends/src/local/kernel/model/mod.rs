@@ -25,7 +25,7 @@
 //! # Users
 //!
 //! [`Disk::user`] is who works on the same disk: edits of theirs are no calls, happen also from within a hook, and are durable when they return,
-//! as those of an editor that takes care.
+//! as those of an editor that takes care; [`User::hasty`] takes none.
 
 mod calls;
 mod dice;

@@ -24,7 +24,10 @@ pub enum Node {
 /// Someone who edits files; every edit is durable when it returns, but not the names that a file has from others. Paths are relative to
 /// the root.
 #[derive(Debug)]
-pub struct User<'a>(&'a Disk);
+pub struct User<'a> {
+    disk: &'a Disk,
+    syncs: bool,
+}
 
 /// A file that somebody has open for writing, whatever name it has by now.
 #[derive(Debug)]
@@ -36,7 +39,15 @@ pub struct Held {
 
 impl<'a> User<'a> {
     pub(super) fn of(disk: &'a Disk) -> Self {
-        Self(disk)
+        Self { disk, syncs: true }
+    }
+
+    /// The same in programs that sync nothing, as most do: what they save may go with the power until somebody makes it durable.
+    pub fn hasty(self) -> Self {
+        Self {
+            syncs: false,
+            ..self
+        }
     }
 
     /// A new file takes the place of what is there, as most editors save. Folders above are made.
@@ -123,11 +134,11 @@ impl<'a> User<'a> {
 
     /// Opens a file to write to it later.
     pub fn hold(&self, path: &str) -> Sys<Held> {
-        let mut state = self.0.state();
+        let mut state = self.disk.state();
         let ino = state.at(path)?;
         *state.open.entry(ino).or_default() += 1;
         Ok(Held {
-            disk: self.0.clone(),
+            disk: self.disk.clone(),
             ino,
             epoch: state.epoch,
         })
@@ -142,7 +153,7 @@ impl<'a> User<'a> {
 
     /// What is at each path.
     pub fn everything(&self) -> BTreeMap<String, Node> {
-        let state = self.0.state();
+        let state = self.disk.state();
         let mut all = BTreeMap::new();
         let mut rest = vec![(ROOT, String::new())];
         while let Some((folder, above)) = rest.pop() {
@@ -166,16 +177,16 @@ impl<'a> User<'a> {
 
     /// The content of the file at a path.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let state = self.0.state();
+        let state = self.disk.state();
         let ino = state.at(path).ok()?;
         state.file(ino).ok().map(|file| file.now.clone())
     }
 
     fn edit<T>(&self, work: impl FnOnce(&mut State, Timestamp) -> Sys<T>) -> Sys<T> {
-        let now = self.0.machine().file_time();
-        let mut state = self.0.state();
+        let now = self.disk.machine().file_time();
+        let mut state = self.disk.state();
         // What a user takes care of is durable even where programs are lied to.
-        let lies = std::mem::replace(&mut state.lies, false);
+        let lies = std::mem::replace(&mut state.lies, !self.syncs);
         let done = work(&mut state, now);
         state.lies = lies;
         done

@@ -2,6 +2,7 @@
 
 mod histories;
 mod judge;
+mod saved;
 mod scripts;
 mod soak;
 mod world;

@@ -79,7 +79,11 @@ impl World {
     }
 
     pub async fn run(&self) -> Result<RunReport, SyncError> {
-        let mut options = SyncOptions::new(Direction::TwoWay);
+        self.run_in(Direction::TwoWay).await
+    }
+
+    pub async fn run_in(&self, direction: Direction) -> Result<RunReport, SyncError> {
+        let mut options = SyncOptions::new(direction);
         options.allow_empty = true;
         options.durability = self.kind.durability;
         options.max_delete = DeleteBudget::Percent(100);
