@@ -95,21 +95,45 @@ impl Found {
         let nothing_left = report.conflicts.is_empty() && report.problems.is_empty();
         let nothing_left = nothing_left && report.drift.is_empty() && self.pending.paths == 0;
         if report.error.is_some() {
-            // A look that broke off says nothing of what is left.
-            return Fresh::default();
+            return self.take_more(report);
         }
         if nothing_left {
             self.last_agreement = self.last_look;
         }
-        let mut fresh = Fresh {
+        Fresh {
             conflicts: self.take_conflicts(report),
-            ..Fresh::default()
-        };
-        let known = std::mem::replace(&mut self.problems, report.problems.clone());
-        let new = report.problems.iter().filter(|it| !known.contains(it));
-        fresh.problems = new.cloned().collect();
+            problems: self.take_problems(report),
+        }
+    }
+}
+
+impl Found {
+    /// Takes in the report of a look that broke off: what it found is so, but nothing is over because it did not find it.
+    fn take_more(&mut self, report: &RunReport) -> Fresh {
+        let mut fresh = Fresh::default();
+        for conflict in &report.conflicts {
+            let known = self.conflicts.insert(key(conflict), conflict.clone());
+            fresh
+                .conflicts
+                .extend(known.is_none().then(|| conflict.clone()));
+        }
+        if !report.problems.is_empty() {
+            fresh.problems = self.take_problems(report);
+        }
         fresh
     }
+
+    /// Takes in which problems a report has. Returns those that the one before did not have.
+    fn take_problems(&mut self, report: &RunReport) -> Vec<Problem> {
+        let known = std::mem::replace(&mut self.problems, report.problems.clone());
+        let new = report.problems.iter().filter(|it| !known.contains(it));
+        new.cloned().collect()
+    }
+}
+
+/// By path and reason.
+fn key(conflict: &Conflict) -> String {
+    format!("{}\0{}", conflict.path, conflict.reason)
 }
 
 /// What waits for its time, as on the wire.
@@ -133,7 +157,7 @@ impl Found {
         let was = std::mem::take(&mut self.conflicts);
         let mut fresh = Vec::new();
         for conflict in &report.conflicts {
-            let key = format!("{}\0{}", conflict.path, conflict.reason);
+            let key = key(conflict);
             if !was.contains_key(&key) {
                 fresh.push(conflict.clone());
             }
@@ -364,9 +388,12 @@ mod tests {
         let fresh = found.take(&report(&[], Some("cancelled")));
         assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 0));
         assert_eq!((found.conflicts.len(), found.problems.len()), (2, 2));
+        let fresh = found.take(&report(&["b", "c"], Some("delete-budget")));
+        assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (1, 1));
+        assert_eq!((found.conflicts.len(), found.problems.len()), (3, 2));
         // They were told: they are no news when they are found again.
-        let fresh = found.take(&report(&["a", "b"], None));
-        assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 0));
+        let fresh = found.take(&report(&["a", "b", "c"], None));
+        assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 1));
         found.take(&report(&[], None));
         assert_eq!((found.conflicts.len(), found.problems.len()), (0, 0));
     }
