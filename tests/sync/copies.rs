@@ -98,6 +98,22 @@ async fn a_run_that_reads_takes_over_from_one_that_copied() {
     );
 }
 
+/// By a token that the next version may share, another one could be copied than the one that was read.
+#[tokio::test]
+async fn what_was_written_a_moment_ago_is_not_copied_by_its_token() {
+    for (changes_per_token, passes) in [(1, 0), (5, 3)] {
+        let mut world = World::copying();
+        world.storages.source = MemoryBackend::private(MemorySettings {
+            changes_per_token,
+            ..MemorySettings::default()
+        });
+        world.storages.source.write_file("f", "new").unwrap();
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.bytes.written, passes, "{report:?}");
+        assert_eq!(world.storages.target.read_file("f").unwrap(), "new");
+    }
+}
+
 /// A copy whose token was too young to be believed looks like a new version later: it is compared, or each run would copy it back again.
 #[tokio::test]
 async fn what_was_copied_a_moment_ago_does_not_go_back_and_forth() {
