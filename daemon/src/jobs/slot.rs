@@ -105,9 +105,7 @@ impl Found {
             problems: self.take_problems(report),
         }
     }
-}
 
-impl Found {
     /// Takes in the report of a look that broke off: what it found is so, but nothing is over because it did not find it.
     fn take_more(&mut self, report: &RunReport) -> Fresh {
         let mut fresh = Fresh::default();
