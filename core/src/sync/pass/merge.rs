@@ -193,14 +193,14 @@ impl Merge {
 
     /// Whether a side's listing was cut short before it could show what lies beside this file.
     pub(super) fn hides_companions_of(&self, node: &Node) -> bool {
-        let (_, end) = companion_keys(&node.path);
         Side::BOTH.iter().any(|&side| {
             let cursor = &self.cursors[side];
-            let is_past = |last: &Key| last.to_text() >= end;
-            let file = node.found[side]
-                .meta()
-                .is_some_and(|it| it.kind == Kind::File);
-            file && cursor.failed && !cursor.last.as_ref().is_some_and(is_past)
+            let is_past = |last: &Key| last.to_text() >= companion_keys(&node.path).1;
+            let meta = node.found[side].meta();
+            // This is asked of every path: the names are made only where it matters.
+            cursor.failed
+                && meta.is_some_and(|meta| meta.kind == Kind::File)
+                && !cursor.last.as_ref().is_some_and(is_past)
         })
     }
 
