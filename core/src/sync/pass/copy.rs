@@ -36,28 +36,26 @@ pub(super) fn name_versions(context: &Context, items: &mut [Item]) {
         else {
             continue;
         };
-        let both_are_there = Side::BOTH.iter().all(|&side| file(item, side).is_some());
-        if both_are_there && is_doubtful(item, side) {
-            // As a new version it would be copied back, which makes another one on the other side, and so on: it has to be compared.
-            item.verdict = Verdict::Read(Sides::new(true, true));
+        let (Some(base), Some(meta), Some(_)) =
+            (&item.node.base, file(item, side), file(item, side.other()))
+        else {
+            continue;
+        };
+        if base.sides[side].token == meta.token {
+            // By a token that was too young to tell. As a new version it would be copied back, which makes another one on the other side,
+            // and so on: it has to be compared, with the other side where nobody ever read what was agreed on.
+            if base.hash.is_some_and(|hash| hash.is_by_copy()) {
+                item.verdict = Verdict::Read(Sides::new(true, true));
+            }
             continue;
         }
-        let known = item.node.base.is_some() && file(item, side.other()).is_some();
-        if known
-            && travels(context, item, side.other())
+        if travels(context, item, side.other())
             && let Some(version) = version(context, item, side)
         {
             item.node.hashes[side] = Some(version);
             item.verdict = item.node.decide(item.policy);
         }
     }
-}
-
-/// Whether `side` seems to hold what was agreed on, by a token that was too young to say so.
-fn is_doubtful(item: &Item, side: Side) -> bool {
-    let base = item.node.base.as_ref();
-    let recorded = base.map(|base| &base.sides[side].token);
-    recorded.is_some() && recorded == file(item, side).map(|meta| &meta.token)
 }
 
 /// The version that `side` holds, as a copy of it is known.
