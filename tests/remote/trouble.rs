@@ -43,7 +43,7 @@ impl Setting {
             folder,
             place,
         };
-        trees::write(&this.folder, "first", "there at once");
+        trees::write_old(&this.folder, "first", "there at once");
         synced(&this.sync());
         this
     }
@@ -60,7 +60,7 @@ impl Setting {
     pub fn fill(&self) {
         for file in 0..FILES {
             let name = format!("d{}/f{file}", file % 3);
-            trees::write(&self.folder, &name, format!("content {file}"));
+            trees::write_old(&self.folder, &name, format!("content {file}"));
         }
     }
 

@@ -244,6 +244,27 @@ fn last_done(
     Ok(None)
 }
 
+/// Whether `side` holds just what a run announced that it would put there, while the other side holds nothing, and whether or not that
+/// can have lost it. `None` if only reading tells.
+pub fn is_arrival(
+    base: Option<&Base<'_>>,
+    announced: &[Announced],
+    looks: Sides<&Look<'_>>,
+    side: Side,
+) -> Option<bool> {
+    let (Look::There(item), Look::Absent) = (looks[side], looks[side.other()]) else {
+        return Some(false);
+    };
+    let mut items = Sides::default();
+    items[side] = Some(item);
+    let brought = announced.iter().filter(|one| one.to == side);
+    let brought: Vec<_> = brought
+        .map(|one| Announced { sure: true, ..*one })
+        .collect();
+    let done = last_done(base, &brought, items).ok()?;
+    Some(done.is_some())
+}
+
 /// The baseline that the run would have recorded, had it lived. `item` is what the side shows that it was done on.
 fn as_recorded<'i>(one: &Announced, item: Option<&Item<'i>>) -> Option<Base<'i>> {
     let item = item?;

@@ -12,6 +12,6 @@ mod tests;
 
 pub use budget::{BudgetVerdict, Losses, judge_losses};
 pub(crate) use budget::{SMALL_LOSS, files_that_allow};
-pub use decide::{Conflicting, Verdict, reconcile};
+pub use decide::{Conflicting, Verdict, is_arrival, reconcile};
 pub use look::{Announced, Base, Content, Item, Look, Policy};
 pub use modes::{ModePlan, merge_modes};

@@ -53,18 +53,21 @@ impl OldRows {
             .path
             .parent()
             .is_none_or(|folder| folder.is_root() || self.folders.contains(&folder));
+        below && in_folder && !self.is_left_out(key)
+    }
+
+    /// Whether the rules of this listing leave it out: they are asked of old rows, too.
+    fn is_left_out(&self, key: &Key) -> bool {
         let filter = &self.request.filter;
         let mut above = key.path.ancestors();
-        below
-            && in_folder
-            && !filter.excludes(&key.path, false)
-            && !above.any(|folder| filter.excludes(&folder, true))
+        filter.excludes(&key.path, false) || above.any(|folder| filter.excludes(&folder, true))
     }
 
     /// What is shown in place of a row.
     fn instead(&self, row: Row) -> Row {
         let key = row.key();
-        if key.folder || !matches!(row, Row::Present(_) | Row::Absent(_)) {
+        let may_be_old = matches!(row, Row::Present(_) | Row::Absent(_));
+        if key.folder || !may_be_old || self.is_left_out(&key) {
             return row;
         }
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::{Node, Tree};
 
@@ -46,6 +47,14 @@ pub fn write(root: &Path, path: &str, content: impl AsRef<[u8]>) {
     let path = root.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
+}
+
+/// The same, with a time of long ago: no run reads such a file again because it was written a moment before.
+pub fn write_old(root: &Path, path: &str, content: impl AsRef<[u8]>) {
+    write(root, path, content);
+    let file = fs::File::options().write(true).open(root.join(path));
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    file.unwrap().set_modified(long_ago).unwrap();
 }
 
 /// Every content of files in the folder, wl's own included.

@@ -178,7 +178,7 @@ impl Pass {
         let usual = self.frames.policy().unwrap_or(self.context.policy);
         let winner = self.wish_for(&group).and_then(winner);
         let policy = winner.map_or(usual, Policy::Master);
-        let verdict = node.decide(policy);
+        let verdict = node.decide_in_group(policy);
         let mut place = self.frames.place(&node.path);
         self.open_in_group(&node);
         let scratch = group.is_scratch(&node.path);
@@ -235,8 +235,13 @@ impl Pass {
                 let path = Some(item.node.path.clone());
                 self.judge_together(&item, from.other(), path)?;
             }
-            Verdict::Agreed(_) | Verdict::Update { .. } => {}
-            Verdict::Conflict(_) | Verdict::Drift => {}
+            Verdict::Update { .. } | Verdict::Drift => {
+                // It goes if the other side changed the rest of the group.
+                if let Some(on) = item.node.arrived() {
+                    self.judge_together(&item, on, None)?;
+                }
+            }
+            Verdict::Agreed(_) | Verdict::Conflict(_) => {}
         }
         self.groups.stir(&item, blocked);
         Ok(())

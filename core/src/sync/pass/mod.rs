@@ -29,6 +29,7 @@ mod resolve;
 mod sweep;
 mod tally;
 mod together;
+mod together_changes;
 mod together_steps;
 mod work;
 

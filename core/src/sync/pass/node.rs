@@ -5,7 +5,7 @@ use crate::model::{
 };
 use crate::planted::{Bug, planted};
 use crate::reconcile::{
-    Announced, Base, Conflicting, Content, Item, Look, Policy, Verdict, reconcile,
+    Announced, Base, Conflicting, Content, Item, Look, Policy, Verdict, is_arrival, reconcile,
 };
 use crate::state::{BaselineRow, SideRecord};
 use crate::storage::{Expect, Expected};
@@ -208,15 +208,44 @@ impl Node {
 
     /// What is to be done here.
     pub(super) fn decide(&self, policy: Policy) -> Verdict {
-        let base = self.base.as_ref().map(|row| Base {
+        let looks = Sides::from_fn(|side| self.look(side));
+        let base = self.agreed_base();
+        reconcile(policy, base.as_ref(), &self.announced, looks.as_ref())
+    }
+
+    fn agreed_base(&self) -> Option<Base<'_>> {
+        self.base.as_ref().map(|row| Base {
             kind: row.kind,
             hash: row.hash,
             link: row.link.as_deref(),
             sizes: row.sides.as_ref().map(|side| side.size),
             modes: row.sides.as_ref().map(|side| side.mode),
-        });
+        })
+    }
+
+    /// The same in a group: there it has to be known, too, whether what only one side holds was brought there by a run.
+    pub(super) fn decide_in_group(&self, policy: Policy) -> Verdict {
+        let verdict = self.decide(policy);
+        let unread = |&side: &Side| self.is_arrival(side).is_none();
+        match Side::BOTH.into_iter().find(unread) {
+            Some(side) if is_creation(verdict) => Verdict::Read(Sides::from_fn(|at| at == side)),
+            _ => verdict,
+        }
+    }
+
+    /// The side that alone holds something, as a run put it there that could not record it. Its own users changed nothing.
+    pub(super) fn arrived(&self) -> Option<Side> {
+        let arrived = |side: &Side| self.is_arrival(*side) == Some(true);
+        Side::BOTH.into_iter().find(arrived)
+    }
+
+    fn is_arrival(&self, side: Side) -> Option<bool> {
+        if self.announced.is_empty() {
+            return Some(false);
+        }
         let looks = Sides::from_fn(|side| self.look(side));
-        reconcile(policy, base.as_ref(), &self.announced, looks.as_ref())
+        let base = self.agreed_base();
+        is_arrival(base.as_ref(), &self.announced, looks.as_ref(), side)
     }
 
     /// The hash of what `side` holds, if it is known.
@@ -326,6 +355,11 @@ impl Node {
             mtime: meta.mtime.map(|time| time.secs),
         })
     }
+}
+
+/// Whether it takes what only one side holds for something that this made.
+pub(super) fn is_creation(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Update { .. } | Verdict::Drift)
 }
 
 /// Whether two ids are known to be of two things.

@@ -14,12 +14,13 @@ use super::gather::Gathered;
 use super::item::{Item, Progressed};
 use super::merge::{Merge, Remark};
 use super::node::{Found, Node};
+use super::together_changes::{conflict, give_way};
 use super::together_steps::Act;
 use super::work::work_on;
 use super::{Pass, Stretch, list};
 use crate::model::{Conflict, ContentHash, Hasher, Key, Kind, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
-use crate::reconcile::{Conflicting, ModePlan, Policy, Verdict};
+use crate::reconcile::{ModePlan, Policy, Verdict};
 use crate::storage::{ErrorKind, ReadRequest, Result as StorageResult, StorageError};
 use crate::sync::groups::{GROUP, Group, GroupKind, HOT_JOURNAL, winner};
 use crate::sync::{Keep, SyncError};
@@ -256,7 +257,8 @@ impl Pass {
             Some(_) => self.context.policy,
             None => gathered.policy,
         };
-        let items = self.decide_by(gathered, nodes, usual).await?;
+        let mut items = self.decide_by(gathered, nodes, usual).await?;
+        give_way(&mut items);
         let conflict = conflict(group, &items, usual);
         match (conflict, wish) {
             (None, None) => Ok(items),
@@ -303,7 +305,7 @@ impl Pass {
             if gathered.place.stays {
                 node.forget_arrivals();
             }
-            let verdict = node.decide(policy);
+            let verdict = node.decide_in_group(policy);
             let mut place = gathered.place.clone();
             place.listed = Sides::default();
             // Nothing is copied yet: only what decides is read.
@@ -533,60 +535,4 @@ fn written(item: &Item) -> Option<Side> {
 fn unsettled(nodes: &[Node], side: Side) -> HashSet<&SyncPath> {
     let fresh = |node: &&Node| node.found[side].meta().is_some_and(|meta| !meta.settled);
     nodes.iter().filter(fresh).map(|node| &node.path).collect()
-}
-
-/// The group's conflict, if both sides changed something in it, or something is in conflict.
-fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<Conflict> {
-    if matches!(policy, Policy::Master(_)) {
-        return None;
-    }
-    let (mut changed, mut clash) = (Sides::new(false, false), None);
-    for item in items {
-        match item.verdict {
-            Verdict::Update { to, modes } => {
-                changed[to.other()] = true;
-                // That the other side removed it changes nothing: the edit wins, and with it all that this side holds.
-                changed[to] |= modes.conflict;
-            }
-            Verdict::Remove { on } => changed[on.other()] = true,
-            Verdict::Retype { from } => changed[from] = true,
-            Verdict::Agreed(plan) => {
-                Side::BOTH
-                    .iter()
-                    .for_each(|&side| changed[side] |= plan.set[side.other()].is_some());
-            }
-            Verdict::Drift => changed.target = true,
-            Verdict::Conflict(_) => clash = clash.or(Some(item)),
-            Verdict::Nothing | Verdict::Forget | Verdict::Read(_) | Verdict::Wait => {}
-        }
-    }
-    if clash.is_none() && !(changed.source && changed.target) {
-        return None;
-    }
-    let there = |item: &&Item| {
-        Side::BOTH
-            .iter()
-            .any(|&side| item.node.found[side].meta().is_some())
-    };
-    let at_path = items.iter().find(|item| item.node.path == group.path);
-    let shown = at_path
-        .filter(there)
-        .or(clash)
-        .or(items.iter().find(there))?;
-    let mut conflict = shown.node.conflict(Conflicting::Content);
-    // What lies beside a folder is told by itself.
-    let told = at_path.map_or(&shown.node.path, |_| &group.path);
-    conflict.path = told.as_str().to_owned();
-    conflict.reason = match clash {
-        Some(item) if item.node.path != group.path => format!(
-            "both sides changed {}, of which one side can only be taken whole (first: {})",
-            group.what(),
-            item.node.path
-        ),
-        _ => format!(
-            "both sides changed {}, of which one side can only be taken whole",
-            group.what()
-        ),
-    };
-    Some(conflict)
 }

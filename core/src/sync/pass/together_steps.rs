@@ -255,6 +255,8 @@ fn take_away(item: &mut Item, to: Side, group: &Group, step: u8) -> Option<Act> 
     modes.set[to] = modes.set[to].or(mode);
     let (path, expected) = (item.node.path.clone(), gone(&item.node, to)?);
     item.node.found[to] = Found::Absent;
+    // That it goes is recorded before anything is announced that comes in its place.
+    item.node.base = None;
     // What goes with a database goes before that is written.
     let step = match group.is_beside(&path) {
         true => group.step(&path, Verdict::Remove { on: to }, true),
