@@ -167,10 +167,12 @@ async fn continuous(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
     (ending, None)
 }
 
-/// Returns when the syncer does not run any more, for those that say nothing at their end.
+/// Returns when the syncer does not run any more, for those that say nothing at their end and keep their line open. A machine at rest is woken
+/// for it, by each job.
 async fn gone(syncer: &dyn Syncer) {
+    const LOOKS_EVERY: Duration = Duration::from_secs(5);
     while syncer.is_running() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(LOOKS_EVERY).await;
     }
 }
 
