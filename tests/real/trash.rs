@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
@@ -35,6 +36,29 @@ fn with_trash(options: &str) -> Pair {
     pair.sync(options).synced();
     pair.assert_equal();
     pair
+}
+
+/// Root may write to what is closed, an ordinary user may not.
+#[test]
+fn an_ordinary_user_runs_on_with_versions_in_the_trash() {
+    let Some(pair) = Pair::of_nobody() else {
+        return;
+    };
+    for content in ["1", "2, longer", "3, longer still", "4"] {
+        write(&pair.a, "f", content);
+        pair.give();
+        pair.sync("").synced();
+        pair.sync("").synced();
+    }
+    pair.assert_equal();
+    // As an earlier wl left it.
+    for run in fs::read_dir(pair.b.join(".wl/trash")).unwrap() {
+        let checked = run.unwrap().path().join("checked");
+        if checked.exists() {
+            fs::set_permissions(&checked, fs::Permissions::from_mode(0o400)).unwrap();
+        }
+    }
+    pair.sync("").synced();
 }
 
 #[test]

@@ -8,11 +8,14 @@ use futures::FutureExt as _;
 use tokio::sync::{Notify, mpsc};
 use wl_backends::memory::MemoryBackend;
 use wl_core::model::{Direction, Outcome, RunReport, Sides, SyncPath};
-use wl_core::storage::StorageBackend;
-use wl_core::sync::{News, NewsSender, Progress, SyncErrorClass, SyncJob, Syncer, SyncerType};
+use wl_core::storage::{Area, StorageBackend};
+use wl_core::sync::{
+    Looks, News, NewsSender, Progress, SyncErrorClass, SyncJob, Syncer, SyncerType,
+};
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_syncers::General;
 
+use crate::moves::area;
 use crate::world::World;
 
 /// Tells when a session has ended.
@@ -390,13 +393,13 @@ async fn what_waits_is_still_compared() {
     syncer.stop_sync().await.unwrap();
 }
 
-/// Notes whether work was told of when a removal is asked for.
+/// Notes whether work was told of when a removal, or the rename of a folder, is asked for.
 #[derive(Debug)]
 struct ToldFirst(Arc<Progress>, AtomicBool);
 
 impl Observer for ToldFirst {
     fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
-        if call.operation == Operation::Remove {
+        if matches!(call.operation, Operation::Remove | Operation::Rename) {
             let told = self.0.found_work().now_or_never().is_some();
             self.1.store(told, Relaxed);
         }
@@ -422,4 +425,22 @@ async fn a_removal_is_work_before_it_is_done() {
     assert_eq!(looked(&mut news).await.changes.target.removed, 1);
     assert!(told.1.load(Relaxed));
     syncer.stop_sync().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_is_renamed_is_work_before_it_is() {
+    let world = World::new();
+    world.storages.source.write_file("d/f", "1").unwrap();
+    let mut job = world.job(World::options(Direction::TwoWay));
+    let progress = Arc::clone(&job.progress);
+    let told = Arc::new(ToldFirst(Arc::clone(&progress), AtomicBool::default()));
+    job.storages.target = observe(job.storages.target, Arc::clone(&told) as _);
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    progress.found_work().await;
+    progress.restart();
+    world.storages.source.rename("d", "e").unwrap();
+    let looked = looks.look(area(&["d", "e"])).await.unwrap();
+    assert_eq!(looked.report.unwrap().changes.target.renamed, 1);
+    assert!(told.1.load(Relaxed));
 }

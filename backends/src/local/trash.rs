@@ -259,8 +259,13 @@ fn look_through_run(
         index.sync()?;
     }
     if left > 0 || !only_notes(folder)? {
+        if checked {
+            // Older ones may not be opened for writing, not even by who made them.
+            return Ok(());
+        }
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW;
-        return folder.open_at("checked", flags, Bits::RUSR).map(drop);
+        let bits = Bits::RUSR | Bits::WUSR;
+        return folder.open_at("checked", flags, bits).map(drop);
     }
     for name in ["checked", "index"] {
         match folder.unlink_at(name) {

@@ -199,7 +199,7 @@ impl PairState {
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; \
              PRAGMA mmap_size = 0; PRAGMA temp_store = FILE; PRAGMA busy_timeout = 5000; \
-             PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 4000;",
+             PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 8000;",
         )?;
         // Plans do not depend on the values that are bound: or else many a statement is planned anew each time that it runs.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -245,11 +245,6 @@ impl Agenda {
         Next::Rest
     }
 
-    /// Whether nothing is to be looked at just now.
-    pub(super) fn is_clear(&self) -> bool {
-        self.now.is_empty() && !self.sweeps.source && !self.sweeps.target
-    }
-
     /// `area` was looked at, and these paths in it have to be looked at again. Whether one of them was so often that it should be told.
     pub(super) fn looked(&mut self, area: &Area, again: &[SyncPath], now: Instant) -> bool {
         self.young.retain(|path, _| !area.holds(path));

@@ -93,6 +93,10 @@ impl Following<'_> {
                 quiet_since = Instant::now();
                 continue;
             }
+            if self.telling.ends_silence() {
+                self.own_up().await;
+                self.tell().await;
+            }
             self.tell_health().await;
             let rest = quiet_since + QUIET;
             let due = self.looks.due().into_iter();
@@ -214,12 +218,8 @@ impl Following<'_> {
             Ok(()) => {
                 // One that is told to stop has not seen all that it would have.
                 if silent && !self.job.cancel.is_cancelled() {
-                    // It got on after all, whether or not it found anything. Where it found that more is to be looked at, that comes first.
+                    // It got on after all, whether or not it found anything. What is to be looked at comes first.
                     self.telling.owe_again();
-                    self.own_up().await;
-                    if self.agenda.is_clear() {
-                        self.tell().await;
-                    }
                 }
                 Ok(())
             }

@@ -14,6 +14,8 @@ pub(super) struct Telling {
     latest: Option<RunReport>,
     /// It has to be told when nothing is pending any more.
     owed: bool,
+    /// Somebody was told that nothing goes on, and has to hear that it does as soon as nothing is to be looked at.
+    after_silence: bool,
     /// What waits for its time, as it was told last.
     pending: Pending,
 }
@@ -46,6 +48,12 @@ impl Telling {
     /// What was told last has to be told again: it holds after all.
     pub(super) fn owe_again(&mut self) {
         self.owed = true;
+        self.after_silence = true;
+    }
+
+    /// Whether what is owed is to be told although the last look has told nothing.
+    pub(super) fn ends_silence(&self) -> bool {
+        self.after_silence && self.owed
     }
 
     /// What is owed, once.
@@ -54,6 +62,7 @@ impl Telling {
         let told = Box::new(report.clone());
         report.forget_done();
         self.owed = false;
+        self.after_silence = false;
         Some(told)
     }
 }
@@ -95,6 +104,18 @@ mod tests {
         };
         report.changes.target.created = files;
         report
+    }
+
+    /// Once, and even where what was looked at since found nothing that would be told.
+    #[test]
+    fn who_was_told_of_silence_hears_when_it_is_over() {
+        let mut telling = Telling::default();
+        telling.owe(created(1));
+        assert!(telling.take().is_some() && !telling.ends_silence());
+        telling.owe_again();
+        assert!(telling.ends_silence());
+        assert_eq!(telling.take().unwrap().changes.target.created, 0);
+        assert!(!telling.ends_silence() && telling.take().is_none());
     }
 
     /// State (paths, seconds until), what waits, how many seconds later, expected.

@@ -19,6 +19,8 @@ pub(in crate::sync) async fn follow(
     moved: &FolderMove,
 ) -> Result<bool, SyncError> {
     let FolderMove { from, to, on, id } = moved;
+    // Nobody is told meanwhile that both are in sync.
+    context.job.progress.stir();
     let Ok(session) = context.session(*on) else {
         return Ok(false);
     };
