@@ -71,6 +71,28 @@ async fn a_replaced_root_pauses_its_job_until_the_right_one_is_back() {
 }
 
 #[tokio::test]
+async fn a_root_that_becomes_a_link_to_another_folder_pauses_its_job() {
+    for (root, other) in SIDES {
+        let (world, mut client) = synced().await;
+        std::fs::create_dir(world.path("elsewhere")).unwrap();
+        world.write("elsewhere/other", "of another tree");
+        let (path, away) = (world.path(root), world.path("away"));
+        std::fs::rename(&path, &away).unwrap();
+        std::os::unix::fs::symlink(world.path("elsewhere"), &path).unwrap();
+        paused_because(&mut client, &["leads elsewhere", "elsewhere"]).await;
+        assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
+        assert_eq!(world.read(&format!("{other}/other")), None);
+        assert_eq!(world.read("elsewhere/a"), None);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&away, &path).unwrap();
+        world.write(&format!("{root}/b"), "2");
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(world.read(&format!("{other}/b")).as_deref(), Some("2"));
+        assert_eq!(world.read(&format!("{other}/other")), None);
+    }
+}
+
+#[tokio::test]
 async fn a_replaced_root_that_one_run_accepts_is_the_jobs_root_from_then_on() {
     for (root, other) in SIDES {
         let (world, mut client) = synced().await;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use wl_control::{Class, EventKind, JobStatus, Refusal, State};
-use wl_core::model::Conflict;
+use wl_core::model::{Conflict, Sides};
 use wl_core::sync::{SyncError, SyncErrorClass};
 
 use super::machine::{Ending, Input};
@@ -119,25 +119,38 @@ impl Owner {
     /// Lets a run go on with the storages that it reached, unless another job has the two already, under whatever names: both would take
     /// the pair from each other for ever.
     pub(super) fn reached(&mut self, id: &str, reached: Reached) {
-        let mut pair = [reached.identities.source, reached.identities.target];
+        let Sides { source, target } = reached.identities.clone();
+        let mut pair = [source, target];
         pair.sort();
         let other = self.slots.iter().find(|(other, slot)| {
             let works = slot.spec.continuous || slot.machine.is_running();
             *other != id && works && !slot.stopping && slot.found.pair.as_ref() == Some(&pair)
         });
         let taken_by = other.map(|(other, _)| other.clone());
+        let begun = self
+            .slots
+            .get(id)
+            .and_then(|slot| slot.found.begun.as_ref());
+        let (source, target) = (place(&reached.names.source), place(&reached.names.target));
         let answer = match &taken_by {
+            _ if begun.is_some_and(|begun| *begun != reached.identities) => Err(SyncError::new(
+                SyncErrorClass::RootChanged,
+                format!(
+                    "a folder of this job leads elsewhere than when the job was started (a symbolic link?): now it is {source} and {target}; put back what was there, or stop the job and start it again if it is to sync these"
+                ),
+            )),
             None => Ok(()),
             Some(other) => Err(SyncError::new(
                 SyncErrorClass::Usage,
                 format!(
-                    "the job `{other}` works on the same two storages, {} and {}, under other names; stop one of the two jobs",
-                    place(&reached.names.source),
-                    place(&reached.names.target)
+                    "the job `{other}` works on the same two storages, {source} and {target}, under other names; stop one of the two jobs"
                 ),
             )),
         };
         if let Some(slot) = self.slots.get_mut(id) {
+            if answer.is_ok() {
+                slot.found.begun.get_or_insert(reached.identities);
+            }
             slot.found.pair = answer.is_ok().then_some(pair);
             slot.found.taken_by = taken_by;
             slot.found.names = Some(reached.names);
