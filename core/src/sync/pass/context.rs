@@ -314,7 +314,7 @@ impl Context {
         self.outage.get().map_or(Ok(()), |lost| Err(lost.clone()))
     }
 
-    pub(super) fn check_cancelled(&self) -> Result<(), SyncError> {
+    pub(in crate::sync) fn check_cancelled(&self) -> Result<(), SyncError> {
         if self.job.cancel.is_cancelled() {
             return Err(SyncError::new(
                 crate::sync::SyncErrorClass::Cancelled,
