@@ -56,10 +56,10 @@ impl Pass {
         if self.wish.is_none() {
             return Ok(());
         }
-        let state = self.context.state();
-        for (_, conflict) in state.groups(None)? {
+        let groups = self.context.state().groups(None)?;
+        for (_, conflict) in groups {
             match SyncPath::new(conflict.path) {
-                Ok(path) if self.is_wished(&path) => state.forget_tree(&path)?,
+                Ok(path) if self.is_wished(&path) => self.context.forget_tree(&path)?,
                 _ => {}
             }
         }
@@ -164,7 +164,7 @@ impl Pass {
         };
         // The other side's folder is to come whole, as in [`Pass::forget_inside_of_wished`].
         if node.found[side.other()].is_folder() {
-            self.context.state().forget_tree(&node.path)?;
+            self.context.forget_tree(&node.path)?;
         }
         match self.rename_beside(side, request).await {
             Ok(to) => {
