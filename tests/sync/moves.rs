@@ -293,6 +293,33 @@ impl Observer for Stays {
     }
 }
 
+/// A folder that is mounted at a second place, or a snapshot of it, has the id of the one that was agreed on. That one is where it was, and
+/// what comes new elsewhere is a copy of it.
+#[tokio::test]
+async fn a_folder_that_is_at_two_places_is_not_renamed() {
+    let world = agreed(&[("album/deep/x", "1"), ("other", "2")]).await;
+    let mut job = world.job(World::options(Direction::TwoWay));
+    let stays = Stays(world.storages.target.clone(), "album/deep/x");
+    job.storages.target = observe(job.storages.target, Arc::new(stays));
+    let mut looks = Looks::new(job, "test");
+    let source = &world.storages.source;
+    source.show_twice("album", "again").unwrap();
+    source.write_file("new", "3").unwrap();
+    for told in [&["again", "new"][..], &["again", "album"]] {
+        let looked = looks.look(area(told)).await.unwrap();
+        let results = looked.report.map(|report| report.result);
+        assert!(results.is_none_or(|result| result == Outcome::Synced));
+        assert_eq!(read(source), read(&world.storages.target), "{told:?}");
+    }
+    // It goes from the first place: what was there is removed, as all of it is at the second.
+    assert!(source.remove("album").unwrap());
+    source.show_twice("again", "third").unwrap();
+    drop(looks);
+    let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+    looks.look(area(&["album", "third"])).await.unwrap();
+    assert_eq!(read(source), read(&world.storages.target));
+}
+
 /// A row that is not true any more (wl made the folder anew, and a listing that was stale hid that) says that it is the one that is renamed.
 #[tokio::test]
 async fn a_folder_of_which_another_row_speaks_too_is_not_renamed() {

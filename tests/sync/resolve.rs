@@ -1,8 +1,12 @@
 //! Ending conflicts, one by one, as somebody asks.
 
+use std::sync::Arc;
+
 use wl_backends::memory::MemoryNode;
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, SyncPath, Timestamp};
-use wl_core::sync::Keep;
+use wl_core::storage::{ErrorKind, StorageError};
+use wl_core::sync::{DeleteBudget, Keep};
+use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_test_trees::{Node, Tree};
 
 use crate::world::{World, edit_to, read};
@@ -68,6 +72,80 @@ async fn one_side_is_taken_whole() {
                 Default::default()
             );
         }
+    }
+}
+
+/// What was refused changed nothing: each side's edits and removals are still told from the other's.
+#[tokio::test]
+async fn what_the_budget_refuses_to_end_is_not_forgotten() {
+    let with = |d: Node| tree([("d", d), ("rest", file("r"))]);
+    let mut inside: Tree = (0..60)
+        .map(|n| (n.to_string(), file(&format!("content {n}"))))
+        .collect();
+    let base = with(Node::Folder(inside.clone()));
+    let mut edited = inside.clone();
+    edited.insert("3".into(), file("edited on the target"));
+    let world = conflict(&base, &with(file("a file")), &with(Node::Folder(edited))).await;
+
+    let mut options = World::options(Direction::TwoWay);
+    options.max_delete = DeleteBudget::Percent(50);
+    options.resolve = vec![(SyncPath::new("d").unwrap(), Keep::Source)];
+    let report = world.run(options).await.unwrap();
+    let refused = report.error.unwrap();
+    assert_eq!(refused.class, "delete-budget", "{refused:?}");
+    assert!(refused.desc.contains("of 61 files"), "{refused:?}");
+
+    inside.remove("9");
+    inside.insert("7".into(), file("edited on the source"));
+    edit_to(&world.storages.source, &with(Node::Folder(inside.clone())));
+    let report = world.sync(Direction::TwoWay).await;
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    inside.insert("3".into(), file("edited on the target"));
+    assert_eq!(both(&world), with(Node::Folder(inside)));
+}
+
+/// Takes this file of all that comes into a folder, and nothing else.
+#[derive(Debug)]
+struct TakesOnly(&'static str);
+
+impl Observer for TakesOnly {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        let path = call.path.as_ref().map(SyncPath::as_str);
+        match call.operation {
+            Operation::Replace if path != Some(self.0) => Err(StorageError::new(
+                ErrorKind::Other,
+                "replace",
+                "not this one",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What did not come yet was not removed where it is not.
+#[tokio::test]
+async fn a_folder_that_wins_comes_whole_though_the_run_breaks_off() {
+    for keep in [Keep::Target, Keep::Both] {
+        let inside: Tree = (0..9)
+            .map(|n| (n.to_string(), file(&format!("content {n}"))))
+            .collect();
+        let with = |d: Node| tree([("d", d), ("rest", file("r"))]);
+        let mut edited = inside.clone();
+        edited.insert("3".into(), file("edited on the target"));
+        let target = with(Node::Folder(edited.clone()));
+        let world = conflict(&with(Node::Folder(inside)), &with(file("a file")), &target).await;
+        let mut options = World::options(Direction::TwoWay);
+        options.resolve = vec![(SyncPath::new("d").unwrap(), keep)];
+        let around = |side, storage| match side {
+            Side::Source => observe(storage, Arc::new(TakesOnly("d/5"))),
+            Side::Target => storage,
+        };
+        let report = world.run_over(options, around).await.unwrap();
+        assert_eq!(report.result, Outcome::Failed, "{report:?}");
+        assert!(world.storages.source.read_file("d/5").is_some());
+        assert!(world.storages.source.read_file("d/6").is_none());
+        world.sync(Direction::TwoWay).await;
+        assert_eq!(both(&world)["d"], Node::Folder(edited), "{keep:?}");
     }
 }
 

@@ -1,8 +1,12 @@
 //! Roots that are another one than at the last run: what is missing in them was never removed.
 
-use wl_core::model::{Direction, Outcome, RunReport, Side};
+use std::sync::Arc;
+
+use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath, Token};
+use wl_core::state::{PairState, RowChange};
 use wl_core::storage::RootMarker;
-use wl_core::sync::{SyncError, SyncOptions};
+use wl_core::sync::{SyncError, SyncOptions, one_shot};
+use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_test_trees::{Node, Tree};
 
 use crate::world::{World, edit_to, read};
@@ -232,4 +236,76 @@ async fn a_path_in_another_root_is_explained_by_the_refusal() {
         .set_root_marker(marker("fs", "5 born-7"));
     let said = wl_core::sync::explain(&job, &path).await.unwrap();
     assert!(!said.next.contains("another folder"), "{said:?}");
+}
+
+/// The process dies when the last file was published, before it is recorded.
+#[derive(Debug)]
+struct Dies;
+
+impl Observer for Dies {
+    fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
+        let path = call.path.as_ref().map(SyncPath::name);
+        let last = call.operation == Operation::Replace && path == Some("34");
+        assert!(!last, "the process dies");
+        Ok(())
+    }
+}
+
+/// Another file system is mounted in the source, with an older state of what a killed run brought to the target: nothing goes because it is
+/// missing there, neither what was agreed on nor what that run is known to have brought.
+#[tokio::test(start_paused = true)]
+async fn a_mounted_file_system_that_is_accepted_takes_nothing_away_after_a_kill() {
+    for folder in ["mnt/.git", "mnt"] {
+        let world = World::new();
+        let Sides { source, target } = &world.storages;
+        let object = |n: u32| format!("{folder}/objects/{n}");
+        let write = |n: u32| source.write_file(&object(n), n.to_string()).unwrap();
+        source.write_file("beside", "b").unwrap();
+        source.write_file(&format!("{folder}/HEAD"), "1").unwrap();
+        (0..20).for_each(write);
+        assert_eq!(world.sync(Direction::TwoWay).await.result, Outcome::Synced);
+        (20..35).for_each(write);
+        let mut job = world.job(World::options(Direction::TwoWay));
+        job.storages = job
+            .storages
+            .map(|storage| observe(storage, Arc::new(Dies) as _));
+        // Where it publishes in a task of its own, that dies, and the run says so.
+        let killed = tokio::spawn(async move { one_shot(job, "test").await });
+        let ended = killed.await;
+        assert!(!ended.is_ok_and(|ended| ended.unwrap().error.is_none()));
+        assert!(target.read_file(&object(34)).is_some());
+
+        (20..35).for_each(|n| _ = source.remove(&object(n)).unwrap());
+        write(99);
+        let job = world.job(World::options(Direction::TwoWay));
+        let identities = job.storages.as_ref().map(|storage| storage.identity());
+        let mut state = PairState::open(&job.state_dir, identities).unwrap();
+        let mnt = SyncPath::new("mnt").unwrap();
+        let mut row = state.row_at(&mnt).unwrap().unwrap();
+        row.sides.source.token = Token::new("another file system");
+        state.apply(&[RowChange::Put(row)]).unwrap();
+        drop(state);
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.problems[0].path, "mnt", "{report:?}");
+
+        let before = read(target);
+        let mut options = World::options(Direction::TwoWay);
+        options.accept_new_filesystem = true;
+        options.dry_run = true;
+        let planned = world.run(options.clone()).await.unwrap();
+        options.dry_run = false;
+        let report = world.run(options).await.unwrap();
+        assert_eq!(report.changes.target.removed, 0, "{report:?}");
+        assert_eq!(planned.changes, report.changes, "{report:?}");
+        assert_eq!(planned.result, report.result, "{report:?}");
+        for n in 0..35 {
+            assert!(target.read_file(&object(n)).is_some(), "{folder} {n}");
+        }
+        match report.result {
+            Outcome::Synced => assert_eq!(read(source), read(target)),
+            // Both sides have objects that the other lacks: one repository is not made of two.
+            Outcome::Conflicts => assert_eq!(read(target), before),
+            Outcome::Failed => panic!("{report:?}"),
+        }
+    }
 }

@@ -157,6 +157,22 @@ impl MemoryBackend {
         })
     }
 
+    /// Shows the folder `from` at `to` too, with all that is in it: the same entries at two places, as where a folder is mounted at a second
+    /// one, or as in a snapshot. What is changed at one place from then on is not at the other.
+    pub fn show_twice(&self, from: &str, to: &str) -> Result<()> {
+        let to = parse(to)?;
+        self.edit(from, |state, from| {
+            let place = state.place("edit", &to, false)?;
+            let shown = state.nodes.iter();
+            let shown =
+                shown.filter_map(|(key, node)| Some((key.path.moved(from, &place)?, node.clone())));
+            for (path, node) in shown.collect::<Vec<_>>() {
+                state.insert(path, node);
+            }
+            Ok(())
+        })
+    }
+
     /// A file's content.
     pub fn read_file(&self, path: &str) -> Option<Bytes> {
         let found = self.edit(path, |state, path| {

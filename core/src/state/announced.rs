@@ -264,6 +264,18 @@ impl Note {
         }
     }
 
+    /// What earlier runs announced of these paths is over.
+    fn end_left(&mut self, paths: &[SyncPath]) {
+        if paths.is_empty() {
+            return;
+        }
+        let left = Arc::make_mut(&mut self.left);
+        paths.iter().for_each(|path| drop(left.remove(path)));
+        self.unclear.retain(|(path, _)| !paths.contains(path));
+        let paths = paths.iter().map(|path| path.as_str().to_owned());
+        self.append_over(paths.collect());
+    }
+
     fn forget_left(&mut self) {
         self.left_bytes = 0;
         self.over.clear();
@@ -342,14 +354,16 @@ impl PairState {
             .filter(|path| self.note.left.contains_key(path))
             .cloned()
             .collect();
-        if paths.is_empty() {
-            return;
+        self.note.end_left(&paths);
+    }
+
+    /// The rows at and below `path` are forgotten: without them what was announced there says of what is missing that it was removed.
+    pub(super) fn end_announced_below(&mut self, path: &SyncPath) {
+        let paths = self.note.left.keys();
+        let paths: Vec<_> = paths.filter(|at| at.is_within(path)).cloned().collect();
+        if !self.is_rehearsal() {
+            self.note.end_left(&paths);
         }
-        let left = Arc::make_mut(&mut self.note.left);
-        paths.iter().for_each(|path| drop(left.remove(path)));
-        self.note.unclear.retain(|(path, _)| !paths.contains(path));
-        let paths = paths.iter().map(|path| path.as_str().to_owned());
-        self.note.append_over(paths.collect());
     }
 
     /// The run goes wrong. What it announced and could not record a storage may have lost with that.

@@ -298,8 +298,9 @@ impl PairState {
         self.in_transaction(|this| changes.iter().try_for_each(|change| this.apply_one(change)))
     }
 
-    /// Forgets the rows at and below `path`.
-    pub fn forget_tree(&self, path: &SyncPath) -> Result<(), StateError> {
+    /// Forgets the rows at and below `path`, and before them what was announced there.
+    pub fn forget_tree(&mut self, path: &SyncPath) -> Result<(), StateError> {
+        self.end_announced_below(path);
         let path = path.as_str();
         self.db()
             .prepare_cached("DELETE FROM rows WHERE key = ?1 OR (key >= ?2 AND key < ?3)")?

@@ -4,7 +4,7 @@
 //! Between looks that follow each other closely the pair stays open: its lock, its baseline, and what is written through. It is closed when it
 //! was quiet for a while ([`Looks::rest`]), so that others may work on the pair and nothing of the storages is held.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -337,11 +337,7 @@ impl Looks {
         for path in run.conflicts_above(&parts)? {
             parts.add_path(path);
         }
-        let mut ground = survey(&run.context()?, &parts).await?;
-        // Another folder may be in the way of one until that was moved itself.
-        while run.follow_moves(ground.take_moves(), &mut parts).await? {
-            ground = survey(&run.context()?, &parts).await?;
-        }
+        let mut ground = settled(run, &mut parts).await?;
         let mut covers = ground.covers().clone();
         let mut known = run.conflicts_outside(&covers)?;
         let gone = self.gone_above(&ground, &known.outside);
@@ -410,6 +406,23 @@ fn is_about_rules(parts: &Parts) -> bool {
         .iter()
         .chain(parts.subtrees())
         .any(is_ignore_file)
+}
+
+/// What is at `parts` once the folders that one side renamed there have their new names on the other, too.
+async fn settled(run: &mut Run, parts: &mut Parts) -> Result<Ground, SyncError> {
+    let mut followed = HashSet::new();
+    loop {
+        let mut ground = survey(&run.context()?, parts).await?;
+        let mut moves = ground.take_moves();
+        // Another folder may be in the way of one until that was moved itself. But each is moved once: a storage that shows it now here and now
+        // there would be followed for ever.
+        moves.retain(|moved| !followed.contains(&(moved.on, moved.id)));
+        let done = run.follow_moves(moves, parts).await?;
+        if done.is_empty() {
+            return Ok(ground);
+        }
+        followed.extend(done);
+    }
 }
 
 /// A pass over `ground`, and another where something moved on under it: what they found, what stopped them, and `covers` with where they were.

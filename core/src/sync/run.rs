@@ -15,7 +15,9 @@ use super::progress::Phase;
 use super::rehearsal::Rehearsal;
 use super::{SyncError, SyncErrorClass, SyncJob, trash};
 use crate::machine;
-use crate::model::{Conflict, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath};
+use crate::model::{
+    Conflict, FileId, Outcome, Problem, RunError, RunReport, Side, Sides, SyncPath,
+};
 use crate::planted::{Bug, planted};
 use crate::state::{FolderMove, PairState};
 use crate::storage::{Area, Filter, Parts, RootChange, RootMarker, SessionOptions, WriteSession};
@@ -367,13 +369,13 @@ impl Run {
         Ok(())
     }
 
-    /// Carries out the renames of folders; whether one was done. The new folder is walked then: it may have changed since.
+    /// Carries out the renames of folders, and says which were done. The new folder is walked then: it may have changed since.
     pub(super) async fn follow_moves(
         &mut self,
         moves: Vec<FolderMove>,
         parts: &mut Parts,
-    ) -> Result<bool, SyncError> {
-        let mut done = false;
+    ) -> Result<Vec<(Side, FileId)>, SyncError> {
+        let mut done = Vec::new();
         let written: Vec<_> = written_sides(&self.job).collect();
         for moved in moves
             .into_iter()
@@ -381,11 +383,12 @@ impl Run {
         {
             self.begin().await?;
             let context = self.context()?;
+            context.check_cancelled()?;
             if pass::follow_move(&context, &moved).await? {
                 parts.add_path(moved.from);
                 parts.add_subtree(moved.to);
                 self.total.add(context.take_tally());
-                done = true;
+                done.push((moved.on, moved.id));
             }
         }
         Ok(done)

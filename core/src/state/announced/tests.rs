@@ -104,6 +104,34 @@ fn what_is_announced_outlives_the_run_until_it_is_recorded() {
     outlives(crate::state::MemoryStates::default().dir());
 }
 
+/// With a batch open, or none; and what is beside stays.
+#[test]
+fn what_is_announced_in_a_tree_ends_with_its_rows() {
+    for is_open in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let mut state = next(dir.path(), None);
+        let at = |at| one(at, Side::Target, "1", None);
+        state.announce(&[at("d"), at("d/in/it"), at("d-not")]);
+        let mut state = next(dir.path(), Some(state));
+        if is_open {
+            state.announce(&[at("new")]);
+        }
+        state.forget_tree(&path("d")).unwrap();
+        if is_open {
+            state.end_announced(1);
+        }
+        for _ in 0..2 {
+            let left = state.left_announced();
+            assert_eq!(left.keys().collect::<Vec<_>>(), [&path("d-not")]);
+            state = next(dir.path(), Some(state));
+        }
+        state.begin_rehearsal().unwrap();
+        state.forget_tree(&path("d-not")).unwrap();
+        let state = next(dir.path(), Some(state));
+        assert_eq!(state.left_announced().len(), 1, "nothing was done");
+    }
+}
+
 #[test]
 fn batches_may_end_in_any_order() {
     let dir = TempDir::new().unwrap();

@@ -41,7 +41,7 @@ pub(in crate::sync) struct Context {
     /// Whether an earlier pass left contents that it had read but not agreed on.
     pub(super) has_learnt: bool,
     /// What killed runs announced and did not record.
-    announced: Arc<LeftAnnounced>,
+    announced: Mutex<Arc<LeftAnnounced>>,
     pub(in crate::sync) removals: Removals,
     /// Where contents that were agreed on may be given up in this pass; `None`: anywhere.
     gives_up: Option<Parts>,
@@ -93,7 +93,7 @@ impl Context {
             sessions,
             has_baseline,
             has_learnt,
-            announced,
+            announced: Mutex::new(announced),
             state,
             tally: Mutex::new(Tally::default()),
             outage: OnceLock::new(),
@@ -142,14 +142,25 @@ impl Context {
 
     /// Whether killed runs left anything that they announced and did not record.
     pub(super) fn follows_a_kill(&self) -> bool {
-        !self.announced.is_empty()
+        !lock(&self.announced).is_empty()
+    }
+
+    /// Nothing is known any more of what is at and below `path`: neither what was agreed on nor what killed runs were about to do.
+    pub(super) fn forget_tree(&self, path: &SyncPath) -> Result<(), SyncError> {
+        let mut announced = lock(&self.announced);
+        if announced.keys().any(|at| at.is_within(path)) {
+            Arc::make_mut(&mut announced).retain(|at, _| !at.is_within(path));
+        }
+        drop(announced);
+        Ok(self.state().forget_tree(path)?)
     }
 
     /// What killed runs were about to do at `path`.
     pub(super) fn announced_at(&self, path: &SyncPath) -> Vec<Announced> {
-        match self.announced.is_empty() || planted(Bug::NoteIsForgotten) {
+        let announced = lock(&self.announced);
+        match announced.is_empty() || planted(Bug::NoteIsForgotten) {
             true => Vec::new(),
-            false => self.announced.get(path).cloned().unwrap_or_default(),
+            false => announced.get(path).cloned().unwrap_or_default(),
         }
     }
 
@@ -163,7 +174,7 @@ impl Context {
 
     /// What killed runs announced is decided, but for what had trouble.
     fn settle_announced(&self) {
-        if self.announced.is_empty() {
+        if !self.follows_a_kill() {
             return;
         }
         let mut troubled = Vec::new();
@@ -314,7 +325,7 @@ impl Context {
         self.outage.get().map_or(Ok(()), |lost| Err(lost.clone()))
     }
 
-    pub(super) fn check_cancelled(&self) -> Result<(), SyncError> {
+    pub(in crate::sync) fn check_cancelled(&self) -> Result<(), SyncError> {
         if self.job.cancel.is_cancelled() {
             return Err(SyncError::new(
                 crate::sync::SyncErrorClass::Cancelled,
@@ -413,7 +424,7 @@ pub(super) fn has_moved_on(kind: ErrorKind) -> bool {
     [K::Busy, K::Changed, K::NotFound, K::NoParent, K::NotEmpty].contains(&kind)
 }
 
-fn lock(state: &Mutex<PairState>) -> MutexGuard<'_, PairState> {
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change of the state is a transaction: a panic in between leaves it whole.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -71,6 +71,7 @@ impl Pass {
         self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
+        self.forget_inside_of_wished()?;
         let removed = self.remove_what_is_lost().await;
         self.take_back_losses(removed.is_err())?;
         removed?;

@@ -161,6 +161,8 @@ pub(in crate::sync) async fn survey(
         named.extend(known);
         named.extend(survey.those_there(guessed).await?);
     }
+    let moves = std::mem::take(&mut survey.moves).into_iter();
+    survey.moves = moves.filter(|moved| survey.has_left(moved)).collect();
     survey.judge()
 }
 
@@ -309,8 +311,10 @@ impl Survey<'_> {
                 // Where it was all the time nothing moved: the other side's listing did not show it.
                 for row in rows.into_iter().filter(|row| row.path != *path) {
                     let other = side.other();
+                    // Nothing is renamed from one file system to another, nor to where something is mounted.
+                    let is_near = row.sides[side].token == meta.token;
                     if let (true, Kind::Folder, Some(id)) =
-                        (is_known, meta.kind, row.sides[other].file_id)
+                        (is_known && is_near, meta.kind, row.sides[other].file_id)
                     {
                         moves.push(FolderMove {
                             from: row.path.clone(),
@@ -329,6 +333,18 @@ impl Survey<'_> {
         drop(state);
         self.moves.append(&mut moves);
         Ok(earlier)
+    }
+
+    /// Whether the folder is not where it was any more, on the side that seems to have renamed it. One that is mounted at a second place, or
+    /// that is in a snapshot, has its id at both.
+    fn has_left(&self, moved: &FolderMove) -> bool {
+        let side = moved.on.other();
+        let id_at = |path: &SyncPath| self.places.get(path)?.meta(side)?.file_id;
+        match self.places.get(&moved.from).map(|place| &place.rows[side]) {
+            Some(Some(Row::Absent(_))) => true,
+            Some(Some(Row::Present(_))) => id_at(&moved.from) != id_at(&moved.to),
+            _ => false,
+        }
     }
 
     /// What may lie beside databases at these paths, and the databases that these may lie beside.

@@ -418,7 +418,7 @@ impl Pass {
                 continue;
             }
             if self.context.job.options.accept_new_filesystem {
-                self.context.state().forget_tree(&node.path)?;
+                self.context.forget_tree(&node.path)?;
                 self.accepted = Some(node.path.clone());
                 node.base = None;
                 return Ok(());

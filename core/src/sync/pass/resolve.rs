@@ -41,9 +41,6 @@ impl Pass {
             return Ok(None);
         };
         self.context.tally().found.met = true;
-        if what == Conflicting::Types && *keep != Keep::Newer {
-            self.forget_inside(node)?;
-        }
         match keep {
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),
@@ -52,10 +49,21 @@ impl Pass {
         }
     }
 
-    /// One side's folder is to win whole. What the baseline says of its inside would make a removal of what the other side
-    /// lacks, should the run break off before all of it is there.
-    fn forget_inside(&self, node: &Node) -> Result<(), SyncError> {
-        Ok(self.context.state().forget_tree(&node.path)?)
+    /// The changes of type happen now that somebody asked for: one side is to win whole. What the baseline says of the inside of its folder
+    /// would make a removal of what the other side lacks, should the run break off before all of it is there. What was refused until
+    /// here has changed nothing, so nothing is forgotten of it.
+    pub(super) fn forget_inside_of_wished(&self) -> Result<(), SyncError> {
+        if self.wish.is_none() {
+            return Ok(());
+        }
+        let groups = self.context.state().groups(None)?;
+        for (_, conflict) in groups {
+            match SyncPath::new(conflict.path) {
+                Ok(path) if self.is_wished(&path) => self.context.forget_tree(&path)?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether somebody asked for the end of a conflict at `path`.
@@ -147,7 +155,18 @@ impl Pass {
             );
             return Ok(None);
         };
-        match self.rename_beside(node, side, &meta).await {
+        let request = match self.plan_beside(node, side, &meta).await {
+            Ok(request) => request,
+            Err(error) => {
+                self.context.file_error(side, &node.path, &error);
+                return Ok(None);
+            }
+        };
+        // The other side's folder is to come whole, as in [`Pass::forget_inside_of_wished`].
+        if node.found[side.other()].is_folder() {
+            self.context.forget_tree(&node.path)?;
+        }
+        match self.rename_beside(side, request).await {
             Ok(to) => {
                 let mut tally = self.context.tally();
                 tally.changes[side].renamed += 1;
@@ -183,12 +202,13 @@ impl Pass {
         Err(StorageError::new(ErrorKind::Other, "resolve", reason).at(path))
     }
 
-    async fn rename_beside(
+    /// What puts the version of `side` beside its path.
+    async fn plan_beside(
         &self,
         node: &mut Node,
         side: Side,
         meta: &Meta,
-    ) -> Result<SyncPath, StorageError> {
+    ) -> Result<RenameRequest, StorageError> {
         let mark = match (meta.kind, node.hash(side)) {
             (Kind::File, Some(hash)) => hash,
             (Kind::File, None) => {
@@ -205,11 +225,19 @@ impl Pass {
             .expected(side)
             .ok_or_else(|| StorageError::new(ErrorKind::NotFound, "resolve", "nothing is there"))?;
         let to = self.free_beside(&node.path, &mark.to_string()[..8]).await?;
-        let request = RenameRequest {
+        Ok(RenameRequest {
             from: node.path.clone(),
             expected,
-            to: to.clone(),
-        };
+            to,
+        })
+    }
+
+    async fn rename_beside(
+        &self,
+        side: Side,
+        request: RenameRequest,
+    ) -> Result<SyncPath, StorageError> {
+        let to = request.to.clone();
         let session = self.context.session(side)?;
         let result = session.rename(vec![request]).await.pop();
         let no_answer =
