@@ -258,7 +258,7 @@ impl Pass {
             None => gathered.policy,
         };
         let mut items = self.decide_by(gathered, nodes, usual).await?;
-        give_way(&mut items);
+        give_way(&mut items, usual);
         let conflict = conflict(group, &items, usual);
         match (conflict, wish) {
             (None, None) => Ok(items),

@@ -7,14 +7,18 @@ use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::sync::groups::Group;
 
 /// What only one side holds, and only because a run brought it there, goes where the other side changed the group: it has a state without
-/// it. Whether that side changed nothing else is asked later.
-pub(super) fn give_way(items: &mut [Item]) {
+/// it. Whether that side changed nothing else is asked later. The source of a one-way run is never written to: there it stays, as what the
+/// target changed does.
+pub(super) fn give_way(items: &mut [Item], policy: Policy) {
     let arrived = |item: &Item| item.node.arrived().filter(|_| is_creation(item.verdict));
     let others = items.iter().filter(|item| arrived(item).is_none());
     let changed = changes(others);
     for item in items {
         if let Some(on) = arrived(item).filter(|on| changed[on.other()]) {
-            item.verdict = Verdict::Remove { on };
+            item.verdict = match (policy, on) {
+                (Policy::OneWay, Side::Source) => Verdict::Drift,
+                _ => Verdict::Remove { on },
+            };
         }
     }
 }
