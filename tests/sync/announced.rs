@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides};
 use wl_core::storage::{ErrorKind, RootMarker, StorageError};
-use wl_core::sync::{SyncJob, SyncOptions, one_shot};
+use wl_core::sync::{DeleteBudget, SyncJob, SyncOptions, one_shot};
 use wl_core::testing::{Call, Observer, Operation, observe};
 
 use crate::world::{World, read};
@@ -639,6 +639,34 @@ async fn a_database_that_goes_on_is_no_conflict() {
         .write_file("x.db", "SQLite format 3\0 three")
         .unwrap();
     is_synced(&world.sync(Direction::TwoWay).await);
+    assert_eq!(read(source), read(target));
+}
+
+/// What had come of a repository comes back, so nothing of it is lost.
+#[tokio::test]
+async fn a_repository_that_comes_back_does_not_use_up_the_budget() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    for name in ["always", "other"] {
+        source.write_file(name, name).unwrap();
+    }
+    is_synced(&world.sync(Direction::TwoWay).await);
+    for number in 0..30 {
+        let object = format!("r/.git/objects/{number}");
+        source.write_file(&object, object.as_bytes()).unwrap();
+    }
+    dies(world.job(two_way()), Operation::Replace, 20, true).await;
+    assert!(target.read_file("r/.git/objects/0").is_some());
+    // It may have lost something by itself.
+    source.set_root_marker(RootMarker::default());
+    for name in ["r", "other"] {
+        assert!(source.remove(name).unwrap());
+    }
+    let mut options = two_way();
+    options.max_delete = DeleteBudget::Count(1);
+    is_synced(&world.run(options).await.unwrap());
+    assert_eq!(target.read_file("other"), None);
+    assert!(source.read_file("r/.git/objects/0").is_some());
     assert_eq!(read(source), read(target));
 }
 

@@ -52,13 +52,17 @@ fn changes<'i>(items: impl Iterator<Item = &'i Item>) -> Sides<bool> {
 }
 
 /// The group's conflict, if both sides changed something in it, or something is in conflict.
-pub(super) fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<Conflict> {
+pub(super) fn conflict<'i>(
+    group: &Group,
+    items: impl Iterator<Item = &'i Item> + Clone,
+    policy: Policy,
+) -> Option<Conflict> {
     if matches!(policy, Policy::Master(_)) {
         return None;
     }
-    let changed = changes(items.iter());
+    let changed = changes(items.clone());
     let clashes = |item: &&Item| matches!(item.verdict, Verdict::Conflict(_));
-    let clash = items.iter().find(clashes);
+    let clash = items.clone().find(clashes);
     if clash.is_none() && !(changed.source && changed.target) {
         return None;
     }
@@ -67,11 +71,11 @@ pub(super) fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<
             .iter()
             .any(|&side| item.node.found[side].meta().is_some())
     };
-    let at_path = items.iter().find(|item| item.node.path == group.path);
+    let at_path = items.clone().find(|item| item.node.path == group.path);
     let shown = at_path
         .filter(there)
         .or(clash)
-        .or(items.iter().find(there))?;
+        .or(items.clone().find(there))?;
     let mut conflict = shown.node.conflict(Conflicting::Content);
     // What lies beside a folder is told by itself.
     let told = at_path.map_or(&shown.node.path, |_| &group.path);
