@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides};
 use wl_core::storage::{ErrorKind, RootMarker, StorageError};
-use wl_core::sync::{SyncJob, SyncOptions, one_shot};
+use wl_core::sync::{DeleteBudget, SyncJob, SyncOptions, one_shot};
 use wl_core::testing::{Call, Observer, Operation, observe};
 
 use crate::world::{World, read};
@@ -529,10 +529,13 @@ async fn one_way_and_mirror_follow_the_source() {
 async fn one_way_leaves_what_the_target_went_on_with() {
     let world = published(Side::Target, true).await;
     write_all(&world, Side::Target, "edited");
-    let report = world.sync(Direction::OneWay).await;
-    assert_eq!(report.result, Outcome::Synced, "{report:?}");
-    assert_eq!((report.drift.len(), report.conflicts.len()), (FILES, 0));
-    assert_eq!(report.changes, Sides::default());
+    // The next run finds the same.
+    for _ in 0..2 {
+        let report = world.sync(Direction::OneWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!((report.drift.len(), report.conflicts.len()), (FILES, 0));
+        assert_eq!(report.changes, Sides::default());
+    }
 }
 
 #[tokio::test]
@@ -637,6 +640,60 @@ async fn a_database_that_goes_on_is_no_conflict() {
         .unwrap();
     is_synced(&world.sync(Direction::TwoWay).await);
     assert_eq!(read(source), read(target));
+}
+
+/// What had come of a repository comes back, so nothing of it is lost.
+#[tokio::test]
+async fn a_repository_that_comes_back_does_not_use_up_the_budget() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    for name in ["always", "other"] {
+        source.write_file(name, name).unwrap();
+    }
+    is_synced(&world.sync(Direction::TwoWay).await);
+    for number in 0..30 {
+        let object = format!("r/.git/objects/{number}");
+        source.write_file(&object, object.as_bytes()).unwrap();
+    }
+    dies(world.job(two_way()), Operation::Replace, 20, true).await;
+    assert!(target.read_file("r/.git/objects/0").is_some());
+    // It may have lost something by itself.
+    source.set_root_marker(RootMarker::default());
+    for name in ["r", "other"] {
+        assert!(source.remove(name).unwrap());
+    }
+    let mut options = two_way();
+    options.max_delete = DeleteBudget::Count(1);
+    is_synced(&world.run(options).await.unwrap());
+    assert_eq!(target.read_file("other"), None);
+    assert!(source.read_file("r/.git/objects/0").is_some());
+    assert_eq!(read(source), read(target));
+}
+
+/// A log came to the source before the run died, and the target's program has put it into the database since.
+#[tokio::test]
+async fn one_way_leaves_a_log_that_came_to_the_source() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("x.db", "SQLite format 3\0 one").unwrap();
+    is_synced(&world.sync(Direction::TwoWay).await);
+    target.write_file("x.db-wal", "two").unwrap();
+    dies(world.job(two_way()), Operation::Replace, 1, true).await;
+    assert_eq!(source.read_file("x.db-wal").unwrap(), "two");
+    target.write_file("x.db", "SQLite format 3\0 two").unwrap();
+    target.remove("x.db-wal").unwrap();
+    let sides = world.storages.as_ref().map(read);
+    for _ in 0..2 {
+        let report = world.sync(Direction::OneWay).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(report.changes, Sides::default(), "{report:?}");
+        let drift = report.drift.iter().map(|drift| drift.path.as_str());
+        assert_eq!(drift.collect::<Vec<_>>(), ["x.db", "x.db-wal"]);
+        assert_eq!(world.storages.as_ref().map(read), sides);
+    }
+    is_synced(&world.sync(Direction::TwoWay).await);
+    assert_eq!(read(source), sides.target);
+    assert_eq!(read(target), sides.target);
 }
 
 /// What could not be decided by the next run is decided by the one after it.

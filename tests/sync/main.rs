@@ -10,6 +10,7 @@ mod exhaustive;
 mod explain;
 mod faults;
 mod filters;
+mod group_losses;
 mod groups;
 mod histories;
 mod interrupted;

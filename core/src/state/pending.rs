@@ -390,14 +390,71 @@ impl PairState {
         Ok(())
     }
 
-    /// Whether the removal of this with the rest of its group is held back, and was not dropped since.
+    /// What is held back to be removed with a group does not count until it is known that it goes. `keys`: from each of them on, up to the
+    /// other, the group is. Whether there is anything of it.
+    pub fn put_off_together(&self, keys: &[(String, String)]) -> Result<bool, StateError> {
+        let mut put_off = 0;
+        for (from, to) in keys {
+            put_off += self
+                .db()
+                .prepare_cached(
+                    "UPDATE pending SET done = 1 WHERE stage IN (?1, ?2) AND key >= ?3 AND key < ?4",
+                )?
+                .execute(params![REMOVE_TOGETHER, SWEEP_TOGETHER, from, to])?;
+        }
+        Ok(put_off > 0)
+    }
+
+    /// The removal of this with the rest of its group counts, or does not any more: it was done. Whether it is held back, and was not
+    /// dropped since.
+    pub fn count_together(&self, key: &Key, side: Side, counts: bool) -> Result<bool, StateError> {
+        let counted = self
+            .db()
+            .prepare_cached(
+                "UPDATE pending SET done = ?1 WHERE stage IN (?2, ?3) AND key = ?4 AND side = ?5",
+            )?
+            .execute(params![
+                !counts,
+                REMOVE_TOGETHER,
+                SWEEP_TOGETHER,
+                key.to_text(),
+                side_name(side)
+            ])?;
+        Ok(counted > 0)
+    }
+
+    /// Whether the removal of this with the rest of its group counts, and was not dropped since.
     pub fn goes_together(&self, key: &Key, side: Side) -> Result<bool, StateError> {
         let mut statement = self.db().prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2) AND key = ?3 AND side = ?4)",
+            "SELECT EXISTS (SELECT 1 FROM pending WHERE stage IN (?1, ?2) AND key = ?3 AND side = ?4 AND done = 0)",
         )?;
         let (stages, key) = ([REMOVE_TOGETHER, SWEEP_TOGETHER], key.to_text());
         let held = params![stages[0], stages[1], key, side_name(side)];
         Ok(statement.query_row(held, |row| row.get(0))?)
+    }
+
+    /// The contents that counted as lost with a group, and were not removed.
+    pub fn spared_together(
+        &self,
+        keys: &[(String, String)],
+    ) -> Result<Vec<(Side, Option<ContentHash>)>, StateError> {
+        let mut spared = Vec::new();
+        for (from, to) in keys {
+            let mut statement = self.db().prepare_cached(
+                "SELECT id, key, side, action, hash, grp FROM pending WHERE stage = ?1 AND done = 0 AND key >= ?2 AND key < ?3",
+            )?;
+            let mut found = statement.query(params![REMOVE_TOGETHER, from, to])?;
+            while let Some(row) = found.next()? {
+                let one = self.decode_pending(row)?;
+                match &one.action {
+                    PendingAction::RemoveTogether(expected) if expected.kind == Kind::File => {
+                        spared.push((one.side, one.hash));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(spared)
     }
 
     /// What is removed below `path` with a group is no loss of contents.
@@ -409,8 +466,8 @@ impl PairState {
             .execute(params![
                 SWEEP_TOGETHER,
                 REMOVE_TOGETHER,
-                format!("{path}/"),
-                format!("{path}0")
+                format!("{}/", path.as_str()),
+                format!("{}0", path.as_str())
             ])?;
         Ok(())
     }

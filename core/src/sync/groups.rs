@@ -68,6 +68,21 @@ impl Group {
         area
     }
 
+    /// Where it is among the keys of entries: from the one on, up to the other.
+    pub(crate) fn keys(&self) -> Vec<(String, String)> {
+        let keys = |path: &SyncPath, from: &str, to: &str| {
+            let path = path.as_str();
+            (format!("{path}{from}"), format!("{path}{to}"))
+        };
+        match self.kind {
+            GroupKind::Git => vec![keys(&self.path, "/", "0")],
+            GroupKind::Sqlite => {
+                let paths = self.paths();
+                paths.iter().map(|path| keys(path, "", "\u{1}")).collect()
+            }
+        }
+    }
+
     /// The paths at which it is, sorted.
     pub(crate) fn paths(&self) -> Vec<SyncPath> {
         let mut paths = vec![self.path.clone()];
@@ -114,6 +129,11 @@ impl Group {
         self.kind == GroupKind::Git
             && path.name().ends_with(".lock")
             && (NAMES.contains(&path.name()) || of_git(&self.path, path) == OfGit::Refs)
+    }
+
+    /// Whether what is at `path` may be there only because somebody is at work.
+    pub(crate) fn is_of_work(&self, path: &SyncPath) -> bool {
+        self.is_lock(path) || self.journal().as_ref() == Some(path)
     }
 
     /// When in the order of steps what is decided at `path` is made visible. `whole`: the database itself is written, too.

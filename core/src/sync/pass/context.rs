@@ -172,7 +172,8 @@ impl Context {
         Ok(self.state().keep_learnt(whole)?)
     }
 
-    /// What killed runs announced is decided, but for what had trouble.
+    /// What killed runs announced is decided, but for what had trouble, and for what was left alone as drift: nothing was done or recorded
+    /// there, and the next run has to find the same.
     fn settle_announced(&self) {
         if !self.follows_a_kill() {
             return;
@@ -180,8 +181,10 @@ impl Context {
         let mut troubled = Vec::new();
         {
             let found = &self.tally().found;
-            let paths = found.problems.iter().chain(&found.unfinished);
-            troubled.extend(paths.map(|problem| SyncPath::new(&*problem.path).ok()));
+            let trouble = found.problems.iter().chain(&found.unfinished);
+            let trouble = trouble.map(|problem| &problem.path);
+            let paths = trouble.chain(found.drift.iter().map(|drift| &drift.path));
+            troubled.extend(paths.map(|path| SyncPath::new(&**path).ok()));
         }
         // So much trouble is everywhere, and each is held against each.
         let everywhere = troubled.len() > 100;

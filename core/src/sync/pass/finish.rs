@@ -1,31 +1,24 @@
 //! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::UNIX_EPOCH;
-
 use super::Pass;
-use super::context::{Context, Removals};
+use super::context::Context;
 use super::item::Item;
 use super::node::{Found, Node};
 use super::publish::{
     NewFolder, commit, commit_and_announce, finish_folder, flush, removals, renames,
 };
-use crate::machine;
 use crate::model::{Key, Kind, Side, Sides};
 use crate::planted::{Bug, planted};
-use crate::reconcile::{
-    BudgetVerdict, Losses, ModePlan, Policy, Verdict, files_that_allow, judge_losses,
-};
+use crate::reconcile::{ModePlan, Policy, Verdict};
 use crate::state::{
     BaselineRow, GroupEnd, Pending, PendingAction, PendingStage, RowChange, SideRecord,
 };
 use crate::storage::{
     Expected, Published, RemoveRequest, RenameRequest, Result as StorageResult, Scope,
 };
+use crate::sync::SyncError;
 use crate::sync::exclude::rules_hold;
 use crate::sync::progress::Phase;
-use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
 
 /// How many held back things are taken up at once.
 const PAGE: u32 = 1024;
@@ -62,12 +55,12 @@ impl Pass {
             self.baseline_files = None;
         }
         if self.cut_short {
-            self.context.state().drop_removals()?;
-            self.context.state().end_all_groups()?;
+            self.drop_removals()?;
         }
         self.prove_absences().await?;
         self.keep_to_rules().await?;
         self.create_or_move().await?;
+        self.decide_groups().await?;
         self.wait_with_removals()?;
         self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
@@ -90,9 +83,7 @@ impl Pass {
         let first = |side| self.context.state().first_removal(side);
         let removes = first(Side::Source)?.is_some() || first(Side::Target)?.is_some();
         if removes && !rules_hold(&self.context.job).await? {
-            let state = self.context.state();
-            state.drop_removals()?;
-            state.end_all_groups()?;
+            self.drop_removals()?;
             self.context.tally().found.other_rules = true;
         }
         Ok(())
@@ -291,24 +282,6 @@ impl Pass {
         self.pipeline.publish_if_full().await
     }
 
-    /// Puts the removals off, if there are more than this pass is to carry out.
-    fn wait_with_removals(&self) -> Result<(), SyncError> {
-        let Removals::UpTo(most) = self.context.removals else {
-            return Ok(());
-        };
-        let state = self.context.state();
-        let mut lost = 0;
-        for side in Side::BOTH {
-            lost += state.lost_contents(side)?;
-        }
-        if lost > most {
-            state.drop_removals()?;
-            state.end_all_groups()?;
-            self.context.tally().found.waiting = lost;
-        }
-        Ok(())
-    }
-
     /// A pass over some places sees a root that is being emptied from below: nothing is left of an entry of the root, or of anything else.
     async fn refuse_emptied_meanwhile(&self) -> Result<(), SyncError> {
         if !(self.partial && self.misses_at_top().await?) {
@@ -343,112 +316,9 @@ impl Pass {
         Ok(false)
     }
 
-    /// Whether the removals may be carried out; if not they are dropped.
-    fn judge_budget(&mut self) -> Result<Option<SyncError>, SyncError> {
-        for objects in self.groups.packed() {
-            self.context.state().sweep_together(&objects)?;
-        }
-        for side in Side::BOTH {
-            // A root that was emptied on purpose loses its share; a plain count was named for this run and holds.
-            if self.budget_is_share() && self.emptied == Some(side.other()) {
-                continue;
-            }
-            if let Some(exceeded) = self.judge_losses_of(side)? {
-                let state = self.context.state();
-                state.hold_losses(side, now())?;
-                state.drop_removals()?;
-                state.end_all_groups()?;
-                return Ok(Some(exceeded));
-            }
-        }
-        Ok(None)
-    }
-
-    fn budget_is_share(&self) -> bool {
-        matches!(
-            self.context.job.options.max_delete,
-            DeleteBudget::Percent(_)
-        )
-    }
-
-    fn judge_losses_of(&mut self, side: Side) -> Result<Option<SyncError>, SyncError> {
-        let context = Arc::clone(&self.context);
-        let state = context.state();
-        let lost = state.lost_contents(side)?;
-        // A continuous run sees a large removal in pieces: they are judged together.
-        let continuous = self.context.job.patience.is_some();
-        let recent = match continuous && lost > 0 {
-            true => state.recent_losses(side, now())?,
-            false => 0,
-        };
-        let files = match self.baseline_files {
-            Some(files) => files,
-            None => {
-                let enough = files_that_allow(self.context.job.options.max_delete, lost + recent);
-                state.count_files_up_to(enough)?
-            }
-        };
-        let losses = Losses {
-            side,
-            lost: lost + recent,
-            files: files + recent,
-        };
-        if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
-            match continuous {
-                true if lost > 0 => {
-                    self.counted[side] = lost;
-                    state.add_losses(side, lost, now())?;
-                }
-                true => {}
-                false => state.forgive_losses(side)?,
-            }
-            return Ok(None);
-        }
-        let files = match self.baseline_files {
-            Some(files) => files,
-            None => state.count_files()?,
-        };
-        let before = match recent {
-            0 => String::new(),
-            recent => format!(", after {recent} in the last minutes"),
-        };
-        let again = match continuous {
-            true => "once (--one-shot)",
-            false => "again",
-        };
-        Ok(Some(SyncError::new(
-            SyncErrorClass::DeleteBudget,
-            format!(
-                "{lost} different contents would be lost on the {side} {}{before}, of {} files: no removal was carried out; \
-                 if that is meant, run {again} with a higher --max-delete",
-                self.context.job.storages[side].location(),
-                files + recent,
-            ),
-        )))
-    }
-
     async fn remove_what_is_lost(&mut self) -> Result<(), SyncError> {
         self.carry_groups().await?;
         self.remove_files().await
-    }
-
-    /// What could not be removed is not lost: a removal that is tried again and again would use up the budget. Where the removing broke
-    /// off, nothing else is than what went.
-    fn take_back_losses(&mut self, broke_off: bool) -> Result<(), SyncError> {
-        let spared = std::mem::take(&mut self.spared);
-        for side in Side::BOTH {
-            let known: HashSet<_> = spared[side].iter().flatten().collect();
-            let unknown = spared[side].iter().filter(|hash| hash.is_none()).count();
-            let most = self.counted[side];
-            let spared = match broke_off {
-                true => most.saturating_sub(self.gone[side]),
-                false => most.min((known.len() + unknown) as u64),
-            };
-            if spared > 0 {
-                self.context.state().take_back_losses(side, spared, now())?;
-            }
-        }
-        Ok(())
     }
 
     async fn remove_files(&mut self) -> Result<(), SyncError> {
@@ -521,22 +391,26 @@ impl Pass {
                 .or_else(|error| planted(Bug::FailedRemovalIsDone).then_some(()).ok_or(error))
             {
                 Ok(()) => {
+                    let key = Key {
+                        folder: expected.kind == Kind::Folder,
+                        path: one.path,
+                    };
                     let dry_run = self.context.job.options.dry_run;
                     let mut tally = self.context.tally();
                     tally.changes[side].removed += 1;
-                    tally.rules_may_have_changed(&one.path, dry_run);
+                    tally.rules_may_have_changed(&key.path, dry_run);
                     drop(tally);
                     self.context.job.progress.did(1, 0);
-                    let folder = expected.kind == Kind::Folder;
-                    self.gone[side] += u64::from(!folder);
-                    rows.push(RowChange::Delete(Key {
-                        path: one.path,
-                        folder,
-                    }));
+                    self.lost.gone[side] += u64::from(!key.folder);
+                    if is_together(&one.action) {
+                        self.context.state().count_together(&key, side, false)?;
+                    }
+                    rows.push(RowChange::Delete(key));
                 }
                 Err(error) => {
-                    if expected.kind == Kind::File {
-                        self.spared[side].push(one.hash);
+                    // What is left of a group is spared as a whole.
+                    if expected.kind == Kind::File && !is_together(&one.action) {
+                        self.lost.spared[side].push(one.hash);
                     }
                     self.context.file_error(side, &one.path, &error);
                 }
@@ -592,8 +466,6 @@ impl Pass {
     }
 }
 
-/// The time in seconds since 1970.
-fn now() -> u64 {
-    let since = machine::wall().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
+fn is_together(action: &PendingAction) -> bool {
+    matches!(action, PendingAction::RemoveTogether(_))
 }

@@ -8,6 +8,7 @@ use super::frames::Frame;
 use super::item::{Item, Place};
 use super::merge::Merge;
 use super::node::{Found, Node};
+use super::together::Decided;
 use crate::model::{Kind, Side, Sides, SyncPath};
 use crate::reconcile::{ModePlan, Policy, Verdict};
 use crate::state::{Pending, PendingAction};
@@ -37,6 +38,8 @@ pub(super) struct Gathered {
     pub(super) blocked: bool,
     /// A pack of objects comes.
     packed: bool,
+    /// What is to be done in it, if that had to be known early.
+    pub(super) decided: Option<Decided>,
 }
 
 impl Gatherer {
@@ -83,6 +86,7 @@ impl Gatherer {
             place,
             blocked,
             packed: false,
+            decided: None,
         });
         gathered.blocked |= blocked;
         let is_pack = group.kind == GroupKind::Git && item.node.path.name().ends_with(".pack");
@@ -102,6 +106,11 @@ impl Gatherer {
 
     pub(super) fn take(&mut self) -> Vec<Gathered> {
         std::mem::take(&mut self.stirred).into_values().collect()
+    }
+
+    /// It is still to be carried out.
+    pub(super) fn put_back(&mut self, gathered: Gathered) {
+        self.stirred.insert(gathered.group.path.clone(), gathered);
     }
 }
 
@@ -236,7 +245,7 @@ impl Pass {
                 self.judge_together(&item, from.other(), path)?;
             }
             Verdict::Update { .. } | Verdict::Drift => {
-                // It goes if the other side changed the rest of the group.
+                // It goes if the other side changed the rest of the group; if not it does not count.
                 if let Some(on) = item.node.arrived() {
                     self.judge_together(&item, on, None)?;
                 }
@@ -247,7 +256,7 @@ impl Pass {
         Ok(())
     }
 
-    /// What goes with a group is judged with all other removals.
+    /// What goes with a group is judged with all other removals, if it goes indeed: that is known when all of the group is decided.
     fn judge_together(
         &self,
         item: &Item,

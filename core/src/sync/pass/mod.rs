@@ -5,6 +5,7 @@
 
 mod agreed;
 mod apply;
+mod budget;
 mod confirm;
 mod context;
 mod copy;
@@ -30,6 +31,7 @@ mod sweep;
 mod tally;
 mod together;
 mod together_changes;
+mod together_first;
 mod together_steps;
 mod work;
 
@@ -44,6 +46,7 @@ pub(super) use moves::{follow as follow_move, is_done as is_move_done};
 pub(super) use sweep::sweep;
 pub(super) use tally::{Findings, Later, Tally};
 
+use budget::Lost;
 use frames::{Frame, Frames};
 use gather::Gatherer;
 use ground::Stretch;
@@ -55,7 +58,7 @@ use pipeline::Pipeline;
 use super::guard::root_emptied;
 use super::progress::Phase;
 use super::{Group, SyncError, SyncErrorClass};
-use crate::model::{ContentHash, Direction, Kind, Meta, Side, Sides, SyncPath, Token};
+use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
 use crate::storage::{Listing, Parts, Scope, StorageError};
@@ -89,13 +92,12 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
         frames: Frames::default(),
         groups: Gatherer::default(),
         cut_short: false,
+        removes_nothing: false,
         wish: None,
         partial: false,
         emptied: None,
         baseline_files: None,
-        counted: Sides::default(),
-        spared: Sides::default(),
-        gone: Sides::default(),
+        lost: Lost::default(),
         brought_back: HashSet::new(),
         context: Arc::clone(&context),
         accepted: None,
@@ -198,6 +200,8 @@ struct Pass {
     groups: Gatherer,
     /// A listing ended in an error: nothing is removed in this pass.
     cut_short: bool,
+    /// All removals were dropped; why is told.
+    removes_nothing: bool,
     /// The only path that is looked at: for the conflict there, and for nothing else.
     wish: Option<SyncPath>,
     /// Only some places are looked at.
@@ -206,11 +210,8 @@ struct Pass {
     emptied: Option<Side>,
     /// Files in the baseline when the pass began, if they were counted.
     baseline_files: Option<u64>,
-    /// Contents that were counted as lost on each side before they were removed, and those that could not be removed.
-    counted: Sides<u64>,
-    spared: Sides<Vec<Option<ContentHash>>>,
-    /// Files that were removed on each side.
-    gone: Sides<u64>,
+    /// What was judged, and what became of it.
+    lost: Lost,
     /// Folders that were made again because something in them survives: once, however much survives.
     brought_back: HashSet<(SyncPath, Side)>,
     /// The last folder in which another file system was accepted: the baseline of what is in it speaks of files that are elsewhere.

@@ -18,7 +18,7 @@ use super::together_changes::{conflict, give_way};
 use super::together_steps::Act;
 use super::work::work_on;
 use super::{Pass, Stretch, list};
-use crate::model::{Conflict, ContentHash, Hasher, Key, Kind, Side, Sides, SyncPath};
+use crate::model::{Conflict, ContentHash, Hasher, Kind, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::reconcile::{ModePlan, Policy, Verdict};
 use crate::storage::{ErrorKind, ReadRequest, Result as StorageResult, StorageError};
@@ -49,7 +49,7 @@ impl<E: Into<SyncError>> From<E> for Stop {
     }
 }
 
-fn busy(reason: impl Into<String>) -> Stop {
+pub(super) fn busy(reason: impl Into<String>) -> Stop {
     let error = StorageError::new(ErrorKind::Busy, GROUP, reason.into());
     Stop::Later(error, None)
 }
@@ -78,33 +78,52 @@ struct Seen {
     print: ContentHash,
 }
 
+/// What is to be done in a group.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// Paths at which something happens, and those that are told as drift.
+    pub(super) items: Vec<Item>,
+    /// What is left out and goes only with the rest of the group.
+    scratch: Vec<Node>,
+    /// Folders in which something stays.
+    stays: Vec<SyncPath>,
+    /// What it was like then.
+    print: ContentHash,
+}
+
 impl Pass {
     /// Carries out what the merge has noted, a group at a time.
     pub(super) async fn carry_groups(&mut self) -> Result<(), SyncError> {
         // The merge is through: no folder is open any more.
         self.frames.enter(&SyncPath::root());
-        for gathered in self.groups.take() {
+        for mut gathered in self.groups.take() {
             self.context.check_going()?;
-            let path = gathered.group.path.clone();
-            let stop = match gathered.blocked {
-                true => Stop::Told,
-                false => match self.carry(&gathered).await {
-                    Ok(()) => continue,
-                    Err(stop) => stop,
-                },
+            let carried = match gathered.blocked {
+                true => Err(Stop::Told),
+                false => self.carry(&mut gathered).await,
             };
-            self.context.state().keep_folders(&path)?;
-            match stop {
-                Stop::Told => {}
-                Stop::Run(error) => return Err(error),
-                Stop::LetBe => {
-                    let error = StorageError::new(ErrorKind::Busy, GROUP, "it is being written to");
-                    self.context.tally().let_be(&path, &error, "");
-                }
-                Stop::Later(error, print) => self.come_back(&path, &error, print)?,
+            if let Err(stop) = carried {
+                self.spare_group(&gathered.group)?;
+                self.leave_group(&gathered.group, stop)?;
             }
         }
         Ok(())
+    }
+
+    /// Nothing more happens in the group in this pass.
+    pub(super) fn leave_group(&self, group: &Group, stop: Stop) -> Result<(), SyncError> {
+        let path = &group.path;
+        self.context.state().keep_folders(path)?;
+        match stop {
+            Stop::Told => Ok(()),
+            Stop::Run(error) => Err(error),
+            Stop::LetBe => {
+                let error = StorageError::new(ErrorKind::Busy, GROUP, "it is being written to");
+                self.context.tally().let_be(path, &error, "");
+                Ok(())
+            }
+            Stop::Later(error, print) => self.come_back(path, &error, print),
+        }
     }
 
     /// The group is looked at again later. In a run that goes on that is no trouble for as long as somebody is at work in it.
@@ -128,34 +147,59 @@ impl Pass {
         Ok(())
     }
 
-    async fn carry(&mut self, gathered: &Gathered) -> Result<(), Stop> {
-        let seen = self.look_at(&gathered.group).await?;
-        let print = seen.print;
-        let carried = self.carry_seen(gathered, seen).await;
+    async fn carry(&mut self, gathered: &mut Gathered) -> Result<(), Stop> {
+        let decided = match gathered.decided.take() {
+            Some(decided) => decided,
+            None => self.decide_group(gathered).await?,
+        };
+        let print = decided.print;
+        let carried = self.carry_decided(gathered, decided).await;
         if let (Ok(()), Some(unrest)) = (&carried, self.context.unrest()) {
             unrest.was_read(&gathered.group.path);
         }
         carried.map_err(|stop| stop.of(print))
     }
 
-    async fn carry_seen(&mut self, gathered: &Gathered, seen: Seen) -> Result<(), Stop> {
+    /// Looks at the group and decides what is to be done in it.
+    pub(super) async fn decide_group(&mut self, gathered: &Gathered) -> Result<Decided, Stop> {
+        let seen = self.look_at(&gathered.group).await?;
+        let print = seen.print;
+        let decided = self.decide_seen(gathered, seen).await;
+        decided.map_err(|stop| stop.of(print))
+    }
+
+    async fn decide_seen(&mut self, gathered: &Gathered, seen: Seen) -> Result<Decided, Stop> {
         let group = &gathered.group;
         if self.context.lets_group_be(group, &seen.nodes) {
             return Err(Stop::LetBe);
         }
-        let (nodes, mut stays, before) = (seen.nodes, seen.stays, seen.print);
+        let (nodes, mut stays, print) = (seen.nodes, seen.stays, seen.print);
         let is_folder = |node: &Node| Side::BOTH.iter().any(|&side| node.found[side].is_folder());
         let scratch = |node: &&Node| group.is_scratch(&node.path) && !is_folder(node);
         let scratch: Vec<Node> = nodes.iter().filter(scratch).cloned().collect();
-        let mut items = self.decide_all(gathered, nodes).await?;
-        self.tell_drift(&items);
+        let mut items = self.decide_all(gathered, nodes, &seen.lock).await?;
         let waits = items.iter().filter(|item| item.verdict == Verdict::Wait);
         stays.extend(waits.map(|item| item.node.path.clone()));
+        if items.iter().any(is_to_be_done) {
+            self.check_rest(group, &seen.lock).await?;
+        }
+        items.retain(|item| is_to_be_done(item) || item.verdict == Verdict::Drift);
+        Ok(Decided {
+            items,
+            scratch,
+            stays,
+            print,
+        })
+    }
+
+    async fn carry_decided(&mut self, gathered: &Gathered, decided: Decided) -> Result<(), Stop> {
+        let group = &gathered.group;
+        let (mut items, scratch) = (decided.items, decided.scratch);
+        self.tell_drift(&items);
         items.retain(is_to_be_done);
         let Some(to) = items.iter().find_map(written) else {
             return self.keep_scratch(&scratch);
         };
-        self.check_rest(group, seen.lock).await?;
         self.check_judged(&items)?;
         let mut acts = self.plan(group, to, items)?;
         if acts.iter().any(|act| act.is_removal_of(&group.path)) {
@@ -163,10 +207,13 @@ impl Pass {
         } else {
             self.keep_scratch(&scratch)?;
         }
-        acts.retain(|act| !stays.iter().any(|path| act.removes_folder_of(path)));
+        acts.retain(|act| {
+            let mut stays = decided.stays.iter();
+            !stays.any(|path| act.removes_folder_of(path))
+        });
         self.stage_all(&mut acts).await?;
         let now = self.look_at(group).await?;
-        if now.print != before {
+        if now.print != decided.print {
             return Err(busy(
                 "it changed while it was read; nothing of it was published",
             ));
@@ -250,6 +297,7 @@ impl Pass {
         &mut self,
         gathered: &Gathered,
         nodes: Vec<Node>,
+        lock: &Option<SyncPath>,
     ) -> Result<Vec<Item>, Stop> {
         let group = &gathered.group;
         let wish = self.wish_for(group);
@@ -258,20 +306,27 @@ impl Pass {
             None => gathered.policy,
         };
         let mut items = self.decide_by(gathered, nodes, usual).await?;
-        give_way(&mut items);
-        let conflict = conflict(group, &items, usual);
-        match (conflict, wish) {
+        give_way(&mut items, usual);
+        let found = conflict(group, items.iter(), usual);
+        match (found, wish) {
             (None, None) => Ok(items),
             // No conflict of this group is there to be ended.
             (None, Some(_)) => Err(Stop::Told),
-            (Some(conflict), None) => {
-                self.context.tally().conflict(conflict);
+            (Some(found), None) => {
+                let rest = items
+                    .iter()
+                    .filter(|item| !group.is_of_work(&item.node.path));
+                if conflict(group, rest, usual).is_none() {
+                    // That somebody is at work there is all that this side changed.
+                    self.check_rest(group, lock).await?;
+                }
+                self.context.tally().conflict(found);
                 Err(Stop::Told)
             }
-            (Some(conflict), Some(keep)) => {
+            (Some(found), Some(keep)) => {
                 self.context.tally().found.met = true;
                 let Some(side) = winner(keep) else {
-                    return Err(self.refuse_keep(group, keep, conflict));
+                    return Err(self.refuse_keep(group, keep, found));
                 };
                 let nodes = items.into_iter().map(|item| item.node).collect();
                 self.decide_by(gathered, nodes, Policy::Master(side)).await
@@ -383,7 +438,7 @@ impl Pass {
     }
 
     /// Somebody may be at work in it, without anything having changed in between.
-    async fn check_rest(&self, group: &Group, lock: Option<SyncPath>) -> Result<(), Stop> {
+    async fn check_rest(&self, group: &Group, lock: &Option<SyncPath>) -> Result<(), Stop> {
         match lock {
             Some(lock) => Err(busy(format!(
                 "somebody is at work in it: {lock} is there; remove it if no git runs"
@@ -419,31 +474,6 @@ impl Pass {
         let mut reader = storage.read(ReadRequest { path, meta }).await?;
         let first = reader.next().await?;
         Ok(first.is_some_and(|first| first.starts_with(&HOT_JOURNAL)))
-    }
-
-    /// What goes is what was judged with all other removals, and was not given up since.
-    fn check_judged(&self, items: &[Item]) -> Result<(), Stop> {
-        for item in items {
-            if self.cut_short && removes(item) {
-                // That nothing is removed in this pass is told.
-                return Err(Stop::Told);
-            }
-            let on = match item.verdict {
-                Verdict::Remove { on } => on,
-                Verdict::Retype { from } => from.other(),
-                _ => continue,
-            };
-            let folder = item.node.found[on].is_folder();
-            let path = item.node.path.clone();
-            if !self
-                .context
-                .state()
-                .goes_together(&Key { path, folder }, on)?
-            {
-                return Err(busy("what is removed in it is not what was found at first"));
-            }
-        }
-        Ok(())
     }
 
     /// Below a folder that the target lacks, every path would say so again.
@@ -509,13 +539,6 @@ fn is_to_be_done(item: &Item) -> bool {
         Verdict::Agreed(plan) => plan != ModePlan::default(),
         _ => false,
     }
-}
-
-fn removes(item: &Item) -> bool {
-    matches!(
-        item.verdict,
-        Verdict::Remove { .. } | Verdict::Retype { .. }
-    )
 }
 
 /// The side that is written.

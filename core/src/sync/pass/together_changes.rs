@@ -7,14 +7,18 @@ use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::sync::groups::Group;
 
 /// What only one side holds, and only because a run brought it there, goes where the other side changed the group: it has a state without
-/// it. Whether that side changed nothing else is asked later.
-pub(super) fn give_way(items: &mut [Item]) {
+/// it. Whether that side changed nothing else is asked later. The source of a one-way run is never written to: there it stays, as what the
+/// target changed does.
+pub(super) fn give_way(items: &mut [Item], policy: Policy) {
     let arrived = |item: &Item| item.node.arrived().filter(|_| is_creation(item.verdict));
     let others = items.iter().filter(|item| arrived(item).is_none());
     let changed = changes(others);
     for item in items {
         if let Some(on) = arrived(item).filter(|on| changed[on.other()]) {
-            item.verdict = Verdict::Remove { on };
+            item.verdict = match (policy, on) {
+                (Policy::OneWay, Side::Source) => Verdict::Drift,
+                _ => Verdict::Remove { on },
+            };
         }
     }
 }
@@ -48,13 +52,17 @@ fn changes<'i>(items: impl Iterator<Item = &'i Item>) -> Sides<bool> {
 }
 
 /// The group's conflict, if both sides changed something in it, or something is in conflict.
-pub(super) fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<Conflict> {
+pub(super) fn conflict<'i>(
+    group: &Group,
+    items: impl Iterator<Item = &'i Item> + Clone,
+    policy: Policy,
+) -> Option<Conflict> {
     if matches!(policy, Policy::Master(_)) {
         return None;
     }
-    let changed = changes(items.iter());
+    let changed = changes(items.clone());
     let clashes = |item: &&Item| matches!(item.verdict, Verdict::Conflict(_));
-    let clash = items.iter().find(clashes);
+    let clash = items.clone().find(clashes);
     if clash.is_none() && !(changed.source && changed.target) {
         return None;
     }
@@ -63,11 +71,11 @@ pub(super) fn conflict(group: &Group, items: &[Item], policy: Policy) -> Option<
             .iter()
             .any(|&side| item.node.found[side].meta().is_some())
     };
-    let at_path = items.iter().find(|item| item.node.path == group.path);
+    let at_path = items.clone().find(|item| item.node.path == group.path);
     let shown = at_path
         .filter(there)
         .or(clash)
-        .or(items.iter().find(there))?;
+        .or(items.clone().find(there))?;
     let mut conflict = shown.node.conflict(Conflicting::Content);
     // What lies beside a folder is told by itself.
     let told = at_path.map_or(&shown.node.path, |_| &group.path);
