@@ -126,6 +126,26 @@ fn a_folder_of_the_same_file_system_that_was_unmounted_is_not_a_removal() {
     pair.assert_equal();
 }
 
+/// A mirror would take its own source for something that the source lacks.
+#[test]
+fn roots_that_a_mount_shows_in_each_other_are_refused() {
+    let pair = Pair::new();
+    write(&pair.a, "in/x", "x");
+    let Some(_mount) = Mount::bind(&pair.a, &pair.b) else {
+        return;
+    };
+    let (inside, before) = (pair.at("a/in"), read(&pair.a));
+    for (source, target) in [(&inside, &pair.b), (&pair.b, &inside), (&pair.a, &pair.b)] {
+        for direction in [Some("--mirror"), Some("--unidirectional"), None] {
+            let [source, target] = [source, target].map(|path| path.to_str().unwrap());
+            let words = ["sync", source, target, "--output", "json"];
+            let ran = pair.ran(words.into_iter().chain(direction));
+            ran.refused("nested");
+            assert_eq!(read(&pair.a), before, "{ran:?}");
+        }
+    }
+}
+
 #[test]
 fn an_emptied_root_is_refused_unless_it_is_meant() {
     let pair = synced();

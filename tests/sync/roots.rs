@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath, Token};
 use wl_core::state::{PairState, RowChange};
-use wl_core::storage::RootMarker;
+use wl_core::storage::{MachineFolder, RootMarker};
 use wl_core::sync::{SyncError, SyncOptions, one_shot};
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_test_trees::{Node, Tree};
@@ -236,6 +236,39 @@ async fn a_path_in_another_root_is_explained_by_the_refusal() {
         .set_root_marker(marker("fs", "5 born-7"));
     let said = wl_core::sync::explain(&job, &path).await.unwrap();
     assert!(!said.next.contains("another folder"), "{said:?}");
+}
+
+/// A mount shows one of them at another path, under which nothing of that is to be seen. Nothing is written.
+#[tokio::test]
+async fn storages_that_lie_in_each_other_through_a_mount_are_refused() {
+    let folder = |inode| MachineFolder { device: 7, inode };
+    let folders = |inodes: &[u64]| inodes.iter().copied().map(folder).collect::<Vec<_>>();
+    let cases: [(&[u64], &[u64], Option<&str>); 6] = [
+        (&[3, 2, 1], &[2, 9, 1], Some("the source memory")),
+        (&[2, 9, 1], &[3, 2, 1], Some("the target memory")),
+        (&[3, 2, 1], &[3, 9, 1], Some("mounted as")),
+        (&[3, 2, 1], &[4, 2, 1], None),
+        (&[], &[2, 1], None),
+        (&[], &[], None),
+    ];
+    for (source, target, refused) in cases {
+        for direction in DIRECTIONS {
+            let world = World::new();
+            world.storages.source.write_file("a", "1").unwrap();
+            world.storages.source.set_lies_in(folders(source));
+            world.storages.target.set_lies_in(folders(target));
+            let ran = world.run(World::options(direction)).await;
+            match refused {
+                Some(said) => {
+                    let error = ran.unwrap_err();
+                    assert_eq!(error.class.name(), "nested", "{error:?}");
+                    assert!(error.desc.contains(said), "{error:?}");
+                    assert!(world.storages.target.snapshot().is_empty());
+                }
+                None => assert_eq!(ran.unwrap().result, Outcome::Synced),
+            }
+        }
+    }
 }
 
 /// The process dies when the last file was published, before it is recorded.

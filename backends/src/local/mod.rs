@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath};
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext, KnownGrade};
 use wl_core::storage::{
-    Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, ReadRequest, Result,
-    RootMarker, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher, TrashId,
-    TrashItem, TrashState, WatchRequest, WriteSession,
+    Capabilities, ContentReader, ErrorKind, Hashed, ListRequest, Listing, MachineFolder,
+    ReadRequest, Result, RootMarker, SessionOptions, SmallRead, StorageBackend, StorageError,
+    StorageWatcher, TrashId, TrashItem, TrashState, WatchRequest, WriteSession,
 };
 
 mod attributes;
@@ -180,6 +180,11 @@ impl StorageBackend for LocalBackend {
     async fn root_marker(&self) -> Result<RootMarker> {
         let spot = Arc::clone(&self.spot);
         blocking(spot.runs(), "look at the root", move || spot.marker()).await?
+    }
+
+    async fn lies_in(&self) -> Result<Vec<MachineFolder>> {
+        let spot = Arc::clone(&self.spot);
+        blocking(spot.runs(), "look at the root", move || spot.lies_in()).await
     }
 
     fn capabilities(&self) -> &Capabilities {

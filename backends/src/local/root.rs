@@ -1,5 +1,6 @@
 //! The root: where it is, what is mounted there, what its file system can do.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -7,7 +8,7 @@ use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 use wl_core::model::SyncPath;
 use wl_core::storage::{
-    Capabilities, CasGrade, ErrorKind, ListOrder, Result, RootMarker, StorageError,
+    Capabilities, CasGrade, ErrorKind, ListOrder, MachineFolder, Result, RootMarker, StorageError,
 };
 
 use super::kernel::{Fd, Place, Runs};
@@ -122,6 +123,21 @@ impl Spot {
         let root = open_root(&self.place, &self.location)?;
         super::identity::marker(&root.fd, &root.stat)
             .map_err(|errno| sys::os_error("look at the root", errno).on(&self.location))
+    }
+
+    /// The root and the folders above it. What cannot be looked at is left out: nobody reaches the root through it.
+    pub(super) fn lies_in(&self) -> Vec<MachineFolder> {
+        let folder = |path: &Path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some(MachineFolder {
+                device: found.dev(),
+                inode: found.ino(),
+            })
+        };
+        let Some(root) = self.place.path() else {
+            return Vec::new();
+        };
+        root.ancestors().filter_map(folder).collect()
     }
 
     /// Where the work on it is done.

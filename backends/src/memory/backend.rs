@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::{
-    Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing, ReadRequest,
-    Result, RootMarker, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher,
-    TrashId, TrashItem, WatchRequest, WriteSession,
+    Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing,
+    MachineFolder, ReadRequest, Result, RootMarker, SessionOptions, SmallRead, StorageBackend,
+    StorageError, StorageWatcher, TrashId, TrashItem, WatchRequest, WriteSession,
 };
 
 use super::MemoryBackend;
@@ -37,6 +37,11 @@ impl StorageBackend for MemoryBackend {
     async fn root_marker(&self) -> Result<RootMarker> {
         self.store
             .with("look at the root", |state| Ok(state.marker.clone()))
+    }
+
+    async fn lies_in(&self) -> Result<Vec<MachineFolder>> {
+        self.store
+            .with("look at the root", |state| Ok(state.lies_in.clone()))
     }
 
     async fn exists(&self) -> Result<bool> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wl_core::model::{FileId, Mode, SyncPath, Timestamp};
-use wl_core::storage::{ErrorKind, Result, RootMarker, StorageError, TrashId, TrashState};
+use wl_core::storage::{
+    ErrorKind, MachineFolder, Result, RootMarker, StorageError, TrashId, TrashState,
+};
 
 use super::MemoryBackend;
 use super::state::{Body, State};
@@ -320,6 +322,11 @@ impl MemoryBackend {
     /// What [`wl_core::storage::StorageBackend::root_marker`] says from now on.
     pub fn set_root_marker(&self, marker: RootMarker) {
         self.store.lock().marker = marker;
+    }
+
+    /// What [`wl_core::storage::StorageBackend::lies_in`] says from now on.
+    pub fn set_lies_in(&self, folders: Vec<MachineFolder>) {
+        self.store.lock().lies_in = folders;
     }
 
     /// Lets logical time pass. All tokens settle.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use wl_core::model::{ContentHash, FileId, Key, Kind, Meta, Mode, SyncPath, Timestamp, Token};
 use wl_core::planted::{Bug, planted};
-use wl_core::storage::{ErrorKind, Expected, Published, Result, RootMarker, StorageError};
+use wl_core::storage::{
+    ErrorKind, Expected, MachineFolder, Published, Result, RootMarker, StorageError,
+};
 
 use super::MemorySettings;
 use super::trash::Trashed;
@@ -76,6 +78,7 @@ pub(super) struct State {
     pub live_sessions: BTreeMap<u64, String>,
     pub available: bool,
     pub marker: RootMarker,
+    pub lies_in: Vec<MachineFolder>,
 }
 
 impl State {
@@ -96,6 +99,7 @@ impl State {
                 start: Some("memory".to_owned()),
                 ..RootMarker::default()
             },
+            lies_in: Vec::new(),
         }
     }
 

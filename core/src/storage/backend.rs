@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Capabilities, ListRequest, Listing, Result, RootMarker, SessionOptions, StorageWatcher,
-    TrashId, TrashItem, WatchRequest, WriteSession,
+    Capabilities, ListRequest, Listing, MachineFolder, Result, RootMarker, SessionOptions,
+    StorageWatcher, TrashId, TrashItem, WatchRequest, WriteSession,
 };
 use crate::model::{ContentHash, Meta, Mode, SyncPath, Timestamp, Token};
 
@@ -101,6 +101,12 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
     /// than the one remembered means that something else is mounted there, or that the folder was replaced by another. What may
     /// change by itself has no place in it. Empty where there is no such thing.
     async fn root_marker(&self) -> Result<RootMarker>;
+
+    /// The root and the folders above it, the root first, where they are folders of this machine: two storages of which one lies in the other
+    /// are known by that, though a mount hides it. Empty where there is no such thing.
+    async fn lies_in(&self) -> Result<Vec<MachineFolder>> {
+        Ok(Vec::new())
+    }
 
     /// Whether the root is there. A storage that says no lists nothing, and its root comes into being with the first write; one that
     /// cannot be connected without its root always says yes.

@@ -25,7 +25,7 @@ pub use error::{CONNECT, ErrorKind, IoResultExt, Result, StorageError};
 pub use limits::Limits;
 pub use listing::{Filter, ListRequest, Listing, NoFilter, Row, Scope};
 pub use poll::{Effort, POLL_INTERVAL, PollWatcher, Rhythm};
-pub use root::{RootChange, RootMarker};
+pub use root::{MachineFolder, RootChange, RootMarker};
 pub use session::{
     ContentWriter, CopyFrom, Displaced, Durability, Payload, Published, RemoveRequest,
     RenameRequest, ReplaceRequest, SessionOptions, StageRequest, Staged, StrandedVersion,

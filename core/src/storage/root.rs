@@ -16,6 +16,15 @@ pub struct RootMarker {
     pub start: Option<String>,
 }
 
+/// A folder of this machine. At the same time no other one has the same numbers, whatever path or mount leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachineFolder {
+    /// The file system that it is on.
+    pub device: u64,
+    /// Which one it is there.
+    pub inode: u64,
+}
+
 /// What became of a root since it was remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootChange {

@@ -6,34 +6,57 @@ use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Direction, Side, Sides};
 use crate::planted::{Bug, planted};
 use crate::state::PairState;
-use crate::storage::{CasGrade, ListRequest, RootChange, RootMarker};
+use crate::storage::{CasGrade, ListRequest, MachineFolder, RootChange, RootMarker};
 
 /// Refuses two storages that are the same or lie in each other, and those whose compare-and-swap is too weak.
-pub(super) fn check_pair(job: &SyncJob) -> Result<(), SyncError> {
+pub(super) async fn check_pair(job: &SyncJob) -> Result<(), SyncError> {
     let identities = job.storages.as_ref().map(|storage| storage.identity());
-    if identities.source == identities.target {
-        return Err(SyncError::new(
-            SyncErrorClass::Nested,
-            format!(
-                "source and target are the same storage, {}; name two different ones",
-                job.storages.source.location()
-            ),
-        ));
+    let Sides { source, target } = &job.storages;
+    let (source, target) = tokio::join!(source.lies_in(), target.lies_in());
+    let lies_in = Sides::new(source?, target?);
+    let refusal = match nesting(identities, &lies_in) {
+        None => return check_grades(job),
+        Some(Nesting::Same) => same(job),
+        Some(Nesting::Inside(side)) => format!(
+            "the {side} {} lies inside the {} {}; choose folders that do not hold each other",
+            job.storages[side].location(),
+            side.other(),
+            job.storages[side.other()].location()
+        ),
+    };
+    Err(SyncError::new(SyncErrorClass::Nested, refusal))
+}
+
+fn same(job: &SyncJob) -> String {
+    let [source, target] = Side::BOTH.map(|side| job.storages[side].location());
+    let mounted = match source == target {
+        true => String::new(),
+        false => format!(" (mounted as {target}, too)"),
+    };
+    format!("source and target are the same storage, {source}{mounted}; name two different ones")
+}
+
+/// How two storages that must be apart are not.
+#[derive(Debug, PartialEq, Eq)]
+enum Nesting {
+    Same,
+    /// This side lies in the other.
+    Inside(Side),
+}
+
+/// By what they are called, and by where they are where a mount hides that.
+fn nesting(identities: Sides<&str>, lies_in: &Sides<Vec<MachineFolder>>) -> Option<Nesting> {
+    let roots = lies_in.as_ref().map(|folders| folders.first());
+    let are_one = roots.source.is_some() && roots.source == roots.target;
+    if identities.source == identities.target || are_one {
+        return Some(Nesting::Same);
     }
-    for side in Side::BOTH {
-        if lies_within(identities[side], identities[side.other()]) {
-            return Err(SyncError::new(
-                SyncErrorClass::Nested,
-                format!(
-                    "the {side} {} lies inside the {} {}; choose folders that do not hold each other",
-                    job.storages[side].location(),
-                    side.other(),
-                    job.storages[side.other()].location()
-                ),
-            ));
-        }
-    }
-    check_grades(job)
+    let is_inside = |&side: &Side| {
+        let other = roots[side.other()];
+        lies_within(identities[side], identities[side.other()])
+            || other.is_some_and(|other| lies_in[side].contains(other))
+    };
+    Side::BOTH.into_iter().find(is_inside).map(Nesting::Inside)
 }
 
 /// Identities of hierarchical storages are paths: one lies in another if it goes on from it after a `/`.

@@ -21,7 +21,7 @@ impl Opened {
     /// Takes the lock, refuses what must not be worked on, and ends what an earlier run left in the middle. A dry run is a rehearsal
     /// from here on.
     pub(super) async fn open(job: &SyncJob) -> Result<Self, SyncError> {
-        check_pair(job)?;
+        check_pair(job).await?;
         let markers = root_markers(job).await?;
         let mut state = PairState::open(&job.state_dir, identities(job))?;
         state.read_announced(markers.as_ref().map(|marker| marker.start.clone()));

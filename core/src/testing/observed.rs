@@ -168,6 +168,10 @@ impl StorageBackend for Observed {
         self.eye.one(Operation::RootMarker, None, work).await
     }
 
+    async fn lies_in(&self) -> Result<Vec<MachineFolder>> {
+        self.inner.lies_in().await
+    }
+
     async fn exists(&self) -> Result<bool> {
         self.inner.exists().await
     }

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::storage::{
-    Capabilities, ContentReader, CopySource, Hashed, ListRequest, Listing, ReadRequest, Result,
-    RootMarker, SessionOptions, SmallRead, StorageBackend, StorageWatcher, TrashId, TrashItem,
-    WatchRequest, WriteSession,
+    Capabilities, ContentReader, CopySource, Hashed, ListRequest, Listing, MachineFolder,
+    ReadRequest, Result, RootMarker, SessionOptions, SmallRead, StorageBackend, StorageWatcher,
+    TrashId, TrashItem, WatchRequest, WriteSession,
 };
 
 use large::Larges;
@@ -118,6 +118,10 @@ impl StorageBackend for Shared {
 
     async fn root_marker(&self) -> Result<RootMarker> {
         self.inner.root_marker().await
+    }
+
+    async fn lies_in(&self) -> Result<Vec<MachineFolder>> {
+        self.inner.lies_in().await
     }
 
     async fn exists(&self) -> Result<bool> {

@@ -192,6 +192,10 @@ impl StorageBackend for Weak {
         self.there().root_marker().await
     }
 
+    async fn lies_in(&self) -> Result<Vec<MachineFolder>> {
+        self.inner.lies_in().await
+    }
+
     async fn exists(&self) -> Result<bool> {
         self.inner.exists().await
     }

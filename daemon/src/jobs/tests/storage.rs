@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use wl_core::model::{Meta, SyncPath, Token};
 use wl_core::plugin::{BackendFactory, BackendPlugin, ConnectContext};
 use wl_core::storage::{
-    Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing, ReadRequest,
-    Result, RootMarker, SessionOptions, SmallRead, StorageBackend, StorageError, StorageWatcher,
-    TrashId, TrashItem, WatchRequest, WriteSession,
+    Capabilities, ContentReader, CopySource, ErrorKind, Hashed, ListRequest, Listing,
+    MachineFolder, ReadRequest, Result, RootMarker, SessionOptions, SmallRead, StorageBackend,
+    StorageError, StorageWatcher, TrashId, TrashItem, WatchRequest, WriteSession,
 };
 use wl_core::testing::{Call, Observer, Operation, observe};
 
@@ -194,6 +194,10 @@ impl StorageBackend for Held {
 
     async fn root_marker(&self) -> Result<RootMarker> {
         self.inner.root_marker().await
+    }
+
+    async fn lies_in(&self) -> Result<Vec<MachineFolder>> {
+        self.inner.lies_in().await
     }
 
     async fn exists(&self) -> Result<bool> {
