@@ -352,6 +352,36 @@ async fn what_waited_for_a_file_that_is_too_large_comes_when_a_sweep_finds_that_
     }
 }
 
+/// What lies beside a database that is left out is left out with it. When that goes, is no database any more or a folder takes its place,
+/// watchers tell of nothing else.
+#[tokio::test]
+async fn what_lay_beside_a_large_database_comes_when_only_that_is_told_to_have_changed() {
+    for becomes in ["nothing", "another name", "a text", "a folder"] {
+        for side in Side::BOTH {
+            let world = World::new();
+            let mut looks = Looks::new(world.job(limited(Direction::TwoWay, 9)), "test");
+            let large = "too large by far".repeat(32);
+            write(&world, side, &[("a", "1"), ("x", &large), ("x-wal", "1")]);
+            looks.look(Area::Everything).await.unwrap();
+            assert_eq!(paths(&world, side.other()), ["a"], "{becomes}");
+            let storage = &world.storages[side];
+            match becomes {
+                "another name" => assert!(storage.rename("x", "z").unwrap()),
+                "a text" => write(&world, side, &[("x", "text")]),
+                _ => assert!(storage.remove("x").unwrap()),
+            }
+            if becomes == "a folder" {
+                storage.make_folder("x").unwrap();
+            }
+            let told = Area::path(SyncPath::new("x").unwrap());
+            looks.look(told).await.unwrap();
+            let log = world.storages[side.other()].read_file("x-wal");
+            assert_eq!(log.as_deref(), Some(&b"1"[..]), "{becomes}");
+            looks.rest().await.unwrap();
+        }
+    }
+}
+
 /// Nobody watches what is left out: that it is in the way no more is found by looks at everything, which come for it.
 #[tokio::test]
 async fn what_is_left_out_and_in_the_way_is_looked_after() {

@@ -806,17 +806,11 @@ async fn a_look_at_one_path_is_a_look_at_the_group() {
     }
 }
 
-/// Nobody told of the log, and no baseline knows of it: it is looked for beside what may be a database by its size, and only there, as this
-/// costs three looks a file.
+/// Nobody told of the log, and no baseline knows of it: it is looked for beside a file of any size. One that is no database now may have been
+/// one that held it back.
 #[tokio::test]
 async fn a_new_database_takes_along_what_lies_beside_it() {
-    for (size, goes_along) in [
-        (0, true),
-        (512, true),
-        (8192, true),
-        (511, false),
-        (513, false),
-    ] {
+    for size in [0, 511, 512, 513, 8192] {
         let world = begun(Kind::Sqlite).await;
         let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
         let Sides { source, target } = &world.storages;
@@ -826,8 +820,7 @@ async fn a_new_database_takes_along_what_lies_beside_it() {
         let looked = looks.look(area).await.unwrap().report.unwrap();
         assert_eq!(looked.result, Outcome::Synced, "{size} {looked:?}");
         assert_eq!(target.read_file("new.db").unwrap().len(), size);
-        let log = target.read_file("new.db-wal").is_some();
-        assert_eq!(log, goes_along, "{size}");
+        assert!(target.read_file("new.db-wal").is_some(), "{size}");
         looks.rest().await.unwrap();
     }
 }

@@ -177,12 +177,6 @@ pub(crate) fn database(path: &SyncPath) -> Option<SyncPath> {
         .filter(|database| !database.is_root())
 }
 
-/// Whether a database may have so many bytes. It has whole pages, the smallest of 512 bytes, and while it is made none.
-/// Source: <https://www.sqlite.org/fileformat2.html#pages>
-pub(crate) const fn may_be_database(size: u64) -> bool {
-    size.is_multiple_of(512)
-}
-
 /// What SQLite may keep beside `path`, in the order of listings.
 pub(crate) fn companions(path: &SyncPath) -> impl Iterator<Item = SyncPath> {
     let beside = move |end| SyncPath::new(format!("{}{end}", path.as_str())).ok();

@@ -14,9 +14,7 @@ use crate::model::{Kind, Meta, Side, Sides, SyncPath};
 use crate::state::{BaselineRow, FolderMove};
 use crate::storage::{Area, ListRequest, Listing, Parts, Result, Row, Scope};
 use crate::sync::SyncError;
-use crate::sync::groups::{
-    Group, companion_keys, companions, database, git_folder, may_be_database,
-};
+use crate::sync::groups::{Group, companion_keys, companions, database, git_folder};
 
 /// A stretch of the baseline, in the order of keys.
 #[derive(Debug)]
@@ -347,35 +345,27 @@ impl Survey<'_> {
         }
     }
 
-    /// What may lie beside databases at these paths, and the databases that these may lie beside.
+    /// What may lie beside databases at these paths, and the databases that these may lie beside. What is here now says nothing of what was:
+    /// a database that is gone, or left out, or a text by now, held back what lay beside it, and nobody tells of that.
     fn companions(&self, paths: &[SyncPath]) -> std::result::Result<Beside, SyncError> {
         let mut beside = Beside::default();
         let state = self.context.state();
         let _reading = state.reading()?;
         for path in paths {
-            let metas = self.places.get(path).into_iter().flat_map(|place| {
-                let meta = |&side: &Side| place.meta(side);
-                Side::BOTH.iter().filter_map(meta)
-            });
-            let metas: Vec<_> = metas.collect();
-            if git_folder(path).is_some() || metas.iter().any(|meta| meta.kind == Kind::Folder) {
+            if git_folder(path).is_some() {
                 continue;
             }
             if let Some(database) = database(path) {
                 beside.known.extend(Group::sqlite(database).paths());
                 continue;
             }
-            let may_be_database = metas.iter().any(|meta| may_be_database(meta.size));
             // Hardly any file has something beside it whose name begins so: one question answers for all.
             let (from, to) = companion_keys(path);
             let some_are_known = state.has_rows_in(&from, &to)?;
-            if !some_are_known && !may_be_database {
-                continue;
-            }
             for path in companions(path) {
                 if some_are_known && state.row_at(&path)?.is_some() {
                     beside.known.insert(path);
-                } else if may_be_database {
+                } else {
                     beside.guessed.insert(path);
                 }
             }
