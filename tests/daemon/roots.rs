@@ -70,6 +70,21 @@ async fn a_replaced_root_pauses_its_job_until_the_right_one_is_back() {
     }
 }
 
+/// Nothing can lie beside a file whose name leaves no room for it.
+#[tokio::test]
+async fn a_file_of_the_longest_name_goes_on_being_synced() {
+    let (world, mut client) = synced().await;
+    let name = "n".repeat(250);
+    for content in ["1", "edited"] {
+        world.write(&format!("source/{name}"), content);
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(
+            world.read(&format!("target/{name}")).as_deref(),
+            Some(content)
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_root_that_becomes_a_link_to_another_folder_pauses_its_job() {
     for (root, other) in SIDES {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use wl_backends::memory::MemoryNode;
-use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, SyncPath, Timestamp};
+use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, Sides, SyncPath, Timestamp};
 use wl_core::storage::{ErrorKind, StorageError};
-use wl_core::sync::{DeleteBudget, Keep};
+use wl_core::sync::Keep;
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_test_trees::{Node, Tree};
 
@@ -75,9 +75,22 @@ async fn one_side_is_taken_whole() {
     }
 }
 
+/// A listing that breaks off.
+#[derive(Debug)]
+struct BreaksOff;
+
+impl Observer for BreaksOff {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        match call.operation {
+            Operation::ListNext => Err(StorageError::new(ErrorKind::Other, "list", "it broke off")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What was refused changed nothing: each side's edits and removals are still told from the other's.
 #[tokio::test]
-async fn what_the_budget_refuses_to_end_is_not_forgotten() {
+async fn what_could_not_be_ended_is_not_forgotten() {
     let with = |d: Node| tree([("d", d), ("rest", file("r"))]);
     let mut inside: Tree = (0..60)
         .map(|n| (n.to_string(), file(&format!("content {n}"))))
@@ -88,12 +101,14 @@ async fn what_the_budget_refuses_to_end_is_not_forgotten() {
     let world = conflict(&base, &with(file("a file")), &with(Node::Folder(edited))).await;
 
     let mut options = World::options(Direction::TwoWay);
-    options.max_delete = DeleteBudget::Percent(50);
     options.resolve = vec![(SyncPath::new("d").unwrap(), Keep::Source)];
-    let report = world.run(options).await.unwrap();
-    let refused = report.error.unwrap();
-    assert_eq!(refused.class, "delete-budget", "{refused:?}");
-    assert!(refused.desc.contains("of 61 files"), "{refused:?}");
+    let over = |side, storage| match side {
+        Side::Target => observe(storage, Arc::new(BreaksOff)),
+        Side::Source => storage,
+    };
+    let report = world.run_over(options, over).await.unwrap();
+    assert_eq!(report.changes, Sides::default(), "{report:?}");
+    assert!(!report.problems.is_empty(), "{report:?}");
 
     inside.remove("9");
     inside.insert("7".into(), file("edited on the source"));

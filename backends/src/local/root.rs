@@ -125,7 +125,8 @@ impl Spot {
             .map_err(|errno| sys::os_error("look at the root", errno).on(&self.location))
     }
 
-    /// The root and the folders above it. What cannot be looked at is left out: nobody reaches the root through it.
+    /// The root and the folders above it; nothing where the root is not there. What cannot be looked at above it is left out: nobody reaches the
+    /// root through that.
     pub(super) fn lies_in(&self) -> Vec<MachineFolder> {
         let folder = |path: &Path| {
             let found = std::fs::metadata(path).ok()?;
@@ -137,7 +138,11 @@ impl Spot {
         let Some(root) = self.place.path() else {
             return Vec::new();
         };
-        root.ancestors().filter_map(folder).collect()
+        let Some(own) = folder(root) else {
+            return Vec::new();
+        };
+        let above = root.ancestors().skip(1).filter_map(folder);
+        std::iter::once(own).chain(above).collect()
     }
 
     /// Where the work on it is done.
@@ -361,4 +366,21 @@ fn try_names(folder: &Fd, limit: Renames, capabilities: &mut Capabilities) -> Sy
         exchange,
         no_replace,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_is_gone_lies_in_nothing() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let spot = Spot::find(root.to_str().unwrap(), Renames::ALL).unwrap();
+        let above = std::fs::metadata(dir.path()).unwrap().ino();
+        assert_eq!(spot.lies_in()[1].inode, above);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(spot.lies_in(), [], "and not in what is above it");
+    }
 }

@@ -30,7 +30,7 @@ pub enum BudgetVerdict {
 pub(crate) fn files_that_allow(budget: DeleteBudget, lost: u64) -> u64 {
     match budget {
         // Of how many is all the same.
-        DeleteBudget::Count(_) | DeleteBudget::Percent(0) => 0,
+        DeleteBudget::Count(_) | DeleteBudget::Percent(0 | 100..) => 0,
         DeleteBudget::Percent(_) if lost <= SMALL_LOSS => 0,
         DeleteBudget::Percent(share) => lost.saturating_mul(100).div_ceil(u64::from(share)),
     }
@@ -40,6 +40,8 @@ pub(crate) fn files_that_allow(budget: DeleteBudget, lost: u64) -> u64 {
 pub fn judge_losses(budget: DeleteBudget, losses: Losses) -> BudgetVerdict {
     let exceeded = match budget {
         DeleteBudget::Count(most) => losses.lost > most,
+        // Everything: also of what never was in the baseline, as a mirror removes it.
+        DeleteBudget::Percent(100..) => false,
         DeleteBudget::Percent(share) => {
             losses.lost > SMALL_LOSS
                 && u128::from(losses.lost) * 100 > u128::from(losses.files) * u128::from(share)

@@ -377,6 +377,11 @@ fn the_delete_budget() {
         "small trees are not looked at"
     );
     assert_eq!(judge(half, 21, 42), BudgetVerdict::Within);
+    assert_eq!(
+        judge(DeleteBudget::Percent(100), 50, 0),
+        BudgetVerdict::Within,
+        "all of it, and what never was in the baseline"
+    );
     assert_eq!(judge(half, 21, 41), BudgetVerdict::Exceeded);
     assert_eq!(
         judge(DeleteBudget::Count(0), 1, 1000),

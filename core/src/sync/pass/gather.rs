@@ -42,6 +42,17 @@ pub(super) struct Gathered {
     pub(super) decided: Option<Decided>,
 }
 
+impl Gathered {
+    /// What was decided in it. A pack that only goes is no pack that comes.
+    pub(super) fn note_packs(&mut self, items: &[Item]) {
+        let is_git = self.group.kind == GroupKind::Git;
+        self.packed = items.iter().any(|item| {
+            let is_pack = is_git && item.node.path.name().ends_with(".pack");
+            is_pack && matches!(item.verdict, Verdict::Update { .. })
+        });
+    }
+}
+
 impl Gatherer {
     /// The group that the node is part of. To be asked of every node in turn.
     pub(super) fn of(&mut self, node: &Node, merge: &Merge) -> Option<Group> {
@@ -89,8 +100,6 @@ impl Gatherer {
             decided: None,
         });
         gathered.blocked |= blocked;
-        let is_pack = group.kind == GroupKind::Git && item.node.path.name().ends_with(".pack");
-        gathered.packed |= is_pack && matches!(item.verdict, Verdict::Update { .. });
     }
 
     /// Where git put the objects of repositories into new packs: what it takes away there gives up no content of anybody's.

@@ -70,6 +70,9 @@ pub(in crate::sync) struct Ground {
     gone: BTreeSet<SyncPath>,
 }
 
+/// No storage that proves absence has longer names, in bytes: asked for one it says that it cannot be, not that it is not there.
+const LONGEST_NAME: usize = 255;
+
 /// What was seen at a path.
 #[derive(Debug, Default)]
 struct Place {
@@ -365,7 +368,7 @@ impl Survey<'_> {
             for path in companions(path) {
                 if some_are_known && state.row_at(&path)?.is_some() {
                     beside.known.insert(path);
-                } else {
+                } else if path.name().len() <= LONGEST_NAME {
                     beside.guessed.insert(path);
                 }
             }

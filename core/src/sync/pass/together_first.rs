@@ -46,6 +46,7 @@ impl Pass {
             let decided = self.decide_group(&gathered).await;
             match decided.and_then(|decided| self.count(&decided.items).map(|()| decided)) {
                 Ok(decided) => {
+                    gathered.note_packs(&decided.items);
                     if let Some(rest) = room.checked_sub(decided.items.len()) {
                         room = rest;
                         gathered.decided = Some(decided);
