@@ -239,6 +239,18 @@ async fn an_editor_between_any_two_calls_never_gets_a_mix_published() {
     }
 }
 
+/// A run that breaks off at a call, before or after it is done, while it carries this state over.
+async fn killed(kind: Kind, number: u64, at: u64, after: bool) -> (World, Arc<At>) {
+    let world = begun(kind).await;
+    write(&world.storages.source, kind, number);
+    let mut killer = At::new(&world, kind, at);
+    killer.dies = true;
+    killer.after = after;
+    let killer = Arc::new(killer);
+    run(&world, &killer).await;
+    (world, killer)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_killed_at_any_call_is_carried_on() {
     for (kind, after) in KINDS
@@ -248,13 +260,7 @@ async fn a_run_that_is_killed_at_any_call_is_carried_on() {
         for number in [2, 3] {
             let mut at = 0;
             loop {
-                let world = begun(kind).await;
-                write(&world.storages.source, kind, number);
-                let mut killer = At::new(&world, kind, at);
-                killer.dies = true;
-                killer.after = after;
-                let killer = Arc::new(killer);
-                run(&world, &killer).await;
+                let (world, killer) = killed(kind, number, at, after).await;
                 let case = format!("{kind:?} {number} at call {at}, after: {after}");
                 for seen in killer.seen.lock().unwrap().iter() {
                     assert!(numbers(seen).len() <= 2, "{seen:?}\n{case}");
@@ -281,13 +287,7 @@ async fn who_goes_on_after_a_run_broke_off_makes_no_conflict() {
             for after in [false, true] {
                 let mut at = 0;
                 loop {
-                    let world = begun(kind).await;
-                    write(&world.storages.source, kind, number);
-                    let mut killer = At::new(&world, kind, at);
-                    killer.dies = true;
-                    killer.after = after;
-                    let killer = Arc::new(killer);
-                    run(&world, &killer).await;
+                    let (world, killer) = killed(kind, number, at, after).await;
                     write(&world.storages.source, kind, then);
                     let case = format!("{kind:?} {number}, {then} at {at}, after: {after}");
                     let rest = world.sync(Direction::TwoWay).await;

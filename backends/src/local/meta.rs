@@ -223,9 +223,8 @@ mod tests {
         assert_eq!(token(7, 0, 3).as_deref(), Some(""));
     }
 
-    #[test]
-    fn a_number_that_was_given_to_the_next_file_is_another_id() {
-        let stat = |ino, born| Stat {
+    fn stat(ino: u64, born: u64) -> Stat {
+        Stat {
             ino,
             size: 5,
             mtime: at(16, 255),
@@ -234,7 +233,11 @@ mod tests {
             dev: 7,
             born,
             mount: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_given_to_the_next_file_is_another_id() {
         assert_eq!(stat(1, 2).file_id(), stat(1, 2).file_id());
         assert_ne!(stat(1, 2).file_id(), stat(1, 3).file_id());
         assert_ne!(stat(1, 2).file_id(), stat(2, 2).file_id());
@@ -246,19 +249,8 @@ mod tests {
     /// An index of them is written in few places when many files are made at once.
     #[test]
     fn what_was_made_together_has_ids_side_by_side() {
-        let id = |ino: u64| {
-            let stat = Stat {
-                ino,
-                size: 5,
-                mtime: at(16, 255),
-                ctime: at(17, 0),
-                mode: 0o100_644,
-                dev: 7,
-                born: 1_800_000_000_000_000_000 + ino % 3,
-                mount: 1,
-            };
-            stat.file_id().unwrap().0
-        };
+        let born = |ino| 1_800_000_000_000_000_000 + ino % 3;
+        let id = |ino| stat(ino, born(ino)).file_id().unwrap().0;
         let ids: Vec<u64> = (70_000..80_000).map(id).collect();
         assert!(ids.is_sorted_by(|one, next| one < next));
         assert!(ids[9_999] - ids[0] < 10_001 << 24);

@@ -185,6 +185,7 @@ pub(crate) fn companions(path: &SyncPath) -> impl Iterator<Item = SyncPath> {
 
 /// Between these keys, as text, are those of all companions of `path`: from the first on and before the second.
 pub(crate) fn companion_keys(path: &SyncPath) -> (String, String) {
+    let path = path.as_str();
     (format!("{path}-"), format!("{path}."))
 }
 
@@ -248,6 +249,18 @@ mod tests {
 
     fn path(text: &str) -> SyncPath {
         SyncPath::new(text).unwrap()
+    }
+
+    /// As keys are stored: a name that is shown otherwise than it is must not be looked for as it is shown.
+    #[test]
+    fn companions_lie_between_their_keys() {
+        for database in ["x", "a/x.db", "a/line\nfeed"].map(path) {
+            let (from, to) = companion_keys(&database);
+            for beside in companions(&database) {
+                let key = crate::model::Key::file(beside).to_text();
+                assert!(from <= key && key < to, "{key:?}");
+            }
+        }
     }
 
     #[test]

@@ -94,7 +94,6 @@ impl Following<'_> {
                 continue;
             }
             if self.telling.ends_silence() {
-                self.own_up().await;
                 self.tell().await;
             }
             self.tell_health().await;
