@@ -1,8 +1,9 @@
 //! Ending conflicts, one by one, as somebody asks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use wl_backends::memory::MemoryNode;
+use wl_backends::memory::{MemoryBackend, MemoryNode};
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, Sides, SyncPath, Timestamp};
 use wl_core::storage::{ErrorKind, StorageError};
 use wl_core::sync::Keep;
@@ -161,6 +162,49 @@ async fn a_folder_that_wins_comes_whole_though_the_run_breaks_off() {
         assert!(world.storages.source.read_file("d/6").is_none());
         world.sync(Direction::TwoWay).await;
         assert_eq!(both(&world)["d"], Node::Folder(edited), "{keep:?}");
+    }
+}
+
+/// Somebody who leaves `a.txt` out by the source's rules while the target is listed.
+#[derive(Debug)]
+struct LeavesOut {
+    source: MemoryBackend,
+    armed: AtomicBool,
+}
+
+impl Observer for LeavesOut {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        if call.operation == Operation::List && self.armed.swap(false, SeqCst) {
+            self.source.write_file(".wlignore", "a.txt\n").unwrap();
+        }
+        Ok(())
+    }
+}
+
+/// What is left out is not touched, though the rule came while the run went on.
+#[tokio::test]
+async fn a_conflict_that_a_rule_leaves_out_meanwhile_is_not_ended() {
+    for keep in [Keep::Source, Keep::Target, Keep::Both, Keep::Newer] {
+        let [base, mut source, target] =
+            ["base", "one!", "two"].map(|content| tree([("a.txt", file(content))]));
+        let world = conflict(&base, &source, &target).await;
+        let leaves = Arc::new(LeavesOut {
+            source: world.storages.source.clone(),
+            armed: AtomicBool::new(true),
+        });
+        let mut options = World::options(Direction::TwoWay);
+        options.resolve = vec![(SyncPath::new("a.txt").unwrap(), keep)];
+        let over = |side, storage| match side {
+            Side::Target => observe(storage, Arc::clone(&leaves) as _),
+            Side::Source => storage,
+        };
+        let report = world.run_over(options, over).await.unwrap();
+        assert!(!leaves.armed.load(SeqCst));
+        assert_eq!(report.problems.len(), 1, "{report:?}");
+        assert!(report.problems[0].reason.contains("left out"), "{report:?}");
+        source.insert(".wlignore".into(), file("a.txt\n"));
+        assert_eq!(read(&world.storages.source), source, "{keep:?}");
+        assert_eq!(read(&world.storages.target), target, "{keep:?}");
     }
 }
 

@@ -6,6 +6,7 @@ use super::recall::recalled;
 use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::storage::{ErrorKind, RenameRequest, StorageError};
+use crate::sync::exclude::rules_hold;
 use crate::sync::{Keep, SyncError};
 
 /// The longest name that common file systems hold, in bytes.
@@ -41,6 +42,11 @@ impl Pass {
             return Ok(None);
         };
         self.context.tally().found.met = true;
+        // What is left out by now is nobody's to replace or rename: the next pass decides by the rules of now.
+        if !rules_hold(&self.context.job).await? {
+            self.context.tally().found.other_rules = true;
+            return Ok(None);
+        }
         match keep {
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),

@@ -244,8 +244,8 @@ impl Findings {
                 storage: String::new(),
                 operation: "filter".into(),
                 reason: match goes_on {
-                    true => "it kept changing, and nothing was removed meanwhile; it is looked at again by itself",
-                    false => "it kept changing, and nothing was removed meanwhile; run again when it is as it should be",
+                    true => "it kept changing, and nothing was removed and no conflict ended meanwhile; it is looked at again by itself",
+                    false => "it kept changing, and nothing was removed and no conflict ended meanwhile; run again when it is as it should be",
                 }
                 .into(),
             });
