@@ -302,13 +302,18 @@ pub async fn resolve(
     progress: Arc<Progress>,
     cancel: CancellationToken,
 ) -> RunReport {
+    run_one_shot(&that_resolves(spec, paths, keep), progress, cancel).await
+}
+
+/// The job with the one run that ends these conflicts.
+pub(crate) fn that_resolves(spec: &JobSpec, paths: &[SyncPath], keep: Keep) -> JobSpec {
     let mut spec = spec.clone();
     spec.options.resolve = paths.iter().map(|path| (path.clone(), keep)).collect();
     if spec.storages.source.read_only && keep == Keep::Source {
         // Keeping the source's version writes to the target only.
         spec.options.direction = Direction::OneWay;
     }
-    run_one_shot(&spec, progress, cancel).await
+    spec
 }
 
 /// What is in a storage's trash, oldest first.

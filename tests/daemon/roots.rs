@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wl_control::State;
 use wl_daemon::job::run_one_shot;
@@ -95,6 +96,21 @@ async fn a_root_that_becomes_a_link_to_another_folder_pauses_its_job() {
         std::fs::rename(&path, &away).unwrap();
         std::os::unix::fs::symlink(world.path("elsewhere"), &path).unwrap();
         paused_because(&mut client, &["leads elsewhere", "elsewhere"]).await;
+        // What would be a conflict there is none of this job's.
+        world.write("elsewhere/a", "of another tree");
+        for keep in ["source", "target", "both"] {
+            let wish = json!({"job-id": "j", "paths": ["a"], "keep": keep});
+            let refusal = client.ask("resolve", wish).await.unwrap_err();
+            assert!(
+                refusal.to_string().contains("leads elsewhere"),
+                "{refusal:?}"
+            );
+        }
+        assert_eq!(
+            world.read("elsewhere/a").as_deref(),
+            Some("of another tree")
+        );
+        std::fs::remove_file(world.path("elsewhere/a")).unwrap();
         assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
         assert_eq!(world.read(&format!("{other}/other")), None);
         assert_eq!(world.read("elsewhere/a"), None);

@@ -218,6 +218,61 @@ async fn a_group_that_goes_on_while_it_is_read_does_not_use_up_the_budget() {
     assert_eq!(report.changes.target.removed, FILES as u64);
 }
 
+/// What is not removed gives back what it was counted with, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_group_of_which_nothing_is_lost_takes_nothing_off_what_was() {
+    let world = begun().await;
+    let source = &world.storages.source;
+    for number in 0..FILES {
+        source
+            .write_file(&format!("copy {number}"), lfs(number))
+            .unwrap();
+    }
+    let mut job = goes_on(&world, 1);
+    let writes = Arc::new(Writes(source.clone(), 100.into()));
+    job.storages.source = observe(job.storages.source, Arc::clone(&writes) as _);
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    prune(&world);
+    source.write_file("r/.git/config", "2").unwrap();
+    source.remove("other").unwrap();
+    source.pass_time(std::time::Duration::from_secs(60));
+    let looked = looks.look(Area::Everything).await.unwrap();
+    let report = looked.report.unwrap();
+    assert_eq!(report.changes.target.removed, 1, "{report:?}");
+    assert!(writes.1.load(SeqCst) < 100, "the group was judged and left");
+    source.remove("always").unwrap();
+    let looked = looks.look(Area::Everything).await.unwrap();
+    assert_eq!(looked.report.unwrap().error.unwrap().class, "delete-budget");
+    assert!(world.storages.target.read_file("always").is_some());
+}
+
+/// What is refused for the sake of one side is lost on neither.
+#[tokio::test]
+async fn a_refusal_gives_back_what_was_counted_on_both_sides() {
+    let world = begun().await;
+    let Sides { source, target } = &world.storages;
+    let mut looks = Looks::new(goes_on(&world, 2), "test");
+    looks.look(Area::Everything).await.unwrap();
+    target.remove("other").unwrap();
+    prune(&world);
+    let refused = async |looks: &mut Looks| {
+        let report = looks.look(Area::Everything).await.unwrap().report.unwrap();
+        assert_eq!(report.error.unwrap().class, "delete-budget");
+        assert_eq!(report.changes, Sides::default());
+    };
+    for _ in 0..3 {
+        refused(&mut looks).await;
+    }
+    for number in 0..FILES {
+        source.write_file(&lfs(number), lfs(number)).unwrap();
+    }
+    source.pass_time(std::time::Duration::from_secs(60));
+    let report = looks.look(Area::Everything).await.unwrap().report.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.changes.source.removed, 1, "{report:?}");
+}
+
 /// Somebody chose the side that goes, and it goes to the trash.
 #[tokio::test]
 async fn the_end_of_a_conflict_is_not_held_up_by_the_budget() {

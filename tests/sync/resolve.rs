@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use wl_backends::memory::{MemoryBackend, MemoryNode};
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, Sides, SyncPath, Timestamp};
 use wl_core::storage::{ErrorKind, StorageError};
-use wl_core::sync::Keep;
+use wl_core::sync::{DeleteBudget, Keep};
 use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_test_trees::{Node, Tree};
 
@@ -307,6 +307,39 @@ async fn modes_are_taken_from_one_side() {
             assert_eq!(mode(&world, side), Some(bits), "{keep:?} on the {side}");
         }
     }
+}
+
+/// Who chose permissions gave up nothing that lies below.
+#[tokio::test]
+async fn the_end_of_a_conflict_of_modes_gives_up_no_content() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    for number in 0..5 {
+        let path = format!("d/{number}");
+        source.write_file(&path, path.as_bytes()).unwrap();
+    }
+    source.write_file("rest", "r").unwrap();
+    source.chmod("d", Mode::new(0o755)).unwrap();
+    assert_eq!(world.sync(Direction::TwoWay).await.result, Outcome::Synced);
+    source.chmod("d", Mode::new(0o700)).unwrap();
+    target.chmod("d", Mode::new(0o750)).unwrap();
+    (0..4).for_each(|number| assert!(source.remove(&format!("d/{number}")).unwrap()));
+    let mut options = World::options(Direction::TwoWay);
+    options.resolve = vec![(SyncPath::new("d").unwrap(), Keep::Target)];
+    options.max_delete = DeleteBudget::Count(3);
+    let report = world.run(options.clone()).await.unwrap();
+    assert_eq!(
+        report.error.as_ref().map(|it| &*it.class),
+        Some("delete-budget"),
+        "{report:?}"
+    );
+    assert!((0..5).all(|number| target.read_file(&format!("d/{number}")).is_some()));
+    options.max_delete = DeleteBudget::Count(4);
+    let report = world.run(options).await.unwrap();
+    assert!(
+        report.error.is_none() && report.changes.target.removed == 4,
+        "{report:?}"
+    );
 }
 
 #[tokio::test]

@@ -520,4 +520,20 @@ impl PairState {
         )?;
         Ok((lost + unknown) as u64)
     }
+
+    /// Whether [`PairState::lost_contents`] counts this content, if something that has it is to be removed.
+    pub fn is_lost(&self, hash: &ContentHash) -> Result<bool, StateError> {
+        let mut statement = self.db().prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM pending WHERE hash = ?1 AND stage = ?3) \
+             AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = ?1 AND NOT EXISTS \
+             (SELECT 1 FROM pending q WHERE q.stage IN (?2, ?4) AND q.key = r.key AND q.done = 0))",
+        )?;
+        let stages = params![
+            hash.as_bytes().as_slice(),
+            REMOVE_FILE,
+            CREATE,
+            REMOVE_TOGETHER
+        ];
+        Ok(statement.query_row(stages, |row| row.get(0))?)
+    }
 }

@@ -98,9 +98,7 @@ pub(super) fn start(spec: Arc<JobSpec>, work: Work, ties: Ties, teller: Teller) 
                 Work::Run if spec.continuous => continuous(&spec, ties, &inner).await,
                 Work::Run => once(&spec, ties, &inner).await,
                 Work::Resolve(paths, keep) => {
-                    let report =
-                        job::resolve(&spec, &paths, keep, ties.progress, ties.cancel).await;
-                    reported(report)
+                    once(&job::that_resolves(&spec, &paths, keep), ties, &inner).await
                 }
             }
         };

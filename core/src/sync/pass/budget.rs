@@ -20,6 +20,8 @@ pub(super) struct Lost {
     pub(super) spared: Sides<Vec<Option<ContentHash>>>,
     /// Files that were removed on each side.
     pub(super) gone: Sides<u64>,
+    /// The conflict that somebody ends is about permissions: what is below is decided as ever.
+    pub(super) as_ever: bool,
 }
 
 impl Pass {
@@ -65,6 +67,7 @@ impl Pass {
             }
             if let Some(exceeded) = self.judge_losses_of(side)? {
                 self.context.state().hold_losses(side, now())?;
+                self.take_back_losses(true)?;
                 self.drop_removals()?;
                 return Ok(Some(exceeded));
             }
@@ -74,7 +77,8 @@ impl Pass {
 
     /// Whether all that happens is the end of a conflict that somebody wants. What was put beside one is decided as ever.
     fn ends_conflict(&self) -> bool {
-        self.wish.as_ref().is_some_and(|wish| self.is_wished(wish))
+        let is_wished = |wish| self.is_wished(wish);
+        !self.lost.as_ever && self.wish.as_ref().is_some_and(is_wished)
     }
 
     fn budget_is_share(&self) -> bool {
@@ -144,19 +148,29 @@ impl Pass {
     /// off, nothing else is than what went.
     pub(super) fn take_back_losses(&mut self, broke_off: bool) -> Result<(), SyncError> {
         let spared = std::mem::take(&mut self.lost.spared);
+        let counted = std::mem::take(&mut self.lost.counted);
         for side in Side::BOTH {
-            let known: HashSet<_> = spared[side].iter().flatten().collect();
-            let unknown = spared[side].iter().filter(|hash| hash.is_none()).count();
-            let most = self.lost.counted[side];
+            let most = counted[side];
             let spared = match broke_off {
                 true => most.saturating_sub(self.lost.gone[side]),
-                false => most.min((known.len() + unknown) as u64),
+                false => most.min(self.counted_among(&spared[side])?),
             };
             if spared > 0 {
                 self.context.state().take_back_losses(side, spared, now())?;
             }
         }
         Ok(())
+    }
+
+    /// How many of these contents were counted as lost: one that is or comes somewhere else was not.
+    fn counted_among(&self, spared: &[Option<ContentHash>]) -> Result<u64, SyncError> {
+        let state = self.context.state();
+        let known: HashSet<_> = spared.iter().flatten().collect();
+        let mut counted = spared.iter().filter(|hash| hash.is_none()).count() as u64;
+        for hash in known {
+            counted += u64::from(state.is_lost(hash)?);
+        }
+        Ok(counted)
     }
 }
 

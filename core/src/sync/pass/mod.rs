@@ -352,11 +352,16 @@ impl Pass {
             return self.visit_in_group(node, group).await;
         }
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
+        let mut below = policy;
         let mut verdict = self.decide_wished(&mut node, policy).await;
         if let Verdict::Conflict(what) = verdict {
             if let Some(settled) = self.resolve(&mut node, what).await? {
                 policy = settled;
                 verdict = node.decide(policy);
+                // Who chose permissions has not chosen between contents.
+                if what != Conflicting::Modes {
+                    below = settled;
+                }
             }
         } else if self.wish.as_ref() == Some(&node.path) && self.is_wished(&node.path) {
             self.tell_left_out(&node);
@@ -367,7 +372,7 @@ impl Pass {
             return Ok(());
         }
         let place = self.frames.place(&node.path);
-        self.open_frame(&node, verdict, policy)?;
+        self.open_frame(&node, verdict, below)?;
         let mut item = Item::new(node, policy, verdict, place);
         if self.needs_work(&item)? {
             if let Some(side) = self.context.lets_be(&item.node) {

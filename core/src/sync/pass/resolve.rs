@@ -47,6 +47,7 @@ impl Pass {
             self.context.tally().found.other_rules = true;
             return Ok(None);
         }
+        self.lost.as_ever = what == Conflicting::Modes;
         match keep {
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),
