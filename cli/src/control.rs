@@ -67,6 +67,10 @@ pub async fn running(context: &Context<'_>) -> CliResult<Client> {
     })
 }
 
+/// How many heaps glibc keeps in a daemon. Without it, it keeps up to eight a core, one for each thread that came by, and in each what was
+/// freed there: memory would grow with every burst of changes (docs/performance.md).
+pub const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+
 /// The daemon; it is started if there is none, and that is said.
 pub async fn connect_or_start(context: &Context<'_>) -> CliResult<Client> {
     match connect(context).await? {
@@ -79,6 +83,9 @@ pub async fn connect_or_start(context: &Context<'_>) -> CliResult<Client> {
 pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
     let mut command = Command::new(this_program()?);
     command.arg("daemon").arg("--announce").args(words);
+    if std::env::var_os(ARENAS.0).is_none() {
+        command.env(ARENAS.0, ARENAS.1);
+    }
     // A group of its own: Ctrl-C in this terminal is not meant for it.
     let child = command
         .process_group(0)

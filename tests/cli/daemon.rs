@@ -465,3 +465,24 @@ fn the_daemon_stays_in_no_folder() {
     assert!(folder.join("wl.log").exists());
     home.ok(&format!("stop --socket-path {}", home.path("s").display()));
 }
+
+/// The number of its heaps is bounded, unless somebody's environment says otherwise.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_daemon_that_is_started_keeps_few_heaps() {
+    for (own, kept) in [(None, "2"), (Some("7"), "7")] {
+        let place = Place::new();
+        let mut command = place.0.command();
+        command.env_remove("MALLOC_ARENA_MAX").arg("start");
+        if let Some(own) = own {
+            command.env("MALLOC_ARENA_MAX", own);
+        }
+        let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        let digits = said.chars().filter(char::is_ascii_digit);
+        let pid: String = digits.collect();
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let wanted = format!("MALLOC_ARENA_MAX={kept}");
+        let mut set = environment.split(|&byte| byte == 0);
+        assert!(set.any(|one| one == wanted.as_bytes()), "{said}");
+    }
+}

@@ -67,6 +67,7 @@ fn the_unit_is_written_enabled_and_taken_away() {
     assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     for line in [
         "Type=notify",
+        "Environment=MALLOC_ARENA_MAX=2",
         "WatchdogSec=120",
         "Restart=on-failure",
         "WantedBy=default.target",

@@ -1,6 +1,7 @@
 //! Permissions: those that travel, and those that forbid.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -216,4 +217,39 @@ fn a_file_in_place_of_a_link_keeps_its_permissions() {
         fs::remove_file(side.join("x")).unwrap();
         pair.sync("--max-delete 100% --allow-empty").synced();
     }
+}
+
+/// Nothing in it has changed, and nobody can say so any more.
+#[test]
+fn a_folder_that_cannot_be_read_any_more_is_told_at_once() {
+    let Some(pair) = Pair::of_nobody() else {
+        return;
+    };
+    let _open = Opened(&pair);
+    write(&pair.a, "d/x", "x");
+    pair.give();
+    let words = [pair.a.to_str().unwrap(), pair.b.to_str().unwrap()];
+    let mut command = pair.command(["sync", "--watch", "--output", "json"].iter().chain(&words));
+    let mut job = command.spawn().unwrap();
+    let mut lines = BufReader::new(job.stdout.take().unwrap()).lines();
+    // The first line that says one of these.
+    let mut first = |wanted: [&str; 2]| {
+        let says = |line: &String| wanted.iter().any(|wanted| line.contains(wanted));
+        let line = lines.find_map(|line| line.ok().filter(says));
+        line.expect("it goes on")
+    };
+    let (synced, denied) = ("\"synced\"", "Permission denied");
+    first([synced; 2]);
+    for side in [&pair.a, &pair.b] {
+        set(&side.join("d"), 0);
+        // What changes after it is carried over without a look at everything.
+        write(side, "mark", side.to_str().unwrap());
+        let said = first([synced, denied]);
+        assert!(said.contains(denied), "{said}");
+        set(&side.join("d"), 0o755);
+        first([synced; 2]);
+    }
+    job.kill().unwrap();
+    job.wait().unwrap();
+    pair.assert_equal();
 }

@@ -271,14 +271,17 @@ impl<'a> Walk<'a> {
         self.row(Row::Present(Entry { path, meta }))
     }
 
-    /// The row of an entry by itself.
+    /// The row of an entry by itself; of a folder also whether it can be listed, as nobody would look into one that is as it was.
     fn look_alone(&mut self, path: SyncPath, found: Found, seen: Timestamp) -> Step {
         match found {
             Found::Entry(stat) if stat.kind() == Some(Kind::Folder) => {
-                let elsewhere = stat.dev != self.root.facts.dev;
-                let fd = elsewhere.then(|| self.open(&path, true)).transpose();
-                let token = self.folder_token(&stat, fd.ok().flatten().as_ref());
-                self.folder_row(path, &stat, token)
+                let opened = self.open(&path, true);
+                let token = self.folder_token(&stat, opened.as_ref().ok());
+                self.folder_row(path.clone(), &stat, token)?;
+                match opened {
+                    Err(errno @ (Errno::ACCESS | Errno::PERM)) => self.unknown(path, true, errno),
+                    _ => Ok(()),
+                }
             }
             found => self.visit(path, found, seen, true),
         }

@@ -36,6 +36,13 @@ pub(super) enum Next {
     Rest,
 }
 
+/// When a path is looked at once more, and how often it was for nothing.
+#[derive(Debug)]
+struct Young {
+    due: Instant,
+    tries: u32,
+}
+
 /// Where to look next.
 #[derive(Debug)]
 pub(super) struct Agenda {
@@ -47,7 +54,9 @@ pub(super) struct Agenda {
     /// How often what changes all the time is looked at.
     pace: Pace,
     /// Paths that changed so lately that they have to be looked at once more.
-    young: BTreeMap<SyncPath, Instant>,
+    young: BTreeMap<SyncPath, Young>,
+    /// Those of them that were looked at as their time had come, how often one after the other. A clock that was set back makes them young for long.
+    confirmed: BTreeMap<SyncPath, u32>,
     /// Groups of which something was said: they are let alone until they are quiet.
     groups: BTreeMap<SyncPath, Changing>,
     /// More waited than can be told apart: the next look at everything finds it.
@@ -108,6 +117,7 @@ impl Agenda {
             resting: BTreeMap::new(),
             pace: Pace::default(),
             young: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
             groups: BTreeMap::new(),
             many: false,
             everything: now + rescan,
@@ -221,8 +231,8 @@ impl Agenda {
                 }
             }
         }
-        for (path, due) in &self.young {
-            if *due <= now {
+        for (path, young) in &self.young {
+            if young.due <= now {
                 area.add_path(path.clone());
             }
         }
@@ -247,7 +257,9 @@ impl Agenda {
 
     /// `area` was looked at, and these paths in it have to be looked at again. Whether one of them was so often that it should be told.
     pub(super) fn looked(&mut self, area: &Area, again: &[SyncPath], now: Instant) -> bool {
-        self.young.retain(|path, _| !area.holds(path));
+        let looked = self.young.extract_if(.., |path, _| area.holds(path));
+        let due = looked.filter(|(_, young)| young.due <= now);
+        self.confirmed = due.map(|(path, young)| (path, young.tries + 1)).collect();
         let before: BTreeMap<_, _> = match area {
             Area::Everything => std::mem::take(&mut self.resting),
             Area::Parts(_) => self
@@ -332,7 +344,10 @@ impl Agenda {
                 && !self.resting.contains_key(&path)
                 && !self.waits_for_its_turn(&path, now)
             {
-                self.young.insert(path, now + YOUNG);
+                let tries = self.confirmed.get(&path).copied().unwrap_or(0);
+                let longer = YOUNG * 2_u32.saturating_pow(tries.min(16));
+                let due = now + longer.min(LONGEST_REST);
+                self.young.insert(path, Young { due, tries });
             }
         }
     }
@@ -357,7 +372,7 @@ impl Agenda {
     /// When something is due by itself.
     pub(super) fn due(&self) -> Instant {
         let rests = self.resting.values().map(|rest| rest.until);
-        let rests = rests.chain(self.young.values().copied());
+        let rests = rests.chain(self.young.values().map(|young| young.due));
         let groups = self.groups.values().map(|group| group.until);
         rests.chain(groups).fold(self.everything, Instant::min)
     }

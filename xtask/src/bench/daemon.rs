@@ -22,6 +22,8 @@ impl Daemon {
         let mut child = Command::new(wl)
             .args(["daemon", "--announce", "--base-dir"])
             .arg(base)
+            // As `wl start` has it.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -146,6 +146,7 @@ fn unit(program: &Path, words: &[OsString]) -> CliResult<String> {
         // `$` has a meaning in arguments, not in the program's path.
         line = line + " " + &quoted(&text(word)?).replace('$', "$$");
     }
+    let (arenas, most) = control::ARENAS;
     Ok(format!(
         "{MARK}
 [Unit]
@@ -155,6 +156,7 @@ StartLimitBurst=10
 
 [Service]
 Type=notify
+Environment={arenas}={most}
 ExecStart={line}
 Restart=on-failure
 RestartSec=10

@@ -246,6 +246,31 @@ fn a_young_path_is_looked_at_once_more_and_at_once_if_it_changes() {
     assert_eq!(agenda.due(), now + HOUR);
 }
 
+/// A clock that was set back makes what was just written young for as long as that.
+#[test]
+fn a_path_that_stays_young_is_looked_at_less_and_less_often() {
+    let start = Instant::now();
+    let mut agenda = started(start);
+    let stays = Area::path(path("stays"));
+    agenda.confirm(vec![path("stays")], start);
+    let mut now = start;
+    let mut looks = 0;
+    while now < start + Duration::from_secs(600) {
+        now = agenda.due();
+        assert_eq!(agenda.take(now), Next::Look(stays.clone()));
+        agenda.looked(&stays, &[], now);
+        agenda.confirm(vec![path("stays")], now);
+        looks += 1;
+    }
+    assert!((20..40).contains(&looks), "{looks}");
+    // What is said of it counts at once, and begins anew.
+    agenda.add(stays.clone(), now);
+    assert_eq!(agenda.take(now), Next::Look(stays.clone()));
+    agenda.looked(&stays, &[], now);
+    agenda.confirm(vec![path("stays")], now);
+    assert_eq!(agenda.due(), now + YOUNG);
+}
+
 #[test]
 fn a_resting_path_is_looked_at_with_what_holds_it() {
     let now = Instant::now();
