@@ -10,6 +10,8 @@ pub enum Bug {
     ConflictIsUpdate,
     /// An edit is undone: the side that changed gets what the other side still holds.
     OldVersionWins,
+    /// Who chooses permission bits of a folder chooses that side of all that is below it.
+    BitsDecideContents,
     /// One side removed what the other edited, and the removal is carried out.
     RemovalBeatsEdit,
     /// Files of one size are taken for equal.

@@ -5,6 +5,7 @@
 
 use wl_core::model::Direction;
 use wl_core::storage::CasGrade;
+use wl_core::sync::Keep;
 use wl_core::testing::{Operation, When};
 
 use crate::Dice;
@@ -60,6 +61,10 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
             keep_groups(plan);
             plan.extras.max_size = Some(MOST);
             more.scatter(plan, More::sizes);
+        }
+        14 => {
+            plan.sites.iter_mut().for_each(|site| site.modes = true);
+            more.scatter(plan, More::bits_in_conflict);
         }
         _ => {}
     }
@@ -275,6 +280,37 @@ impl More {
         let target = self.some(&["here", "there", "nowhere"]);
         let link = What::Edit(self.site(), Edit::Link(path, target));
         vec![self.soon(link), self.soon(What::Run)]
+    }
+
+    /// Both sides set other bits of a folder, somebody goes on in it, and somebody chooses the bits of one side.
+    fn bits_in_conflict(&mut self, _: &Plan) -> Vec<Step> {
+        let (site, other) = self.pair();
+        let (path, keep) = (self.some(&["d", "d/e"]), self.some_end());
+        let edit = match self.dice.below(3) {
+            0 => Edit::Remove("d/x".to_owned()),
+            _ => Edit::Write(self.some(&["d/x", "d/e/z"]), self.content(0)),
+        };
+        let all = vec![
+            What::Run,
+            What::Rest,
+            What::Edit(site, Edit::Chmod(path.clone(), 0o700)),
+            What::Edit(other, Edit::Chmod(path.clone(), 0o750)),
+            What::Run,
+            What::Rest,
+            What::Edit(self.site(), edit),
+            What::Resolve(path, keep),
+            What::Run,
+        ];
+        let steps = all.into_iter().map(|what| match what {
+            What::Edit(..) => self.soon(what),
+            what => Step { after: 0, what },
+        });
+        steps.collect()
+    }
+
+    fn some_end(&mut self) -> Keep {
+        let all = [Keep::Source, Keep::Target, Keep::Both, Keep::Newer];
+        all[self.dice.below(4) as usize]
     }
 
     fn pair(&mut self) -> (usize, usize) {

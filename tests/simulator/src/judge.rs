@@ -7,6 +7,7 @@ use wl_core::state::BaselineRow;
 use wl_core::testing::{Call, Operation};
 
 use crate::agreed::{Agreed, Renamed};
+use crate::ended::Ended;
 use crate::groups::{Groups, beside};
 use crate::left_out::LeftOut;
 use crate::modes::ModesAgreed;
@@ -23,7 +24,7 @@ pub struct Kept {
 }
 
 /// What was ever true at each path.
-type History = BTreeMap<String, BTreeSet<Shown>>;
+pub(crate) type History = BTreeMap<String, BTreeSet<Shown>>;
 
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -45,8 +46,8 @@ pub(crate) struct Judge {
     by_editors: Vec<(usize, Edit, BTreeSet<String>)>,
     /// Bytes that editors wrote.
     bytes: u64,
-    /// Somebody ended conflicts: what lost is in the trash, and versions may lie beside others.
-    ended: bool,
+    /// Where somebody ended conflicts.
+    ended: Ended,
     /// What lost is not kept for long.
     expires: bool,
     /// What contents are called.
@@ -59,13 +60,15 @@ pub(crate) struct Judge {
     modes: Vec<Modes>,
 }
 
+/// Whether `inner` is `outer` or below it.
+pub(crate) fn is_within(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 pub(crate) fn is_at_or_around(path: &str, other: &str) -> bool {
-    let within = |inner: &str, outer: &str| {
-        inner
-            .strip_prefix(outer)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    within(path, other) || within(other, path)
+    is_within(path, other) || is_within(other, path)
 }
 
 /// What is renamed takes its earlier versions along: the other side, and the baseline, may have the rename before they have the last edit.
@@ -106,7 +109,7 @@ impl Judge {
             touched: Vec::new(),
             by_editors: Vec::new(),
             bytes: 0,
-            ended: false,
+            ended: Ended::default(),
             names: BTreeMap::new(),
         }
     }
@@ -185,6 +188,7 @@ impl Judge {
         self.trees[site] = after;
         self.modes[site] = modes;
         self.left_out.edited(edit, &self.trees);
+        self.ended.look(&self.trees);
     }
 
     /// The baseline is lost: nobody knows any more what was agreed on.
@@ -218,10 +222,15 @@ impl Judge {
         }
     }
 
-    /// From now on what lost a conflict may be in the trash.
-    pub fn conflicts_are_ended(&mut self) {
-        self.ended = true;
+    /// From now on what lost the conflict at `path` may be in the trash.
+    pub fn ends_conflict(&mut self, path: &str) {
+        self.ended.begins(path, &self.trees);
         self.forget();
+    }
+
+    /// The run that was to end it is over.
+    pub fn ended_conflict(&mut self) {
+        self.ended.is_over();
     }
 
     /// A run moves no more than a few times what there is.
@@ -305,6 +314,7 @@ impl Judge {
         let verdict = self.agreed.changed(site, before, &after, &self.trees);
         self.trees[site] = after;
         self.left_out.look(&self.trees);
+        self.ended.look(&self.trees);
         verdict
     }
 
@@ -320,10 +330,9 @@ impl Judge {
     }
 
     fn may_show(&self, path: &str, shown: &Shown) -> bool {
-        let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-        let beside = |other: &str| self.ended && folder(path) == folder(other);
         let mut known = self.known.iter();
-        known.any(|(at, known)| (at == path || beside(at)) && known.contains(shown))
+        let may = |at: &str| at == path || self.ended.may_lie_beside(path, at);
+        known.any(|(at, known)| may(at) && known.contains(shown))
     }
 
     /// What a baseline says was so on both sides.
@@ -434,10 +443,11 @@ impl Judge {
         let seen: BTreeSet<_> = self.trees.iter().flat_map(Tree::values).collect();
         for (content, by) in &self.written {
             let put_back = self.direction == Direction::Mirror && *by != source;
+            let replaced = put_back || self.ended.lost(&self.known, content);
             let is_kept = kept
                 .iter()
-                .any(|kept| kept.content == *content && (kept.claimed || put_back || self.ended));
-            let may_go = self.expires && (put_back || self.ended);
+                .any(|kept| kept.content == *content && (kept.claimed || replaced));
+            let may_go = self.expires && replaced;
             let lost = !may_go
                 && !self.given_up.contains(content)
                 && !excused.contains(content)
@@ -461,9 +471,6 @@ impl Judge {
     /// All is quiet. What only one edit was ever about is as that left it, everywhere that it should be; where nothing but edits
     /// happened (`calm`) that holds for removals of what was there, too.
     pub fn nothing_else_happened(&self, source: usize, calm: bool) -> Result<(), String> {
-        if self.ended {
-            return Ok(());
-        }
         let trees: Vec<_> = self.trees.iter().collect();
         let left_out = self.left_out.of(&trees, &self.trees);
         let paths: BTreeSet<_> = self.by_editors.iter().flat_map(|edit| &edit.2).collect();
@@ -486,7 +493,8 @@ impl Judge {
                 continue;
             };
             let everywhere = by == source || self.direction == Direction::TwoWay;
-            if !everywhere || left_out.iter().any(|at| is_at_or_around(path, at)) {
+            let chosen = self.ended.is_about(path);
+            if !everywhere || chosen || left_out.iter().any(|at| is_at_or_around(path, at)) {
                 continue;
             }
             for (site, tree) in self.trees.iter().enumerate() {

@@ -21,6 +21,7 @@ pub use wl_core::{conformance_tests, testing};
 mod agreed;
 mod check;
 mod ear;
+mod ended;
 mod extras;
 mod eye;
 mod faults;

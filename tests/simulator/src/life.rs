@@ -260,6 +260,7 @@ impl Play<'_> {
     async fn resolve(&self, path: &str, keep: Keep) {
         let path = SyncPath::new(path).unwrap();
         self.run(vec![(path, keep)]).await;
+        self.stage.lock().judge.ended_conflict();
     }
 
     fn next(&self) -> Option<What> {

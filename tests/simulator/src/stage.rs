@@ -547,7 +547,7 @@ impl Inner {
                 self.world.sites[*site].set_mounted(false);
             }
             What::Mount(site) => self.world.sites[*site].set_mounted(true),
-            What::Resolve(..) => self.judge.conflicts_are_ended(),
+            What::Resolve(path, _) => self.judge.ends_conflict(path),
             What::DryRun
             | What::Kill
             | What::Cancel

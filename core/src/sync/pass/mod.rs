@@ -59,6 +59,7 @@ use super::guard::root_emptied;
 use super::progress::Phase;
 use super::{Group, SyncError, SyncErrorClass};
 use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
 use crate::storage::{Listing, Parts, Scope, StorageError};
@@ -359,7 +360,7 @@ impl Pass {
                 policy = settled;
                 verdict = node.decide(policy);
                 // Who chose permissions has not chosen between contents.
-                if what != Conflicting::Modes {
+                if what != Conflicting::Modes || planted(Bug::BitsDecideContents) {
                     below = settled;
                 }
             }
