@@ -240,10 +240,10 @@ fn a_folder_that_cannot_be_read_any_more_is_told_at_once() {
     };
     let (synced, denied) = ("\"synced\"", "Permission denied");
     first([synced; 2]);
-    for side in [&pair.a, &pair.b] {
-        set(&side.join("d"), 0);
+    for (side, bits) in [(&pair.a, 0), (&pair.b, 0), (&pair.a, 0o600)] {
+        set(&side.join("d"), bits);
         // What changes after it is carried over without a look at everything.
-        write(side, "mark", side.to_str().unwrap());
+        write(side, "mark", format!("{} {bits}", side.display()));
         let said = first([synced, denied]);
         assert!(said.contains(denied), "{said}");
         set(&side.join("d"), 0o755);

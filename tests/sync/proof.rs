@@ -53,6 +53,8 @@ async fn a_wish_below_a_conflict_touches_nothing() {
 async fn a_folder_that_wins_a_conflict_wins_whole_even_where_copying_failed() {
     for keep in [Keep::Source, Keep::Both] {
         let world = types_in_conflict().await;
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
         let source = &world.storages.source;
         source.set_unreadable("d/x", true).unwrap();
         let report = world.run(resolving("d", keep)).await.unwrap();

@@ -165,7 +165,7 @@ async fn a_folder_that_wins_comes_whole_though_the_run_breaks_off() {
     }
 }
 
-/// Somebody who leaves `a.txt` out by the source's rules while the target is listed.
+/// Somebody who leaves everything out by the source's rules while the target is listed.
 #[derive(Debug)]
 struct LeavesOut {
     source: MemoryBackend,
@@ -175,7 +175,7 @@ struct LeavesOut {
 impl Observer for LeavesOut {
     fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
         if call.operation == Operation::List && self.armed.swap(false, SeqCst) {
-            self.source.write_file(".wlignore", "a.txt\n").unwrap();
+            self.source.write_file(".wlignore", "*\n").unwrap();
         }
         Ok(())
     }
@@ -184,16 +184,25 @@ impl Observer for LeavesOut {
 /// What is left out is not touched, though the rule came while the run went on.
 #[tokio::test]
 async fn a_conflict_that_a_rule_leaves_out_meanwhile_is_not_ended() {
-    for keep in [Keep::Source, Keep::Target, Keep::Both, Keep::Newer] {
-        let [base, mut source, target] =
-            ["base", "one!", "two"].map(|content| tree([("a.txt", file(content))]));
+    for (name, keep) in [
+        ("a.txt", Keep::Source),
+        ("a.txt", Keep::Target),
+        ("a.txt", Keep::Both),
+        ("a.txt", Keep::Newer),
+        (".git", Keep::Source),
+        (".git", Keep::Target),
+    ] {
+        let [base, mut source, target] = ["base", "one!", "two"].map(|content| match name {
+            ".git" => tree([(".git", Node::Folder(tree([("config", file(content))])))]),
+            name => tree([(name, file(content))]),
+        });
         let world = conflict(&base, &source, &target).await;
         let leaves = Arc::new(LeavesOut {
             source: world.storages.source.clone(),
             armed: AtomicBool::new(true),
         });
         let mut options = World::options(Direction::TwoWay);
-        options.resolve = vec![(SyncPath::new("a.txt").unwrap(), keep)];
+        options.resolve = vec![(SyncPath::new(name).unwrap(), keep)];
         let over = |side, storage| match side {
             Side::Target => observe(storage, Arc::clone(&leaves) as _),
             Side::Source => storage,
@@ -202,7 +211,7 @@ async fn a_conflict_that_a_rule_leaves_out_meanwhile_is_not_ended() {
         assert!(!leaves.armed.load(SeqCst));
         assert_eq!(report.problems.len(), 1, "{report:?}");
         assert!(report.problems[0].reason.contains("left out"), "{report:?}");
-        source.insert(".wlignore".into(), file("a.txt\n"));
+        source.insert(".wlignore".into(), file("*\n"));
         assert_eq!(read(&world.storages.source), source, "{keep:?}");
         assert_eq!(read(&world.storages.target), target, "{keep:?}");
     }
@@ -309,9 +318,8 @@ async fn modes_are_taken_from_one_side() {
     }
 }
 
-/// Who chose permissions gave up nothing that lies below.
-#[tokio::test]
-async fn the_end_of_a_conflict_of_modes_gives_up_no_content() {
+/// A folder with permissions in conflict, one file in it edited on both sides, and four that the source has removed.
+async fn bits_in_conflict() -> World {
     let world = World::new();
     let Sides { source, target } = &world.storages;
     for number in 0..5 {
@@ -324,22 +332,125 @@ async fn the_end_of_a_conflict_of_modes_gives_up_no_content() {
     source.chmod("d", Mode::new(0o700)).unwrap();
     target.chmod("d", Mode::new(0o750)).unwrap();
     (0..4).for_each(|number| assert!(source.remove(&format!("d/{number}")).unwrap()));
-    let mut options = World::options(Direction::TwoWay);
-    options.resolve = vec![(SyncPath::new("d").unwrap(), Keep::Target)];
-    options.max_delete = DeleteBudget::Count(3);
-    let report = world.run(options.clone()).await.unwrap();
-    assert_eq!(
-        report.error.as_ref().map(|it| &*it.class),
-        Some("delete-budget"),
-        "{report:?}"
-    );
-    assert!((0..5).all(|number| target.read_file(&format!("d/{number}")).is_some()));
-    options.max_delete = DeleteBudget::Count(4);
-    let report = world.run(options).await.unwrap();
-    assert!(
-        report.error.is_none() && report.changes.target.removed == 4,
-        "{report:?}"
-    );
+    source.write_file("d/4", "one").unwrap();
+    target.write_file("d/4", "the other").unwrap();
+    world
+}
+
+/// Who chose permissions gave up nothing that lies below, whatever is ended beside it.
+#[tokio::test]
+async fn the_end_of_a_conflict_of_modes_gives_up_no_content() {
+    for wishes in [&["d"][..], &["d", "d/4"], &["d/4", "d"]] {
+        for (most, removed) in [(3, 0), (4, 4)] {
+            let world = bits_in_conflict().await;
+            let wish = |path: &&str| (SyncPath::new(*path).unwrap(), Keep::Target);
+            let mut options = World::options(Direction::TwoWay);
+            options.resolve = wishes.iter().map(wish).collect();
+            options.max_delete = DeleteBudget::Count(most);
+            let report = world.run(options).await.unwrap();
+            let class = report.error.as_ref().map(|error| &*error.class);
+            let wanted = (removed == 0).then_some("delete-budget");
+            assert_eq!(class, wanted, "{wishes:?} {report:?}");
+            assert_eq!(report.changes.target.removed, removed, "{report:?}");
+            let content = match wishes.len() {
+                1 => "one",
+                _ => "the other",
+            };
+            let source = &world.storages.source;
+            assert_eq!(source.read_file("d/4").unwrap(), content.as_bytes());
+        }
+    }
+}
+
+/// It is said that nothing was changed.
+#[tokio::test]
+async fn nothing_happens_below_a_folder_without_a_conflict() {
+    let world = bits_in_conflict().await;
+    let bits = Mode::new(0o755);
+    world
+        .storages
+        .as_ref()
+        .map(|side| side.chmod("d", bits).unwrap());
+    let before = world.storages.as_ref().map(read);
+    let report = resolve(&world, "d", Keep::Target).await;
+    assert_eq!(report.problems.len(), 1, "{report:?}");
+    assert_eq!(report.changes, Sides::default(), "{report:?}");
+    assert_eq!(world.storages.as_ref().map(read), before);
+}
+
+/// It goes to the other side with the next run, and nothing of it is undone.
+#[tokio::test]
+async fn a_change_of_type_that_is_no_conflict_is_not_ended() {
+    let new: Tree = (0..40)
+        .map(|n| (n.to_string(), file(&format!("new {n}"))))
+        .collect();
+    for side in Side::BOTH {
+        for keep in [Keep::Source, Keep::Target, Keep::Both, Keep::Newer] {
+            let base = tree([("p", file("base")), ("rest", file("r"))]);
+            let retyped = tree([("p", Node::Folder(new.clone())), ("rest", file("r"))]);
+            let world = World::new();
+            edit_to(&world.storages.source, &base);
+            assert_eq!(world.sync(Direction::TwoWay).await.result, Outcome::Synced);
+            edit_to(&world.storages[side], &retyped);
+            let report = resolve(&world, "p", keep).await;
+            assert_eq!(report.problems.len(), 1, "{report:?}");
+            assert!(report.problems[0].reason.contains("no conflict"));
+            assert_eq!(read(&world.storages[side]), retyped);
+            assert_eq!(read(&world.storages[side.other()]), base);
+            assert_eq!(world.sync(Direction::TwoWay).await.result, Outcome::Synced);
+            assert_eq!(both(&world), retyped);
+        }
+    }
+}
+
+/// Names that leave no room for what would lie beside a database, and paths that are named twice or in any order.
+#[tokio::test]
+async fn conflicts_are_ended_whatever_their_names_and_order() {
+    let long = "n".repeat(252);
+    for wishes in [
+        vec![&*long, "d/x", "a"],
+        vec!["a", "a", "d/x", &*long, "a"],
+        vec!["d/x", "a", "d/x", &*long],
+    ] {
+        let with = |content: &str| {
+            let inside = tree([("x", file(content))]);
+            tree([
+                (&*long, file(content)),
+                ("d", Node::Folder(inside)),
+                ("a", file(content)),
+            ])
+        };
+        let world = World::new();
+        edit_to(&world.storages.source, &with("base"));
+        world.sync(Direction::TwoWay).await;
+        edit_to(&world.storages.source, &with("one"));
+        edit_to(&world.storages.target, &with("the other"));
+        assert_eq!(world.sync(Direction::TwoWay).await.conflicts.len(), 3);
+        let mut options = World::options(Direction::TwoWay);
+        let wish = |path: &str| (SyncPath::new(path).unwrap(), Keep::Target);
+        options.resolve = wishes.into_iter().map(wish).collect();
+        let refuses = |_, storage| observe(storage, Arc::new(NoLongName));
+        let report = world.run_over(options, refuses).await.unwrap();
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        assert_eq!(both(&world), with("the other"));
+    }
+}
+
+/// As file systems do.
+#[derive(Debug)]
+struct NoLongName;
+
+impl Observer for NoLongName {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        match &call.path {
+            Some(path) if path.name().len() > 255 => Err(StorageError::new(
+                ErrorKind::Unrepresentable,
+                "list",
+                "too long",
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[tokio::test]

@@ -271,14 +271,16 @@ impl<'a> Walk<'a> {
         self.row(Row::Present(Entry { path, meta }))
     }
 
-    /// The row of an entry by itself; of a folder also whether it can be listed, as nobody would look into one that is as it was.
+    /// The row of an entry by itself; of a folder also whether one may look into it, as nobody would if it is as it was.
     fn look_alone(&mut self, path: SyncPath, found: Found, seen: Timestamp) -> Step {
         match found {
             Found::Entry(stat) if stat.kind() == Some(Kind::Folder) => {
                 let opened = self.open(&path, true);
                 let token = self.folder_token(&stat, opened.as_ref().ok());
                 self.folder_row(path.clone(), &stat, token)?;
-                match opened {
+                // To be listed it has to be readable, and what is in it can only be looked at where it may be searched.
+                let searched = opened.and_then(|fd| sys::stat_at(&fd, "."));
+                match searched {
                     Err(errno @ (Errno::ACCESS | Errno::PERM)) => self.unknown(path, true, errno),
                     _ => Ok(()),
                 }

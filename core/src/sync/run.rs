@@ -247,7 +247,10 @@ impl Run {
         let mut done = Parts::default();
         let mut result = Ok(());
         let wished = wishes.clone();
+        // What is below comes first: the end of a conflict above may take it along.
         let mut paths = wishes;
+        paths.sort();
+        paths.dedup();
         while let Some(path) = paths.pop() {
             result = self.look(|| Look::Wish(path.clone())).await;
             let mut here = std::mem::take(&mut self.total.found);
@@ -484,7 +487,7 @@ fn no_conflict(path: String, storage: String) -> Problem {
         path,
         storage,
         operation: "resolve".into(),
-        reason: "there is no conflict here, nothing was changed; look which paths are in conflict, and name one of them".into(),
+        reason: "there is no conflict here, nothing was changed; sync, look which paths are in conflict then, and name one of them".into(),
     }
 }
 

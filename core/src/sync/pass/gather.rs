@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Pass;
 use super::frames::Frame;
+use super::ground::LONGEST_NAME;
 use super::item::{Item, Place};
 use super::merge::Merge;
 use super::node::{Found, Node};
@@ -151,7 +152,10 @@ pub(super) fn wished(path: &SyncPath) -> Vec<SyncPath> {
     if git_folder(path).is_some() {
         return vec![path.clone()];
     }
-    Group::sqlite(database(path).unwrap_or_else(|| path.clone())).paths()
+    let mut paths = Group::sqlite(database(path).unwrap_or_else(|| path.clone())).paths();
+    // A name that leaves no room for a log has none beside it.
+    paths.retain(|beside| beside == path || beside.name().len() <= LONGEST_NAME);
+    paths
 }
 
 /// What a wish for a part of a group is answered with.
@@ -192,6 +196,9 @@ impl Pass {
                 self.refuse_at(&node.path, &part_of(&group.path));
             }
             return Ok(());
+        }
+        if self.wish.as_ref() == Some(&node.path) {
+            self.tell_left_out(&node);
         }
         let usual = self.frames.policy().unwrap_or(self.context.policy);
         let winner = self.wish_for(&group).and_then(winner);

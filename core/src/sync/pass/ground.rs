@@ -71,7 +71,7 @@ pub(in crate::sync) struct Ground {
 }
 
 /// No storage that proves absence has longer names, in bytes: asked for one it says that it cannot be, not that it is not there.
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 
 /// What was seen at a path.
 #[derive(Debug, Default)]

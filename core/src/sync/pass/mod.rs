@@ -336,8 +336,13 @@ impl Pass {
             // It was looked at for the sake of a group that is none.
             return Ok(());
         }
+        let asked = self.wish.as_ref() == Some(&node.path) && self.is_wished(&node.path);
         if node.is_untouched() {
-            return self.open_untouched(&node);
+            match asked && group.is_none() {
+                true => self.close(node.path),
+                false => self.open_untouched(&node)?,
+            }
+            return Ok(());
         }
         if self.frames.is_closed() {
             return Ok(());
@@ -354,7 +359,7 @@ impl Pass {
         }
         let mut policy = self.frames.policy().unwrap_or(self.context.policy);
         let mut below = policy;
-        let mut verdict = self.decide_wished(&mut node, policy).await;
+        let mut verdict = self.decide_wished(&mut node, policy).await?;
         if let Verdict::Conflict(what) = verdict {
             if let Some(settled) = self.resolve(&mut node, what).await? {
                 policy = settled;
@@ -364,12 +369,9 @@ impl Pass {
                     below = settled;
                 }
             }
-        } else if self.wish.as_ref() == Some(&node.path) && self.is_wished(&node.path) {
+        } else if asked {
             self.tell_left_out(&node);
-            // Only a look at everything knows what the folders above mean for this path: they may be unknown, or in conflict.
-            let mut frame = Frame::new(node.path);
-            frame.closed = true;
-            self.frames.open(frame);
+            self.close(node.path);
             return Ok(());
         }
         let place = self.frames.place(&node.path);
@@ -387,6 +389,14 @@ impl Pass {
             return self.absorb(done);
         }
         self.apply(item)
+    }
+
+    /// There is no conflict at `path`: nothing is decided below it. Only a look at everything knows what the folders above mean for it: they may
+    /// be unknown, or in conflict.
+    fn close(&mut self, path: SyncPath) {
+        let mut frame = Frame::new(path);
+        frame.closed = true;
+        self.frames.open(frame);
     }
 
     fn open_untouched(&mut self, node: &Node) -> Result<(), SyncError> {

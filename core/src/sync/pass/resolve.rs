@@ -1,6 +1,7 @@
 //! Ends conflicts as somebody asked for.
 
 use super::Pass;
+use super::ground::LONGEST_NAME;
 use super::node::{Found, Node};
 use super::recall::recalled;
 use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
@@ -9,8 +10,6 @@ use crate::storage::{ErrorKind, RenameRequest, StorageError};
 use crate::sync::exclude::rules_hold;
 use crate::sync::{Keep, SyncError};
 
-/// The longest name that common file systems hold, in bytes.
-const LONGEST_NAME: usize = 255;
 /// So many names are tried for one version.
 const MOST_BESIDE: u32 = 99;
 
@@ -42,18 +41,25 @@ impl Pass {
             return Ok(None);
         };
         self.context.tally().found.met = true;
-        // What is left out by now is nobody's to replace or rename: the next pass decides by the rules of now.
-        if !rules_hold(&self.context.job).await? {
-            self.context.tally().found.other_rules = true;
+        if !self.goes_by_rules_of_now().await? {
             return Ok(None);
         }
-        self.lost.as_ever = what == Conflicting::Modes;
+        if self.wish.as_ref() == Some(&node.path) {
+            self.lost.as_ever = what == Conflicting::Modes;
+        }
         match keep {
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),
             Keep::Newer => Ok(self.newer(node).map(Policy::Master)),
             Keep::Both => self.put_beside(node, what).await,
         }
+    }
+
+    /// Whether what is left out is what it was when this pass began. If not nothing is replaced or renamed for a wish: the next pass decides.
+    pub(super) async fn goes_by_rules_of_now(&self) -> Result<bool, SyncError> {
+        let holds = rules_hold(&self.context.job).await?;
+        self.context.tally().found.other_rules |= !holds;
+        Ok(holds)
     }
 
     /// The changes of type happen now that somebody asked for: one side is to win whole. What the baseline says of the inside of its folder
@@ -81,7 +87,11 @@ impl Pass {
 
     /// Decides at `node`; where somebody asked for the end of a conflict, what has to be read is read at once: the wish has an effect
     /// only if the decision is a conflict.
-    pub(super) async fn decide_wished(&self, node: &mut Node, policy: Policy) -> Verdict {
+    pub(super) async fn decide_wished(
+        &self,
+        node: &mut Node,
+        policy: Policy,
+    ) -> Result<Verdict, SyncError> {
         let wished = self.is_wished(&node.path);
         let at_once = wished || node.may_be_retyped();
         let mut verdict = node.decide(policy);
@@ -99,17 +109,25 @@ impl Pass {
                     }
                     Err(error) => {
                         self.context.file_error(side, &node.path, &error);
-                        return Verdict::Wait;
+                        return Ok(Verdict::Wait);
                     }
                 }
             }
             verdict = node.decide(policy);
         }
         match verdict {
-            // Whether it is a conflict only what is below could tell; the wish takes one side whole in any case.
-            Verdict::Retype { .. } if wished => Verdict::Conflict(Conflicting::Types),
-            verdict => verdict,
+            // Whether it is a conflict only what is below can tell: a look at all of that has, and listed it.
+            Verdict::Retype { .. } if wished && self.is_listed(&node.path)? => {
+                Ok(Verdict::Conflict(Conflicting::Types))
+            }
+            verdict => Ok(verdict),
         }
+    }
+
+    /// Whether the last run left a conflict here.
+    fn is_listed(&self, path: &SyncPath) -> Result<bool, SyncError> {
+        let conflicts = self.context.state().conflicts()?;
+        Ok(conflicts.iter().any(|one| one.path == path.as_str()))
     }
 
     fn newer(&self, node: &Node) -> Option<Side> {

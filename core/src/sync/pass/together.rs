@@ -328,6 +328,9 @@ impl Pass {
                 let Some(side) = winner(keep) else {
                     return Err(self.refuse_keep(group, keep, found));
                 };
+                if !self.goes_by_rules_of_now().await? {
+                    return Err(Stop::Told);
+                }
                 let nodes = items.into_iter().map(|item| item.node).collect();
                 self.decide_by(gathered, nodes, Policy::Master(side)).await
             }
