@@ -515,6 +515,10 @@ fn resolving_what_is_no_conflict_is_told() {
     let both = ["src", "dst"].map(|name| home.path(name).display().to_string());
     assert_eq!(report["problems"][0]["storage"], both.join(" and "));
     let done = home.ok("resolve src dst a.txt --keep source");
+    assert!(
+        done.stdout.starts_with("Ended what was named between "),
+        "{done:?}"
+    );
     assert_eq!(done.stderr, "");
 }
 

@@ -13,7 +13,7 @@ use wl_daemon::{JobSpec, Limits, StorageSpec};
 use super::Context;
 use crate::args::Pair;
 use crate::error::{CliError, CliResult, Exit};
-use crate::output::human::{self, NextStep};
+use crate::output::human::{self, Aim, NextStep};
 use crate::output::{escape, quote};
 use crate::runner;
 
@@ -64,7 +64,7 @@ pub async fn run_all(context: &Context<'_>, jobs: CliResult<Vec<Job>>) -> CliRes
         reports
     })
     .await;
-    print_reports(context, &jobs, &reports)
+    print_reports(context, Aim::Sync, &jobs, &reports)
 }
 
 /// Ends conflicts of a job and prints the report.
@@ -93,7 +93,7 @@ pub async fn resolve(
         job::resolve(&job.spec, paths, keep, progress, cancel).await
     })
     .await;
-    print_reports(context, &[job], &[report])
+    print_reports(context, Aim::Resolve, &[job], &[report])
 }
 
 /// Prints the open conflicts of jobs; those of several by target.
@@ -212,18 +212,23 @@ pub fn refuse(context: &Context<'_>, error: CliError) -> CliResult {
 }
 
 /// Prints the reports of jobs, and gives the exit code.
-pub fn print_reports(context: &Context<'_>, jobs: &[Job], reports: &[RunReport]) -> CliResult {
+pub fn print_reports(
+    context: &Context<'_>,
+    aim: Aim,
+    jobs: &[Job],
+    reports: &[RunReport],
+) -> CliResult {
     let exit = reports.iter().map(Exit::of).fold(Exit::Done, Exit::worse);
     match reports {
         [report] => context
             .output
-            .print(report, || tell(context, &jobs[0], report))?,
+            .print(report, || tell(context, aim, &jobs[0], report))?,
         reports => {
             let worst = reports.iter().find(|report| Exit::of(report) == exit);
             let all = json!({ "result": worst.map(|report| report.result), "runs": reports });
             context.output.print(&all, || {
                 let each = jobs.iter().zip(reports);
-                each.map(|(job, report)| tell(context, job, report))
+                each.map(|(job, report)| tell(context, aim, job, report))
                     .collect()
             })?;
         }
@@ -232,7 +237,7 @@ pub fn print_reports(context: &Context<'_>, jobs: &[Job], reports: &[RunReport])
 }
 
 /// The report for people. Why a run was refused or stopped goes to stderr.
-fn tell(context: &Context<'_>, job: &Job, report: &RunReport) -> String {
+fn tell(context: &Context<'_>, aim: Aim, job: &Job, report: &RunReport) -> String {
     if let Some(error) = &report.error {
         context.output.complain(&error.desc);
         let changes = &report.changes;
@@ -244,5 +249,5 @@ fn tell(context: &Context<'_>, job: &Job, report: &RunReport) -> String {
     if context.output.is_quiet() && clean {
         return String::new();
     }
-    human::report(report, job.spec.options.dry_run, &job.next)
+    human::report(report, aim, job.spec.options.dry_run, &job.next)
 }

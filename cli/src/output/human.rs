@@ -32,10 +32,19 @@ impl NextStep {
     }
 }
 
+/// What a run was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// To make both sides equal.
+    Sync,
+    /// To end the conflicts at some paths; it looked at nothing else.
+    Resolve,
+}
+
 /// The report of a run that did something.
-pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
+pub fn report(report: &RunReport, aim: Aim, dry_run: bool, next: &NextStep) -> String {
     let mut text = String::new();
-    headline(&mut text, report, dry_run);
+    headline(&mut text, report, aim, dry_run);
     for side in Side::BOTH {
         let changes = match side {
             Side::Source => report.changes.source,
@@ -67,15 +76,18 @@ pub fn report(report: &RunReport, dry_run: bool, next: &NextStep) -> String {
     text
 }
 
-fn headline(text: &mut String, report: &RunReport, dry_run: bool) {
+fn headline(text: &mut String, report: &RunReport, aim: Aim, dry_run: bool) {
     let (source, target) = (place(&report.source), place(&report.target));
     let failed = plural(report.problems.len(), "problem");
-    let how = match (report.result, dry_run) {
+    let how = match (report.result, aim) {
         _ if report.error.is_some() => "Stopped before the end of".to_owned(),
-        (_, true) => "Dry run of".to_owned(),
-        (Outcome::Synced, _) => "Synced".to_owned(),
-        (Outcome::Conflicts, _) => "Synced, but for conflicts,".to_owned(),
-        (Outcome::Failed, _) => format!("Not in sync, {failed}:"),
+        _ if dry_run => "Dry run of".to_owned(),
+        (Outcome::Synced, Aim::Sync) => "Synced".to_owned(),
+        (Outcome::Conflicts, Aim::Sync) => "Synced, but for conflicts,".to_owned(),
+        (Outcome::Failed, Aim::Sync) => format!("Not in sync, {failed}:"),
+        (Outcome::Synced, Aim::Resolve) => "Ended what was named between".to_owned(),
+        (Outcome::Conflicts, Aim::Resolve) => "Conflicts are left between".to_owned(),
+        (Outcome::Failed, Aim::Resolve) => format!("Not all was ended, {failed}:"),
     };
     let moved = match dry_run {
         true => "nothing was changed; a run would do this".to_owned(),

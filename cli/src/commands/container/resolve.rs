@@ -12,6 +12,7 @@ use crate::commands::Context;
 use crate::commands::runs;
 use crate::control;
 use crate::error::CliResult;
+use crate::output::human::Aim;
 
 /// End conflicts between two storages of a container
 ///
@@ -50,7 +51,8 @@ impl Resolve {
                     && let Ok(job) = &job
                 {
                     let report = self.by_the_daemon(context, &running.status.job_id).await?;
-                    return runs::print_reports(context, std::slice::from_ref(job), &[report]);
+                    let jobs = std::slice::from_ref(job);
+                    return runs::print_reports(context, Aim::Resolve, jobs, &[report]);
                 }
                 job
             }
