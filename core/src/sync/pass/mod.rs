@@ -59,7 +59,6 @@ use super::guard::root_emptied;
 use super::progress::Phase;
 use super::{Group, SyncError, SyncErrorClass};
 use crate::model::{Direction, Kind, Meta, Side, Sides, SyncPath, Token};
-use crate::planted::{Bug, planted};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, RowChange, SideRecord};
 use crate::storage::{Listing, Parts, Scope, StorageError};
@@ -357,26 +356,15 @@ impl Pass {
         if let Some(group) = group.filter(|_| self.frames.group().is_none()) {
             return self.visit_in_group(node, group).await;
         }
-        let mut policy = self.frames.policy().unwrap_or(self.context.policy);
-        let mut below = policy;
-        let mut verdict = self.decide_wished(&mut node, policy).await?;
-        if let Verdict::Conflict(what) = verdict {
-            if let Some(settled) = self.resolve(&mut node, what).await? {
-                policy = settled;
-                verdict = node.decide(policy);
-                // Who chose permissions has not chosen between contents.
-                if what != Conflicting::Modes || planted(Bug::BitsDecideContents) {
-                    below = settled;
-                }
-            }
-        } else if asked {
+        let decided = self.decide_here(&mut node).await?;
+        if asked && !decided.is_conflict {
             self.tell_left_out(&node);
             self.close(node.path);
             return Ok(());
         }
         let place = self.frames.place(&node.path);
-        self.open_frame(&node, verdict, below)?;
-        let mut item = Item::new(node, policy, verdict, place);
+        self.open_frame(&node, decided.verdict, decided.below)?;
+        let mut item = Item::new(node, decided.policy, decided.verdict, place);
         if self.needs_work(&item)? {
             if let Some(side) = self.context.lets_be(&item.node) {
                 return self.let_be(side, &item);

@@ -5,6 +5,7 @@ use super::ground::LONGEST_NAME;
 use super::node::{Found, Node};
 use super::recall::recalled;
 use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::storage::{ErrorKind, RenameRequest, StorageError};
 use crate::sync::exclude::rules_hold;
@@ -13,7 +14,40 @@ use crate::sync::{Keep, SyncError};
 /// So many names are tried for one version.
 const MOST_BESIDE: u32 = 99;
 
+/// What is decided at a path, where a wish counts.
+pub(super) struct DecidedHere {
+    pub(super) verdict: Verdict,
+    pub(super) policy: Policy,
+    /// What is below goes by this.
+    pub(super) below: Policy,
+    /// It is one, or was until just now.
+    pub(super) is_conflict: bool,
+}
+
 impl Pass {
+    /// Decides at `node`, and ends its conflict if somebody asked for that.
+    pub(super) async fn decide_here(&mut self, node: &mut Node) -> Result<DecidedHere, SyncError> {
+        let policy = self.frames.policy().unwrap_or(self.context.policy);
+        let mut here = DecidedHere {
+            verdict: self.decide_wished(node, policy).await?,
+            policy,
+            below: policy,
+            is_conflict: false,
+        };
+        if let Verdict::Conflict(what) = here.verdict {
+            here.is_conflict = true;
+            if let Some(settled) = self.resolve(node, what).await? {
+                here.policy = settled;
+                here.verdict = node.decide(settled);
+                // Who chose permissions has not chosen between contents.
+                if what != Conflicting::Modes || planted(Bug::BitsDecideContents) {
+                    here.below = settled;
+                }
+            }
+        }
+        Ok(here)
+    }
+
     /// A conflict that is left out cannot be ended: nobody looks at it.
     pub(super) fn tell_left_out(&self, node: &Node) {
         for side in Side::BOTH {
@@ -31,7 +65,7 @@ impl Pass {
 
     /// The policy that ends the conflict at `node`, if somebody asked for an end; the node is changed where a version was put
     /// beside the path.
-    pub(super) async fn resolve(
+    async fn resolve(
         &mut self,
         node: &mut Node,
         what: Conflicting,
@@ -87,11 +121,7 @@ impl Pass {
 
     /// Decides at `node`; where somebody asked for the end of a conflict, what has to be read is read at once: the wish has an effect
     /// only if the decision is a conflict.
-    pub(super) async fn decide_wished(
-        &self,
-        node: &mut Node,
-        policy: Policy,
-    ) -> Result<Verdict, SyncError> {
+    async fn decide_wished(&self, node: &mut Node, policy: Policy) -> Result<Verdict, SyncError> {
         let wished = self.is_wished(&node.path);
         let at_once = wished || node.may_be_retyped();
         let mut verdict = node.decide(policy);
