@@ -156,24 +156,39 @@ pub async fn run_one_shot(
     progress: Arc<Progress>,
     cancel: CancellationToken,
 ) -> RunReport {
-    let started = Instant::now();
-    let names = spec.storages.as_ref().map(StorageSpec::describe);
     let ties = Ties {
         progress,
         cancel,
         ..Ties::default()
     };
+    run_if_allowed(spec, ties, async |_| Ok(())).await
+}
+
+/// The same, for whoever has a say once the storages are reached and before anything is done.
+pub(crate) async fn run_if_allowed(
+    spec: &JobSpec,
+    ties: Ties,
+    allowed: impl AsyncFnOnce(&PreparedJob) -> Result<(), SyncError>,
+) -> RunReport {
+    let started = Instant::now();
     let span = spec.span(None);
     let prepared = prepare(spec, ties).instrument(span.clone()).await;
     let (names, syncer, error) = match prepared {
         Ok(prepared) => {
             let (names, syncer) = (prepared.names(), prepared.syncer.name);
-            match prepared.run_one_shot().instrument(span).await {
+            let ran = match allowed(&prepared).await {
+                Ok(()) => prepared.run_one_shot().instrument(span).await,
+                Err(error) => Err(error),
+            };
+            match ran {
                 Ok(report) => return report,
                 Err(error) => (names, syncer, error),
             }
         }
-        Err(error) => (names, "", error),
+        Err(error) => {
+            let names = spec.storages.as_ref().map(StorageSpec::describe);
+            (names, "", error)
+        }
     };
     RunReport {
         syncer: syncer.to_owned(),

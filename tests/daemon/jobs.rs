@@ -126,6 +126,20 @@ async fn a_job_that_has_ended_says_when_its_conflicts_are_ended() {
     assert_eq!(status[0]["conflict-count"], 0);
 }
 
+/// As on the command line.
+#[tokio::test]
+async fn what_belongs_to_wl_is_no_conflict_to_end() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    client.ask("start", world.job("j", true)).await.unwrap();
+    for path in [".wl", ".wl/trash"] {
+        let args = json!({ "job-id": "j", "paths": ["a", path], "keep": "source" });
+        let refusal = refused(client.ask("resolve", args).await);
+        assert_eq!(refusal.class, "usage", "{path}");
+        assert!(refusal.desc.contains(path), "{}", refusal.desc);
+    }
+}
+
 #[tokio::test]
 async fn what_a_job_leaves_out_stays_left_out_over_a_restart() {
     let mut world = World::new().await;

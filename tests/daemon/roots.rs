@@ -100,11 +100,10 @@ async fn a_root_that_becomes_a_link_to_another_folder_pauses_its_job() {
         world.write("elsewhere/a", "of another tree");
         for keep in ["source", "target", "both"] {
             let wish = json!({"job-id": "j", "paths": ["a"], "keep": keep});
-            let refusal = client.ask("resolve", wish).await.unwrap_err();
-            assert!(
-                refusal.to_string().contains("leads elsewhere"),
-                "{refusal:?}"
-            );
+            let report = client.ask("resolve", wish).await.unwrap();
+            assert_eq!(report["error"]["class"], "root-changed", "{report:#}");
+            let why = report["error"]["desc"].as_str().unwrap();
+            assert!(why.contains("leads elsewhere"), "{why}");
         }
         assert_eq!(
             world.read("elsewhere/a").as_deref(),
@@ -153,6 +152,23 @@ async fn a_replaced_root_that_one_run_accepts_is_the_jobs_root_from_then_on() {
             assert_eq!(world.read(&format!("{side}/a")).as_deref(), Some("1"));
             assert!(world.read(&format!("{side}/other")).is_some());
         }
+    }
+}
+
+/// It is no refusal, which programs would have to look for elsewhere.
+#[tokio::test]
+async fn what_keeps_a_resolve_from_its_work_stands_in_its_report() {
+    for (root, _) in SIDES {
+        let (world, mut client) = synced().await;
+        let job = json!({"job-id": "j"});
+        client.ask("pause", job).await.unwrap();
+        fs::rename(world.path(root), world.path("away")).unwrap();
+        let wish = json!({"job-id": "j", "paths": ["a"], "keep": "source"});
+        let report = client.ask("resolve", wish).await.unwrap();
+        assert_eq!(report["result"], "failed", "{report:#}");
+        assert_eq!(report["error"]["class"], "root-unavailable", "{report:#}");
+        let location = report[root]["location"].as_str().unwrap();
+        assert!(location.ends_with(root), "{report:#}");
     }
 }
 

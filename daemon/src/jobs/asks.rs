@@ -309,6 +309,7 @@ impl Owner {
         } else if slot.resolving.is_none() {
             // Between two runs of the job, so that the pair is never worked on twice.
             halt(slot);
+            self.input(id, Input::GivesWay);
         }
     }
 }

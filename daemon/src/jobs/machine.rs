@@ -30,6 +30,10 @@ pub(super) enum Input {
     Pending(u64),
     /// A look does not get on, for this reason: what was known before it began may not be so any more. `None`: it does again.
     Silent(Option<String>),
+    /// The run is told to stop, and stops, so that conflicts can be ended. The job runs again afterwards.
+    GivesWay,
+    /// The conflicts were ended, and the job runs again.
+    GoesOn,
     /// The run ended: a one-shot with its report, or whatever stopped a continuous one.
     Ended(Ending),
     /// A person asked for a rest.
@@ -89,6 +93,8 @@ pub(super) struct Machine {
     resting: bool,
     /// Nothing was found out since it was started or resumed.
     fresh: bool,
+    /// Conflicts are ended before it runs again: nobody looks at the storages as a whole meanwhile.
+    gave_way: bool,
     /// What the last look left.
     left: Left,
     /// So many paths wait for their time.
@@ -114,6 +120,7 @@ impl Machine {
             halting: false,
             resting,
             fresh: true,
+            gave_way: false,
             left: Left::default(),
             pending: 0,
             failures: 0,
@@ -157,6 +164,13 @@ impl Machine {
     /// Takes in what happened at `now` (since the daemon began). `dice` is from 0 to 1.
     pub(super) fn on(&mut self, input: Input, now: Duration, dice: f64) -> Action {
         match input {
+            // The news of the run that gave way come too late: nothing is known to be in sync until the next one has looked.
+            Input::Looking
+            | Input::FoundWork
+            | Input::Looked(_)
+            | Input::Pending(_)
+            | Input::Silent(_)
+                if self.gave_way => {}
             // A look by itself changes nothing that is known: what was in sync, in trouble or left is so until it has found out.
             Input::Looking if self.fresh => self.running_with("comparing"),
             Input::Looking => {}
@@ -166,6 +180,8 @@ impl Machine {
             Input::Looked(left) => self.looked(left),
             Input::Pending(paths) => self.pending(paths),
             Input::Silent(why) => self.silent(why),
+            Input::GivesWay => self.gives_way(),
+            Input::GoesOn => self.goes_on(),
             Input::Ended(ending) => return self.ended(ending, now, dice),
             Input::PauseAsked => {
                 self.resting = true;
@@ -195,6 +211,25 @@ impl Machine {
                 ..Left::default()
             };
             self.text = left.text().unwrap_or("conflicts ended".to_owned());
+        }
+    }
+
+    /// What stopped the job before, or keeps it from going on, is so until a look has found out.
+    fn gives_way(&mut self) {
+        self.pending = 0;
+        if !self.running || self.resting {
+            return;
+        }
+        self.gave_way = true;
+        if matches!(self.state, State::Synced | State::Running) {
+            self.running_with("ending conflicts");
+        }
+    }
+
+    fn goes_on(&mut self) {
+        if std::mem::take(&mut self.gave_way) && self.state == State::Running {
+            self.fresh = true;
+            self.running_with("starting");
         }
     }
 
@@ -258,13 +293,16 @@ impl Machine {
         self.pending = 0;
         let halted = std::mem::take(&mut self.halting);
         if self.resting {
+            self.gave_way = false;
             return Action::Nothing;
         }
         if halted {
             // It was resumed before it had come to rest.
             self.running = true;
+            self.goes_on();
             return Action::Launch;
         }
+        self.gave_way = false;
         match ending {
             Ending::Done(left) => {
                 self.become_(

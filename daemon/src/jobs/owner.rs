@@ -248,8 +248,7 @@ impl Owner {
             .is_some_and(|slot| !slot.resolves.is_empty());
         match waiting && ending == Ending::Stopped {
             false => self.input(id, Input::Ended(ending)),
-            // It goes on in a moment; but what waited in this run is told by no other.
-            true => self.input(id, Input::Pending(0)),
+            true => self.input(id, Input::GivesWay),
         }
         if waiting {
             self.next_resolve(id);
@@ -276,6 +275,7 @@ impl Owner {
         // Who was told to rest in between rests.
         let relaunch = std::mem::take(&mut slot.relaunch) && !slot.machine.is_resting();
         if relaunch || (slot.machine.is_running() && !slot.machine.is_halting()) {
+            self.input(id, Input::GoesOn);
             self.launch(id, Work::Run);
         } else if slot.machine.is_running() {
             self.input(id, Input::Ended(Ending::Stopped));

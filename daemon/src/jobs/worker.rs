@@ -98,7 +98,7 @@ pub(super) fn start(spec: Arc<JobSpec>, work: Work, ties: Ties, teller: Teller) 
                 Work::Run if spec.continuous => continuous(&spec, ties, &inner).await,
                 Work::Run => once(&spec, ties, &inner).await,
                 Work::Resolve(paths, keep) => {
-                    once(&job::that_resolves(&spec, &paths, keep), ties, &inner).await
+                    resolve(&job::that_resolves(&spec, &paths, keep), ties, &inner).await
                 }
             }
         };
@@ -193,6 +193,12 @@ async fn once(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
         Ok(report) => reported(report),
         Err(error) => (failed(error), None),
     }
+}
+
+/// Ends conflicts. What keeps it from that stands in its report.
+async fn resolve(spec: &JobSpec, ties: Ties, teller: &Teller) -> Ended {
+    let allowed = async |prepared: &PreparedJob| teller.connected(prepared).await;
+    reported(job::run_if_allowed(spec, ties, allowed).await)
 }
 
 /// How a run with this report ended.

@@ -118,6 +118,11 @@ impl Commands {
                 let paths = args.paths.iter().map(|path| SyncPath::new(&**path));
                 let paths: Result<Vec<_>, _> = paths.collect();
                 let paths = paths.map_err(|error| usage(error.to_string()))?;
+                if let Some(ours) = paths.iter().find(|path| path.is_reserved()) {
+                    return Err(usage(format!(
+                        "`{ours}` belongs to wl and is never in conflict; name a path that is synced"
+                    )));
+                }
                 self.jobs.resolve(&args.job_id, paths, args.keep).await
             }
             "version" => Ok(json!(Version {

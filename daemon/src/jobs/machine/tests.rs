@@ -75,6 +75,95 @@ fn synced_is_said_only_after_a_look_that_left_nothing() {
     }
 }
 
+/// Nobody looks from the moment a run gives way to the end of conflicts until the next one has looked.
+#[test]
+fn a_job_that_ends_conflicts_is_in_sync_only_after_its_next_look() {
+    let clean = || Input::Looked(Left::default());
+    let gave_way = [clean(), Input::GivesWay];
+    let on_top = |more: &[Input]| after(&[&gave_way[..], more].concat()).0;
+    let ending = (State::Running, "ending conflicts");
+    // Late news of the run that gave way, and that it ended.
+    for late in [
+        vec![],
+        vec![clean()],
+        vec![Input::Looking, Input::FoundWork],
+        vec![Input::Pending(1), Input::Silent(None)],
+        vec![clean(), Input::GivesWay],
+    ] {
+        assert_eq!(on_top(&late).state(), ending, "{late:?}");
+    }
+    let on = Input::GoesOn;
+    for (more, state) in [
+        (vec![on.clone()], (State::Running, "starting")),
+        (
+            vec![on.clone(), Input::Looking],
+            (State::Running, "comparing"),
+        ),
+        (
+            vec![on.clone(), Input::Looking, clean()],
+            (State::Synced, "synced"),
+        ),
+        // What waited in the run that gave way is told by no other.
+        (
+            vec![Input::Pending(1), on.clone(), clean()],
+            (State::Synced, "synced"),
+        ),
+        (
+            vec![Input::PauseAsked],
+            (State::Paused, "paused by request"),
+        ),
+        (
+            vec![Input::PauseAsked, Input::ResumeAsked, clean()],
+            (State::Running, "starting"),
+        ),
+        (
+            vec![
+                Input::PauseAsked,
+                Input::ResumeAsked,
+                Input::Ended(Ending::Stopped),
+                clean(),
+            ],
+            (State::Synced, "synced"),
+        ),
+        (vec![failed(SyncErrorClass::Storage)], (State::Error, "why")),
+        (
+            vec![failed(SyncErrorClass::Storage), Input::Due, clean()],
+            (State::Synced, "synced"),
+        ),
+    ] {
+        assert_eq!(on_top(&more).state(), state, "{more:?}");
+    }
+}
+
+/// Only what was running and known gives way to anything.
+#[test]
+fn what_stopped_a_job_is_told_while_conflicts_are_ended() {
+    let clean = || Input::Looked(Left::default());
+    for (inputs, state) in [
+        (
+            vec![Input::PauseAsked, Input::GivesWay],
+            (State::Paused, "paused by request"),
+        ),
+        (
+            vec![failed(SyncErrorClass::Storage), Input::GivesWay],
+            (State::Error, "why"),
+        ),
+        (
+            vec![
+                failed(SyncErrorClass::RootEmptied),
+                Input::Due,
+                Input::GivesWay,
+                clean(),
+                Input::GoesOn,
+                Input::Looking,
+            ],
+            (State::Paused, "why"),
+        ),
+    ] {
+        assert_eq!(after(&inputs).0.state(), state, "{inputs:?}");
+    }
+}
+
 #[test]
 fn what_is_left_is_told() {
     let text = |conflicts, problems| {
