@@ -12,6 +12,10 @@ pub enum Bug {
     OldVersionWins,
     /// Who chooses permission bits of a folder chooses that side of all that is below it.
     BitsDecideContents,
+    /// Who ends a conflict with the version of one side gets that of the other.
+    ResolveKeepsOther,
+    /// A run that left conflicts says that both sides are equal.
+    ConflictsAreSynced,
     /// One side removed what the other edited, and the removal is carried out.
     RemovalBeatsEdit,
     /// Files of one size are taken for equal.

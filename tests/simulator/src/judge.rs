@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
+use wl_core::model::{ContentHash, Direction, Kind, Outcome, RunReport, Sides};
 use wl_core::state::BaselineRow;
+use wl_core::sync::Keep;
 use wl_core::testing::{Call, Operation};
 
 use crate::agreed::{Agreed, Renamed};
-use crate::ended::Ended;
+use crate::ended::{Choice, Ended};
 use crate::groups::{Groups, beside};
 use crate::left_out::LeftOut;
 use crate::modes::ModesAgreed;
@@ -48,6 +49,14 @@ pub(crate) struct Judge {
     bytes: u64,
     /// Where somebody ended conflicts.
     ended: Ended,
+    /// The end that somebody asks for just now.
+    choice: Option<Choice>,
+    /// How often somebody did something.
+    people: usize,
+    /// There is one job, and its storages keep their promises.
+    sure: bool,
+    /// Every storage keeps folders by themselves, and permission bits.
+    keeps: (bool, bool),
     /// What lost is not kept for long.
     expires: bool,
     /// What contents are called.
@@ -110,6 +119,13 @@ impl Judge {
             by_editors: Vec::new(),
             bytes: 0,
             ended: Ended::default(),
+            choice: None,
+            people: 0,
+            sure: notes && jobs.len() == 1,
+            keeps: (
+                plan.sites.iter().all(|site| site.empty_folders),
+                (0..plan.sites.len()).all(kept),
+            ),
             names: BTreeMap::new(),
         }
     }
@@ -134,6 +150,7 @@ impl Judge {
         (after, modes): (Tree, Modes),
         [before, kept]: [&[Kept]; 2],
     ) {
+        self.people += 1;
         // What was in the trash and was written over there.
         let is_gone = |old: &&Kept| !kept.iter().any(|kept| kept.content == old.content);
         let gone = before.iter().filter(is_gone).map(|old| old.content);
@@ -222,15 +239,66 @@ impl Judge {
         }
     }
 
-    /// From now on what lost the conflict at `path` may be in the trash.
-    pub fn ends_conflict(&mut self, path: &str) {
+    /// From now on what lost the conflict at `path` may be in the trash. So many faults have fired.
+    pub fn ends_conflict(&mut self, path: &str, keep: Keep, fired: u64) {
         self.ended.begins(path, &self.trees);
+        self.choice = Some(Choice {
+            path: path.to_owned(),
+            keep,
+            trees: self.trees.clone(),
+            modes: self.modes.clone(),
+            world: (self.people, fired),
+        });
         self.forget();
     }
 
     /// The run that was to end it is over.
     pub fn ended_conflict(&mut self) {
         self.ended.is_over();
+        self.choice = None;
+    }
+
+    /// That run says that nothing was in its way.
+    pub fn is_as_chosen(
+        &self,
+        sites: Sides<usize>,
+        report: &RunReport,
+        fired: u64,
+    ) -> Result<(), String> {
+        let Some(choice) = &self.choice else {
+            return Ok(());
+        };
+        let before = choice.trees.iter().chain(&self.trees).collect::<Vec<_>>();
+        let left_out = self.left_out.of(&before, &self.trees);
+        let conflicts = report.conflicts.iter();
+        let conflicts = conflicts.filter(|conflict| !conflict.is_about_trash());
+        let mut open = conflicts.map(|conflict| &conflict.path).chain(&left_out);
+        let disturbed = choice.world != (self.people, fired)
+            || open.any(|path| is_at_or_around(path, &choice.path));
+        if !self.sure || disturbed {
+            return Ok(());
+        }
+        let now = (&self.trees[..], &self.modes[..]);
+        choice.is_followed(sites, now, self.keeps.0, self.keeps.1)
+    }
+
+    /// What a report says in one word is what it says in full.
+    pub fn result_is_right(report: &RunReport) -> Result<(), String> {
+        let failed = report.error.is_some() || !report.problems.is_empty();
+        let right = match report.result {
+            Outcome::Failed => failed,
+            Outcome::Conflicts => !failed && !report.conflicts.is_empty(),
+            Outcome::Synced => !failed && report.conflicts.is_empty(),
+        };
+        match right {
+            true => Ok(()),
+            false => Err(format!(
+                "a report says {:?}, and lists {} conflicts and {} problems",
+                report.result,
+                report.conflicts.len(),
+                report.problems.len()
+            )),
+        }
     }
 
     /// A run moves no more than a few times what there is.

@@ -11,7 +11,7 @@ use wl_simulator::{
 };
 
 /// Every kind of fault, each of which must fire now and then.
-const FAULTS: [&str; 21] = [
+const FAULTS: [&str; 25] = [
     "temporary error",
     "permanent error",
     "reply lost",
@@ -33,6 +33,10 @@ const FAULTS: [&str; 21] = [
     "unmounted",
     "listing shows what was",
     "dry run",
+    "events reordered",
+    "pages of different moments",
+    "token shared by versions",
+    "write to an open file",
 ];
 
 fn found(result: Result<Tally, Box<wl_simulator::Failure>>) -> Tally {

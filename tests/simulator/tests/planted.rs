@@ -49,6 +49,8 @@ planted! {
     a_conflict_taken_for_an_update: ConflictIsUpdate, 3;
     an_old_version_that_wins: OldVersionWins, 1;
     permission_bits_that_decide_contents: BitsDecideContents, 219;
+    a_resolve_that_keeps_the_other_side: ResolveKeepsOther, 107;
+    conflicts_that_are_told_as_in_sync: ConflictsAreSynced, 1;
     a_removal_that_beats_an_edit: RemovalBeatsEdit, 12;
     equal_sizes_taken_for_equal_content: SizeIsContent, 1;
     a_young_token_that_is_believed: YoungTokenIsBelieved, 32;

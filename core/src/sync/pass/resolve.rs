@@ -4,6 +4,7 @@ use super::Pass;
 use super::node::{Found, Node};
 use super::recall::recalled;
 use crate::model::{ContentHash, Kind, Meta, Side, SyncPath};
+use crate::planted::{Bug, planted};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::storage::{ErrorKind, RenameRequest, StorageError};
 use crate::sync::exclude::rules_hold;
@@ -49,6 +50,12 @@ impl Pass {
         }
         self.lost.as_ever = what == Conflicting::Modes;
         match keep {
+            Keep::Source if planted(Bug::ResolveKeepsOther) => {
+                Ok(Some(Policy::Master(Side::Target)))
+            }
+            Keep::Target if planted(Bug::ResolveKeepsOther) => {
+                Ok(Some(Policy::Master(Side::Source)))
+            }
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),
             Keep::Newer => Ok(self.newer(node).map(Policy::Master)),
