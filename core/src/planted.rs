@@ -24,6 +24,8 @@ pub enum Bug {
     YoungTokenIsBelieved,
     /// A one-way run sends what the target has changed to the source.
     OneWayWritesBack,
+    /// A one-way run takes an edit of what it has brought for a difference that it is to leave alone.
+    SecondEditIsDrift,
     /// A folder gives way to a file although something in it was edited.
     RetypeForgetsEdits,
     /// That a file is as agreed on is told by its size alone: an edit is taken for an echo of our own write.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wl_core::model::{ContentHash, Direction, Kind, Outcome, RunReport, Sides};
+use wl_core::model::{ContentHash, Direction, Drift, Kind, Outcome, RunReport, Sides};
 use wl_core::state::BaselineRow;
 use wl_core::sync::Keep;
 use wl_core::testing::{Call, Operation};
@@ -55,6 +55,8 @@ pub(crate) struct Judge {
     people: usize,
     /// There is one job, and its storages keep their promises.
     sure: bool,
+    /// How many faults had fired when both sides agreed last.
+    fired: u64,
     /// Every storage keeps folders by themselves, and permission bits.
     keeps: (bool, bool),
     /// What lost is not kept for long.
@@ -121,6 +123,7 @@ impl Judge {
             ended: Ended::default(),
             choice: None,
             people: 0,
+            fired: 0,
             sure: notes && jobs.len() == 1,
             keeps: (
                 plan.sites.iter().all(|site| site.empty_folders),
@@ -467,9 +470,29 @@ impl Judge {
         Ok(())
     }
 
-    /// The same, for what only an edit may change from now on. With `stale` listings nobody can know what a run can have seen.
+    /// A target that nobody edited since both sides agreed differs in nothing that is to be left alone: what the source has there now is
+    /// carried to it. Only where nothing failed since.
+    fn drift_is_of_the_target(&self, target: usize, report: &RunReport) -> Result<(), String> {
+        let of_bits = |drift: &&Drift| drift.reason.contains("permissions");
+        let of_group = |path: &str| {
+            let database = path.strip_suffix("-wal").unwrap_or(path);
+            beside(database).is_some()
+        };
+        let drift = report.drift.iter().filter(|drift| !of_bits(drift));
+        let mut paths = drift.map(|drift| &drift.path);
+        match paths.find(|path| !of_group(path) && self.agreed.is_as_agreed_on(path, target)) {
+            Some(path) => Err(format!(
+                "{path} is told as drift, and since both sides agreed on it nobody had edited it in storage {target}"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, for what only an edit may change from now on. So many faults have fired. With `stale` listings nobody can know what a run can have seen.
     pub fn agree(
         &mut self,
+        target: usize,
+        fired: u64,
         report: &RunReport,
         unknown: &[bool],
         stale: bool,
@@ -485,6 +508,10 @@ impl Judge {
             self.forget();
             return Ok(());
         }
+        if self.sure && self.keeps.0 && !stale && fired == self.fired {
+            self.drift_is_of_the_target(target, report)?;
+        }
+        self.fired = fired;
         self.agreed.said(report, &self.trees, near, stale)?;
         let listed = report.conflicts.iter().map(|conflict| &conflict.path);
         let listed = listed.chain(report.drift.iter().map(|drift| &drift.path));

@@ -107,7 +107,12 @@ impl Inner {
             false => self.judge.said(sites, report, &unknown, folders),
         };
         let unsure = stale || self.copies;
-        let verdict = verdict.and_then(|()| self.judge.agree(report, &unknown, unsure));
+        let fired = self.fired.values().sum();
+        let mut agree = || {
+            self.judge
+                .agree(sites.target, fired, report, &unknown, unsure)
+        };
+        let verdict = verdict.and_then(|()| agree());
         self.check(verdict);
     }
 
