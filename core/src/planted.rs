@@ -12,6 +12,10 @@ pub enum Bug {
     OldVersionWins,
     /// Who chooses permission bits of a folder chooses that side of all that is below it.
     BitsDecideContents,
+    /// Who ends a conflict with the version of one side gets that of the other.
+    ResolveKeepsOther,
+    /// A run that left conflicts says that both sides are equal.
+    ConflictsAreSynced,
     /// One side removed what the other edited, and the removal is carried out.
     RemovalBeatsEdit,
     /// Files of one size are taken for equal.
@@ -20,6 +24,8 @@ pub enum Bug {
     YoungTokenIsBelieved,
     /// A one-way run sends what the target has changed to the source.
     OneWayWritesBack,
+    /// A one-way run takes an edit of what it has brought for a difference that it is to leave alone.
+    SecondEditIsDrift,
     /// A folder gives way to a file although something in it was edited.
     RetypeForgetsEdits,
     /// That a file is as agreed on is told by its size alone: an edit is taken for an echo of our own write.

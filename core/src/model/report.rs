@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ContentHash, Side, Sides};
+use crate::planted::{Bug, planted};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +187,7 @@ impl RunReport {
             self.conflicts.is_empty(),
         ) {
             (false, _) => Outcome::Failed,
+            (true, false) if planted(Bug::ConflictsAreSynced) => Outcome::Synced,
             (true, false) => Outcome::Conflicts,
             (true, true) => Outcome::Synced,
         }

@@ -329,6 +329,9 @@ fn both_there(policy: Policy, base: Option<&Base<'_>>, items: Sides<&Item<'_>>) 
         (_, Changed::Maybe, _) => Verdict::Read(Sides::new(true, false)),
         (_, _, Changed::Maybe) => Verdict::Read(Sides::new(false, true)),
         (_, Changed::Yes, Changed::No) if planted(Bug::OldVersionWins) => update(Side::Source),
+        (Policy::OneWay, Changed::Yes, Changed::No) if planted(Bug::SecondEditIsDrift) => {
+            Verdict::Drift
+        }
         (_, Changed::Yes, Changed::No) => update(Side::Target),
         (Policy::OneWay, Changed::No, Changed::Yes) if !planted(Bug::OneWayWritesBack) => {
             Verdict::Drift

@@ -214,6 +214,12 @@ impl Agreed {
         self.renamed.push(to);
     }
 
+    /// Whether both sides agreed on what is at the path, and nobody edited it on `side` since.
+    pub fn is_as_agreed_on(&self, path: &str, side: usize) -> bool {
+        let held = self.held.get(path);
+        held.is_some_and(|(_, by)| !by.contains(&side))
+    }
+
     /// A run says that all is well but for what its report lists; paths that were touched since it began are left aside.
     pub fn said(
         &mut self,

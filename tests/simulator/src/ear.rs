@@ -112,6 +112,7 @@ impl Listener for Ear {
             News::Looking => said.begun = inner.edits(),
             News::Looked(report) => {
                 inner.trace(|| told(&report));
+                inner.result_is_right(&report);
                 let whole = report.error.is_none() && report.problems.is_empty();
                 let idle = report.changes.as_ref().map(|changes| changes.total() == 0);
                 match whole && idle.source && idle.target {

@@ -1,5 +1,5 @@
 //! What a part of the histories has besides: rules of what is left out, runs that only say what they would do, groups, permission bits,
-//! copies among storages, a trash that forgets.
+//! copies among storages, a trash that forgets, conflicts that somebody ends.
 //!
 //! It comes from dice of its own: without it the history of a seed is the same.
 
@@ -66,7 +66,7 @@ pub(crate) fn add(work: u64, plan: &mut Plan) {
             plan.sites.iter_mut().for_each(|site| site.modes = true);
             more.scatter(plan, More::bits_in_conflict);
         }
-        _ => {}
+        _ => more.scatter(plan, More::chosen),
     }
 }
 
@@ -305,6 +305,30 @@ impl More {
             What::Edit(..) => self.soon(what),
             what => Step { after: 0, what },
         });
+        steps.collect()
+    }
+
+    /// Both sides write to a path, or make it a file and a folder, and somebody chooses.
+    fn chosen(&mut self, _: &Plan) -> Vec<Step> {
+        let (site, other) = self.pair();
+        let (path, keep) = (self.some(&["a", "d/x", "m"]), self.some_end());
+        let inside = match self.dice.below(4) {
+            0 => format!("{path}/in"),
+            _ => path.clone(),
+        };
+        let all = [
+            What::Run,
+            What::Rest,
+            What::Edit(site, Edit::Write(path.clone(), self.content(0))),
+            What::Edit(other, Edit::Remove(path.clone())),
+            What::Edit(other, Edit::Write(inside, self.content(0))),
+            What::Run,
+            What::Rest,
+            What::Resolve(path, keep),
+            What::Run,
+            What::Rest,
+        ];
+        let steps = all.into_iter().map(|what| Step { after: 0, what });
         steps.collect()
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wl_core::model::{ContentHash, Direction, Kind, RunReport, Sides};
+use wl_core::model::{ContentHash, Direction, Drift, Kind, Outcome, RunReport, Sides};
 use wl_core::state::BaselineRow;
+use wl_core::sync::Keep;
 use wl_core::testing::{Call, Operation};
 
 use crate::agreed::{Agreed, Renamed};
-use crate::ended::Ended;
+use crate::ended::{Choice, Ended};
 use crate::groups::{Groups, beside};
 use crate::left_out::LeftOut;
 use crate::modes::ModesAgreed;
@@ -48,6 +49,16 @@ pub(crate) struct Judge {
     bytes: u64,
     /// Where somebody ended conflicts.
     ended: Ended,
+    /// The end that somebody asks for just now.
+    choice: Option<Choice>,
+    /// How often somebody did something.
+    people: usize,
+    /// There is one job, and its storages keep their promises.
+    sure: bool,
+    /// How many faults had fired when both sides agreed last.
+    fired: u64,
+    /// Every storage keeps folders by themselves, and permission bits.
+    keeps: (bool, bool),
     /// What lost is not kept for long.
     expires: bool,
     /// What contents are called.
@@ -110,6 +121,14 @@ impl Judge {
             by_editors: Vec::new(),
             bytes: 0,
             ended: Ended::default(),
+            choice: None,
+            people: 0,
+            fired: 0,
+            sure: notes && jobs.len() == 1,
+            keeps: (
+                plan.sites.iter().all(|site| site.empty_folders),
+                (0..plan.sites.len()).all(kept),
+            ),
             names: BTreeMap::new(),
         }
     }
@@ -134,6 +153,7 @@ impl Judge {
         (after, modes): (Tree, Modes),
         [before, kept]: [&[Kept]; 2],
     ) {
+        self.people += 1;
         // What was in the trash and was written over there.
         let is_gone = |old: &&Kept| !kept.iter().any(|kept| kept.content == old.content);
         let gone = before.iter().filter(is_gone).map(|old| old.content);
@@ -222,15 +242,66 @@ impl Judge {
         }
     }
 
-    /// From now on what lost the conflict at `path` may be in the trash.
-    pub fn ends_conflict(&mut self, path: &str) {
+    /// From now on what lost the conflict at `path` may be in the trash. So many faults have fired.
+    pub fn ends_conflict(&mut self, path: &str, keep: Keep, fired: u64) {
         self.ended.begins(path, &self.trees);
+        self.choice = Some(Choice {
+            path: path.to_owned(),
+            keep,
+            trees: self.trees.clone(),
+            modes: self.modes.clone(),
+            world: (self.people, fired),
+        });
         self.forget();
     }
 
     /// The run that was to end it is over.
     pub fn ended_conflict(&mut self) {
         self.ended.is_over();
+        self.choice = None;
+    }
+
+    /// That run says that nothing was in its way.
+    pub fn is_as_chosen(
+        &self,
+        sites: Sides<usize>,
+        report: &RunReport,
+        fired: u64,
+    ) -> Result<(), String> {
+        let Some(choice) = &self.choice else {
+            return Ok(());
+        };
+        let before = choice.trees.iter().chain(&self.trees).collect::<Vec<_>>();
+        let left_out = self.left_out.of(&before, &self.trees);
+        let conflicts = report.conflicts.iter();
+        let conflicts = conflicts.filter(|conflict| !conflict.is_about_trash());
+        let mut open = conflicts.map(|conflict| &conflict.path).chain(&left_out);
+        let disturbed = choice.world != (self.people, fired)
+            || open.any(|path| is_at_or_around(path, &choice.path));
+        if !self.sure || disturbed {
+            return Ok(());
+        }
+        let now = (&self.trees[..], &self.modes[..]);
+        choice.is_followed(sites, now, self.keeps.0, self.keeps.1)
+    }
+
+    /// What a report says in one word is what it says in full.
+    pub fn result_is_right(report: &RunReport) -> Result<(), String> {
+        let failed = report.error.is_some() || !report.problems.is_empty();
+        let right = match report.result {
+            Outcome::Failed => failed,
+            Outcome::Conflicts => !failed && !report.conflicts.is_empty(),
+            Outcome::Synced => !failed && report.conflicts.is_empty(),
+        };
+        match right {
+            true => Ok(()),
+            false => Err(format!(
+                "a report says {:?}, and lists {} conflicts and {} problems",
+                report.result,
+                report.conflicts.len(),
+                report.problems.len()
+            )),
+        }
     }
 
     /// A run moves no more than a few times what there is.
@@ -399,9 +470,29 @@ impl Judge {
         Ok(())
     }
 
-    /// The same, for what only an edit may change from now on. With `stale` listings nobody can know what a run can have seen.
+    /// A target that nobody edited since both sides agreed differs in nothing that is to be left alone: what the source has there now is
+    /// carried to it. Only where nothing failed since.
+    fn drift_is_of_the_target(&self, target: usize, report: &RunReport) -> Result<(), String> {
+        let of_bits = |drift: &&Drift| drift.reason.contains("permissions");
+        let of_group = |path: &str| {
+            let database = path.strip_suffix("-wal").unwrap_or(path);
+            beside(database).is_some()
+        };
+        let drift = report.drift.iter().filter(|drift| !of_bits(drift));
+        let mut paths = drift.map(|drift| &drift.path);
+        match paths.find(|path| !of_group(path) && self.agreed.is_as_agreed_on(path, target)) {
+            Some(path) => Err(format!(
+                "{path} is told as drift, and since both sides agreed on it nobody had edited it in storage {target}"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, for what only an edit may change from now on. So many faults have fired. With `stale` listings nobody can know what a run can have seen.
     pub fn agree(
         &mut self,
+        target: usize,
+        fired: u64,
         report: &RunReport,
         unknown: &[bool],
         stale: bool,
@@ -417,6 +508,10 @@ impl Judge {
             self.forget();
             return Ok(());
         }
+        if self.sure && self.keeps.0 && !stale && fired == self.fired {
+            self.drift_is_of_the_target(target, report)?;
+        }
+        self.fired = fired;
         self.agreed.said(report, &self.trees, near, stale)?;
         let listed = report.conflicts.iter().map(|conflict| &conflict.path);
         let listed = listed.chain(report.drift.iter().map(|drift| &drift.path));

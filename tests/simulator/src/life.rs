@@ -135,6 +135,11 @@ pub fn play_with(
         play.judge();
     }
     let mut inner = stage.lock();
+    for site in &inner.world.sites.clone() {
+        for (name, count) in site.struck() {
+            *inner.fired.entry(name).or_default() += count;
+        }
+    }
     Played {
         failure: inner.failure.take(),
         trace: inner.trace_hash(),
@@ -326,12 +331,16 @@ impl Play<'_> {
                     Ok(report) => {
                         inner.trace(|| told(report));
                         inner.is_bounded(report);
+                        inner.result_is_right(report);
                         let whole = report.error.is_none() && report.problems.is_empty();
                         if wishes.is_empty() {
                             inner.ran(number, world, report);
                         }
                         if whole && wishes.is_empty() && !dry_run {
                             inner.said(job.sites(), report, began, self.keeps_folders(job), false);
+                        }
+                        if whole && !wishes.is_empty() {
+                            inner.ended(job.sites(), report);
                         }
                         inner.judge.agreed.reported();
                     }

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
-use wl_core::model::{ContentHash, FileId, Sides, Timestamp};
+use wl_core::model::{ContentHash, FileId, Sides, SyncPath, Timestamp, Token};
 use wl_core::state::{BaselineRow, PairState};
 use wl_core::storage::StorageBackend;
 use wl_core::testing::MemoryStates;
 
 use crate::Dice;
+use crate::faults::Fired;
 use crate::judge::Kept;
 use crate::plan::{Edit, SitePlan};
 use crate::site::{Modes, Shown, Site, States, Tree, Windows};
@@ -45,25 +47,16 @@ impl MemorySite {
         self.weak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep_open(&self, file: Option<FileId>) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = file;
-    }
-}
-
-impl Site for MemorySite {
-    fn backend(&self) -> Arc<dyn StorageBackend> {
-        Arc::new(self.weak().clone())
-    }
-
-    fn set_windows(&self, windows: Arc<dyn Windows>) {
-        self.weak().with_windows(windows);
+    /// Which version of which content is at a path, as far as its token tells.
+    fn version(&self, path: &str) -> Option<(Token, ContentHash)> {
+        let path = SyncPath::new(path).ok()?;
+        let token = self.backend.file_token(&path).now_or_never()?.ok()??;
+        let cancel = CancellationToken::new();
+        let hashed = self.backend.hash(&path, &cancel).now_or_never()?.ok()?;
+        Some((token, hashed.hash))
     }
 
-    fn given_up(&self) -> Vec<ContentHash> {
-        self.weak().lost()
-    }
-
-    fn edit(&self, edit: &Edit) {
+    fn do_edit(&self, edit: &Edit) {
         let backend = &self.backend;
         for (path, content) in edit.files().into_iter().flatten() {
             let _ = match content {
@@ -85,7 +78,10 @@ impl Site for MemorySite {
             Edit::WriteOpen(content) => {
                 let open = *self.open.lock().unwrap_or_else(PoisonError::into_inner);
                 match open {
-                    Some(file) => backend.write_open(file, content.bytes()).map(drop),
+                    Some(file) => {
+                        let written = backend.write_open(file, content.bytes());
+                        written.map(|_| self.weak().count("write to an open file"))
+                    }
                     None => Ok(()),
                 }
             }
@@ -105,6 +101,43 @@ impl Site for MemorySite {
             Edit::Chmod(path, mode) => backend.chmod(path, wl_core::model::Mode::new(*mode)),
             Edit::Ignore(_) | Edit::Transact(..) | Edit::Commit(_) => Ok(()),
         };
+    }
+
+    fn keep_open(&self, file: Option<FileId>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+}
+
+impl Site for MemorySite {
+    fn backend(&self) -> Arc<dyn StorageBackend> {
+        Arc::new(self.weak().clone())
+    }
+
+    fn set_windows(&self, windows: Arc<dyn Windows>) {
+        self.weak().with_windows(windows);
+    }
+
+    fn given_up(&self) -> Vec<ContentHash> {
+        self.weak().lost()
+    }
+
+    fn edit(&self, edit: &Edit) {
+        let paths = edit.paths();
+        let versions = || paths.iter().map(|path| self.version(path));
+        let before: Vec<_> = versions().collect();
+        self.do_edit(edit);
+        for both in before.into_iter().zip(versions()) {
+            if let (Some((was, old)), Some((is, new))) = both
+                && was == is
+                && old != new
+            {
+                self.weak().count("token shared by versions");
+            }
+        }
+    }
+
+    fn struck(&self) -> Fired {
+        self.weak().struck()
     }
 
     fn tree(&self) -> Tree {

@@ -11,6 +11,7 @@ use wl_core::state::BaselineRow;
 use wl_core::storage::StorageBackend;
 
 use crate::Dice;
+use crate::faults::Fired;
 use crate::judge::Kept;
 use crate::plan::Edit;
 
@@ -87,6 +88,11 @@ pub trait Site: Send + Sync + fmt::Debug {
     /// It is taken away, and something else with nothing in it is in its place ([`StorageBackend::root_marker`] says so); or it is put back.
     /// [`Site::tree`] and [`Site::kept`] go on telling of the storage that was taken away. Without this it stays where it is.
     fn set_mounted(&self, _: bool) {}
+
+    /// What it has done by itself to whoever relies on it, under the names of faults.
+    fn struck(&self) -> Fired {
+        Fired::new()
+    }
 
     /// Whether it never loses anything by itself, and says so ([`wl_core::storage::RootMarker::start`]).
     fn is_sure(&self) -> bool {

@@ -547,7 +547,10 @@ impl Inner {
                 self.world.sites[*site].set_mounted(false);
             }
             What::Mount(site) => self.world.sites[*site].set_mounted(true),
-            What::Resolve(path, _) => self.judge.ends_conflict(path),
+            What::Resolve(path, keep) => {
+                let fired = self.fired.values().sum();
+                self.judge.ends_conflict(path, *keep, fired);
+            }
             What::DryRun
             | What::Kill
             | What::Cancel

@@ -93,14 +93,16 @@ impl Events {
         self.more.notify_one();
     }
 
-    /// The first events of one edit that are due by now, or when the next one is.
-    fn take(&self) -> std::result::Result<Vec<Event>, Option<Instant>> {
+    /// The first events of one edit that are due by now, with those of earlier edits that are still to come; or when the next one is.
+    fn take(&self) -> std::result::Result<(Vec<Event>, Vec<Event>), Option<Instant>> {
         let mut all = self.lock();
         let next = all.iter().min_by_key(|event| event.due);
         match next.map(|event| (event.due, event.edit)) {
             Some((due, edit)) if due <= Instant::now() => {
                 let now = |event: &mut Event| event.due == due && event.edit == edit;
-                Ok(all.extract_if(.., now).collect())
+                let taken = all.extract_if(.., now).collect();
+                let overtaken = all.iter().filter(|event| event.edit < edit);
+                Ok((taken, overtaken.cloned().collect()))
             }
             next => Err(next.map(|(due, _)| due)),
         }
@@ -140,9 +142,16 @@ impl StorageWatcher for Watcher {
     async fn next(&mut self) -> Result<Observation> {
         loop {
             match self.events.take() {
-                Ok(events) => {
+                Ok((events, overtaken)) => {
+                    let mut inner = self.stage.lock();
                     for event in &events {
-                        self.stage.lock().delivered(event.edit, event.path);
+                        inner.delivered(event.edit, event.path);
+                    }
+                    if overtaken
+                        .iter()
+                        .any(|event| inner.is_untold(event.edit, event.path))
+                    {
+                        *inner.fired.entry("events reordered").or_default() += 1;
                     }
                     return Ok(as_one(events));
                 }

@@ -1,16 +1,17 @@
 //! Storages whose compare-and-swap is weaker than that of the reference backend, or than they say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use wl_backends::memory::{MemoryBackend, MemorySettings};
+use wl_backends::memory::{MemoryBackend, MemoryNode, MemorySettings};
 use wl_core::model::{ContentHash, FileId, Key, Kind, Meta, Mode, SyncPath, Token};
 use wl_core::storage::*;
 
+use crate::faults::Fired;
 use crate::old_rows::{OldRows, Shown};
 use crate::plan::SitePlan;
 use crate::site::Windows;
@@ -31,6 +32,7 @@ pub(crate) struct Weak {
     away: Arc<AtomicBool>,
     /// Versions that were overwritten in a window.
     lost: Arc<Mutex<Vec<ContentHash>>>,
+    struck: Arc<Mutex<Fired>>,
     cancel: CancellationToken,
 }
 
@@ -71,6 +73,7 @@ impl Weak {
             instead: instead(),
             away: Arc::default(),
             lost: Arc::default(),
+            struck: Arc::default(),
             cancel: CancellationToken::new(),
         }
     }
@@ -96,6 +99,18 @@ impl Weak {
     pub fn lost(&self) -> Vec<ContentHash> {
         let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.clone()
+    }
+
+    /// Counts what it did to whoever relies on it.
+    pub fn count(&self, name: &'static str) {
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        *struck.entry(name).or_default() += 1;
+    }
+
+    /// What it did to whoever relies on it.
+    pub fn struck(&self) -> Fired {
+        let struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        struck.clone()
     }
 
     /// Time in which others may strike.
@@ -169,6 +184,9 @@ impl Weak {
 
     /// A version that nobody expected was overwritten.
     fn lose(&self, found: Option<Expected>) {
+        if self.capabilities.cas > self.does {
+            self.count("more claimed than done");
+        }
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.extend(found.and_then(|found| found.hash));
     }
@@ -211,6 +229,7 @@ impl StorageBackend for Weak {
                 storage: self.clone(),
                 request: request.clone(),
                 rows,
+                seen: None,
             }),
         };
         let (Some(shown), Some(windows), false) =
@@ -299,6 +318,8 @@ struct Pages {
     storage: Weak,
     request: ListRequest,
     rows: usize,
+    /// What was there when the page before was made.
+    seen: Option<BTreeMap<String, MemoryNode>>,
 }
 
 #[async_trait]
@@ -316,6 +337,14 @@ impl Listing for Pages {
         }
         page.truncate(rows);
         let last: Option<Key> = page.last().map(Row::key);
+        let now = self.storage.there().snapshot();
+        if self
+            .seen
+            .replace(now.clone())
+            .is_some_and(|seen| seen != now)
+        {
+            self.storage.count("pages of different moments");
+        }
         self.request.start_after = last.or(self.request.start_after.take());
         Ok(Some(page).filter(|page| !page.is_empty()))
     }

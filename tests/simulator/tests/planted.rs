@@ -49,10 +49,13 @@ planted! {
     a_conflict_taken_for_an_update: ConflictIsUpdate, 3;
     an_old_version_that_wins: OldVersionWins, 1;
     permission_bits_that_decide_contents: BitsDecideContents, 219;
+    a_resolve_that_keeps_the_other_side: ResolveKeepsOther, 43;
+    conflicts_that_are_told_as_in_sync: ConflictsAreSynced, 1;
     a_removal_that_beats_an_edit: RemovalBeatsEdit, 12;
     equal_sizes_taken_for_equal_content: SizeIsContent, 1;
     a_young_token_that_is_believed: YoungTokenIsBelieved, 32;
     a_one_way_run_that_writes_back: OneWayWritesBack, 45;
+    a_second_edit_taken_for_drift: SecondEditIsDrift, 1;
     a_change_of_type_that_forgets_edits: RetypeForgetsEdits, 46;
     an_edit_taken_for_an_echo: EditIsEcho, 1;
     an_echo_taken_for_an_edit: EchoIsEdit, 1;
@@ -99,7 +102,7 @@ planted! {
     rules_that_are_not_read_again: RulesAreNotReadAgain, 31;
     a_group_that_appears_in_any_order: GroupInAnyOrder, 32;
     unrest_that_is_not_told: UnrestIsNotTold, 533;
-    a_wait_that_is_not_told: PendingIsNotTold, 607;
+    a_wait_that_is_not_told: PendingIsNotTold, 114;
     what_is_left_out_taken_for_absent: LeftOutIsAbsent, 501;
     a_group_without_what_is_large: GroupWithoutWhatIsLarge, 18;
 }

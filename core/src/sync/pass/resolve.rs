@@ -82,6 +82,12 @@ impl Pass {
             self.lost.as_ever = what == Conflicting::Modes;
         }
         match keep {
+            Keep::Source if planted(Bug::ResolveKeepsOther) => {
+                Ok(Some(Policy::Master(Side::Target)))
+            }
+            Keep::Target if planted(Bug::ResolveKeepsOther) => {
+                Ok(Some(Policy::Master(Side::Source)))
+            }
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),
             Keep::Newer => Ok(self.newer(node).map(Policy::Master)),

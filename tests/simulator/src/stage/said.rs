@@ -5,6 +5,7 @@ use std::time::Duration;
 use wl_core::model::{RunReport, Sides};
 
 use super::Inner;
+use crate::judge::Judge;
 
 /// A look does not take longer than this.
 const LOOK: Duration = Duration::from_secs(5);
@@ -59,9 +60,26 @@ impl Inner {
         }
     }
 
+    /// Whether nobody was told yet of a path of the edit of this number.
+    pub fn is_untold(&self, edit: usize, path: usize) -> bool {
+        self.edits[edit].untold.contains(&path)
+    }
+
     /// A run moves no more than a few times what there is.
     pub fn is_bounded(&mut self, report: &RunReport) {
         let verdict = self.judge.is_bounded(report);
+        self.check(verdict);
+    }
+
+    /// A report says one thing.
+    pub fn result_is_right(&mut self, report: &RunReport) {
+        self.check(Judge::result_is_right(report));
+    }
+
+    /// A run has ended the conflict that it was to end.
+    pub fn ended(&mut self, sites: Sides<usize>, report: &RunReport) {
+        let fired = self.fired.values().sum();
+        let verdict = self.judge.is_as_chosen(sites, report, fired);
         self.check(verdict);
     }
 
@@ -89,7 +107,12 @@ impl Inner {
             false => self.judge.said(sites, report, &unknown, folders),
         };
         let unsure = stale || self.copies;
-        let verdict = verdict.and_then(|()| self.judge.agree(report, &unknown, unsure));
+        let fired = self.fired.values().sum();
+        let mut agree = || {
+            self.judge
+                .agree(sites.target, fired, report, &unknown, unsure)
+        };
+        let verdict = verdict.and_then(|()| agree());
         self.check(verdict);
     }
 
