@@ -20,6 +20,7 @@ impl Syncer for Mine {
         if self.rosy {
             report.problems.clear();
             report.error = None;
+            report.result = report.judge();
         }
         Ok(report)
     }
