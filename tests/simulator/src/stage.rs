@@ -338,6 +338,10 @@ impl Inner {
             self.changes += 1;
             self.look(site);
         }
+        if when == When::After && call.operation == Operation::Begin {
+            // A session begins with what the last one left behind: it may put a version back.
+            self.look(site);
+        }
         self.strike(site, when, call);
         self.pass();
     }

@@ -47,7 +47,12 @@ fn replay() {
     let seeds = std::env::var("WL_SIMULATE").unwrap().parse().unwrap();
     match check_on(On::ModelDisk, seeds) {
         Ok(played) => println!("nothing is wrong: {played:?}"),
-        Err(failure) => panic!("{failure}"),
+        Err(failure) => {
+            if let Ok(file) = std::env::var("WL_SIMULATE_TRACE") {
+                std::fs::write(file, failure.lines.join("\n")).unwrap();
+            }
+            panic!("{failure}");
+        }
     }
 }
 
