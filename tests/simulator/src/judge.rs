@@ -140,6 +140,11 @@ impl Judge {
             .unwrap_or_default()
     }
 
+    /// What a side showed when it was looked at last.
+    pub fn shows(&self, site: usize) -> &Tree {
+        &self.trees[site]
+    }
+
     /// How many edits there were.
     pub fn edits(&self) -> usize {
         self.touched.len()
