@@ -40,7 +40,6 @@ impl Ended {
 
     /// Whether what was at `other` may lie at `path` now.
     pub fn may_lie_beside(&self, path: &str, other: &str) -> bool {
-        let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
         self.at.contains(other) && folder(path) == folder(other)
     }
 
