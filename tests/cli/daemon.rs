@@ -212,6 +212,34 @@ fn conflicts_are_shown_explained_and_ended_while_the_job_goes_on() {
     assert!(home.ok("explain box c").stdout.contains("both equal"));
 }
 
+/// It never writes to its source, and says so before it is tried as when it is.
+#[test]
+fn a_rehearsed_resolve_goes_the_way_of_the_job() {
+    let place = Place::new();
+    let home = &place.0;
+    place.write("a/c", "1");
+    place.write("b/c", "two");
+    home.ok("container sync box --unidirectional");
+    let mut events = Events::of(&place);
+    events.until(|event| event["type"] == "state" && event["state"][1] == "1 conflict left");
+    for rehearsed in [" --dry-run", ""] {
+        let (_, report) = home.json(&format!("container resolve box c --keep target{rehearsed}"));
+        assert_eq!(
+            report["problems"][0]["path"], "c",
+            "{rehearsed}: {report:#}"
+        );
+        let reason = report["problems"][0]["reason"].as_str().unwrap();
+        assert!(reason.contains("keep the source's version"), "{reason}");
+        assert_eq!(place.read("a/c").as_deref(), Some("1"));
+        assert_eq!(place.read("b/c").as_deref(), Some("two"));
+    }
+    let (code, report) = home.json("container resolve box c --keep source --dry-run");
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(place.read("b/c").as_deref(), Some("two"));
+    home.ok("container resolve box c --keep source");
+    assert_eq!(place.read("b/c").as_deref(), Some("1"));
+}
+
 #[test]
 fn a_one_shot_can_be_left_to_the_daemon() {
     let place = Place::new();

@@ -1,9 +1,11 @@
 //! The main job, end to end: two folders are kept equal.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -289,6 +291,84 @@ fn the_command_that_is_suggested_ends_the_conflict() {
     }
     assert_eq!(run(&home, "sync src dst").0, 0);
     assert_equal(&home);
+}
+
+/// A conflict at `a`, in a home of its own.
+fn conflict_of(kind: &str) -> Home {
+    let home = Home::new();
+    let at = |side: &str| home.path(side).join("a");
+    let agreed = |entry: &str| {
+        write(&home.path("src"), &[(entry, "1")]);
+        assert_eq!(run(&home, "sync src dst").0, 0);
+    };
+    let give = |side: &str, mode: u32| {
+        fs::set_permissions(at(side), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    match kind {
+        "contents" => {
+            write(&home.path("src"), &[("a", "1")]);
+            write(&home.path("dst"), &[("a", "two")]);
+            let late = SystemTime::now() + Duration::from_secs(9);
+            File::open(at("dst")).unwrap().set_modified(late).unwrap();
+        }
+        "types" => {
+            write(&home.path("src"), &[("a", "1")]);
+            write(&home.path("dst"), &[("a/b", "2")]);
+        }
+        "links" => {
+            write(&home.path("src"), &[("a", "->b")]);
+            write(&home.path("dst"), &[("a", "->c")]);
+        }
+        "permissions of folders" => {
+            agreed("a/b");
+            give("src", 0o700);
+            give("dst", 0o750);
+        }
+        "permissions of files" => {
+            agreed("a");
+            give("src", 0o600);
+            give("dst", 0o640);
+        }
+        _ => unreachable!("{kind}"),
+    }
+    home
+}
+
+#[test]
+fn each_choice_that_is_suggested_can_be_taken() {
+    for kind in [
+        "contents",
+        "types",
+        "links",
+        "permissions of folders",
+        "permissions of files",
+    ] {
+        let done = conflict_of(kind).run("sync src dst");
+        let (_, offered) = done.stdout.split_once("--keep ").expect(kind);
+        let offered: Vec<_> = offered.lines().next().unwrap().split('|').collect();
+        for choice in ["source", "target", "both"] {
+            let home = conflict_of(kind);
+            run(&home, "sync src dst");
+            let (code, report) = run(&home, &format!("resolve src dst a --keep {choice}"));
+            let is_offered = offered.contains(&choice);
+            assert_eq!(code == 0, is_offered, "{kind}, {choice}: {report:#}");
+            if is_offered {
+                assert_eq!(run(&home, "sync src dst").0, 0, "{kind}, {choice}");
+                assert_equal(&home);
+            }
+        }
+        // Which one is newer is known where both have a time.
+        let have_times = !matches!(kind, "types" | "permissions of folders");
+        assert_eq!(
+            offered.contains(&"newer"),
+            have_times,
+            "{kind}: {offered:?}"
+        );
+    }
+    let home = conflict_of("contents");
+    run(&home, "sync src dst");
+    assert_eq!(run(&home, "resolve src dst a --keep newer").0, 0);
+    assert_eq!(fs::read_to_string(home.path("src/a")).unwrap(), "two");
 }
 
 #[test]

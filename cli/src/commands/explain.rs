@@ -41,15 +41,12 @@ pub struct Explain {
 
 impl Explain {
     pub async fn run(self, context: &Context<'_>) -> CliResult {
-        let mut options = conflict_options(true);
+        let options = conflict_options(true);
         let running = running::find(context, &self.name, &self.selection, &options).await?;
         let older = running.as_ref().and_then(|running| running.older(context));
         let (job, status) = match running {
             // What is decided depends on which way the job goes, and between which storages: as it runs, not as it would be started now.
-            Some(running) => {
-                options.direction = running.direction();
-                (running.job(context, options)?, Some(running.status))
-            }
+            Some(running) => (running.job(context, options)?, Some(running.status)),
             None => self.by_the_manifest(context, options).await?,
         };
         let mut job = job;

@@ -20,14 +20,16 @@ pub struct NextStep {
 }
 
 impl NextStep {
-    fn command(&self, path: &str) -> String {
+    fn command(&self, conflict: &Conflict) -> String {
+        let path = &conflict.path;
         // A path that starts with a dash would be read as an option.
         let dash = if path.starts_with('-') { "./" } else { "" };
         format!(
-            "{} {}{} --keep source|target|both|newer",
+            "{} {}{} --keep {}",
             self.resolve,
             quote(&format!("{dash}{path}")),
-            self.options
+            self.options,
+            choices(conflict)
         )
     }
 }
@@ -160,10 +162,29 @@ pub fn conflicts(conflicts: &[Conflict], next: &NextStep) -> String {
         );
         line(
             text,
-            format_args!("    to end it: {}", next.command(&conflict.path)),
+            format_args!("    to end it: {}", next.command(conflict)),
         );
     });
     text
+}
+
+/// What can be kept: permissions alone not twice, and which folder is newer nobody can tell.
+fn choices(conflict: &Conflict) -> &'static str {
+    let (Some(source), Some(target)) = (&conflict.source, &conflict.target) else {
+        return "source|target";
+    };
+    let is_folder = |side: &ConflictSide| side.kind == "folder";
+    let are_equal = source.kind == target.kind
+        && (is_folder(source)
+            || (source.hash.is_some() && source.hash == target.hash)
+            || (source.link.is_some() && source.link == target.link));
+    let have_times = |side: &ConflictSide| !is_folder(side) && side.mtime.is_some();
+    match (are_equal, have_times(source) && have_times(target)) {
+        (true, true) => "source|target|newer",
+        (true, false) => "source|target",
+        (false, true) => "source|target|both|newer",
+        (false, false) => "source|target|both",
+    }
 }
 
 fn version(side: &Option<ConflictSide>) -> String {

@@ -4,6 +4,7 @@
 //! lists the rest as conflicts.
 
 mod announced;
+mod contents;
 mod learnt;
 mod losses;
 #[cfg(feature = "testing")]

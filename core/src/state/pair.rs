@@ -8,12 +8,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
 
 use super::announced::Note;
+use super::contents::{self, Contents};
 use super::{learnt, pending, row};
 use crate::model::{Conflict, ContentHash, Side, Sides};
 use crate::storage::RootMarker;
 
 /// The version of the tables. A higher one is refused, a lower one is brought up in [`PairState::open`].
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// So many statements stay prepared: all that a path needs on its way.
 const STATEMENTS: usize = 64;
@@ -70,6 +71,7 @@ pub struct PairState {
     swapped: bool,
     damaged: Option<PathBuf>,
     pub(super) note: Note,
+    pub(super) contents: Contents,
     lock: Option<Lock>,
 }
 
@@ -182,6 +184,7 @@ impl PairState {
             swapped: swapped(identities),
             damaged: None,
             note,
+            contents: Contents::default(),
             lock: None,
         }))
     }
@@ -211,8 +214,12 @@ impl PairState {
                 version,
             });
         }
+        let upgrade = match version {
+            1 => contents::FROM_ONE_INDEX,
+            _ => "",
+        };
         db.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {} {} CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; \
+            "BEGIN IMMEDIATE; {upgrade} {} {} CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; \
              CREATE TABLE IF NOT EXISTS conflicts (path TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT; \
              PRAGMA user_version = {SCHEMA_VERSION}; COMMIT; {} {}",
             row::CREATE_ROWS,
@@ -226,6 +233,7 @@ impl PairState {
             swapped: swapped(identities),
             damaged: None,
             note: Note::nowhere(),
+            contents: Contents::default(),
             lock: None,
         };
         let (a, b) = ordered(identities);
@@ -244,7 +252,10 @@ impl PairState {
 
     /// Builds the look-ups for moves and the delete budget, if they are not there yet.
     pub fn index(&self) -> Result<(), StateError> {
-        Ok(self.db.execute_batch(row::CREATE_INDEXES)?)
+        self.db.execute_batch(row::CREATE_INDEXES)?;
+        self.db.execute_batch(contents::CREATE_BY_HASH)?;
+        self.now_indexed();
+        Ok(())
     }
 
     pub(super) fn db(&self) -> &Connection {

@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
+use super::contents;
 use super::pair::PairState;
 use crate::model::{Conflict, ContentHash, Key, Kind, Meta, Mode, Side, SyncPath};
 use crate::planted::{Bug, planted};
@@ -66,12 +67,26 @@ SELECT id, key, side, action, hash, grp FROM pending INDEXED BY pending_by_hash
 WHERE hash = ?1 AND stage = ?2 AND side = ?3 AND done = 0 AND grp IS NULL ORDER BY key LIMIT 1";
 
 /// Counts what would be nowhere. Each content is looked for once, however many files have it.
-pub(super) const LOST: &str = "
-SELECT count(*) FROM (SELECT DISTINCT hash FROM pending
-    WHERE stage IN (?1, ?4) AND side = ?2 AND done = 0 AND hash IS NOT NULL) p
-WHERE NOT EXISTS (SELECT 1 FROM pending c WHERE c.hash = p.hash AND c.stage = ?3)
-AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = p.hash AND NOT EXISTS
-    (SELECT 1 FROM pending q WHERE q.stage IN (?1, ?4) AND q.key = r.key AND q.done = 0))";
+pub(super) fn lost_sql() -> String {
+    let nowhere = nowhere("p.hash");
+    format!(
+        "SELECT count(*) FROM (SELECT DISTINCT hash FROM pending \
+         WHERE stage IN (?1, ?4) AND side = ?2 AND done = 0 AND hash IS NOT NULL) p WHERE {nowhere}"
+    )
+}
+
+/// That this content will be nowhere: nothing brings it, and all rows that have it are to be removed (in the stages 1 and 4; 3 brings).
+fn nowhere(hash: &str) -> String {
+    let stays = contents::BOTH.map(|part| {
+        format!(
+            "AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = {hash} AND r.{part} AND NOT EXISTS \
+             (SELECT 1 FROM pending q WHERE q.stage IN (?1, ?4) AND q.key = r.key AND q.done = 0))"
+        )
+    });
+    let brought =
+        format!("EXISTS (SELECT 1 FROM pending c WHERE c.hash = {hash} AND c.stage = ?3)");
+    format!("NOT {brought} {}", stays.concat())
+}
 
 /// A page of a stage. What is behind the last page is found through the index: no page passes those before it.
 pub(super) fn page_sql(stage: PendingStage, goes_on: bool) -> String {
@@ -507,7 +522,7 @@ impl PairState {
     /// baseline holds and no pending creation brings back.
     pub fn lost_contents(&self, side: Side) -> Result<u64, StateError> {
         self.index()?;
-        let lost: i64 = self.db().prepare_cached(LOST)?.query_row(
+        let lost: i64 = self.db().prepare_cached(&lost_sql())?.query_row(
             params![REMOVE_FILE, side_name(side), CREATE, REMOVE_TOGETHER],
             |row| row.get(0),
         )?;
@@ -523,17 +538,11 @@ impl PairState {
 
     /// Whether [`PairState::lost_contents`] counts this content, if something that has it is to be removed.
     pub fn is_lost(&self, hash: &ContentHash) -> Result<bool, StateError> {
-        let mut statement = self.db().prepare_cached(
-            "SELECT NOT EXISTS (SELECT 1 FROM pending WHERE hash = ?1 AND stage = ?3) \
-             AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.hash = ?1 AND NOT EXISTS \
-             (SELECT 1 FROM pending q WHERE q.stage IN (?2, ?4) AND q.key = r.key AND q.done = 0))",
-        )?;
-        let stages = params![
-            hash.as_bytes().as_slice(),
-            REMOVE_FILE,
-            CREATE,
-            REMOVE_TOGETHER
-        ];
-        Ok(statement.query_row(stages, |row| row.get(0))?)
+        let mut statement = self
+            .db()
+            .prepare_cached(&format!("SELECT {}", nowhere("?2")))?;
+        let hash = hash.as_bytes().as_slice();
+        let values = params![REMOVE_FILE, hash, CREATE, REMOVE_TOGETHER];
+        Ok(statement.query_row(values, |row| row.get(0))?)
     }
 }

@@ -80,20 +80,19 @@ CREATE TABLE IF NOT EXISTS rows (
     hash BLOB,
     link TEXT,
     a_token TEXT NOT NULL, a_settled INTEGER NOT NULL, a_file_id INTEGER, a_size INTEGER NOT NULL, a_mtime INTEGER, a_mode INTEGER,
-    b_token TEXT NOT NULL, b_settled INTEGER NOT NULL, b_file_id INTEGER, b_size INTEGER NOT NULL, b_mtime INTEGER, b_mode INTEGER
+    b_token TEXT NOT NULL, b_settled INTEGER NOT NULL, b_file_id INTEGER, b_size INTEGER NOT NULL, b_mtime INTEGER, b_mode INTEGER,
+    recent INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;";
 
 /// Built after the first sync in one go: kept up to date row by row they would cost more than the rows.
 pub(super) const CREATE_INDEXES: &str = "
-CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS rows_by_a_file_id ON rows (a_file_id) WHERE a_file_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS rows_by_b_file_id ON rows (b_file_id) WHERE b_file_id IS NOT NULL;";
 
 pub(super) const SELECT: &str = "SELECT key, kind, hash, link, a_token, a_settled, a_file_id, a_size, a_mtime, a_mode, \
      b_token, b_settled, b_file_id, b_size, b_mtime, b_mode FROM rows";
 
-pub(super) const PUT: &str =
-    "INSERT OR REPLACE INTO rows VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
+pub(super) const PUT: &str = "INSERT OR REPLACE INTO rows VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
 
 /// Nanoseconds since 1970, or `None` for what 64 bits cannot hold; only moves by file id need it.
 fn nanos(time: Timestamp) -> Option<i64> {
@@ -167,7 +166,7 @@ impl PairState {
         })
     }
 
-    fn select(
+    pub(super) fn select(
         &self,
         condition: &str,
         values: &[&dyn ToSql],
@@ -217,18 +216,6 @@ impl PairState {
     pub fn holds_at_or_below(&self, path: &SyncPath) -> Result<bool, StateError> {
         Ok(self.has_rows_in(&format!("{path}/"), &format!("{path}0"))?
             || self.row_at(path)?.is_some())
-    }
-
-    /// Up to `limit` rows with this content.
-    pub fn rows_with_hash(
-        &self,
-        hash: &ContentHash,
-        limit: u32,
-    ) -> Result<Vec<BaselineRow>, StateError> {
-        self.select(
-            "WHERE hash = ?1 LIMIT ?2",
-            &[&hash.as_bytes().as_slice(), &limit],
-        )
     }
 
     /// The rows of files that had this id, size and time on `side`.
@@ -295,7 +282,8 @@ impl PairState {
         if changes.is_empty() {
             return Ok(());
         }
-        self.in_transaction(|this| changes.iter().try_for_each(|change| this.apply_one(change)))
+        self.in_transaction(|this| changes.iter().try_for_each(|change| this.apply_one(change)))?;
+        self.note_put(changes.len())
     }
 
     /// Forgets the rows at and below `path`, and before them what was announced there.
@@ -369,6 +357,7 @@ impl PairState {
             b.size.cast_signed(),
             b.mtime.and_then(nanos),
             b.mode.map(Mode::bits),
+            row.hash.is_some() && self.is_indexed(),
         ])?;
         Ok(())
     }

@@ -322,7 +322,7 @@ fn pending(at: &str, action: PendingAction, content: Option<&str>) -> Pending {
     }
 }
 
-fn remove_file(at: &str, content: &str) -> Pending {
+pub(super) fn remove_file(at: &str, content: &str) -> Pending {
     pending(
         at,
         PendingAction::RemoveFile(expected(content)),
@@ -528,7 +528,7 @@ fn the_work_grows_with_the_number_of_removals_and_not_with_its_square() {
     let state = removals_of_one_content(&dir, FILES);
 
     assert_eq!(state.lost_contents(Side::Target).unwrap(), 1);
-    let took = steps(&state, pending::LOST);
+    let took = steps(&state, &pending::lost_sql());
     assert!((1..most).contains(&took), "judging took {took} steps");
 
     let (mut last, mut seen) = (None, 0);
@@ -564,8 +564,9 @@ fn statements_are_planned_once_whatever_is_bound_to_them() {
         assert!(state.claim_removal(Side::Target, &hash).unwrap().is_none());
         assert!(state.rows_with_hash(&hash, 4).unwrap().is_empty());
     }
-    let by_hash = format!("{} WHERE hash = ?1 LIMIT ?2", row::SELECT);
-    for sql in [pending::UNCLAIMED, row::PUT, &by_hash] {
+    let by_hash = contents::BOTH.map(contents::with_hash);
+    let [recent, others] = by_hash.map(|condition| format!("{} {condition}", row::SELECT));
+    for sql in [pending::UNCLAIMED, row::PUT, &recent, &others] {
         let statement = state.db().prepare_cached(sql).unwrap();
         let status = |of| statement.get_status(of);
         assert!(status(StatementStatus::Run) >= 5, "{sql}");

@@ -409,6 +409,7 @@ impl Run {
         let late = self.settle_late().await;
         self.sessions = Sides::default();
         ended?;
+        self.state().merge_recent()?;
         late
     }
 
@@ -431,6 +432,7 @@ impl Run {
                 state.index()?;
             }
             state.store_conflicts(&self.total.found.conflicts)?;
+            state.merge_recent()?;
         }
         ended.and(completed)
     }

@@ -80,15 +80,18 @@ impl Running {
             && meant(&selection.target_storage, &self.request.target)
     }
 
-    /// What it runs, for one run.
+    /// What it runs, for one run with these options.
     pub fn job(&self, context: &Context<'_>, options: SyncOptions) -> CliResult<Job> {
         let request = &self.request;
         let spec = request.spec(&context.base_dir()?);
         let mut spec = spec.map_err(|refusal| CliError::Usage(refusal.desc))?;
         spec.continuous = false;
-        // It leaves out what it was started to leave out.
-        let exclude = std::mem::take(&mut spec.options.exclude);
-        spec.options = SyncOptions { exclude, ..options };
+        // It leaves out what it was started to leave out, and goes the way that it was started to go.
+        spec.options = SyncOptions {
+            exclude: std::mem::take(&mut spec.options.exclude),
+            direction: self.direction(),
+            ..options
+        };
         let id = |storage: &StorageRequest| storage.backend_id.clone().unwrap_or_default();
         let ids = Sides::new(id(&request.source), id(&request.target));
         let name = quote(&request.container_name);
@@ -107,7 +110,7 @@ impl Running {
     }
 
     /// Which way it goes.
-    pub fn direction(&self) -> Direction {
+    fn direction(&self) -> Direction {
         self.request.direction()
     }
 

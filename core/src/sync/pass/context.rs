@@ -209,7 +209,7 @@ impl Context {
             StorageError::new(
                 ErrorKind::Unsupported,
                 "write",
-                "this run never writes to this side",
+                "this run goes one way and never writes to this side; keep the source's version, or sync both ways",
             )
             .on(self.job.storages[side].location())
         })
