@@ -415,6 +415,33 @@ async fn what_is_given_up_in_a_look_at_places_is_moved_by_its_content() {
     assert_eq!(read(source), read(target));
 }
 
+/// Where many come at once all that may be given up is looked through once, in place of one look for each.
+#[tokio::test]
+async fn what_is_given_up_is_moved_by_its_content_among_many_that_are_new() {
+    let (world, mut looks, asked) = looking().await;
+    let Sides { source, target } = &world.storages;
+    for number in 0..900 {
+        let path = format!("burst/{number:03}");
+        source.write_file(&path, format!("new {number}")).unwrap();
+    }
+    // One that was named, and ones in a folder that is walked; first, in the middle and last of the new.
+    for (from, to) in [("1/1", "000"), ("2/9", "450x"), ("2/16", "zzz")] {
+        let content = source.read_file(&format!("album/{from}")).unwrap();
+        source.remove(&format!("album/{from}")).unwrap();
+        source.write_file(&format!("burst/{to}"), content).unwrap();
+    }
+    // Its content is where it was.
+    source.write_file("burst/copy", "3").unwrap();
+    let mut told = area(&["album/1/1", "burst"]);
+    told.add_subtree(SyncPath::new("album/2").unwrap());
+    let report = looks.look(told).await.unwrap().report.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(report.changes.target.renamed, 3, "{report:?}");
+    assert_eq!(report.changes.target.removed, 0, "{report:?}");
+    assert_eq!(asked.count(Operation::Rename), 3);
+    assert_eq!(read(source), read(target));
+}
+
 /// Somebody waits for what a look at places carries over: what is staged becomes visible while the rest is staged.
 #[tokio::test]
 async fn a_large_look_at_places_begins_to_publish_before_all_is_staged() {

@@ -6,9 +6,11 @@
 
 use std::cell::Cell;
 
+use rusqlite::{Row, params};
+
 use super::pair::PairState;
 use super::{BaselineRow, StateError};
-use crate::model::ContentHash;
+use crate::model::{ContentHash, FileId, Sides};
 
 #[cfg(test)]
 mod tests;
@@ -34,12 +36,41 @@ const MOST: u32 = 32_768;
 /// So many are merged at a time: their keys are held in memory meanwhile.
 const BATCH: u32 = 8192;
 
+/// By what a file of the baseline is known wherever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Its content.
+    pub hash: ContentHash,
+    /// Its ids.
+    pub ids: Sides<Option<FileId>>,
+}
+
 /// What is known of the indexes without asking.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Contents {
     is_indexed: Cell<bool>,
+    /// So many stay recent.
+    most: u32,
     /// Rows that were put since the recent ones were last merged.
     put: Cell<usize>,
+}
+
+impl Default for Contents {
+    fn default() -> Self {
+        Self {
+            is_indexed: Cell::new(false),
+            most: MOST,
+            put: Cell::new(0),
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Contents {
+    /// Few stay recent, so that small trees are merged too.
+    pub(super) fn often_merged(self) -> Self {
+        Self { most: 2, ..self }
+    }
 }
 
 impl PairState {
@@ -67,11 +98,40 @@ impl PairState {
         Ok(rows)
     }
 
+    /// Up to `limit` files of the rows whose keys, as text, are from `from` on and before `to` (`None`: to the end).
+    pub fn files_in(
+        &self,
+        from: &str,
+        to: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<KnownFile>, StateError> {
+        let before = match to {
+            Some(_) => "key < ?2",
+            None => "?2 IS NULL",
+        };
+        let ask = format!(
+            "SELECT hash, a_file_id, b_file_id FROM rows WHERE key >= ?1 AND {before} AND hash IS NOT NULL LIMIT ?3"
+        );
+        let mut statement = self.db().prepare_cached(&ask)?;
+        let id = |row: &Row<'_>, column: usize| -> rusqlite::Result<Option<FileId>> {
+            let id: Option<i64> = row.get(column)?;
+            Ok(id.map(|id| FileId(id.cast_unsigned())))
+        };
+        let file = |row: &Row<'_>| {
+            Ok(KnownFile {
+                hash: ContentHash::from_bytes(row.get(0)?),
+                ids: self.oriented(id(row, 1)?, id(row, 2)?),
+            })
+        };
+        let files = statement.query_map(params![from, to, limit], file)?;
+        Ok(files.collect::<Result<_, _>>()?)
+    }
+
     /// So many rows were put. A run that brings more and more of them must not let the small index become a large one.
     pub(super) fn note_put(&mut self, rows: usize) -> Result<(), StateError> {
         let put = self.contents.put.get() + rows;
         self.contents.put.set(put);
-        match put > 2 * MOST as usize {
+        match put > 2 * self.contents.most as usize {
             true => self.merge_recent(),
             false => Ok(()),
         }
@@ -81,7 +141,7 @@ impl PairState {
     ///
     /// Each batch is all or nothing, and a row is found before, between and after them.
     pub fn merge_recent(&mut self) -> Result<(), StateError> {
-        self.merge_if_more_than(MOST, BATCH)
+        self.merge_if_more_than(self.contents.most, BATCH)
     }
 
     pub(super) fn merge_if_more_than(&mut self, most: u32, batch: u32) -> Result<(), StateError> {

@@ -19,9 +19,10 @@ mod durability;
 #[cfg(test)]
 mod readings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use announced::LeftAnnounced;
+pub use contents::KnownFile;
 #[cfg(feature = "testing")]
 pub use memory::MemoryStates;
 pub use moves::FolderMove;

@@ -108,6 +108,7 @@ impl PairState {
             let mut this = Self::connect(&address, identities)?;
             this.lock = Some(Lock::Memory(lock));
             this.note = super::memory::note(&file);
+            this.contents = this.contents.often_merged();
             return Ok(this);
         }
         let path = Self::file(dir, identities);

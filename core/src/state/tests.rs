@@ -9,16 +9,16 @@ use crate::model::{
 };
 use crate::storage::{Expected, RootMarker};
 
-pub(super) const PAIR: Sides<&str> = Sides {
+pub(crate) const PAIR: Sides<&str> = Sides {
     source: "memory:a",
     target: "memory:b",
 };
-const REVERSED: Sides<&str> = Sides {
+pub(super) const REVERSED: Sides<&str> = Sides {
     source: "memory:b",
     target: "memory:a",
 };
 
-pub(super) fn path(text: &str) -> SyncPath {
+pub(crate) fn path(text: &str) -> SyncPath {
     SyncPath::new(text).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn record(token: &str, id: u64) -> SideRecord {
     }
 }
 
-pub(super) fn row(at: &str, content: &str) -> BaselineRow {
+pub(crate) fn row(at: &str, content: &str) -> BaselineRow {
     BaselineRow {
         path: path(at),
         kind: Kind::File,
@@ -51,7 +51,7 @@ fn folder(at: &str) -> BaselineRow {
     }
 }
 
-pub(super) fn put(state: &mut PairState, rows: &[BaselineRow]) {
+pub(crate) fn put(state: &mut PairState, rows: &[BaselineRow]) {
     let changes: Vec<_> = rows.iter().cloned().map(RowChange::Put).collect();
     state.apply(&changes).unwrap();
 }

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::super::tests::{PAIR, path, put, remove_file, row};
+use super::super::tests::{PAIR, REVERSED, path, put, remove_file, row};
 use super::super::{RowChange, pending};
 use super::*;
-use crate::model::{Key, Side};
+use crate::model::{FileId, Key, Side, Sides};
 
 fn opened(dir: &TempDir) -> PairState {
     PairState::open(dir.path(), PAIR).unwrap()
@@ -162,6 +162,36 @@ fn lost_contents_are_counted_whenever_they_came() {
 }
 
 #[test]
+fn the_contents_of_a_part_are_those_of_its_files() {
+    let dir = TempDir::new().unwrap();
+    let state = of_two_ages(&dir);
+    let in_part = |from: &str, to: Option<&str>, limit: u32| {
+        let files = state.files_in(from, to, limit).unwrap();
+        let names =
+            [b"x", b"y", b"z"].map(|content| (ContentHash::of(content), content[0] as char));
+        let name = |file: &KnownFile| names.iter().find(|(of, _)| *of == file.hash).unwrap().1;
+        files.iter().map(name).collect::<String>()
+    };
+    assert_eq!(in_part("d/", Some("d0"), 9), "xxx");
+    assert_eq!(in_part("d/", Some("d0"), 2), "xx");
+    assert_eq!(in_part("newer", Some("newer\0"), 9), "z");
+    assert_eq!(in_part("e", None, 9), "zy");
+    assert_eq!(in_part("e", Some("f"), 9), "");
+    for (pair, ids) in [(PAIR, [u64::MAX, 2]), (REVERSED, [2, u64::MAX])] {
+        let dir = TempDir::new().unwrap();
+        let mut state = PairState::open(dir.path(), PAIR).unwrap();
+        put(&mut state, &[row("a", "x")]);
+        drop(state);
+        let state = PairState::open(dir.path(), pair).unwrap();
+        let [file] = state.files_in("", None, 9).unwrap()[..] else {
+            panic!("one file");
+        };
+        let [source, target] = ids.map(|id| Some(FileId(id)));
+        assert_eq!(file.ids, Sides::new(source, target));
+    }
+}
+
+#[test]
 fn no_statement_looks_through_all_rows() {
     let dir = TempDir::new().unwrap();
     let state = of_two_ages(&dir);
@@ -177,6 +207,12 @@ fn no_statement_looks_through_all_rows() {
         steps.map(Result::unwrap).collect()
     };
     let by_content = BOTH.map(|part| format!("SELECT * FROM rows {}", with_hash(part)));
+    let in_part = "SELECT hash, a_file_id, b_file_id FROM rows WHERE key >= ?1 AND key < ?2 AND hash IS NOT NULL LIMIT ?3";
+    let steps = plan(in_part);
+    assert!(
+        steps[0].contains("PRIMARY KEY (key>? AND key<?)"),
+        "{steps:?}"
+    );
     let lost = pending::lost_sql();
     for sql in by_content.iter().chain([&lost]) {
         let steps = plan(sql);

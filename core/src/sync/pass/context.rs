@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::Look;
+use super::gives_up::GivesUp;
 use super::item::Item;
 use super::node::Node;
 use super::tally::Tally;
@@ -13,7 +14,7 @@ use crate::model::{Meta, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::reconcile::{Announced, Policy};
 use crate::state::{LeftAnnounced, PairState};
-use crate::storage::{CopySource, Durability, ErrorKind, Parts, StorageError, WriteSession};
+use crate::storage::{CopySource, Durability, ErrorKind, StorageError, WriteSession};
 use crate::sync::Group;
 use crate::sync::unrest::{Unrest, age_of_large};
 use crate::sync::{SyncError, SyncJob};
@@ -43,8 +44,8 @@ pub(in crate::sync) struct Context {
     /// What killed runs announced and did not record.
     announced: Mutex<Arc<LeftAnnounced>>,
     pub(in crate::sync) removals: Removals,
-    /// Where contents that were agreed on may be given up in this pass; `None`: anywhere.
-    gives_up: Option<Parts>,
+    /// Where contents that were agreed on may be given up in this pass.
+    pub(super) gives_up: GivesUp,
     /// By the side that is written to: the other side, if it can copy from there by itself.
     pub(in crate::sync) copies: Sides<Option<CopySource>>,
     state: Arc<Mutex<PairState>>,
@@ -86,7 +87,7 @@ impl Context {
         let policy = job.options.direction.into();
         Ok(Self {
             removals: Removals::All,
-            gives_up: None,
+            gives_up: GivesUp::default(),
             copies: Sides::from_fn(|side| copies(&job, &sessions, side)),
             job,
             policy,
@@ -106,29 +107,18 @@ impl Context {
 
     /// The same, for a pass that looks there.
     pub(in crate::sync) fn looking(mut self, look: &Look) -> Self {
-        self.gives_up = look.gives_up().cloned();
+        self.gives_up = GivesUp::new(look.gives_up().cloned());
         self
     }
 
     /// Whether this pass may give up something that was agreed on: without that there are no moves.
     pub(super) fn may_move(&self) -> bool {
-        let gives_up = self.gives_up.as_ref().is_none_or(|parts| !parts.is_empty());
-        self.has_baseline && gives_up
-    }
-
-    /// Whether it may give up what was agreed on at `path`.
-    pub(super) fn may_give_up(&self, path: &SyncPath) -> bool {
-        self.gives_up.as_ref().is_none_or(|parts| parts.holds(path))
-    }
-
-    /// Whether this pass looks at some places only.
-    pub(super) fn looks_at_places(&self) -> bool {
-        self.gives_up.is_some()
+        self.has_baseline && self.gives_up.is_something()
     }
 
     /// How many places of one content are looked at for one that may be given up; with more of them the first tell nothing.
     pub(super) fn places_of_content(&self) -> u32 {
-        if self.gives_up.is_some() { 8 } else { 1 }
+        if self.gives_up.is_at_places() { 8 } else { 1 }
     }
 
     /// The baseline; held for short, never across an await.

@@ -40,6 +40,18 @@ impl Stretch {
         ]
     }
 
+    /// From which key on, as text, and before which.
+    pub(super) fn keys(self) -> (String, Option<String>) {
+        match self {
+            Self::Row(row) => {
+                let key = row.key().to_text();
+                let end = format!("{key}\0");
+                (key, Some(end))
+            }
+            Self::Range(from, to) => (from, to),
+        }
+    }
+
     fn start(&self) -> String {
         match self {
             Self::Row(row) => row.key().to_text(),

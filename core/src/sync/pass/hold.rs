@@ -1,6 +1,7 @@
 //! What is held back until every listing has ended.
 
 use super::Pass;
+use super::gives_up::Trait;
 use super::item::Item;
 use super::node::Node;
 use crate::model::{ContentHash, Kind, Side};
@@ -34,13 +35,16 @@ impl Pass {
         let (Some(id), Some(mtime), true) = (meta.file_id, meta.mtime, meta.settled) else {
             return Ok(None);
         };
-        let rows = self
-            .context
-            .state()
-            .rows_with_file_id(from, id, meta.size, mtime)?;
+        let gives_up = &self.context.gives_up;
+        let state = self.context.state();
+        if !gives_up.may_have(&state, &Trait::Id(from, id))? {
+            return Ok(None);
+        }
+        let rows = state.rows_with_file_id(from, id, meta.size, mtime)?;
+        drop(state);
         let known = rows
             .into_iter()
-            .filter(|row| row.path != node.path && self.context.may_give_up(&row.path));
+            .filter(|row| row.path != node.path && gives_up.holds(&row.path));
         let known = known.filter_map(|row| {
             let was = &row.sides[from];
             Some((row.hash.filter(|_| was.settled)?, was.token == meta.token))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::context::Context;
+use super::gives_up::Trait;
 use super::ground::request;
 use super::item::{Item, Progressed};
 use super::work::is_copied;
@@ -31,7 +32,7 @@ pub(super) async fn set_moves_aside(
         return Ok(());
     }
     let mut known = known_elsewhere(context, items)?;
-    if context.looks_at_places() {
+    if context.gives_up.is_at_places() {
         for side in Side::BOTH {
             let there = those_still_there(context, side, &known).await;
             for one in known.iter_mut().filter(|one| one.from == side) {
@@ -72,9 +73,13 @@ fn known_elsewhere(
             continue;
         };
         item.not_moved = true;
+        let content = Trait::Content(hash);
+        if !context.gives_up.may_have(&state, &content)? {
+            continue;
+        }
         let mut rows = state.rows_with_hash(&hash, most)?;
         let more = rows.len() == most as usize;
-        rows.retain(|row| context.may_give_up(&row.path));
+        rows.retain(|row| context.gives_up.holds(&row.path));
         if more || !rows.is_empty() {
             all.push(Known {
                 index,

@@ -13,6 +13,7 @@ mod explain;
 mod finish;
 mod frames;
 mod gather;
+mod gives_up;
 mod ground;
 mod hold;
 mod item;
