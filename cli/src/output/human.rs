@@ -58,8 +58,8 @@ pub fn report(report: &RunReport, aim: Aim, dry_run: bool, next: &NextStep) -> S
         line(
             &mut text,
             format_args!(
-                "  skipped: {}",
-                plural(report.skipped as usize, "special file")
+                "  skipped: {} that cannot be synced (a socket, say, or the shared memory of a database)",
+                plural(report.skipped as usize, "file")
             ),
         );
     }

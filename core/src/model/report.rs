@@ -128,7 +128,7 @@ pub struct RunReport {
     pub problems: Vec<Problem>,
     /// Differences that a one-way run left alone.
     pub drift: Vec<Drift>,
-    /// Special files that were passed over.
+    /// Files that were passed over: special ones, and what is of use only where it was made (the shared memory of a database).
     pub skipped: u64,
     /// Paths that were left out; a folder with all that is in it is one.
     #[serde(default, skip_serializing_if = "is_none_of_them")]
