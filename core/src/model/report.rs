@@ -71,7 +71,15 @@ pub struct Conflict {
     pub ancestor: Option<ConflictSide>,
 }
 
+/// What the reason of a conflict says where several paths make one version.
+pub(crate) const TAKEN_WHOLE: &str = "of which one side can only be taken whole";
+
 impl Conflict {
+    /// Whether it is about several paths that only make sense together: one side's are kept, or the other's.
+    pub fn is_about_group(&self) -> bool {
+        self.reason.contains(TAKEN_WHOLE)
+    }
+
     /// Whether it is about a version in a trash that nobody agreed to give up: neither side holds it, and taking it out ends the conflict.
     pub fn is_about_trash(&self) -> bool {
         self.source.is_none() && self.target.is_none()
