@@ -87,7 +87,7 @@ pub(super) async fn advice(storage: &dyn StorageBackend) -> Option<String> {
     // It is only advice: what is full is told with or without it.
     let items = storage.trash_list().await.ok()?;
     let sum = TrashSum::of(items.iter().filter(|item| !item.state.is_claimed()));
-    told(sum.bytes, &storage.location())
+    told(sum.bytes, storage.location())
 }
 
 /// Less than a MiB is not what fills a storage, and what is told is never more than there is.
