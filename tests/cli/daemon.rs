@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdout, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Done, Home};
@@ -269,6 +270,45 @@ fn stranger(listener: UnixListener) {
     stream
         .write_all(format!("{answer}\n\n").as_bytes())
         .unwrap();
+}
+
+/// Does as a daemon that is dying: it holds the lock, accepts, and hangs up without a word, until it is gone.
+fn dying(lock: fs::File, listener: UnixListener) {
+    for _ in 0..3 {
+        drop(listener.accept().unwrap());
+    }
+    drop(listener);
+    drop(lock);
+}
+
+#[test]
+fn a_daemon_that_is_dying_is_waited_for() {
+    let place = Place::new();
+    let home = &place.0;
+    fs::create_dir_all(home.base().join("run")).unwrap();
+    let mut lock = fs::File::create(home.base().join("run/daemon.lock")).unwrap();
+    lock.lock().unwrap();
+    writeln!(lock, "{}", std::process::id()).unwrap();
+    let listener = UnixListener::bind(home.base().join("run/wl.sock")).unwrap();
+    let old = std::thread::spawn(move || dying(lock, listener));
+    let started = home.ok("start");
+    old.join().unwrap();
+    assert!(started.stderr.contains("Started the daemon"), "{started:?}");
+}
+
+#[test]
+fn a_daemon_is_started_right_after_one_was_killed() {
+    let place = Place::new();
+    let home = &place.0;
+    home.ok("start");
+    for _ in 0..5 {
+        let (_, status) = home.json("status");
+        let pid = status["daemon"]["pid"].as_i64().unwrap();
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        let started = home.ok("start");
+        assert!(started.stderr.contains("Started the daemon"), "{started:?}");
+    }
 }
 
 #[test]
