@@ -1,6 +1,7 @@
 //! Tests that try to make the watcher miss something.
 
 mod fake;
+mod fanotify;
 mod limits;
 mod mounts;
 mod namespace;

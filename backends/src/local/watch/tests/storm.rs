@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use wl_core::model::SyncPath;
 use wl_core::storage::Area;
 
-use super::real::{PATIENCE, next, watch};
+use super::real::{PATIENCE, Watcher, next, watch};
 use crate::local::tests::kit::{Lab, p};
 
 const THREADS: u64 = 4;
@@ -108,7 +108,11 @@ fn edit(dice: &mut Dice, root: &Path, number: u32) -> std::io::Result<()> {
 
 async fn storm(seed: u64) {
     let lab = Lab::new();
-    let mut watcher = watch(&lab).await;
+    let watcher = watch(&lab).await;
+    storm_of(&lab, watcher, seed).await;
+}
+
+pub async fn storm_of(lab: &Lab, mut watcher: Watcher, seed: u64) {
     let mut known = Known::default();
     let threads: Vec<_> = (1..=THREADS)
         .map(|thread| {
