@@ -229,7 +229,15 @@ impl Marked {
         };
         let mask = record.mask & TOLD;
         if at.name != b"." {
-            return events.push(event(wd, mask, at.name));
+            // Several changes come as one; the machine tells one that is new from one that was only written to.
+            let kinds = mask & !ReadFlags::ISDIR.bits();
+            for bit in (0..u32::BITS)
+                .map(|bit| 1 << bit)
+                .filter(|bit| kinds & bit != 0)
+            {
+                events.push(event(wd, bit | mask & ReadFlags::ISDIR.bits(), at.name));
+            }
+            return;
         }
         if self.root == Some(wd) {
             let ends = ReadFlags::MOVE_SELF | ReadFlags::DELETE_SELF;
