@@ -116,6 +116,8 @@ impl Core {
                 }
             }
         }
+        // What it tells because of the work wakes nobody up.
+        self.more |= self.system.is_behind();
         self.system.rest();
     }
 

@@ -193,14 +193,21 @@ impl Marked {
             .collect();
         // Those above first: the others are forgotten with them.
         wds.sort_unstable();
-        let event = |wd| Event {
-            wd,
-            mask: ReadFlags::IGNORED | ReadFlags::UNMOUNT,
-            cookie: 0,
-            name: Vec::new(),
+        let mask = ReadFlags::IGNORED | ReadFlags::UNMOUNT;
+        wds.retain(|wd| self.release(*wd));
+        wds.into_iter()
+            .map(|wd| event(wd, mask.bits(), b""))
+            .collect()
+    }
+
+    /// Takes a number away. `false` if there is none such.
+    fn release(&mut self, wd: i32) -> bool {
+        self.above.retain(|(_, above)| *above != wd);
+        let Some(folder) = self.folders.remove(&wd) else {
+            return false;
         };
-        wds.iter().for_each(|wd| self.forget(*wd));
-        wds.into_iter().map(event).collect()
+        self.numbers.remove(&folder.key);
+        true
     }
 
     /// Takes in what was read at once.
@@ -300,10 +307,11 @@ impl System for Marked {
     }
 
     fn forget(&mut self, wd: i32) {
-        if let Some(folder) = self.folders.remove(&wd) {
-            self.numbers.remove(&folder.key);
+        // As inotify tells of it: the folder may have been looked at since it was to be forgotten, and have been found by this number.
+        if self.release(wd) {
+            let ignored = ReadFlags::IGNORED.bits();
+            self.pending.push(event(wd, ignored, b""));
         }
-        self.above.retain(|(_, above)| *above != wd);
     }
 
     fn events(&mut self, most: usize) -> Vec<Event> {
@@ -325,7 +333,7 @@ impl System for Marked {
     }
 
     fn is_behind(&self) -> bool {
-        self.behind
+        self.behind || !self.pending.is_empty()
     }
 
     fn remounted(&mut self) -> Vec<Event> {
