@@ -278,7 +278,7 @@ fn the_command_that_is_suggested_ends_the_conflict() {
     let commands: Vec<_> = commands.collect();
     assert_eq!(commands.len(), 2, "{done:?}");
     for command in commands {
-        let command = command.replace("source|target|both|newer", "source");
+        let (command, _) = command.split_once("|target").unwrap();
         let command = command.replacen("wl", env!("CARGO_BIN_EXE_wl"), 1);
         let out = Command::new("bash")
             .args(["-c", &command])
@@ -315,6 +315,18 @@ fn conflict_of(kind: &str) -> Home {
             write(&home.path("src"), &[("a", "1")]);
             write(&home.path("dst"), &[("a/b", "2")]);
         }
+        "databases" => {
+            write(
+                &home.path("src"),
+                &[("a", "SQLite format 3\0 1"), ("a-wal", "1")],
+            );
+            write(
+                &home.path("dst"),
+                &[("a", "SQLite format 3\0 2"), ("a-wal", "2")],
+            );
+            let late = SystemTime::now() + Duration::from_secs(9);
+            File::open(at("dst")).unwrap().set_modified(late).unwrap();
+        }
         "links" => {
             write(&home.path("src"), &[("a", "->b")]);
             write(&home.path("dst"), &[("a", "->c")]);
@@ -339,6 +351,7 @@ fn each_choice_that_is_suggested_can_be_taken() {
     for kind in [
         "contents",
         "types",
+        "databases",
         "links",
         "permissions of folders",
         "permissions of files",
@@ -357,13 +370,11 @@ fn each_choice_that_is_suggested_can_be_taken() {
                 assert_equal(&home);
             }
         }
-        // Which one is newer is known where both have a time.
-        let have_times = !matches!(kind, "types" | "permissions of folders");
-        assert_eq!(
-            offered.contains(&"newer"),
-            have_times,
-            "{kind}: {offered:?}"
-        );
+        // Of links the times may tell, or not: they were made one after the other.
+        if kind != "links" {
+            let times_tell = kind == "contents";
+            assert_eq!(offered.contains(&"newer"), times_tell, "{kind}");
+        }
     }
     let home = conflict_of("contents");
     run(&home, "sync src dst");

@@ -103,7 +103,7 @@ fn a_disk_that_is_full_of_trash_says_how_to_empty_it() {
     let ran = pair.sync("");
     assert_eq!(ran.code, 1, "{ran:?}");
     let empty = format!("trash empty {}", pair.b.display());
-    let advice = format!("its trash holds 2 MiB, which `wl {empty}` gives up");
+    let advice = format!("its trash holds 1 MiB, which `wl {empty}` gives up");
     assert!(ran.reasons().contains(&advice), "{ran:?}");
     fill(&pair.b.join("fill"));
     let words = format!("{empty} --yes --output json");

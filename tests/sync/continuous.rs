@@ -16,7 +16,7 @@ use wl_core::testing::{Call, Observer, Operation, observe};
 use wl_syncers::General;
 
 use crate::moves::area;
-use crate::world::World;
+use crate::world::{World, read};
 
 /// Tells when a session has ended.
 #[derive(Debug, Default)]
@@ -443,4 +443,35 @@ async fn a_folder_that_is_renamed_is_work_before_it_is() {
     let looked = looks.look(area(&["d", "e"])).await.unwrap();
     assert_eq!(looked.report.unwrap().changes.target.renamed, 1);
     assert!(told.1.load(Relaxed));
+}
+
+/// Who tells of it may have no other thread than the look, which waits for nothing for as long as it only compares.
+#[tokio::test]
+async fn work_is_told_of_long_before_all_of_it_was_found() {
+    const FILES: u64 = 3000;
+    let world = World::new();
+    let source = &world.storages.source;
+    for number in 0..FILES {
+        for folder in ["d", "e"] {
+            let path = format!("{folder}/{folder}{number}");
+            source.write_file(&path, path.clone()).unwrap();
+        }
+    }
+    let job = world.job(World::options(Direction::TwoWay));
+    let progress = Arc::clone(&job.progress);
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    progress.found_work().await;
+    progress.restart();
+    let told = tokio::spawn(async move {
+        progress.found_work().await;
+        progress.view().seen
+    });
+    for (from, to) in [("d", "t"), ("e", "d"), ("t", "e")] {
+        assert!(source.rename(from, to).unwrap());
+    }
+    looks.look(area(&["d", "e", "t"])).await.unwrap();
+    let seen = told.await.unwrap();
+    assert!(seen < FILES / 4, "told after {seen} paths");
+    assert_eq!(read(source), read(&world.storages.target));
 }

@@ -137,8 +137,20 @@ async fn one_way_tells_of_the_target_s_mode_beside_new_content() {
         let report = world.sync(Direction::OneWay).await;
         assert_eq!(report.result, Outcome::Synced, "{report:?}");
         assert_eq!(report.drift.len(), 1, "{report:?}");
+        let reason = &report.drift[0].reason;
+        assert!(reason.contains("permissions"), "{reason}");
         assert_eq!(mode(&world.storages.target, "d/f"), Some(0o600));
         assert_eq!(mode(&world.storages.source, "d/f"), Some(0o640));
+    }
+    // Made anew, with the same in it.
+    let target = &world.storages.target;
+    target.remove("d/f").unwrap();
+    for (content, told) in [("edited", "permissions"), ("another", "it was changed")] {
+        target.write_file("d/f", content).unwrap();
+        target.chmod("d/f", Mode::new(0o600)).unwrap();
+        let report = world.sync(Direction::OneWay).await;
+        let reason = &report.drift[0].reason;
+        assert!(reason.contains(told), "{reason}");
     }
 }
 

@@ -58,8 +58,8 @@ pub fn report(report: &RunReport, aim: Aim, dry_run: bool, next: &NextStep) -> S
         line(
             &mut text,
             format_args!(
-                "  skipped: {}",
-                plural(report.skipped as usize, "special file")
+                "  skipped: {} that cannot be synced (a socket, say, or the shared memory of a database)",
+                plural(report.skipped as usize, "file")
             ),
         );
     }
@@ -168,7 +168,7 @@ pub fn conflicts(conflicts: &[Conflict], next: &NextStep) -> String {
     text
 }
 
-/// What can be kept: permissions alone not twice, and which folder is newer nobody can tell.
+/// What can be kept: permissions and what only makes sense together not twice, and the newer only where the times tell.
 fn choices(conflict: &Conflict) -> &'static str {
     let (Some(source), Some(target)) = (&conflict.source, &conflict.target) else {
         return "source|target";
@@ -178,8 +178,10 @@ fn choices(conflict: &Conflict) -> &'static str {
         && (is_folder(source)
             || (source.hash.is_some() && source.hash == target.hash)
             || (source.link.is_some() && source.link == target.link));
-    let have_times = |side: &ConflictSide| !is_folder(side) && side.mtime.is_some();
-    match (are_equal, have_times(source) && have_times(target)) {
+    let has_time = |side: &ConflictSide| !is_folder(side) && side.mtime.is_some();
+    let times_tell = has_time(source) && has_time(target) && source.mtime != target.mtime;
+    match (are_equal, times_tell) {
+        _ if conflict.is_about_group() => "source|target",
         (true, true) => "source|target|newer",
         (true, false) => "source|target",
         (false, true) => "source|target|both|newer",

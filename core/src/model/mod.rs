@@ -4,7 +4,7 @@ mod entry;
 mod hash;
 mod mode;
 mod path;
-mod report;
+pub(crate) mod report;
 mod side;
 mod time;
 mod token;

@@ -71,7 +71,15 @@ pub struct Conflict {
     pub ancestor: Option<ConflictSide>,
 }
 
+/// What the reason of a conflict says where several paths make one version.
+pub(crate) const TAKEN_WHOLE: &str = "of which one side can only be taken whole";
+
 impl Conflict {
+    /// Whether it is about several paths that only make sense together: one side's are kept, or the other's.
+    pub fn is_about_group(&self) -> bool {
+        self.reason.contains(TAKEN_WHOLE)
+    }
+
     /// Whether it is about a version in a trash that nobody agreed to give up: neither side holds it, and taking it out ends the conflict.
     pub fn is_about_trash(&self) -> bool {
         self.source.is_none() && self.target.is_none()
@@ -128,7 +136,7 @@ pub struct RunReport {
     pub problems: Vec<Problem>,
     /// Differences that a one-way run left alone.
     pub drift: Vec<Drift>,
-    /// Special files that were passed over.
+    /// Files that were passed over: special ones, and what is of use only where it was made (the shared memory of a database).
     pub skipped: u64,
     /// Paths that were left out; a folder with all that is in it is one.
     #[serde(default, skip_serializing_if = "is_none_of_them")]

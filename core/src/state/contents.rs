@@ -46,31 +46,11 @@ pub struct KnownFile {
 }
 
 /// What is known of the indexes without asking.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Contents {
     is_indexed: Cell<bool>,
-    /// So many stay recent.
-    most: u32,
     /// Rows that were put since the recent ones were last merged.
     put: Cell<usize>,
-}
-
-impl Default for Contents {
-    fn default() -> Self {
-        Self {
-            is_indexed: Cell::new(false),
-            most: MOST,
-            put: Cell::new(0),
-        }
-    }
-}
-
-#[cfg(feature = "testing")]
-impl Contents {
-    /// Few stay recent, so that small trees are merged too.
-    pub(super) fn often_merged(self) -> Self {
-        Self { most: 2, ..self }
-    }
 }
 
 impl PairState {
@@ -131,7 +111,7 @@ impl PairState {
     pub(super) fn note_put(&mut self, rows: usize) -> Result<(), StateError> {
         let put = self.contents.put.get() + rows;
         self.contents.put.set(put);
-        match put > 2 * self.contents.most as usize {
+        match put > 2 * self.threshold(MOST) as usize {
             true => self.merge_recent(),
             false => Ok(()),
         }
@@ -141,7 +121,7 @@ impl PairState {
     ///
     /// Each batch is all or nothing, and a row is found before, between and after them.
     pub fn merge_recent(&mut self) -> Result<(), StateError> {
-        self.merge_if_more_than(self.contents.most, BATCH)
+        self.merge_if_more_than(self.threshold(MOST), BATCH)
     }
 
     pub(super) fn merge_if_more_than(&mut self, most: u32, batch: u32) -> Result<(), StateError> {

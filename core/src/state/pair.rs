@@ -108,7 +108,6 @@ impl PairState {
             let mut this = Self::connect(&address, identities)?;
             this.lock = Some(Lock::Memory(lock));
             this.note = super::memory::note(&file);
-            this.contents = this.contents.often_merged();
             return Ok(this);
         }
         let path = Self::file(dir, identities);
@@ -129,6 +128,15 @@ impl PairState {
         this.lock = Some(Lock::File(lock));
         this.note = Note::beside(&path);
         Ok(this)
+    }
+
+    /// How many of something are many. States in memory are those of simulations, whose trees are small: there a few are.
+    pub(crate) fn threshold(&self, usual: u32) -> u32 {
+        #[cfg(feature = "testing")]
+        if matches!(self.lock, Some(Lock::Memory(_))) {
+            return 2;
+        }
+        usual
     }
 
     /// Whether somebody has tried to take the lock since it was taken.

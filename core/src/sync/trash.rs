@@ -87,7 +87,26 @@ pub(super) async fn advice(storage: &dyn StorageBackend) -> Option<String> {
     // It is only advice: what is full is told with or without it.
     let items = storage.trash_list().await.ok()?;
     let sum = TrashSum::of(items.iter().filter(|item| !item.state.is_claimed()));
-    let (mib, location) = (sum.bytes.div_ceil(1 << 20), storage.location());
-    (sum.bytes > 0)
+    told(sum.bytes, storage.location())
+}
+
+/// Less than a MiB is not what fills a storage, and what is told is never more than there is.
+fn told(bytes: u64, location: &str) -> Option<String> {
+    let mib = bytes >> 20;
+    (mib > 0)
         .then(|| format!("; its trash holds {mib} MiB, which `wl trash empty {location}` gives up"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_trash_of_less_than_a_mebibyte_is_no_advice_and_a_larger_one_is_not_rounded_up() {
+        assert_eq!(told(0, "/b"), None);
+        assert_eq!(told(8 << 10, "/b"), None);
+        assert_eq!(told((1 << 20) - 1, "/b"), None);
+        assert!(told(1 << 20, "/b").unwrap().contains("holds 1 MiB"));
+        assert!(told((2 << 20) - 1, "/b").unwrap().contains("holds 1 MiB"));
+    }
 }

@@ -14,7 +14,7 @@ use wl_control::{
 };
 use wl_core::model::{Conflict, Direction, Problem, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::WatchHealth;
-use wl_core::sync::{Keep, Pending, Phase, Progress};
+use wl_core::sync::{Keep, Pending, Phase, Progress, SyncErrorClass};
 
 use super::machine::Machine;
 use super::{Figures, StartRequest, StorageRequest};
@@ -96,10 +96,10 @@ impl Found {
         self.last_look = Some(now());
         let nothing_left = report.conflicts.is_empty() && report.problems.is_empty();
         let nothing_left = nothing_left && report.drift.is_empty() && self.pending.paths == 0;
-        if report.error.is_some() {
+        if report.error.is_some() && !is_refused_by_budget(report) {
             return self.take_more(report);
         }
-        if nothing_left {
+        if nothing_left && report.error.is_none() {
             self.last_agreement = self.last_look;
         }
         Fresh {
@@ -129,6 +129,12 @@ impl Found {
         let new = report.problems.iter().filter(|it| !known.contains(it));
         new.cloned().collect()
     }
+}
+
+/// The delete budget refuses at the end of a look that has seen all it was to see: what is open is all in its report.
+fn is_refused_by_budget(report: &RunReport) -> bool {
+    let error = report.error.as_ref();
+    error.is_some_and(|error| error.class == SyncErrorClass::DeleteBudget.name())
 }
 
 /// By path and reason.
@@ -388,7 +394,7 @@ mod tests {
         let fresh = found.take(&report(&[], Some("cancelled")));
         assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 0));
         assert_eq!((found.conflicts.len(), found.problems.len()), (2, 2));
-        let fresh = found.take(&report(&["b", "c"], Some("delete-budget")));
+        let fresh = found.take(&report(&["b", "c"], Some("storage")));
         assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (1, 1));
         assert_eq!((found.conflicts.len(), found.problems.len()), (3, 2));
         // They were told: they are no news when they are found again.
@@ -396,5 +402,19 @@ mod tests {
         assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 1));
         found.take(&report(&[], None));
         assert_eq!((found.conflicts.len(), found.problems.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_look_that_the_budget_refused_ends_what_it_did_not_find() {
+        let mut found = Found::default();
+        found.take(&report(&["a", "b"], None));
+        let agreed = found.last_agreement;
+        let fresh = found.take(&report(&["b"], Some("delete-budget")));
+        assert_eq!((fresh.conflicts.len(), fresh.problems.len()), (0, 0));
+        assert_eq!((found.conflicts.len(), found.problems.len()), (1, 1));
+        found.take(&report(&[], Some("delete-budget")));
+        assert_eq!((found.conflicts.len(), found.problems.len()), (0, 0));
+        // Nothing is agreed on while removals are refused.
+        assert_eq!(found.last_agreement, agreed);
     }
 }

@@ -484,10 +484,10 @@ impl Judge {
             beside(database).is_some()
         };
         let drift = report.drift.iter().filter(|drift| !of_bits(drift));
-        let mut paths = drift.map(|drift| &drift.path);
-        match paths.find(|path| !of_group(path) && self.agreed.is_as_agreed_on(path, target)) {
-            Some(path) => Err(format!(
-                "{path} is told as drift, and since both sides agreed on it nobody had edited it in storage {target}"
+        let mut drift = drift.filter(|drift| !of_group(&drift.path));
+        match drift.find(|drift| self.agreed.is_as_agreed_on(&drift.path, target)) {
+            Some(Drift { path, reason }) => Err(format!(
+                "{path} is told as drift ({reason}), and since both sides agreed on it nobody had edited it in storage {target}"
             )),
             None => Ok(()),
         }

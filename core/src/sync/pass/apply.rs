@@ -5,7 +5,7 @@ use super::item::{Item, Place, Progressed};
 use super::node::{Found, Node};
 use super::publish::{NewFolder, NewModes};
 use super::recall::remember;
-use crate::model::{Kind, Mode, Side, Sides, SyncPath};
+use crate::model::{Kind, Meta, Mode, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
 use crate::reconcile::{ModePlan, Verdict};
 use crate::state::{BaselineRow, GroupEnd, Pending, PendingAction, RowChange};
@@ -271,8 +271,27 @@ pub(super) fn is_closing(node: &Node, plan: ModePlan) -> bool {
     node.found.source.is_folder() && sides.filter_map(|side| plan.set[side]).any(closes)
 }
 
+/// What the target changed, where all else is equal.
+pub(super) const OF_BITS: &str = "its permissions were changed on the target";
+
+/// Whether both hold the same, but for permission bits.
+fn differ_in_bits(node: &Node, source: &Meta, target: &Meta) -> bool {
+    let same = match (source.kind, target.kind) {
+        (Kind::Folder, Kind::Folder) => true,
+        (Kind::File, Kind::File) => {
+            let hash = node.hash(Side::Source);
+            hash.is_some() && hash == node.hash(Side::Target)
+        }
+        _ => false,
+    };
+    same && source.mode != target.mode
+}
+
 pub(super) fn drift_reason(node: &Node) -> &'static str {
     match (&node.found.source, &node.found.target, &node.base) {
+        (Found::There(source), Found::There(target), _) if differ_in_bits(node, source, target) => {
+            OF_BITS
+        }
         (_, Found::Absent, _) => "it was removed on the target",
         (Found::Absent, _, None) => "it is on the target only",
         (Found::Absent, _, Some(_)) => "it was removed on the source and changed on the target",

@@ -9,7 +9,7 @@ use crate::state::{PairState, StateError};
 use crate::storage::Parts;
 
 /// So many files are asked for one by one before it is worth it to look through all that may be given up.
-const ONE_BY_ONE: usize = 128;
+const ONE_BY_ONE: u32 = 128;
 
 /// If there are more than these each is asked for by itself.
 const LOOKED_THROUGH: usize = 32_768;
@@ -33,7 +33,7 @@ pub(super) enum Trait {
 
 #[derive(Debug, Default)]
 struct Seen {
-    asked: usize,
+    asked: u32,
     files: Option<Files>,
 }
 
@@ -75,7 +75,7 @@ impl GivesUp {
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.asked += 1;
-        if seen.asked == ONE_BY_ONE {
+        if seen.asked == state.threshold(ONE_BY_ONE) {
             seen.files = Files::of(state, parts, LOOKED_THROUGH)?;
         }
         Ok(seen.files.as_ref().is_none_or(|files| files.have(known_by)))

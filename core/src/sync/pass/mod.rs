@@ -238,6 +238,8 @@ impl Pass {
             let group = self.groups.of(&node, merge);
             self.visit(node, group).await?;
             self.pipeline.publish_if_full().await?;
+            // Where nothing is waited for nobody else would have a turn on this thread, who tells of the work that was found for one.
+            tokio::task::coop::consume_budget().await;
         }
         self.context.job.progress.saw(seen);
         self.settle().await

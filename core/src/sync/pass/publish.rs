@@ -464,7 +464,7 @@ async fn replaced(
             tally.conflict(node.conflict(Conflicting::Modes));
         }
         if modes.drift {
-            tally.drift(&node.path, "its permissions were changed on the target");
+            tally.drift(&node.path, super::apply::OF_BITS);
         }
     }
     let streamed = meta.size > crate::storage::SMALL_FILE;

@@ -90,7 +90,7 @@ impl Pass {
             }
             Keep::Source => Ok(Some(Policy::Master(Side::Source))),
             Keep::Target => Ok(Some(Policy::Master(Side::Target))),
-            Keep::Newer => Ok(self.newer(node).map(Policy::Master)),
+            Keep::Newer => Ok(self.newer(node, what).map(Policy::Master)),
             Keep::Both => self.put_beside(node, what).await,
         }
     }
@@ -166,7 +166,7 @@ impl Pass {
         Ok(conflicts.iter().any(|one| one.path == path.as_str()))
     }
 
-    fn newer(&self, node: &Node) -> Option<Side> {
+    fn newer(&self, node: &Node, what: Conflicting) -> Option<Side> {
         let mtime = |side: Side| {
             node.found[side]
                 .meta()
@@ -177,10 +177,12 @@ impl Pass {
             (Some(source), Some(target)) if source > target => Some(Side::Source),
             (Some(source), Some(target)) if target > source => Some(Side::Target),
             _ => {
-                self.refuse(
-                    node,
-                    "it cannot be told which version is newer; choose source, target or both",
-                );
+                let others = match what {
+                    Conflicting::Modes => "source or target",
+                    Conflicting::Content | Conflicting::Types => "source, target or both",
+                };
+                let reason = format!("it cannot be told which version is newer; choose {others}");
+                self.refuse(node, &reason);
                 None
             }
         }

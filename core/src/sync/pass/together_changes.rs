@@ -2,6 +2,7 @@
 
 use super::item::Item;
 use super::node::is_creation;
+use crate::model::report::TAKEN_WHOLE;
 use crate::model::{Conflict, Side, Sides};
 use crate::reconcile::{Conflicting, Policy, Verdict};
 use crate::sync::groups::Group;
@@ -82,14 +83,11 @@ pub(super) fn conflict<'i>(
     conflict.path = told.as_str().to_owned();
     conflict.reason = match clash {
         Some(item) if item.node.path != group.path => format!(
-            "both sides changed {}, of which one side can only be taken whole (first: {})",
+            "both sides changed {}, {TAKEN_WHOLE} (first: {})",
             group.what(),
             item.node.path
         ),
-        _ => format!(
-            "both sides changed {}, of which one side can only be taken whole",
-            group.what()
-        ),
+        _ => format!("both sides changed {}, {TAKEN_WHOLE}", group.what()),
     };
     Some(conflict)
 }
