@@ -307,11 +307,7 @@ impl System for Marked {
     }
 
     fn forget(&mut self, wd: i32) {
-        // As inotify tells of it: the folder may have been looked at since it was to be forgotten, and have been found by this number.
-        if self.release(wd) {
-            let ignored = ReadFlags::IGNORED.bits();
-            self.pending.push(event(wd, ignored, b""));
-        }
+        self.release(wd);
     }
 
     fn events(&mut self, most: usize) -> Vec<Event> {

@@ -2,6 +2,7 @@
 
 mod fake;
 mod fanotify;
+mod interleaved;
 mod limits;
 mod mounts;
 mod namespace;

@@ -73,10 +73,15 @@ impl Known {
     }
 }
 
-struct Dice(u64);
+#[derive(Debug)]
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -118,7 +123,7 @@ pub async fn storm_of(lab: &Lab, mut watcher: Watcher, seed: u64) {
         .map(|thread| {
             let root = lab.at("");
             std::thread::spawn(move || {
-                let mut dice = Dice(seed * 1000 + thread);
+                let mut dice = Dice::new(seed * 1000 + thread);
                 for number in 0..EDITS {
                     let _ = edit(&mut dice, &root, number);
                 }
