@@ -1,12 +1,14 @@
-//! Watching a folder of this machine: one inotify watch a folder.
+//! Watching a folder of this machine: one inotify watch a folder; where there are not enough of them and root allows it, one fanotify mark a
+//! file system.
 //!
-//! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls,
+//! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls, `fanotify` the others,
 //! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do, `mounts` what is mounted
 //! below the root. What cannot be watched is polled.
 //! Not the crate `notify`: see decision 15.
 //!
 //! *Deliberately absent:* any memory of files or of what happened to them.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use wl_core::storage::{
 };
 
 mod drive;
+mod fanotify;
 mod fold;
 mod limits;
 mod machine;
@@ -33,9 +36,10 @@ mod tests;
 mod tree;
 
 use drive::{Core, Shared, Sources, Unwatched, drive};
+use fanotify::Marked;
 use fold::Fold;
 use limits::Limit;
-use machine::{Looked, Watches, Why};
+use machine::{Looked, Polled, Watches, Why};
 use mounts::Mounts;
 use system::{Kernel, System};
 
@@ -62,6 +66,24 @@ pub(super) struct LocalWatcher {
 struct Place {
     spot: Arc<Spot>,
     filter: Arc<dyn Filter>,
+    /// For tests: only this. Otherwise inotify, and fanotify where that does not suffice.
+    only: Option<How>,
+}
+
+/// What tells the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Inotify,
+    Fanotify,
+}
+
+impl How {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inotify => "inotify",
+            Self::Fanotify => "fanotify",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +100,7 @@ enum State {
 /// Watches that somebody drives.
 #[derive(Debug)]
 struct Watching {
+    how: How,
     shared: Arc<Shared>,
     driver: JoinHandle<()>,
 }
@@ -125,7 +148,12 @@ impl LocalWatcher {
         let place = Place {
             spot,
             filter: request.filter,
+            only: None,
         };
+        Self::at(place).await
+    }
+
+    async fn at(place: Place) -> Self {
         let state = match set_up(place.clone()).await {
             Ok(watching) => State::Watching(watching),
             Err(why) => State::Polling { why, attempt: None },
@@ -177,35 +205,122 @@ async fn set_up(place: Place) -> std::result::Result<Watching, Why> {
     };
     let mounts = Mounts::new(root);
     let walked = tokio::task::spawn_blocking(move || walk(place, &stop)).await;
-    let (core, readable) = walked.map_err(|error| broke_off(error.to_string()))??;
+    let Walked {
+        how,
+        core,
+        readable,
+    } = walked.map_err(|error| broke_off(error.to_string()))??;
     guard.disarm();
     // The new name of this is unsafe, for types that tell another descriptor each time; ours owns one.
     #[allow(deprecated)]
     let events = AsyncFd::with_interest(readable, Interest::READABLE)
         .map_err(|error| broke_off(error.to_string()))?;
     let sources = Sources { events, mounts };
-    Ok(start(core, sources))
+    Ok(start(how, core, sources))
 }
 
-fn start(mut core: Core, sources: Sources) -> Watching {
+fn start(how: How, mut core: Core, sources: Sources) -> Watching {
     let shared = Arc::new(Shared::default());
     core.publish(&shared);
     let driver = tokio::spawn(drive(core, sources, Arc::clone(&shared)));
-    Watching { shared, driver }
+    Watching {
+        how,
+        shared,
+        driver,
+    }
 }
 
-type Walked = (Core, Arc<std::os::fd::OwnedFd>);
+/// A system in which nothing is watched so far.
+#[derive(Debug)]
+struct Fresh {
+    how: How,
+    system: Box<dyn System>,
+    readable: Arc<OwnedFd>,
+}
+
+impl Fresh {
+    fn new(how: How, spot: Arc<Spot>) -> std::result::Result<Self, Why> {
+        let (system, readable): (Box<dyn System>, _) = match how {
+            How::Inotify => {
+                let kernel = Kernel::new(spot)?;
+                let readable = kernel.readable();
+                (Box::new(kernel), readable)
+            }
+            How::Fanotify => {
+                let marked = Marked::new(spot)?;
+                let readable = marked.readable();
+                (Box::new(marked), readable)
+            }
+        };
+        Ok(Self {
+            how,
+            system,
+            readable,
+        })
+    }
+}
+
+/// A system in which all is watched that can be.
+#[derive(Debug)]
+struct Walked {
+    how: How,
+    core: Core,
+    readable: Arc<OwnedFd>,
+}
 
 fn walk(place: Place, stop: &CancellationToken) -> std::result::Result<Walked, Why> {
-    let mut kernel = Kernel::new(place.spot)?;
-    let readable = kernel.readable();
-    let root = match kernel.look(&SyncPath::root()) {
+    let first = place.only.unwrap_or(How::Inotify);
+    let first = Fresh::new(first, Arc::clone(&place.spot))?;
+    match place.only {
+        Some(_) => watch_all(&place, stop, first),
+        None => enough(&place, stop, first),
+    }
+}
+
+/// By `first`; where its limit is reached, by fanotify, if that does for all of the tree.
+fn enough(
+    place: &Place,
+    stop: &CancellationToken,
+    first: Fresh,
+) -> std::result::Result<Walked, Why> {
+    let walked = watch_all(place, stop, first);
+    let limited = match &walked {
+        Ok(walked) => walked.core.unwatched().why == Some(Why::Limit),
+        Err(why) => *why == Why::Limit,
+    };
+    if limited
+        && let Ok(fresh) = Fresh::new(How::Fanotify, Arc::clone(&place.spot))
+        && let Ok(other) = watch_all(place, stop, fresh)
+        && other.core.watches.polled().values().all(by_any)
+    {
+        // The watches that were set go back to who else needs them.
+        return Ok(other);
+    }
+    walked
+}
+
+/// Whether what is polled would be polled whatever tells the events.
+fn by_any(polled: &Polled) -> bool {
+    matches!(polled.why, Why::Silent(_) | Why::Twice)
+}
+
+fn watch_all(
+    place: &Place,
+    stop: &CancellationToken,
+    fresh: Fresh,
+) -> std::result::Result<Walked, Why> {
+    let Fresh {
+        how,
+        mut system,
+        readable,
+    } = fresh;
+    let root = match system.look(&SyncPath::root()) {
         Looked::Folder { wd, .. } => wd,
         Looked::Unwatched { why, .. } => return Err(why),
         Looked::Nothing => return Err(Why::Refused("the root is not there".to_owned())),
         Looked::Unreadable => return Err(Why::Refused("the root cannot be read".to_owned())),
     };
-    let mut core = Core::new(Watches::new(root, place.filter), Box::new(kernel));
+    let mut core = Core::new(Watches::new(root, Arc::clone(&place.filter)), system);
     if !core.set_up(&|| !stop.is_cancelled()) {
         return Err(Why::Refused("told to stop".to_owned()));
     }
@@ -213,7 +328,11 @@ fn walk(place: Place, stop: &CancellationToken) -> std::result::Result<Walked, W
     let said = core.watches.take();
     match said.lost {
         Some(reason) => Err(Why::Refused(reason)),
-        None => Ok((core, readable)),
+        None => Ok(Walked {
+            how,
+            core,
+            readable,
+        }),
     }
 }
 
@@ -239,7 +358,10 @@ impl Watching {
             fold.said(Instant::now(), std::mem::take(&mut news.events));
             let area = std::mem::take(&mut news.area);
             return Ok(match news.gap.take() {
-                Some(reason) => Observation::Gap { area, reason },
+                Some(reason) => Observation::Gap {
+                    area,
+                    reason: reason.replace("inotify", self.how.name()),
+                },
                 None => Observation::Look { area, cursor: None },
             });
         }
@@ -331,8 +453,8 @@ impl StorageWatcher for LocalWatcher {
 
     fn health(&self) -> WatchHealth {
         let every = self.rhythm.pace();
-        let unwatched = match &self.state {
-            State::Watching(watching) => watching.unwatched(),
+        let (how, unwatched) = match &self.state {
+            State::Watching(watching) => (watching.how, watching.unwatched()),
             State::Polling { why, .. } => {
                 return WatchHealth {
                     mode: format!("poll {every} ({})", told(why)),
@@ -342,16 +464,17 @@ impl StorageWatcher for LocalWatcher {
         };
         match &unwatched.why {
             None => WatchHealth {
-                mode: format!("inotify{}", dropped(self.dropped)),
+                mode: format!("{}{}", how.name(), dropped(how, self.dropped)),
                 worst_delay: fold::LONGEST,
             },
             Some(why) => WatchHealth {
                 mode: format!(
-                    "inotify, {} of {} folders polled {every}: {}{}",
+                    "{}, {} of {} folders polled {every}: {}{}",
+                    how.name(),
                     unwatched.folders,
                     unwatched.of,
                     told(why),
-                    dropped(self.dropped),
+                    dropped(how, self.dropped),
                 ),
                 worst_delay: self.rhythm.worst_delay(),
             },
@@ -360,8 +483,8 @@ impl StorageWatcher for LocalWatcher {
 }
 
 /// How often events were dropped, with what to do about it.
-fn dropped(times: u64) -> String {
-    let limit = || Limit::of_events().text();
+fn dropped(how: How, times: u64) -> String {
+    let limit = || Limit::of_events(how).text();
     match times {
         0 => String::new(),
         1 => format!(
