@@ -295,9 +295,13 @@ impl System for Marked {
                 wd,
                 folders: self.reach.read(&folder),
             },
-            Err(why) => Looked::Unwatched {
-                why,
-                folders: self.reach.read(&folder),
+            Err(why) => match self.reach.folder(path) {
+                // It was removed meanwhile.
+                Err(Looked::Nothing) => Looked::Nothing,
+                _ => Looked::Unwatched {
+                    why,
+                    folders: self.reach.read(&folder),
+                },
             },
         }
     }

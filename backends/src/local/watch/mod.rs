@@ -3,25 +3,20 @@
 //!
 //! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls, `fanotify` the others,
 //! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do, `mounts` what is mounted
-//! below the root. What cannot be watched is polled.
+//! below the root, `setup` puts them together. What cannot be watched is polled.
 //! Not the crate `notify`: see decision 15.
 //!
 //! *Deliberately absent:* any memory of files or of what happened to them.
 
-use std::os::fd::OwnedFd;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
-use wl_core::model::SyncPath;
 use wl_core::storage::{
-    Area, Filter, Observation, POLL_INTERVAL, Result, Rhythm, StorageWatcher, WatchHealth,
-    WatchRequest,
+    Area, Observation, POLL_INTERVAL, Result, Rhythm, StorageWatcher, WatchHealth, WatchRequest,
 };
 
 mod drive;
@@ -30,18 +25,17 @@ mod fold;
 mod limits;
 mod machine;
 mod mounts;
+mod setup;
 mod system;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use drive::{Core, Shared, Sources, Unwatched, drive};
-use fanotify::Marked;
+use drive::{Shared, Unwatched, drive};
 use fold::Fold;
 use limits::Limit;
-use machine::{Looked, Polled, Watches, Why};
-use mounts::Mounts;
-use system::{Kernel, System};
+use machine::Why;
+use setup::{How, Place, SetUp, Walk, by_marks, by_what_suffices, set_up};
 
 use super::root::Spot;
 
@@ -58,32 +52,10 @@ pub(super) struct LocalWatcher {
     fold: Fold,
     rhythm: Rhythm,
     retry: Retry,
+    /// Where the watches do not suffice any more, whether fanotify was tried in their place.
+    marks: Marks,
     /// So many times the system dropped events.
     dropped: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Place {
-    spot: Arc<Spot>,
-    filter: Arc<dyn Filter>,
-    /// For tests: only this. Otherwise inotify, and fanotify where that does not suffice.
-    only: Option<How>,
-}
-
-/// What tells the events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    Inotify,
-    Fanotify,
-}
-
-impl How {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Inotify => "inotify",
-            Self::Fanotify => "fanotify",
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -121,6 +93,40 @@ impl Drop for Attempt {
     }
 }
 
+impl Attempt {
+    fn new(place: &Place, walk: Walk) -> Self {
+        let place = place.clone();
+        Self(tokio::spawn(async move {
+            Ok(start(set_up(place, walk).await?))
+        }))
+    }
+
+    async fn outcome(&mut self) -> std::result::Result<Watching, Why> {
+        match (&mut self.0).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Why::Refused(format!("setting up broke off: {error}"))),
+        }
+    }
+}
+
+/// Once for each set of watches: to find out that it does not do costs a walk through the tree.
+#[derive(Debug)]
+enum Marks {
+    Untried,
+    Trying(Attempt),
+    Tried,
+}
+
+impl Marks {
+    /// When an attempt has ended.
+    async fn outcome(&mut self) -> std::result::Result<Watching, Why> {
+        match self {
+            Self::Trying(attempt) => attempt.outcome().await,
+            Self::Untried | Self::Tried => pending().await,
+        }
+    }
+}
+
 /// When to try again.
 #[derive(Debug)]
 struct Retry {
@@ -150,12 +156,12 @@ impl LocalWatcher {
             filter: request.filter,
             only: None,
         };
-        Self::at(place).await
+        Self::by(place, by_what_suffices).await
     }
 
-    async fn at(place: Place) -> Self {
-        let state = match set_up(place.clone()).await {
-            Ok(watching) => State::Watching(watching),
+    async fn by(place: Place, walk: Walk) -> Self {
+        let state = match set_up(place.clone(), walk).await {
+            Ok(set_up) => State::Watching(start(set_up)),
             Err(why) => State::Polling { why, attempt: None },
         };
         Self {
@@ -164,6 +170,7 @@ impl LocalWatcher {
             fold: Fold::new(),
             rhythm: Rhythm::new(POLL_INTERVAL),
             retry: Retry::new(),
+            marks: Marks::Untried,
             dropped: 0,
         }
     }
@@ -171,6 +178,7 @@ impl LocalWatcher {
     fn poll_for(&mut self, why: Why) {
         self.state = State::Polling { why, attempt: None };
         self.retry = Retry::new();
+        self.marks = Marks::Untried;
         self.rhythm.looking();
     }
 
@@ -183,43 +191,20 @@ impl LocalWatcher {
         if attempt.is_none() {
             sleep_until(retry.at).await;
         }
-        let running = attempt.get_or_insert_with(|| Attempt(tokio::spawn(set_up(place.clone()))));
-        let outcome = match (&mut running.0).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(Why::Refused(format!("setting up broke off: {error}"))),
-        };
+        let running = attempt.get_or_insert_with(|| Attempt::new(place, by_what_suffices));
+        let outcome = running.outcome().await;
         *attempt = None;
         retry.later();
         outcome
     }
 }
 
-/// Watches all there is below a root.
-async fn set_up(place: Place) -> std::result::Result<Watching, Why> {
-    let broke_off = |error| Why::Refused(format!("setting up broke off: {error}"));
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    // Before the walk: what is mounted after it is a change.
-    let Some(root) = place.spot.place.path() else {
-        return Err(Why::Refused("it has no events".to_owned()));
-    };
-    let mounts = Mounts::new(root);
-    let walked = tokio::task::spawn_blocking(move || walk(place, &stop)).await;
-    let Walked {
+fn start(set_up: SetUp) -> Watching {
+    let SetUp {
         how,
-        core,
-        readable,
-    } = walked.map_err(|error| broke_off(error.to_string()))??;
-    guard.disarm();
-    // The new name of this is unsafe, for types that tell another descriptor each time; ours owns one.
-    #[allow(deprecated)]
-    let events = AsyncFd::with_interest(readable, Interest::READABLE)
-        .map_err(|error| broke_off(error.to_string()))?;
-    let sources = Sources { events, mounts };
-    Ok(start(how, core, sources))
-}
-
-fn start(how: How, mut core: Core, sources: Sources) -> Watching {
+        mut core,
+        sources,
+    } = set_up;
     let shared = Arc::new(Shared::default());
     core.publish(&shared);
     let driver = tokio::spawn(drive(core, sources, Arc::clone(&shared)));
@@ -227,112 +212,6 @@ fn start(how: How, mut core: Core, sources: Sources) -> Watching {
         how,
         shared,
         driver,
-    }
-}
-
-/// A system in which nothing is watched so far.
-#[derive(Debug)]
-struct Fresh {
-    how: How,
-    system: Box<dyn System>,
-    readable: Arc<OwnedFd>,
-}
-
-impl Fresh {
-    fn new(how: How, spot: Arc<Spot>) -> std::result::Result<Self, Why> {
-        let (system, readable): (Box<dyn System>, _) = match how {
-            How::Inotify => {
-                let kernel = Kernel::new(spot)?;
-                let readable = kernel.readable();
-                (Box::new(kernel), readable)
-            }
-            How::Fanotify => {
-                let marked = Marked::new(spot)?;
-                let readable = marked.readable();
-                (Box::new(marked), readable)
-            }
-        };
-        Ok(Self {
-            how,
-            system,
-            readable,
-        })
-    }
-}
-
-/// A system in which all is watched that can be.
-#[derive(Debug)]
-struct Walked {
-    how: How,
-    core: Core,
-    readable: Arc<OwnedFd>,
-}
-
-fn walk(place: Place, stop: &CancellationToken) -> std::result::Result<Walked, Why> {
-    let first = place.only.unwrap_or(How::Inotify);
-    let first = Fresh::new(first, Arc::clone(&place.spot))?;
-    match place.only {
-        Some(_) => watch_all(&place, stop, first),
-        None => enough(&place, stop, first),
-    }
-}
-
-/// By `first`; where its limit is reached, by fanotify, if that does for all of the tree.
-fn enough(
-    place: &Place,
-    stop: &CancellationToken,
-    first: Fresh,
-) -> std::result::Result<Walked, Why> {
-    let walked = watch_all(place, stop, first);
-    let limited = match &walked {
-        Ok(walked) => walked.core.unwatched().why == Some(Why::Limit),
-        Err(why) => *why == Why::Limit,
-    };
-    if limited
-        && let Ok(fresh) = Fresh::new(How::Fanotify, Arc::clone(&place.spot))
-        && let Ok(other) = watch_all(place, stop, fresh)
-        && other.core.watches.polled().values().all(by_any)
-    {
-        // The watches that were set go back to who else needs them.
-        return Ok(other);
-    }
-    walked
-}
-
-/// Whether what is polled would be polled whatever tells the events.
-fn by_any(polled: &Polled) -> bool {
-    matches!(polled.why, Why::Silent(_) | Why::Twice)
-}
-
-fn watch_all(
-    place: &Place,
-    stop: &CancellationToken,
-    fresh: Fresh,
-) -> std::result::Result<Walked, Why> {
-    let Fresh {
-        how,
-        mut system,
-        readable,
-    } = fresh;
-    let root = match system.look(&SyncPath::root()) {
-        Looked::Folder { wd, .. } => wd,
-        Looked::Unwatched { why, .. } => return Err(why),
-        Looked::Nothing => return Err(Why::Refused("the root is not there".to_owned())),
-        Looked::Unreadable => return Err(Why::Refused("the root cannot be read".to_owned())),
-    };
-    let mut core = Core::new(Watches::new(root, Arc::clone(&place.filter)), system);
-    if !core.set_up(&|| !stop.is_cancelled()) {
-        return Err(Why::Refused("told to stop".to_owned()));
-    }
-    // Who asked looks at everything now; what was seen so far is older than that.
-    let said = core.watches.take();
-    match said.lost {
-        Some(reason) => Err(Why::Refused(reason)),
-        None => Ok(Walked {
-            how,
-            core,
-            readable,
-        }),
     }
 }
 
@@ -385,8 +264,11 @@ impl StorageWatcher for LocalWatcher {
         loop {
             match &mut self.state {
                 State::Watching(watching) => {
-                    let unwatched = watching.unwatched().area;
-                    let polls = !unwatched.is_empty();
+                    let unwatched = watching.unwatched();
+                    let polls = !unwatched.area.is_empty();
+                    let is_limited = self.place.only.is_none()
+                        && watching.how == How::Inotify
+                        && unwatched.why == Some(Why::Limit);
                     tokio::select! {
                         said = watching.next(&mut self.fold) => match said {
                             Ok(said) => {
@@ -398,12 +280,23 @@ impl StorageWatcher for LocalWatcher {
                                 return Ok(gap(reason));
                             }
                         },
-                        area = self.rhythm.next(&unwatched), if polls => {
+                        area = self.rhythm.next(&unwatched.area), if polls => {
                             return Ok(Observation::Look { area, cursor: None });
                         }
                         () = sleep_until(self.retry.at), if polls => {
                             self.retry.later();
                             watching.shared.retry.notify_one();
+                            if is_limited && matches!(self.marks, Marks::Untried) {
+                                self.marks = Marks::Trying(Attempt::new(&self.place, by_marks));
+                            }
+                        }
+                        marked = self.marks.outcome() => {
+                            self.marks = Marks::Tried;
+                            // Otherwise the rest goes on being polled, and the limit is named.
+                            if let Ok(marked) = marked {
+                                self.state = State::Watching(marked);
+                                return Ok(gap("it is watched by fanotify from now on".to_owned()));
+                            }
                         }
                     }
                 }

@@ -17,11 +17,12 @@ use wl_core::storage::{Area, Filter, NoFilter, Observation, StorageWatcher};
 use super::fake::NoDots;
 use super::real::{PATIENCE, Watcher, covers, next, until};
 use crate::local::tests::kit::{Lab, p};
+use crate::local::watch::LocalWatcher;
 use crate::local::watch::drive::Core;
 use crate::local::watch::fanotify::Marked;
 use crate::local::watch::machine::{Event, Looked, Why};
+use crate::local::watch::setup::{Fresh, How, Place, Walked, by_what_suffices, enough, watch_all};
 use crate::local::watch::system::System;
-use crate::local::watch::{Fresh, How, LocalWatcher, Place, Walked, enough};
 
 fn place(lab: &Lab, filter: Arc<dyn Filter>) -> Place {
     Place {
@@ -48,7 +49,7 @@ async fn watch_with(lab: &Lab, filter: Arc<dyn Filter>) -> Option<Watcher> {
     if !can(lab) {
         return None;
     }
-    let watcher = LocalWatcher::at(place(lab, filter)).await;
+    let watcher = LocalWatcher::by(place(lab, filter), by_what_suffices).await;
     assert_eq!(watcher.health().mode, "fanotify");
     Some(Box::new(watcher))
 }
@@ -358,16 +359,20 @@ impl System for Few {
     }
 }
 
-fn with_few(lab: &Lab, most: usize) -> Result<Walked, Why> {
-    let fresh = Fresh::new(How::Inotify, Arc::clone(&lab.backend.spot)).unwrap();
+/// Nothing watched so far, and only so many watches.
+fn few(place: &Place, most: usize) -> Fresh {
+    let fresh = Fresh::new(How::Inotify, Arc::clone(&place.spot)).unwrap();
     let system = Box::new(Few {
         system: fresh.system,
         left: BTreeMap::new(),
         most,
     });
+    Fresh { system, ..fresh }
+}
+
+fn with_few(lab: &Lab, most: usize) -> Result<Walked, Why> {
     let place = place(lab, Arc::new(NoFilter));
-    let fresh = Fresh { system, ..fresh };
-    enough(&place, &CancellationToken::new(), fresh)
+    enough(&place, &CancellationToken::new(), few(&place, most))
 }
 
 fn unwatched(core: &Core) -> u64 {
@@ -391,6 +396,33 @@ fn where_the_limit_is_reached_and_it_is_allowed_all_is_watched_by_fanotify() {
     }
     let walked = with_few(&lab, 24).unwrap();
     assert_eq!(walked.how, How::Inotify, "there are enough");
+}
+
+fn with_four(place: &Place, stop: &CancellationToken) -> Result<Walked, Why> {
+    watch_all(place, stop, few(place, 4))
+}
+
+#[tokio::test]
+async fn where_the_limit_is_reached_later_all_is_watched_by_fanotify_then() {
+    let lab = Lab::new();
+    lab.write("a/f", b"1");
+    if !can(&lab) {
+        return;
+    }
+    let place = Place {
+        only: None,
+        ..place(&lab, Arc::new(NoFilter))
+    };
+    let mut watcher: Watcher = Box::new(LocalWatcher::by(place, with_four).await);
+    assert_eq!(watcher.health().mode, "inotify");
+    for number in 0..10 {
+        lab.write(&format!("{number}/f"), b"1");
+    }
+    until_gap(&mut watcher).await;
+    assert_eq!(watcher.health().mode, "fanotify");
+    lab.write("9/f", b"2");
+    let said = until(&mut watcher, &["9/f"]).await;
+    assert_eq!(said, Area::path(p("9/f")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,7 +17,7 @@ use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::Fold;
 use crate::local::watch::limits::{Limit, silent};
 use crate::local::watch::machine::{MOST_POLLED, Why};
-use crate::local::watch::{How, LocalWatcher, Place, RETRY_SELDOM, Retry, State, Watching};
+use crate::local::watch::{How, LocalWatcher, Marks, Place, RETRY_SELDOM, Retry, State, Watching};
 
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 const INSTANCES: &str = "/proc/sys/user/max_inotify_instances";
@@ -145,6 +145,7 @@ fn half_blind(subtrees: &[&str]) -> (Lab, LocalWatcher) {
         fold: Fold::new(),
         rhythm: Rhythm::new(POLL_INTERVAL),
         retry: Retry::new(),
+        marks: Marks::Untried,
         dropped: 0,
     };
     (lab, watcher)
