@@ -125,21 +125,23 @@ impl PairState {
             return Ok(());
         }
         drop(count);
-        loop {
-            let keys = self.recent_keys(batch)?;
-            self.in_transaction(|this| {
-                let mut update = this
-                    .db()
-                    .prepare_cached("UPDATE rows SET recent = 0 WHERE key = ?1")?;
-                for key in &keys {
-                    update.execute([key])?;
-                }
-                Ok(())
-            })?;
-            if keys.len() < batch as usize {
-                return Ok(());
+        while self.merge_batch(batch)? {}
+        Ok(())
+    }
+
+    /// Whether there may be more of them.
+    fn merge_batch(&mut self, batch: u32) -> Result<bool, StateError> {
+        let keys = self.recent_keys(batch)?;
+        self.in_transaction(|this| {
+            let mut update = this
+                .db()
+                .prepare_cached("UPDATE rows SET recent = 0 WHERE key = ?1")?;
+            for key in &keys {
+                update.execute([key])?;
             }
-        }
+            Ok(())
+        })?;
+        Ok(keys.len() == batch as usize)
     }
 
     fn recent_keys(&self, most: u32) -> Result<Vec<String>, StateError> {

@@ -90,6 +90,50 @@ fn a_content_is_found_whenever_it_came() {
     }
 }
 
+/// What a process leaves that is killed now: its files as they are, and nothing is closed.
+fn killed(dir: &TempDir) -> TempDir {
+    let left = TempDir::new().unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        // Memory that processes share is of no use to one that comes after them.
+        if !entry.path().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
+        }
+    }
+    left
+}
+
+#[test]
+fn a_merge_that_is_killed_anywhere_loses_nothing_and_the_next_one_ends_it() {
+    for batches in 0..=4 {
+        for amid in [false, true] {
+            let dir = TempDir::new().unwrap();
+            let mut state = of_two_ages(&dir);
+            put(&mut state, &[row("d/newest", "x"), row("newest", "z")]);
+            for _ in 0..batches {
+                assert!(state.merge_batch(1).unwrap());
+            }
+            if amid {
+                let begin = "BEGIN IMMEDIATE; UPDATE rows SET recent = 0";
+                state.db().execute_batch(begin).unwrap();
+                state.db().cache_flush().unwrap();
+            }
+            let left = killed(&dir);
+            let mut state = opened(&left);
+            assert!(state.set_aside().is_none());
+            let check = |state: &PairState, still_recent: usize| {
+                assert_eq!(recent(state).len(), still_recent, "{batches} {amid}");
+                let all = ["d/new", "d/newest", "d/old", "d/older"];
+                assert_eq!(places(state, "x"), all, "{batches} {amid}");
+                assert_eq!(places(state, "z"), ["newer", "newest"]);
+            };
+            check(&state, 4 - batches);
+            state.merge_if_more_than(0, 3).unwrap();
+            check(&state, 0);
+        }
+    }
+}
+
 #[test]
 fn what_changes_is_recent_and_what_goes_is_not_found_any_more() {
     let dir = TempDir::new().unwrap();
