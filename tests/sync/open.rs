@@ -107,6 +107,33 @@ async fn a_run_that_breaks_off_anywhere_forgets_no_conflict() {
 }
 
 #[tokio::test]
+/// Nothing is removed then; but all was looked at, and what is over is over.
+#[tokio::test]
+async fn what_the_delete_budget_refused_ends_the_conflicts_that_it_did_not_find() {
+    for at_places in [false, true] {
+        let world = in_conflict(&["a", "z"]).await;
+        world.storages.source.write_file("gone", "once").unwrap();
+        world.sync(Direction::TwoWay).await;
+        world.storages.target.write_file("a", "one").unwrap();
+        world.storages.target.remove("gone").unwrap();
+        let mut options = World::options(Direction::TwoWay);
+        options.max_delete = DeleteBudget::Count(0);
+        let report = match at_places {
+            false => world.run(options).await.unwrap(),
+            true => {
+                let mut looks = Looks::new(world.job(options), "test");
+                let mut area = Area::path(path("a"));
+                area.add_path(path("gone"));
+                looks.look(area).await.unwrap().report.unwrap()
+            }
+        };
+        assert_eq!(report.error.unwrap().class, "delete-budget");
+        let told: Vec<_> = report.conflicts.iter().map(|it| &*it.path).collect();
+        assert_eq!(told, ["z"], "{at_places}");
+        assert_eq!(open(&world), ["z"], "{at_places}");
+    }
+}
+
 async fn a_look_at_places_that_breaks_off_anywhere_forgets_no_conflict() {
     for at in 1.. {
         let world = in_conflict(&["a", "z"]).await;

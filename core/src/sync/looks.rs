@@ -14,7 +14,7 @@ use super::exclude::{filter_now, is_ignore_file};
 use super::groups::GROUP;
 use super::opened::Opened;
 use super::pass::{self, Findings, Ground, Look, Removals, survey};
-use super::run::{self, Run};
+use super::run::{self, Run, has_seen_all};
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
 use crate::planted::{Bug, planted};
@@ -368,9 +368,9 @@ impl Looks {
         self.standing.replace(&covers, &found, &young);
         self.standing.tell(&mut found);
         // A look that broke off has found out nothing of what it did not find.
-        let looked = match result {
-            Ok(()) => covers,
-            Err(_) => Area::default(),
+        let looked = match has_seen_all(&result) {
+            true => covers,
+            false => Area::default(),
         };
         run.settle(&mut found, &looked).await?;
         let report = run.report(found, self.syncer, started, result.err());
@@ -442,7 +442,7 @@ async fn passes(
         covers.add(ground.covers().clone());
         result = run.pass(Look::Ground(Box::new(ground))).await;
         found.add(run.take_found());
-        if result.is_err() {
+        if !has_seen_all(&result) {
             run::also(&mut found.conflicts, before);
         }
     }

@@ -232,9 +232,11 @@ impl Run {
         if !wishes.is_empty() {
             return self.end_conflicts(wishes, looked).await;
         }
-        self.look(|| Look::Everything).await?;
-        *looked = Area::Everything;
-        Ok(())
+        let result = self.look(|| Look::Everything).await;
+        if has_seen_all(&result) {
+            *looked = Area::Everything;
+        }
+        result
     }
 
     /// Looks at these paths only: what else the pair's next run would do is not this run's to do, whichever way that goes.
@@ -290,7 +292,7 @@ impl Run {
             // A pass that breaks off has not found that what the one before found is over.
             let before = std::mem::take(&mut self.total.found.conflicts);
             let passed = self.pass(look()).await;
-            if passed.is_err() {
+            if !has_seen_all(&passed) {
                 also(&mut self.total.found.conflicts, before);
             }
             passed?;
@@ -497,6 +499,12 @@ fn describe(job: &SyncJob, side: Side) -> serde_json::Value {
     let storage = &job.storages[side];
     serde_json::json!({ "type": storage.type_name(), "location": storage.location() })
 }
+/// Whether what a look came to is known of all that it was to see.
+pub(super) fn has_seen_all(result: &Result<(), SyncError>) -> bool {
+    let broke_off = |error: &SyncError| !error.class.ends_a_whole_look();
+    !result.as_ref().is_err_and(broke_off)
+}
+
 
 impl SyncErrorClass {
     /// The class as in reports.
