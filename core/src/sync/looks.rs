@@ -14,7 +14,7 @@ use super::exclude::{filter_now, is_ignore_file};
 use super::groups::GROUP;
 use super::opened::Opened;
 use super::pass::{self, Findings, Ground, Look, Removals, survey};
-use super::run::{self, Run, has_seen_all};
+use super::run::{self, Closed, Run, has_seen_all};
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
 use crate::planted::{Bug, planted};
@@ -138,7 +138,7 @@ impl Looks {
     }
 
     /// A run that failed is not gone on with.
-    async fn keep_open(&mut self, mut run: Run, looked: &mut Result<Looked, SyncError>) {
+    async fn keep_open(&mut self, run: Run, looked: &mut Result<Looked, SyncError>) {
         let failed = match looked {
             Ok(looked) => looked
                 .report
@@ -152,16 +152,11 @@ impl Looks {
             self.open = Some(run);
             return;
         }
-        match run.close().await {
-            // The end has found more that is open.
-            Ok(Some(conflicts)) => {
-                if let Ok(Some(report)) = looked.as_mut().map(|looked| &mut looked.report) {
-                    report.conflicts = conflicts;
-                    report.result = report.judge();
-                }
-            }
-            Ok(None) => {}
-            Err(failed) => tracing::debug!(error = %failed, "the end of a run that failed"),
+        if let Some(conflicts) = close(run).await
+            && let Ok(Some(report)) = looked.as_mut().map(|looked| &mut looked.report)
+        {
+            report.conflicts = conflicts;
+            report.result = report.judge();
         }
     }
 
@@ -198,14 +193,14 @@ impl Looks {
         if self.standing.withheld || self.has_other_rules().await? {
             return Ok(Area::Everything);
         }
-        let Some(mut run) = self.opened().await? else {
+        let Some(run) = self.opened().await? else {
             return Ok(Area::Everything);
         };
         let area = self.swept(&run, side).await;
         if area.is_ok() {
             self.open = Some(run);
-        } else if let Err(failed) = run.close().await {
-            tracing::debug!(error = %failed, "the end of a run that failed");
+        } else {
+            close(run).await;
         }
         area
     }
@@ -295,13 +290,14 @@ impl Looks {
         let Some(mut run) = self.open.take() else {
             return Ok(None);
         };
-        let Some(conflicts) = run.close().await? else {
-            return Ok(None);
+        let Closed { late, failed } = run.close().await;
+        let Some(conflicts) = late else {
+            return failed.map_or(Ok(None), Err);
         };
         let mut found = Findings::default();
         found.conflicts = conflicts;
         self.standing.tell(&mut found);
-        Ok(Some(run.report(found, self.syncer, started, None)))
+        Ok(Some(run.report(found, self.syncer, started, failed)))
     }
 
     async fn everything(&mut self) -> Result<Looked, SyncError> {
@@ -397,6 +393,15 @@ impl Looks {
             .filter_map(|path| ground.gone_above(&SyncPath::new(&**path).ok()?))
             .collect()
     }
+}
+
+/// Ends a run that failed: all that is open, if the end has found more of that.
+async fn close(mut run: Run) -> Option<Vec<Conflict>> {
+    let Closed { late, failed } = run.close().await;
+    if let Some(failed) = failed {
+        tracing::debug!(error = %failed, "the end of a run that failed");
+    }
+    late
 }
 
 /// Whether the rules of what is left out may have changed.
