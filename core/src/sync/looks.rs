@@ -495,10 +495,16 @@ impl Standing {
         }
         // A folder's drift stands for all that is in it: once something is there again, what is not is told one by one.
         for drift in &self.drift {
-            if let Ok(path) = SyncPath::new(&*drift.path)
-                && parts.paths().iter().any(|told| told.is_within(&path))
-            {
-                parts.add_subtree(path);
+            let Ok(path) = SyncPath::new(&*drift.path) else {
+                continue;
+            };
+            if parts.paths().iter().any(|told| told.is_within(&path)) {
+                parts.add_subtree(path.clone());
+            }
+            // And a folder that stayed for it, though the source gave it up, keeps its row: what comes with it when it is back is not told.
+            let mut told = parts.paths().iter();
+            if let Some(told) = told.find(|told| path.is_within(told)).cloned() {
+                parts.add_subtree(told);
             }
         }
         parts
