@@ -214,6 +214,29 @@ fn conflicts_are_shown_explained_and_ended_while_the_job_goes_on() {
     assert!(home.ok("explain box c").stdout.contains("both equal"));
 }
 
+/// The removal waits for somebody who means it; what is in conflict no more is not listed meanwhile.
+#[test]
+fn a_conflict_that_is_over_is_not_listed_while_the_delete_budget_refuses() {
+    let place = Place::new();
+    let home = &place.0;
+    place.write("a/c", "1");
+    place.write("b/c", "two");
+    place.write("a/gone", "once");
+    home.ok("container sync box --max-delete 0");
+    let mut events = Events::of(&place);
+    events.until(|event| event["type"] == "state" && event["state"][1] == "1 conflict left");
+    home.ok("container pause box");
+    fs::remove_file(home.path("b/gone")).unwrap();
+    place.write("b/c", "1");
+    home.ok("container resume box");
+    events.until(|event| event["problem"]["class"] == "delete-budget");
+    let (_, listed) = home.json("container list-conflicts box");
+    assert_eq!(listed["conflicts"], serde_json::json!([]), "{listed:#}");
+    let status = home.run("status box").stdout;
+    assert!(!status.contains("c: both sides made it"), "{status}");
+    assert_eq!(place.read("a/gone").as_deref(), Some("once"));
+}
+
 /// It never writes to its source, and says so before it is tried as when it is.
 #[test]
 fn a_rehearsed_resolve_goes_the_way_of_the_job() {

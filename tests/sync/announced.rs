@@ -728,16 +728,20 @@ async fn a_path_with_trouble_is_remembered() {
 /// The storage did it, and its answer was lost: who edits the other side before anybody looks again makes no conflict.
 #[tokio::test]
 async fn an_edit_after_a_lost_answer_is_no_conflict() {
-    for (first, second) in [("2", "3"), ("22", "333")] {
+    let contents = [("2", "3"), ("22", "333")];
+    let cases = contents.map(|contents| LOST.map(|kind| (contents, kind)));
+    for ((first, second), kind) in cases.into_iter().flatten() {
         let world = World::new();
         let Sides { source, target } = &world.storages;
         source.write_file("f", "1").unwrap();
         assert_eq!(world.run(two_way()).await.unwrap().result, Outcome::Synced);
         source.write_file("f", first).unwrap();
         let mut job = world.job(two_way());
-        job.storages.target = observe(job.storages.target, Arc::new(AnswerIsLost));
+        job.storages.target = observe(job.storages.target, Arc::new(AnswerIsLost(kind)));
         let report = one_shot(job, "test").await.unwrap();
-        assert_eq!(report.result, Outcome::Failed, "{report:?}");
+        // Who is busy is asked once more at once.
+        let told = kind != ErrorKind::Busy;
+        assert_eq!(report.result == Outcome::Failed, told, "{report:?}");
         assert_eq!(target.read_file("f").unwrap(), first);
         source.write_file("f", second).unwrap();
         let report = world.run(two_way()).await.unwrap();
@@ -746,15 +750,23 @@ async fn an_edit_after_a_lost_answer_is_no_conflict() {
     }
 }
 
+/// What an answer that was lost may be called; or what was asked after it was done, to find out what is there now, was refused.
+const LOST: [ErrorKind; 4] = [
+    ErrorKind::Temporary,
+    ErrorKind::Busy,
+    ErrorKind::Denied,
+    ErrorKind::Credentials,
+];
+
 /// Replaces, and does not say so.
 #[derive(Debug)]
-struct AnswerIsLost;
+struct AnswerIsLost(ErrorKind);
 
 impl Observer for AnswerIsLost {
     fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
         match call.operation {
             Operation::Replace => Err(StorageError::new(
-                ErrorKind::Temporary,
+                self.0,
                 "replace",
                 "the connection broke; for the test",
             )),

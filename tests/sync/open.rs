@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use wl_core::model::{Direction, Outcome, SyncPath};
+use wl_core::state::MemoryStates;
 use wl_core::storage::{Area, ErrorKind, Result, StorageBackend, StorageError};
 use wl_core::sync::{DeleteBudget, Keep, Looks, SyncJob, stored_conflicts};
 use wl_core::testing::{Call, Observer, observe};
@@ -106,6 +107,33 @@ async fn a_run_that_breaks_off_anywhere_forgets_no_conflict() {
     }
 }
 
+/// Nothing is removed then; but all was looked at, and what is over is over.
+#[tokio::test]
+async fn what_the_delete_budget_refused_ends_the_conflicts_that_it_did_not_find() {
+    for at_places in [false, true] {
+        let world = in_conflict(&["a", "z"]).await;
+        world.storages.source.write_file("gone", "once").unwrap();
+        world.sync(Direction::TwoWay).await;
+        world.storages.target.write_file("a", "one").unwrap();
+        world.storages.target.remove("gone").unwrap();
+        let mut options = World::options(Direction::TwoWay);
+        options.max_delete = DeleteBudget::Count(0);
+        let report = match at_places {
+            false => world.run(options).await.unwrap(),
+            true => {
+                let mut looks = Looks::new(world.job(options), "test");
+                let mut area = Area::path(path("a"));
+                area.add_path(path("gone"));
+                looks.look(area).await.unwrap().report.unwrap()
+            }
+        };
+        assert_eq!(report.error.unwrap().class, "delete-budget");
+        let told: Vec<_> = report.conflicts.iter().map(|it| &*it.path).collect();
+        assert_eq!(told, ["z"], "{at_places}");
+        assert_eq!(open(&world), ["z"], "{at_places}");
+    }
+}
+
 #[tokio::test]
 async fn a_look_at_places_that_breaks_off_anywhere_forgets_no_conflict() {
     for at in 1.. {
@@ -178,6 +206,32 @@ async fn a_late_version_that_is_found_when_a_session_ends_is_told() {
     let looked = looks.look(Area::path(path("g"))).await.unwrap();
     assert_eq!(looked.report.unwrap().conflicts.len(), 1);
     assert!(looks.rest().await.unwrap().is_none());
+}
+
+/// What fails at the end of a run takes nothing from what the end has found.
+#[tokio::test]
+async fn a_late_version_is_told_where_recent_contents_cannot_be_merged() {
+    let world = World::new();
+    let states = MemoryStates::default();
+    let mut job = world.job(World::options(Direction::TwoWay));
+    job.state_dir = states.dir().to_owned();
+    world.storages.source.write_file("f", "one").unwrap();
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    states.refuse_merges().unwrap();
+    let mut area = Area::default();
+    for (name, content) in [("f", "two"), ("g", "1"), ("h", "2"), ("i", "3")] {
+        world.storages.source.write_file(name, content).unwrap();
+        area.add_path(path(name));
+    }
+    let looked = looks.look(area).await.unwrap();
+    assert_eq!(looked.report.unwrap().result, Outcome::Synced);
+    let target = &world.storages.target;
+    let thrown = target.trash_list().await.unwrap();
+    target.write_to_trash(&thrown[0].id, "late").unwrap();
+    let report = looks.rest().await.unwrap().expect("it is not told");
+    assert_eq!(report.conflicts.len(), 1, "{report:?}");
+    assert_eq!(report.error.unwrap().class, "state");
 }
 
 #[tokio::test]

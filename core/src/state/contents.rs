@@ -30,6 +30,8 @@ pub(super) fn with_hash(part: &str) -> String {
     format!("WHERE hash = ?1 AND {part} LIMIT ?2")
 }
 
+const FILES_IN: &str = "SELECT hash, a_file_id, b_file_id FROM rows WHERE key >= ?1 AND key < ?2 AND hash IS NOT NULL LIMIT ?3";
+
 /// So many stay recent: an index of them fits well into the memory that the state takes.
 const MOST: u32 = 32_768;
 
@@ -78,21 +80,9 @@ impl PairState {
         Ok(rows)
     }
 
-    /// Up to `limit` files of the rows whose keys, as text, are from `from` on and before `to` (`None`: to the end).
-    pub fn files_in(
-        &self,
-        from: &str,
-        to: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<KnownFile>, StateError> {
-        let before = match to {
-            Some(_) => "key < ?2",
-            None => "?2 IS NULL",
-        };
-        let ask = format!(
-            "SELECT hash, a_file_id, b_file_id FROM rows WHERE key >= ?1 AND {before} AND hash IS NOT NULL LIMIT ?3"
-        );
-        let mut statement = self.db().prepare_cached(&ask)?;
+    /// Up to `limit` files of the rows whose keys, as text, are from `from` on and before `to`.
+    pub fn files_in(&self, from: &str, to: &str, limit: u32) -> Result<Vec<KnownFile>, StateError> {
+        let mut statement = self.db().prepare_cached(FILES_IN)?;
         let id = |row: &Row<'_>, column: usize| -> rusqlite::Result<Option<FileId>> {
             let id: Option<i64> = row.get(column)?;
             Ok(id.map(|id| FileId(id.cast_unsigned())))
@@ -135,21 +125,23 @@ impl PairState {
             return Ok(());
         }
         drop(count);
-        loop {
-            let keys = self.recent_keys(batch)?;
-            self.in_transaction(|this| {
-                let mut update = this
-                    .db()
-                    .prepare_cached("UPDATE rows SET recent = 0 WHERE key = ?1")?;
-                for key in &keys {
-                    update.execute([key])?;
-                }
-                Ok(())
-            })?;
-            if keys.len() < batch as usize {
-                return Ok(());
+        while self.merge_batch(batch)? {}
+        Ok(())
+    }
+
+    /// Whether there may be more of them.
+    fn merge_batch(&mut self, batch: u32) -> Result<bool, StateError> {
+        let keys = self.recent_keys(batch)?;
+        self.in_transaction(|this| {
+            let mut update = this
+                .db()
+                .prepare_cached("UPDATE rows SET recent = 0 WHERE key = ?1")?;
+            for key in &keys {
+                update.execute([key])?;
             }
-        }
+            Ok(())
+        })?;
+        Ok(keys.len() == batch as usize)
     }
 
     fn recent_keys(&self, most: u32) -> Result<Vec<String>, StateError> {

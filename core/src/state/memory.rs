@@ -57,6 +57,17 @@ impl MemoryStates {
         }
     }
 
+    /// From now on recent contents cannot be merged.
+    pub fn refuse_merges(&self) -> Result<(), StateError> {
+        for database in all().get(&self.dir).into_iter().flat_map(BTreeMap::values) {
+            database.keeper.execute_batch(
+                "CREATE TRIGGER refused BEFORE UPDATE OF recent ON rows WHEN new.recent = 0 \
+                 BEGIN SELECT RAISE(ABORT, 'refused for the test'); END",
+            )?;
+        }
+        Ok(())
+    }
+
     /// Another number than before if something was committed since.
     pub fn commits(&self) -> Result<i64, StateError> {
         let mut sum = 0;

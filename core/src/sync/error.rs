@@ -40,6 +40,14 @@ pub enum SyncErrorClass {
     Cancelled,
 }
 
+impl SyncErrorClass {
+    /// Whether a look that ends with it has seen all that it was to see: what it did not find is over. The delete budget is judged when all
+    /// is decided but what it holds back.
+    pub(super) fn ends_a_whole_look(self) -> bool {
+        self == Self::DeleteBudget
+    }
+}
+
 /// A run that was refused or stopped. One line, ending in what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncError {

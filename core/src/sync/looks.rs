@@ -14,7 +14,7 @@ use super::exclude::{filter_now, is_ignore_file};
 use super::groups::GROUP;
 use super::opened::Opened;
 use super::pass::{self, Findings, Ground, Look, Removals, survey};
-use super::run::{self, Run};
+use super::run::{self, Closed, Run, has_seen_all};
 use super::{SyncError, SyncErrorClass, SyncJob};
 use crate::model::{Conflict, Drift, Problem, RunReport, Side, SyncPath};
 use crate::planted::{Bug, planted};
@@ -138,7 +138,7 @@ impl Looks {
     }
 
     /// A run that failed is not gone on with.
-    async fn keep_open(&mut self, mut run: Run, looked: &mut Result<Looked, SyncError>) {
+    async fn keep_open(&mut self, run: Run, looked: &mut Result<Looked, SyncError>) {
         let failed = match looked {
             Ok(looked) => looked
                 .report
@@ -152,16 +152,11 @@ impl Looks {
             self.open = Some(run);
             return;
         }
-        match run.close().await {
-            // The end has found more that is open.
-            Ok(Some(conflicts)) => {
-                if let Ok(Some(report)) = looked.as_mut().map(|looked| &mut looked.report) {
-                    report.conflicts = conflicts;
-                    report.result = report.judge();
-                }
-            }
-            Ok(None) => {}
-            Err(failed) => tracing::debug!(error = %failed, "the end of a run that failed"),
+        if let Some(conflicts) = close(run).await
+            && let Ok(Some(report)) = looked.as_mut().map(|looked| &mut looked.report)
+        {
+            report.conflicts = conflicts;
+            report.result = report.judge();
         }
     }
 
@@ -198,14 +193,14 @@ impl Looks {
         if self.standing.withheld || self.has_other_rules().await? {
             return Ok(Area::Everything);
         }
-        let Some(mut run) = self.opened().await? else {
+        let Some(run) = self.opened().await? else {
             return Ok(Area::Everything);
         };
         let area = self.swept(&run, side).await;
         if area.is_ok() {
             self.open = Some(run);
-        } else if let Err(failed) = run.close().await {
-            tracing::debug!(error = %failed, "the end of a run that failed");
+        } else {
+            close(run).await;
         }
         area
     }
@@ -295,13 +290,14 @@ impl Looks {
         let Some(mut run) = self.open.take() else {
             return Ok(None);
         };
-        let Some(conflicts) = run.close().await? else {
-            return Ok(None);
+        let Closed { late, failed } = run.close().await;
+        let Some(conflicts) = late else {
+            return failed.map_or(Ok(None), Err);
         };
         let mut found = Findings::default();
         found.conflicts = conflicts;
         self.standing.tell(&mut found);
-        Ok(Some(run.report(found, self.syncer, started, None)))
+        Ok(Some(run.report(found, self.syncer, started, failed)))
     }
 
     async fn everything(&mut self) -> Result<Looked, SyncError> {
@@ -368,9 +364,9 @@ impl Looks {
         self.standing.replace(&covers, &found, &young);
         self.standing.tell(&mut found);
         // A look that broke off has found out nothing of what it did not find.
-        let looked = match result {
-            Ok(()) => covers,
-            Err(_) => Area::default(),
+        let looked = match has_seen_all(&result) {
+            true => covers,
+            false => Area::default(),
         };
         run.settle(&mut found, &looked).await?;
         let report = run.report(found, self.syncer, started, result.err());
@@ -397,6 +393,15 @@ impl Looks {
             .filter_map(|path| ground.gone_above(&SyncPath::new(&**path).ok()?))
             .collect()
     }
+}
+
+/// Ends a run that failed: all that is open, if the end has found more of that.
+async fn close(mut run: Run) -> Option<Vec<Conflict>> {
+    let Closed { late, failed } = run.close().await;
+    if let Some(failed) = failed {
+        tracing::debug!(error = %failed, "the end of a run that failed");
+    }
+    late
 }
 
 /// Whether the rules of what is left out may have changed.
@@ -442,7 +447,7 @@ async fn passes(
         covers.add(ground.covers().clone());
         result = run.pass(Look::Ground(Box::new(ground))).await;
         found.add(run.take_found());
-        if result.is_err() {
+        if !has_seen_all(&result) {
             run::also(&mut found.conflicts, before);
         }
     }
@@ -490,10 +495,16 @@ impl Standing {
         }
         // A folder's drift stands for all that is in it: once something is there again, what is not is told one by one.
         for drift in &self.drift {
-            if let Ok(path) = SyncPath::new(&*drift.path)
-                && parts.paths().iter().any(|told| told.is_within(&path))
-            {
-                parts.add_subtree(path);
+            let Ok(path) = SyncPath::new(&*drift.path) else {
+                continue;
+            };
+            if parts.paths().iter().any(|told| told.is_within(&path)) {
+                parts.add_subtree(path.clone());
+            }
+            // And a folder that stayed for it, though the source gave it up, keeps its row: what comes with it when it is back is not told.
+            let mut told = parts.paths().iter();
+            if let Some(told) = told.find(|told| path.is_within(told)).cloned() {
+                parts.add_subtree(told);
             }
         }
         parts

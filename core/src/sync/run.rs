@@ -134,6 +134,15 @@ async fn sessions(job: &SyncJob) -> Result<Sides<Option<Arc<dyn WriteSession>>>,
     Ok(sessions)
 }
 
+/// What the end of a run came to: what it found is so, whatever failed besides.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// All that is open, if the end has found more of that.
+    pub(super) late: Option<Vec<Conflict>>,
+    /// What of it failed first.
+    pub(super) failed: Option<SyncError>,
+}
+
 /// A run over a pair.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -232,9 +241,11 @@ impl Run {
         if !wishes.is_empty() {
             return self.end_conflicts(wishes, looked).await;
         }
-        self.look(|| Look::Everything).await?;
-        *looked = Area::Everything;
-        Ok(())
+        let result = self.look(|| Look::Everything).await;
+        if has_seen_all(&result) {
+            *looked = Area::Everything;
+        }
+        result
     }
 
     /// Looks at these paths only: what else the pair's next run would do is not this run's to do, whichever way that goes.
@@ -290,7 +301,7 @@ impl Run {
             // A pass that breaks off has not found that what the one before found is over.
             let before = std::mem::take(&mut self.total.found.conflicts);
             let passed = self.pass(look()).await;
-            if passed.is_err() {
+            if !has_seen_all(&passed) {
                 also(&mut self.total.found.conflicts, before);
             }
             passed?;
@@ -402,15 +413,20 @@ impl Run {
         std::mem::take(&mut self.total.found)
     }
 
-    /// Ends what was begun. All that is open, if the end has found more of that.
-    pub(super) async fn close(&mut self) -> Result<Option<Vec<Conflict>>, SyncError> {
+    /// Ends what was begun, as far as that goes.
+    pub(super) async fn close(&mut self) -> Closed {
         self.begun = false;
         let ended = self.end_sessions().await;
-        let late = self.settle_late().await;
+        let (late, settled) = match self.settle_late().await {
+            Ok(late) => (late, Ok(())),
+            Err(failed) => (None, Err(failed)),
+        };
         self.sessions = Sides::default();
-        ended?;
-        self.state().merge_recent()?;
-        late
+        let merged = self.state().merge_recent().map_err(SyncError::from);
+        Closed {
+            late,
+            failed: ended.and(settled).and(merged).err(),
+        }
     }
 
     /// `looked`: where a look came to its end.
@@ -427,14 +443,14 @@ impl Run {
         let mut state = self.state();
         if self.job.options.dry_run {
             state.end_rehearsal()?;
-        } else {
-            if !state.is_empty()? {
-                state.index()?;
-            }
-            state.store_conflicts(&self.total.found.conflicts)?;
-            state.merge_recent()?;
+            return ended.and(completed);
         }
-        ended.and(completed)
+        if !state.is_empty()? {
+            state.index()?;
+        }
+        state.store_conflicts(&self.total.found.conflicts)?;
+        let merged = state.merge_recent();
+        ended.and(completed).and(merged.map_err(SyncError::from))
     }
 
     async fn end_sessions(&mut self) -> Result<(), SyncError> {
@@ -481,6 +497,12 @@ impl Run {
         report.result = report.judge();
         report
     }
+}
+
+/// Whether what a look came to is known of all that it was to see.
+pub(super) fn has_seen_all(result: &Result<(), SyncError>) -> bool {
+    let broke_off = |error: &SyncError| !error.class.ends_a_whole_look();
+    !result.as_ref().is_err_and(broke_off)
 }
 
 /// Somebody wants the end of a conflict that there is not.

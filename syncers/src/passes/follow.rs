@@ -55,10 +55,12 @@ pub(super) async fn follow(
     // What ended it says more than what letting go says.
     let rested = run.looks.rest().await;
     ended?;
-    if let Some(report) = rested? {
-        note(last, &Ok(report));
-    }
-    Ok(())
+    let Some(report) = rested? else {
+        return Ok(());
+    };
+    let error = report.error.clone();
+    note(last, &Ok(report));
+    error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 struct Following<'a> {

@@ -290,3 +290,59 @@ fn a_link_that_a_stale_listing_shows_is_looked_at() {
         assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
     }
 }
+
+/// A log was replaced and the answer was lost, while the source wrote to the database without one. It had been told under a name that passed for
+/// a refusal, so that nobody remembered that the log may have come, and the target's log was taken for the target's own.
+#[test]
+fn a_log_of_which_the_answer_was_lost_is_no_change_of_the_target() {
+    let transact = |number, log: Option<u32>| {
+        let content = |number, size| Content { number, size };
+        let log = log.map(|number| content(number, 0));
+        What::Edit(0, Edit::Transact(content(number, 512), log))
+    };
+    let aim = |when| Aim {
+        site: 1,
+        operation: Operation::Replace,
+        when,
+    };
+    for kind in [ErrorKind::Busy, ErrorKind::Denied, ErrorKind::Temporary] {
+        let lost = What::Fault(1, Fault::ReplyLost(kind));
+        let strike = vec![lost, transact(701, None)];
+        let at_the_log = What::Strike(aim(When::Before), strike);
+        let steps = vec![
+            step(0, transact(714, Some(715))),
+            step(0, What::Run),
+            step(0, What::Rest),
+            step(0, What::Strike(aim(When::After), vec![at_the_log])),
+            step(0, transact(709, Some(710))),
+            step(0, What::Run),
+        ];
+        let mut plan = plan(Mode::Watch, Default::default(), steps);
+        plan.direction = Direction::OneWay;
+        for schedule in 0..20 {
+            let failure = play(&plan, schedule, false).failure;
+            assert_eq!(failure, None, "{kind:?} {schedule}");
+        }
+    }
+}
+
+/// A folder was renamed on the source of a one-way job, while its old name stayed on the target for what that had put into it, and was given its
+/// old name again. It was told, and as it was the one that both had agreed on, nobody looked into it before the next look at everything.
+#[test]
+fn a_folder_that_is_back_where_it_stayed_for_drift_is_looked_into() {
+    let rename = |from: &str, to: &str| What::Edit(0, Edit::Rename(from.into(), to.into()));
+    let steps = vec![
+        step(0, What::Edit(1, write("d/e/z", 4))),
+        step(0, What::Run),
+        step(0, What::Edit(0, write("d/x", 6))),
+        step(0, What::Rest),
+        step(0, rename("d", "f")),
+        step(0, What::Run),
+        step(74, rename("f", "d")),
+    ];
+    let mut plan = plan(Mode::Watch, Default::default(), steps);
+    plan.direction = Direction::OneWay;
+    for schedule in 0..40 {
+        assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use super::ground::Stretch;
+use super::ground::keys_of;
 use crate::model::{ContentHash, FileId, Side, Sides, SyncPath};
 use crate::state::{PairState, StateError};
 use crate::storage::Parts;
@@ -89,15 +89,14 @@ impl Files {
             return Ok(None);
         }
         let at = |path| {
-            let [at, _below] = Stretch::subtree(path);
+            let [at, _below] = keys_of(path);
             at
         };
-        let subtrees = parts.subtrees().iter().flat_map(Stretch::subtree);
+        let subtrees = parts.subtrees().iter().flat_map(keys_of);
         let mut files = Self::default();
         let mut left = most;
-        for stretch in parts.paths().iter().map(at).chain(subtrees) {
-            let (from, to) = stretch.keys();
-            let found = state.files_in(&from, to.as_deref(), left as u32 + 1)?;
+        for (from, to) in parts.paths().iter().map(at).chain(subtrees) {
+            let found = state.files_in(&from, &to, left as u32 + 1)?;
             let Some(rest) = left.checked_sub(found.len()) else {
                 return Ok(None);
             };

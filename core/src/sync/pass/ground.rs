@@ -33,23 +33,7 @@ impl Stretch {
 
     /// What is at `path` or below it.
     pub(super) fn subtree(path: &SyncPath) -> [Self; 2] {
-        let path = path.as_str();
-        [
-            Self::Range(path.to_owned(), Some(format!("{path}\0"))),
-            Self::Range(format!("{path}/"), Some(format!("{path}0"))),
-        ]
-    }
-
-    /// From which key on, as text, and before which.
-    pub(super) fn keys(self) -> (String, Option<String>) {
-        match self {
-            Self::Row(row) => {
-                let key = row.key().to_text();
-                let end = format!("{key}\0");
-                (key, Some(end))
-            }
-            Self::Range(from, to) => (from, to),
-        }
+        keys_of(path).map(|(from, to)| Self::Range(from, Some(to)))
     }
 
     fn start(&self) -> String {
@@ -58,6 +42,15 @@ impl Stretch {
             Self::Range(from, _) => from.clone(),
         }
     }
+}
+
+/// The keys, as text, of what is at `path`, and of what is below it: from which on, and before which.
+pub(super) fn keys_of(path: &SyncPath) -> [(String, String); 2] {
+    let path = path.as_str();
+    [
+        (path.to_owned(), format!("{path}\0")),
+        (format!("{path}/"), format!("{path}0")),
+    ]
 }
 
 /// What a pass has to go through.

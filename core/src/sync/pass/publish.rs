@@ -184,10 +184,17 @@ fn of_file(item: &Item, to: Side, staged: &Staged) -> Option<(SyncPath, Announce
     Some((item.node.path.clone(), done))
 }
 
-/// Whether it may be done all the same: the error says nothing of that.
+/// Whether it may be done all the same. By these only was it refused before anything was done; any other may be what became of the
+/// answer, or of what was asked after it.
 fn may_be_done(error: &StorageError) -> bool {
     use ErrorKind as K;
-    [K::Temporary, K::Unavailable, K::Other].contains(&error.kind())
+    let refused = match error.kind() {
+        K::NotFound | K::Changed | K::NoParent | K::NotEmpty => true,
+        K::Full | K::Unrepresentable | K::Unsupported | K::Config => true,
+        K::Busy | K::Denied | K::Credentials | K::Cancelled => false,
+        K::Unavailable | K::Temporary | K::Other => false,
+    };
+    !refused
 }
 
 /// `to` gets what the other side holds. `None`: it could not be known again.
