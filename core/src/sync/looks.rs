@@ -60,6 +60,8 @@ struct Standing {
     skipped: u64,
     /// Something may be carried over once what is left out is gone, which no sweep sees: it was never agreed on.
     withheld: bool,
+    /// Folders that one side gave up, and that stay on the other for something in them.
+    stays: BTreeSet<SyncPath>,
 }
 
 /// What a look came to.
@@ -314,6 +316,7 @@ impl Looks {
             drift: report.drift.clone(),
             skipped: report.skipped,
             withheld: later.withheld,
+            stays: later.stays,
         };
         Ok(Looked {
             again: [places(&report.problems), later.written.clone()].concat(),
@@ -358,10 +361,11 @@ impl Looks {
         // Nobody is told of a state that is known to pass.
         let moving = found.is_unfinished() || waiting > 0;
         self.restless = found.restless;
-        let later = found.take_for_later();
+        let mut later = found.take_for_later();
         found.close(true);
         let again = [places(&found.problems), later.written.clone()].concat();
-        self.standing.replace(&covers, &found, &young);
+        self.standing
+            .replace(&covers, &found, &young, &mut later.stays);
         self.standing.tell(&mut found);
         // A look that broke off has found out nothing of what it did not find.
         let looked = match has_seen_all(&result) {
@@ -495,13 +499,15 @@ impl Standing {
         }
         // A folder's drift stands for all that is in it: once something is there again, what is not is told one by one.
         for drift in &self.drift {
-            let Ok(path) = SyncPath::new(&*drift.path) else {
-                continue;
-            };
-            if parts.paths().iter().any(|told| told.is_within(&path)) {
-                parts.add_subtree(path.clone());
+            if let Ok(path) = SyncPath::new(&*drift.path)
+                && parts.paths().iter().any(|told| told.is_within(&path))
+            {
+                parts.add_subtree(path);
             }
-            // And a folder that stayed for it, though the source gave it up, keeps its row: what comes with it when it is back is not told.
+        }
+        // A folder that stayed keeps its row. Where the other side has it again it is the one that was agreed on, and what came with it is
+        // not told.
+        for path in &self.stays {
             let mut told = parts.paths().iter();
             if let Some(told) = told.find(|told| path.is_within(told)).cloned() {
                 parts.add_subtree(told);
@@ -537,7 +543,13 @@ impl Standing {
     }
 
     /// What was found in `area` takes the place of what was known there; not of what is `young`, which was put off.
-    fn replace(&mut self, area: &Area, found: &Findings, young: &[SyncPath]) {
+    fn replace(
+        &mut self,
+        area: &Area,
+        found: &Findings,
+        young: &[SyncPath],
+        stays: &mut BTreeSet<SyncPath>,
+    ) {
         let is_put_off = |path: &str| young.iter().any(|young| young.as_str() == path);
         let outside = |path: &str| SyncPath::new(path).map_or(true, |path| !area.holds(&path));
         self.problems.retain(|problem| {
@@ -549,6 +561,8 @@ impl Standing {
         self.problems.extend_from_slice(&found.problems);
         self.drift.extend_from_slice(&found.drift);
         self.withheld |= found.withheld;
+        self.stays.retain(|path| !area.holds(path));
+        self.stays.append(stays);
     }
 }
 

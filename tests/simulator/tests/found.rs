@@ -326,23 +326,35 @@ fn a_log_of_which_the_answer_was_lost_is_no_change_of_the_target() {
     }
 }
 
-/// A folder was renamed on the source of a one-way job, while its old name stayed on the target for what that had put into it, and was given its
-/// old name again. It was told, and as it was the one that both had agreed on, nobody looked into it before the next look at everything.
+/// A folder was renamed on the source, while its old name stayed on the target for something in it, and was given its old name again. It was told,
+/// and as it was the one that both had agreed on, nobody looked into it before the next look at everything.
 #[test]
-fn a_folder_that_is_back_where_it_stayed_for_drift_is_looked_into() {
+fn a_folder_that_is_back_where_it_stayed_is_looked_into() {
     let rename = |from: &str, to: &str| What::Edit(0, Edit::Rename(from.into(), to.into()));
-    let steps = vec![
-        step(0, What::Edit(1, write("d/e/z", 4))),
-        step(0, What::Run),
-        step(0, What::Edit(0, write("d/x", 6))),
-        step(0, What::Rest),
-        step(0, rename("d", "f")),
-        step(0, What::Run),
-        step(74, rename("f", "d")),
-    ];
-    let mut plan = plan(Mode::Watch, Default::default(), steps);
-    plan.direction = Direction::OneWay;
-    for schedule in 0..40 {
-        assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
+    // It stays for drift, and for what is left out.
+    let left_out = ignore(0, "b");
+    let drift = step(0, What::Edit(0, write("m", 3)));
+    for (direction, stays, first) in [
+        (Direction::OneWay, "d/e/z", &drift),
+        (Direction::OneWay, "d/b", &left_out),
+        (Direction::TwoWay, "d/b", &left_out),
+    ] {
+        let steps = vec![
+            first.clone(),
+            step(0, What::Run),
+            step(0, What::Edit(1, write(stays, 4))),
+            step(0, What::Run),
+            step(0, What::Edit(0, write("d/x", 6))),
+            step(0, What::Rest),
+            step(0, rename("d", "f")),
+            step(0, What::Run),
+            step(74, rename("f", "d")),
+        ];
+        let mut plan = plan(Mode::Watch, Default::default(), steps);
+        plan.direction = direction;
+        for schedule in 0..40 {
+            let failure = play(&plan, schedule, false).failure;
+            assert_eq!(failure, None, "{direction:?} {stays} {schedule}");
+        }
     }
 }

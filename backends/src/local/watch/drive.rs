@@ -10,9 +10,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use wl_core::storage::Area;
 
-use super::machine::{Said, Step, Watches, Why};
+use super::machine::{Said, Watches};
 use super::mounts::Mounts;
 use super::system::System;
+use super::words::{Step, Why};
 
 /// The second half of a rename comes within this time, or not at all: the system sends them one right after the other.
 const HALF: Duration = Duration::from_millis(5);

@@ -16,8 +16,8 @@ use wl_core::model::SyncPath;
 mod group;
 mod records;
 
-use super::machine::{Event, Looked, Why};
 use super::system::{Reach, System};
+use super::words::{Event, Looked, Why};
 use crate::local::kernel::Fd;
 use crate::local::root::Spot;
 use crate::local::sys::Sys;

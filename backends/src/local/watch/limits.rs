@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::How;
-use super::machine::Why;
+use super::words::Why;
 
 /// File systems that change elsewhere, or by a program, without an event here.
 const SILENT: [(i64, &str); 16] = [

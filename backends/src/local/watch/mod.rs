@@ -2,7 +2,7 @@
 //! file system.
 //!
 //! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls, `fanotify` the others,
-//! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do, `mounts` what is mounted
+//! `words` is what they say to each other, `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do, `mounts` what is mounted
 //! below the root, `setup` puts them together. What cannot be watched is polled.
 //! Not the crate `notify`: see decision 15.
 //!
@@ -30,12 +30,13 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod words;
 
 use drive::{Shared, Unwatched, drive};
 use fold::Fold;
 use limits::Limit;
-use machine::Why;
 use setup::{How, Place, SetUp, Walk, by_marks, by_what_suffices, set_up};
+use words::Why;
 
 use super::root::Spot;
 

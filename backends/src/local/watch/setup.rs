@@ -11,9 +11,10 @@ use wl_core::storage::Filter;
 
 use super::drive::{Core, Sources};
 use super::fanotify::Marked;
-use super::machine::{Looked, Polled, Watches, Why};
+use super::machine::{Polled, Watches};
 use super::mounts::Mounts;
 use super::system::{Kernel, System};
+use super::words::{Looked, Why};
 use crate::local::root::Spot;
 
 /// What is watched.

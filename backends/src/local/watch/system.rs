@@ -12,7 +12,7 @@ use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::StorageError;
 
 use super::limits::{self, silent};
-use super::machine::{Event, Looked, Why};
+use super::words::{Event, Looked, Why};
 use crate::local::dir::{self, is_missing, open_folder};
 use crate::local::kernel::{self, Fd};
 use crate::local::root::{Root, Spot};

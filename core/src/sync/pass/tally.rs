@@ -40,6 +40,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) beside: Vec<SyncPath>,
     /// Where a folder should be and is none: where folders are only implied, nobody looks above a place unasked.
     pub(in crate::sync) above: BTreeSet<SyncPath>,
+    /// Folders that one side gave up, and that stay on the other for something in them.
+    pub(in crate::sync) stays: BTreeSet<SyncPath>,
     /// Other things are to be left out by now: removals were given up because of that, or a file of rules was brought.
     pub(in crate::sync) other_rules: bool,
     /// What is left out on one side keeps something on the other from being carried over.
@@ -67,6 +69,8 @@ pub(in crate::sync) struct Later {
     pub(in crate::sync) withheld: bool,
     /// [`Findings::in_the_way`].
     pub(in crate::sync) in_the_way: bool,
+    /// [`Findings::stays`].
+    pub(in crate::sync) stays: BTreeSet<SyncPath>,
 }
 
 impl Tally {
@@ -175,6 +179,7 @@ impl Findings {
         self.let_be.extend(other.let_be);
         self.beside.extend(other.beside);
         self.above.extend(other.above);
+        self.stays.extend(other.stays);
         self.full.extend(other.full);
         self.waiting += other.waiting;
         self.restless |= other.restless;
@@ -192,6 +197,7 @@ impl Findings {
         self.problems.retain(|problem| outside(&problem.path));
         self.drift.retain(|drift| outside(&drift.path));
         self.unfinished.retain(|problem| outside(&problem.path));
+        self.stays.retain(|path| !area.holds(path));
     }
 
     /// Whether another pass is called for.
@@ -223,6 +229,7 @@ impl Findings {
             let_be,
             withheld: self.withheld,
             in_the_way: self.in_the_way,
+            stays: std::mem::take(&mut self.stays),
         }
     }
 

@@ -8,8 +8,9 @@ use wl_core::storage::{Area, Filter};
 
 use crate::local::tests::kit::p;
 use crate::local::watch::drive::Core;
-use crate::local::watch::machine::{Event, Looked, Watches, Why};
+use crate::local::watch::machine::Watches;
 use crate::local::watch::system::System;
+use crate::local::watch::words::{Event, Looked, Why};
 
 /// What the system holds; the test changes it, the watcher looks at it. The number of a watch is that of its folder.
 #[derive(Debug, Default)]

@@ -20,9 +20,9 @@ use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::LocalWatcher;
 use crate::local::watch::drive::Core;
 use crate::local::watch::fanotify::Marked;
-use crate::local::watch::machine::{Event, Looked, Why};
 use crate::local::watch::setup::{Fresh, How, Place, Walked, by_what_suffices, enough, watch_all};
 use crate::local::watch::system::System;
+use crate::local::watch::words::{Event, Looked, Why};
 
 fn place(lab: &Lab, filter: Arc<dyn Filter>) -> Place {
     Place {

@@ -9,7 +9,8 @@ use wl_core::model::SyncPath;
 use wl_core::storage::NoFilter;
 
 use super::storm::Dice;
-use crate::local::watch::machine::{Event, Looked, Step, Watches};
+use crate::local::watch::machine::Watches;
+use crate::local::watch::words::{Event, Looked, Step};
 
 type Id = u32;
 const ROOT: Id = 0;

@@ -16,7 +16,8 @@ use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::Fold;
 use crate::local::watch::limits::{Limit, silent};
-use crate::local::watch::machine::{MOST_POLLED, Why};
+use crate::local::watch::machine::MOST_POLLED;
+use crate::local::watch::words::Why;
 use crate::local::watch::{How, LocalWatcher, Marks, Place, RETRY_SELDOM, Retry, State, Watching};
 
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";

@@ -5,7 +5,7 @@ use wl_core::model::SyncPath;
 
 use super::fake::{Fake, text};
 use crate::local::watch::drive::Core;
-use crate::local::watch::machine::Event;
+use crate::local::watch::words::Event;
 
 struct Row {
     name: &'static str,
