@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -19,6 +19,11 @@ pub const READY: &str = "ready";
 /// How often a daemon that somebody else starts at this moment is looked for.
 const LOOKS: u32 = 50;
 
+/// How often it is looked whether one that dies at this moment is gone: for some seconds.
+const FAREWELL_LOOKS: u32 = 250;
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// So long a daemon may take to say which version it is; it answers that by itself, whatever its jobs do.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,15 +33,19 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The daemon, if there is one.
 pub async fn connect(context: &Context<'_>) -> CliResult<Option<Client>> {
     let socket = context.socket()?;
-    match Client::connect(&socket).await {
-        Ok(mut client) => {
-            let checked = within(PATIENCE, check_version(&mut client)).await;
-            checked.unwrap_or_else(|| Err(silent(context)))?;
-            Ok(Some(client))
+    for _ in 0..FAREWELL_LOOKS {
+        match within(PATIENCE, greet(&socket)).await {
+            None => break,
+            Some(Ok(client)) => return Ok(Some(client)),
+            Some(Err(CliError::Control(ClientError::NoDaemon(_)))) => return Ok(None),
+            // One that was killed still accepts, and hangs up, until the system has taken its socket away.
+            Some(Err(CliError::Control(error))) if error.is_hung_up() => {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            Some(Err(error)) => return Err(error),
         }
-        Err(ClientError::NoDaemon(_)) => Ok(None),
-        Err(error) => Err(error.into()),
     }
+    Err(silent(context))
 }
 
 /// The daemon, if there is one; an error if one runs that listens elsewhere, and so cannot be spoken to.
@@ -79,8 +88,15 @@ pub async fn connect_or_start(context: &Context<'_>) -> CliResult<Client> {
     }
 }
 
-/// Starts a daemon in the background.
+/// Starts a daemon in the background, or finds the one that another command starts.
 pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
+    match wait_for_former(context).await? {
+        Some(client) => Ok(client),
+        None => launch(context, words).await,
+    }
+}
+
+async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
     let mut command = Command::new(this_program()?);
     command.arg("daemon").arg("--announce").args(words);
     if std::env::var_os(ARENAS.0).is_none() {
@@ -124,6 +140,21 @@ pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Clien
     }
 }
 
+/// Waits for whoever holds the lock and does not listen: it dies at this moment, or is being started.
+async fn wait_for_former(context: &Context<'_>) -> CliResult<Option<Client>> {
+    let base_dir = context.base_dir()?;
+    for _ in 0..FAREWELL_LOOKS {
+        if wl_daemon::running_process(&base_dir).is_none() {
+            return Ok(None);
+        }
+        if let Some(client) = connect(context).await? {
+            return Ok(Some(client));
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    connect_or_tell(context).await
+}
+
 /// A daemon that another command starts at this moment.
 async fn wait_for_other(context: &Context<'_>) -> CliResult<Option<Client>> {
     if !context.base_dir()?.join("run/daemon.lock").exists() {
@@ -133,7 +164,7 @@ async fn wait_for_other(context: &Context<'_>) -> CliResult<Option<Client>> {
         if let Some(client) = connect(context).await? {
             return Ok(Some(client));
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
     Ok(None)
 }
@@ -142,6 +173,13 @@ async fn wait_for_other(context: &Context<'_>) -> CliResult<Option<Client>> {
 pub fn this_program() -> CliResult<PathBuf> {
     std::env::current_exe()
         .map_err(|error| CliError::Failed(format!("cannot tell which program this is: {error}")))
+}
+
+/// Connects to a daemon of this version.
+async fn greet(socket: &Path) -> CliResult<Client> {
+    let mut client = Client::connect(socket).await?;
+    check_version(&mut client).await?;
+    Ok(client)
 }
 
 async fn check_version(client: &mut Client) -> CliResult<()> {
@@ -231,8 +269,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wl.sock");
         let _listener = tokio::net::UnixListener::bind(&path).unwrap();
-        let mut client = Client::connect(&path).await.unwrap();
-        let heard = within(Duration::from_millis(50), check_version(&mut client)).await;
+        let heard = within(Duration::from_millis(50), greet(&path)).await;
         assert!(heard.is_none());
     }
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, SystemTime};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Done, Home};
@@ -263,6 +265,102 @@ fn a_rehearsed_resolve_goes_the_way_of_the_job() {
     assert_eq!(place.read("b/c").as_deref(), Some("1"));
 }
 
+/// What lies at a path on the source and on the target, both times in seconds since 1970; `None` is a folder with a file.
+const MET: [(&str, [Option<u64>; 2]); 4] = [
+    ("source-newer", [Some(2000), Some(1000)]),
+    ("target-newer", [Some(1000), Some(2000)]),
+    ("source-folder", [None, Some(1000)]),
+    ("target-folder", [Some(1000), None]),
+];
+const CHOICES: [&str; 4] = ["source", "target", "both", "newer"];
+
+/// A conflict of each kind for each choice, at `KIND.CHOICE`.
+fn meet(place: &Place) {
+    for (kind, sides) in MET {
+        for (choice, (folder, time)) in CHOICES
+            .map(|choice| {
+                ["a", "b"]
+                    .into_iter()
+                    .zip(sides)
+                    .map(move |it| (choice, it))
+            })
+            .into_iter()
+            .flatten()
+        {
+            let path = format!("{folder}/{kind}.{choice}");
+            let Some(seconds) = time else {
+                fs::create_dir(place.0.path(&path)).unwrap();
+                place.write(&format!("{path}/in"), folder);
+                continue;
+            };
+            place.write(&path, &format!("of {folder}"));
+            let file = fs::File::options().write(true).open(place.0.path(&path));
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            file.unwrap().set_modified(time).unwrap();
+        }
+    }
+}
+
+#[test]
+fn of_a_job_that_goes_one_way_each_choice_that_is_suggested_can_be_taken() {
+    let place = Place::new();
+    let home = &place.0;
+    meet(&place);
+    home.ok("container sync box --unidirectional");
+    let mut events = Events::of(&place);
+    events.until(|event| event["state"][1] == "16 conflicts left");
+    let listed = home.run("container list-conflicts box").stdout;
+    for (kind, _) in MET {
+        for choice in CHOICES {
+            let path = format!("{kind}.{choice}");
+            let command = format!("resolve box {path} ");
+            let (_, command) = listed.split_once(&command).expect(&listed);
+            let (_, offered) = command
+                .lines()
+                .next()
+                .unwrap()
+                .split_once("--keep ")
+                .unwrap();
+            let is_offered = offered.split('|').any(|offered| offered == choice);
+            let (_, report) = home.json(&format!("container resolve box {path} --keep {choice}"));
+            let is_left = |list: &str| {
+                let mut left = report[list].as_array().unwrap().iter();
+                left.any(|found| found["path"] == *path)
+            };
+            let is_over = !is_left("conflicts") && !is_left("problems");
+            assert_eq!(is_over, is_offered, "{path}, {offered}: {report:#}");
+        }
+    }
+}
+
+/// Also where the conflicts of several targets are listed at once.
+#[test]
+fn each_target_is_offered_what_its_job_can_keep() {
+    let place = Place::new();
+    let home = &place.0;
+    fs::create_dir(home.path("c")).unwrap();
+    home.ok(&format!(
+        "storage create local --container box --location {} --backend-id c --watcher-interval 1",
+        home.path("c").display()
+    ));
+    for folder in ["a", "b", "c"] {
+        place.write(&format!("{folder}/x"), folder);
+    }
+    home.ok("container sync box --target-storage b --unidirectional");
+    home.ok("container sync box --target-storage c");
+    let mut events = Events::of(&place);
+    for _ in 0..2 {
+        events.until(|event| event["state"][1] == "1 conflict left");
+    }
+    let listed = home.run("container list-conflicts box").stdout;
+    let offered: Vec<_> = listed
+        .lines()
+        .filter_map(|line| line.split_once("--keep "))
+        .map(|(_, offered)| offered.contains("target"))
+        .collect();
+    assert_eq!(offered, [false, true], "{listed}");
+}
+
 #[test]
 fn a_one_shot_can_be_left_to_the_daemon() {
     let place = Place::new();
@@ -292,6 +390,45 @@ fn stranger(listener: UnixListener) {
     stream
         .write_all(format!("{answer}\n\n").as_bytes())
         .unwrap();
+}
+
+/// Does as a daemon that is dying: it holds the lock, accepts, and hangs up without a word, until it is gone.
+fn dying(lock: fs::File, listener: UnixListener) {
+    for _ in 0..3 {
+        drop(listener.accept().unwrap());
+    }
+    drop(listener);
+    drop(lock);
+}
+
+#[test]
+fn a_daemon_that_is_dying_is_waited_for() {
+    let place = Place::new();
+    let home = &place.0;
+    fs::create_dir_all(home.base().join("run")).unwrap();
+    let mut lock = fs::File::create(home.base().join("run/daemon.lock")).unwrap();
+    lock.lock().unwrap();
+    writeln!(lock, "{}", std::process::id()).unwrap();
+    let listener = UnixListener::bind(home.base().join("run/wl.sock")).unwrap();
+    let old = std::thread::spawn(move || dying(lock, listener));
+    let started = home.ok("start");
+    old.join().unwrap();
+    assert!(started.stderr.contains("Started the daemon"), "{started:?}");
+}
+
+#[test]
+fn a_daemon_is_started_right_after_one_was_killed() {
+    let place = Place::new();
+    let home = &place.0;
+    home.ok("start");
+    for _ in 0..5 {
+        let (_, status) = home.json("status");
+        let pid = status["daemon"]["pid"].as_i64().unwrap();
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        let started = home.ok("start");
+        assert!(started.stderr.contains("Started the daemon"), "{started:?}");
+    }
 }
 
 #[test]

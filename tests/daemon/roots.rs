@@ -122,6 +122,30 @@ async fn a_root_that_becomes_a_link_to_another_folder_pauses_its_job() {
     }
 }
 
+/// Nobody was there to see it happen.
+#[tokio::test]
+async fn a_root_that_became_a_link_while_no_daemon_ran_pauses_its_job() {
+    for (root, other) in SIDES {
+        let (mut world, _client) = synced().await;
+        world.end().await;
+        fs::create_dir(world.path("elsewhere")).unwrap();
+        world.write("elsewhere/other", "of another tree");
+        let (path, away) = (world.path(root), world.path("away"));
+        fs::rename(&path, &away).unwrap();
+        std::os::unix::fs::symlink(world.path("elsewhere"), &path).unwrap();
+        world.start().await;
+        let mut client = world.client().await;
+        paused_because(&mut client, &["leads elsewhere"]).await;
+        assert_eq!(world.read(&format!("{other}/other")), None);
+        assert_eq!(world.read("elsewhere/a"), None);
+        // Who means it starts the job anew.
+        client.ask("stop", json!({"job-id": "j"})).await.unwrap();
+        client.ask("start", world.job("j", true)).await.unwrap();
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(world.read("elsewhere/a").as_deref(), Some("1"));
+    }
+}
+
 #[tokio::test]
 async fn a_replaced_root_that_one_run_accepts_is_the_jobs_root_from_then_on() {
     for (root, other) in SIDES {

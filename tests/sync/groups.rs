@@ -15,7 +15,7 @@ use wl_core::testing::{Call, Fault, Faults, Observer, Operation, observe};
 
 use wl_test_trees::{Node, Tree};
 
-use crate::histories::{Step, apply, config, history, run as play, with_names};
+use crate::histories::{Edit, Step, apply, config, history, run as play, with_names};
 use crate::places;
 use crate::world::{World, edit_to, read};
 
@@ -1092,4 +1092,20 @@ proptest! {
     fn a_mirror_is_one(history in history()) {
         with_names(NAMES, || play(Direction::Mirror, history));
     }
+}
+
+/// That the target holds a folder there is met between the one file beside it and the other.
+#[test]
+fn what_lies_beside_a_folder_that_becomes_a_file_is_all_of_one_group() {
+    let write = |path: &[usize]| Step::Edit(true, Edit::Write(path.to_vec(), "aaa".to_owned()));
+    let history = vec![
+        write(&[2]),
+        write(&[1, 0]),
+        Step::Sync,
+        Step::Edit(true, Edit::Move(vec![2], vec![3])),
+        write(&[1]),
+    ];
+    with_names(NAMES, || {
+        places::run(Direction::TwoWay, history, places::Told::Paths)
+    });
 }

@@ -43,6 +43,7 @@ impl Job {
             next: NextStep {
                 resolve: format!("{}resolve {}", context.wl(), pair.words()),
                 options: pair.options(),
+                direction: Direction::TwoWay,
             },
             ids: None,
             of_container: None,

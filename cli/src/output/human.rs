@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use serde_json::Value;
-use wl_daemon::model::{ChangeCounts, Conflict, ConflictSide, Outcome, Problem, RunReport, Side};
+use wl_daemon::model::{
+    ChangeCounts, Conflict, ConflictSide, Direction, Outcome, Problem, RunReport, Side,
+};
 
 use super::{escape, quote};
 
@@ -17,6 +19,8 @@ pub struct NextStep {
     pub resolve: String,
     /// Options, each with a space before it.
     pub options: String,
+    /// Which way the run goes that the command starts.
+    pub direction: Direction,
 }
 
 impl NextStep {
@@ -29,7 +33,7 @@ impl NextStep {
             self.resolve,
             quote(&format!("{dash}{path}")),
             self.options,
-            choices(conflict)
+            choices(conflict, self.direction).join("|")
         )
     }
 }
@@ -168,25 +172,34 @@ pub fn conflicts(conflicts: &[Conflict], next: &NextStep) -> String {
     text
 }
 
-/// What can be kept: permissions and what only makes sense together not twice, and the newer only where the times tell.
-fn choices(conflict: &Conflict) -> &'static str {
+/// What can be kept: permissions and what only makes sense together not twice, the newer only where the times tell, and of what goes one
+/// way nothing that writes to the source.
+fn choices(conflict: &Conflict, direction: Direction) -> Vec<&'static str> {
+    let two_way = direction == Direction::TwoWay;
+    let mut choices = vec!["source"];
+    choices.extend(two_way.then_some("target"));
     let (Some(source), Some(target)) = (&conflict.source, &conflict.target) else {
-        return "source|target";
+        return choices;
     };
+    if conflict.is_about_group() {
+        return choices;
+    }
     let is_folder = |side: &ConflictSide| side.kind == "folder";
     let are_equal = source.kind == target.kind
         && (is_folder(source)
             || (source.hash.is_some() && source.hash == target.hash)
             || (source.link.is_some() && source.link == target.link));
-    let has_time = |side: &ConflictSide| !is_folder(side) && side.mtime.is_some();
-    let times_tell = has_time(source) && has_time(target) && source.mtime != target.mtime;
-    match (are_equal, times_tell) {
-        _ if conflict.is_about_group() => "source|target",
-        (true, true) => "source|target|newer",
-        (true, false) => "source|target",
-        (false, true) => "source|target|both|newer",
-        (false, false) => "source|target|both",
-    }
+    // A folder stays where it is, the other version makes room.
+    let both = !are_equal && (two_way || !is_folder(target));
+    choices.extend(both.then_some("both"));
+    let time = |side: &ConflictSide| side.mtime.filter(|_| !is_folder(side));
+    let newer = match (time(source), time(target)) {
+        (Some(source), Some(target)) if two_way => source != target,
+        (Some(source), Some(target)) => source > target,
+        _ => false,
+    };
+    choices.extend(newer.then_some("newer"));
+    choices
 }
 
 fn version(side: &Option<ConflictSide>) -> String {
@@ -319,6 +332,7 @@ mod tests {
         NextStep {
             resolve: "wl resolve a b".to_owned(),
             options: String::new(),
+            direction: Direction::TwoWay,
         }
     }
 

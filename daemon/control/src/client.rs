@@ -40,6 +40,14 @@ pub enum ClientError {
     Refused(#[from] Refusal),
 }
 
+impl ClientError {
+    /// Whether the other end closed the connection where an answer was due.
+    pub fn is_hung_up(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        matches!(self, Self::Io(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof))
+    }
+}
+
 /// A connection to the daemon.
 #[derive(Debug)]
 pub struct Client {

@@ -148,8 +148,9 @@ impl Owner {
             )),
         };
         if let Some(slot) = self.slots.get_mut(id) {
-            if answer.is_ok() {
-                slot.found.begun.get_or_insert(reached.identities);
+            if answer.is_ok() && slot.found.begun.is_none() {
+                slot.found.begun = Some(reached.identities);
+                self.unrecorded |= slot.spec.continuous;
             }
             slot.found.pair = answer.is_ok().then_some(pair);
             slot.found.taken_by = taken_by;

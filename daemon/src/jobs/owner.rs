@@ -38,6 +38,8 @@ pub(super) struct Owner {
     /// What several jobs read, they read together.
     library: Library,
     began: Instant,
+    /// Where jobs lead was found out and is not recorded yet.
+    pub(super) unrecorded: bool,
     /// Every run of every job has its own number.
     runs: u64,
     tell: mpsc::Sender<(u64, Told)>,
@@ -61,6 +63,7 @@ impl Owner {
             hub,
             library: Library::default(),
             began: Instant::now(),
+            unrecorded: false,
             runs: 0,
             tell,
             heard,
@@ -77,7 +80,8 @@ impl Owner {
             let id = job.start.job_id.clone();
             match job.start.unchecked_spec(&self.base_dir) {
                 Ok(spec) => {
-                    let slot = Slot::new(job.start, spec, job.paused);
+                    let mut slot = Slot::new(job.start, spec, job.paused);
+                    slot.found.begun = job.begun;
                     self.slots.insert(id.clone(), slot);
                     if !job.paused {
                         self.launch(&id, Work::Run);
@@ -98,7 +102,7 @@ impl Owner {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut open = true;
         loop {
-            let ticking = self.slots.values().any(|slot| slot.looking);
+            let ticking = self.unrecorded || self.slots.values().any(|slot| slot.looking);
             tokio::select! {
                 ask = asks.recv(), if open => match ask {
                     Some(ask) => self.answer(ask).await,
@@ -109,10 +113,14 @@ impl Owner {
                 },
                 Some((run, told)) = self.heard.recv() => self.hear(run, told).await,
                 Some(id) = self.is_due.recv() => self.input(&id, Input::Due),
-                _ = ticks.tick(), if ticking => self.tick(),
+                _ = ticks.tick(), if ticking => {
+                    self.tick();
+                    self.record_begun().await;
+                }
             }
             let idle = self.slots.values().all(|slot| slot.run == 0);
             if idle && let Some(closed) = self.closing.take() {
+                self.record_begun().await;
                 let _ = closed.send(());
                 return;
             }
@@ -366,6 +374,19 @@ impl Owner {
         }
     }
 
+    /// Records where jobs lead: once a second for all that were reached meanwhile. No job waits for it; what is lost with a daemon that is
+    /// killed before is found out anew.
+    async fn record_begun(&mut self) {
+        if std::mem::take(&mut self.unrecorded)
+            && let Err(refusal) = self.save().await
+        {
+            tracing::warn!(
+                "where the jobs' folders lead is not remembered: {}",
+                refusal.desc
+            );
+        }
+    }
+
     pub(super) async fn save(&self) -> Result<(), Refusal> {
         let Some(record) = self.record.clone() else {
             return Ok(());
@@ -374,6 +395,7 @@ impl Owner {
         let lasting = lasting.map(|slot| Recorded {
             start: slot.request.clone(),
             paused: slot.machine.is_resting(),
+            begun: slot.found.begun.clone(),
         });
         let jobs = lasting.chain(self.unusable.iter().cloned()).collect();
         let saved = tokio::task::spawn_blocking(move || record.save(jobs)).await;

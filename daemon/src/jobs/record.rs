@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tempfile::Builder;
+use wl_core::model::Sides;
 
 use super::StartRequest;
 
@@ -23,6 +24,9 @@ pub(super) struct Recorded {
     /// A person wants it to rest.
     #[serde(default)]
     pub(super) paused: bool,
+    /// The storages as they called themselves when the job reached them first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) begun: Option<Sides<String>>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -61,7 +61,7 @@ pub(super) struct Resolve {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) names: Option<Sides<Value>>,
-    /// The storages as they called themselves when the job reached them first. A path may lead elsewhere later.
+    /// The storages as they called themselves when the job reached them first, before a restart too. A path may lead elsewhere later.
     pub(super) begun: Option<Sides<String>>,
     /// The pair of storages as they call themselves, in order: the pair that the job has, unless another job has it.
     pub(super) pair: Option<[String; 2]>,

@@ -94,7 +94,7 @@ impl Core {
     /// Takes in what waits. Does not block.
     pub(super) fn take_events(&mut self) {
         let events = self.system.events(EVENTS);
-        self.more = events.len() >= EVENTS;
+        self.more = events.len() >= EVENTS || self.system.is_behind();
         for event in events {
             self.watches.event(&event);
         }
@@ -116,6 +116,8 @@ impl Core {
                 }
             }
         }
+        // What it tells because of the work wakes nobody up.
+        self.more |= self.system.is_behind();
         self.system.rest();
     }
 
@@ -250,6 +252,9 @@ async fn wait(
             core.take_events();
         }
         () = sources.mounts.change() => {
+            for event in core.system.remounted() {
+                core.watches.event(&event);
+            }
             for path in sources.mounts.changed() {
                 core.watches.mounted(path);
             }

@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use super::How;
 use super::machine::Why;
 
 /// File systems that change elsewhere, or by a program, without an event here.
@@ -58,8 +59,11 @@ impl Limit {
     }
 
     /// What limits the events that wait to be taken; it is the same everywhere.
-    pub(super) fn of_events() -> Self {
-        let name = "fs.inotify.max_queued_events";
+    pub(super) fn of_events(how: How) -> Self {
+        let name = match how {
+            How::Inotify => "fs.inotify.max_queued_events",
+            How::Fanotify => "fs.fanotify.max_queued_events",
+        };
         Self::named(name, 65_536)
     }
 

@@ -100,8 +100,9 @@ pub(super) struct Watches {
     filter: Arc<dyn Filter>,
     polled: BTreeMap<SyncPath, Polled>,
     todo: Vec<Step>,
-    /// Places that were looked at again because what was found there is known from elsewhere too.
-    twins: BTreeSet<SyncPath>,
+    /// Places of folders that are known from elsewhere too, each with the folder and whether it was found elsewhere since: it may have
+    /// moved between two looks, and then an event says so later.
+    twins: BTreeMap<SyncPath, (Node, bool)>,
     /// What is tried again at this moment; what comes after it has its turn then.
     retried: Option<SyncPath>,
     /// First halves of renames, by cookie.
@@ -144,7 +145,7 @@ impl Watches {
             filter,
             polled: BTreeMap::new(),
             todo: Vec::new(),
-            twins: BTreeSet::new(),
+            twins: BTreeMap::new(),
             retried: None,
             halves: HashMap::new(),
             area: Area::default(),
@@ -202,16 +203,20 @@ impl Watches {
 
     /// What is to be done next; its result has to be told before the next is asked for.
     pub(super) fn step(&mut self) -> Option<Step> {
-        if self.todo.is_empty() {
-            self.twins.clear();
-            // While half a rename is out the other half may say where a lost folder is.
-            if self.halves.is_empty() {
-                for node in self.tree.take_lost() {
-                    self.forget(node);
+        loop {
+            if self.todo.is_empty() {
+                self.twins.clear();
+                // While half a rename is out the other half may say where a lost folder is.
+                if self.halves.is_empty() {
+                    self.forget_lost();
                 }
             }
+            let step = self.todo.pop()?;
+            // One that was found again by its old number meanwhile is not to be forgotten.
+            if !matches!(step, Step::Forget(wd) if self.tree.by_wd(wd).is_some()) {
+                return Some(step);
+            }
         }
-        self.todo.pop()
     }
 
     /// A while went by. The second halves of the renames that were waited for already do not come: they lead out of what is watched.
@@ -225,9 +230,7 @@ impl Watches {
             keep
         });
         if self.todo.is_empty() && self.halves.is_empty() {
-            for node in self.tree.take_lost() {
-                self.forget(node);
-            }
+            self.forget_lost();
         }
     }
 
@@ -239,7 +242,8 @@ impl Watches {
     /// Something was mounted or unmounted there.
     pub(super) fn mounted(&mut self, path: SyncPath) {
         if self.is_wanted(&path, true) {
-            self.look(path, false);
+            // What was covered for a while was not found.
+            self.look(path, true);
         }
     }
 
@@ -256,7 +260,7 @@ impl Watches {
 
     /// One that goes on being refused must not be in the way of those after it.
     fn retry_next(&mut self) {
-        let worth = |polled: &Polled| matches!(polled.why, Why::Limit | Why::Refused(_));
+        let worth = |polled: &Polled| !matches!(polled.why, Why::Silent(_));
         let after = self.retried.take().map_or(Unbounded, Excluded);
         let mut later = self.polled.range((after, Unbounded));
         let next = later.find(|(_, polled)| worth(polled));
@@ -280,7 +284,14 @@ impl Watches {
         self.todo.push(Step::Look { path, deep });
     }
 
+    fn forget_lost(&mut self) {
+        for node in self.tree.take_lost() {
+            self.forget(node);
+        }
+    }
+
     fn forget(&mut self, node: Node) {
+        self.twins.clear();
         let wds = self.tree.forget(node);
         self.todo.extend(wds.into_iter().map(Step::Forget));
     }
@@ -288,6 +299,7 @@ impl Watches {
     /// Takes an event in.
     pub(super) fn event(&mut self, event: &Event) {
         self.events += 1;
+        self.twins.clear();
         let mask = event.mask;
         let same = |(wd, name): &(Wd, Vec<u8>)| *wd == event.wd && *name == event.name;
         if of_content(mask) && self.last.as_ref().is_some_and(same) {
@@ -358,7 +370,8 @@ impl Watches {
         let names = ReadFlags::CREATE | ReadFlags::DELETE | ReadFlags::MOVED_TO;
         let new = mask.contains(ReadFlags::ATTRIB) && self.tree.at(&path).is_none();
         if mask.intersects(names | ReadFlags::MOVED_FROM) || new {
-            self.look(path, false);
+            // While it was away nothing was found below it.
+            self.look(path, mask.contains(ReadFlags::MOVED_TO));
         }
     }
 
@@ -420,6 +433,7 @@ impl Watches {
         match looked {
             Looked::Folder { wd, folders } if self.tree.is_root(wd) => {
                 if let Some(root) = self.tree.at(&SyncPath::root()) {
+                    self.is_here(root);
                     self.below(root, &SyncPath::root(), deep, &folders);
                 }
             }
@@ -453,29 +467,37 @@ impl Watches {
             return self.below(node, path, true, folders);
         };
         if self.tree.at(path) == Some(node) {
+            self.is_here(node);
             return self.below(node, path, deep, folders);
         }
-        if !self.tree.is_placed(node) {
-            if self.tree.is_within(parent, node) {
-                return;
+        match self.tree.path(node) {
+            Some(elsewhere) => self.twin(path, deep, node, elsewhere),
+            None => {
+                self.tree.lose(node);
+                self.tree.find(node, parent, path.name());
+                // What happened in it meanwhile was told by its old path, or not at all.
+                self.area.add_subtree(path.clone());
+                // By its new name other things may be left out below it.
+                self.below(node, path, true, folders);
             }
-            self.tree.find(node, parent, path.name());
-            // What happened in it meanwhile was told by its old path, or not at all.
-            self.area.add_subtree(path.clone());
-            // By its new name other things may be left out below it.
-            return self.below(node, path, true, folders);
         }
-        let elsewhere = self
-            .tree
-            .path(node)
-            .filter(|_| !self.tree.is_within(parent, node));
-        match elsewhere {
-            Some(elsewhere) if self.twins.insert(path.clone()) => {
-                self.look(path.clone(), deep);
-                self.look(elsewhere, false);
-            }
-            _ => self.poll(path, Why::Twice, Vec::new()),
+    }
+
+    /// It was found where it is known to be.
+    fn is_here(&mut self, node: Node) {
+        for (twin, is_here) in self.twins.values_mut() {
+            *is_here |= *twin == node;
         }
+    }
+
+    /// The folder that was found at `path` is known from `elsewhere`: it is there no longer, or in both places.
+    fn twin(&mut self, path: &SyncPath, deep: bool, node: Node, elsewhere: SyncPath) {
+        if self.twins.get(path) == Some(&(node, true)) {
+            return self.poll(path, Why::Twice, Vec::new());
+        }
+        self.twins.insert(path.clone(), (node, false));
+        self.look(path.clone(), deep);
+        self.look(elsewhere, false);
     }
 
     /// Goes on with the folders in a folder that is watched.

@@ -1,43 +1,41 @@
-//! Watching a folder of this machine: one inotify watch a folder.
+//! Watching a folder of this machine: one inotify watch a folder; where there are not enough of them and root allows it, one fanotify mark a
+//! file system.
 //!
-//! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls,
+//! `machine` says what to watch and what to say (pure), `tree` knows which watch is which folder, `system` are the calls, `fanotify` the others,
 //! `drive` takes events as they come, `fold` says when to speak, `limits` what the system does not do, `mounts` what is mounted
-//! below the root. What cannot be watched is polled.
+//! below the root, `setup` puts them together. What cannot be watched is polled.
 //! Not the crate `notify`: see decision 15.
 //!
 //! *Deliberately absent:* any memory of files or of what happened to them.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
-use wl_core::model::SyncPath;
 use wl_core::storage::{
-    Area, Filter, Observation, POLL_INTERVAL, Result, Rhythm, StorageWatcher, WatchHealth,
-    WatchRequest,
+    Area, Observation, POLL_INTERVAL, Result, Rhythm, StorageWatcher, WatchHealth, WatchRequest,
 };
 
 mod drive;
+mod fanotify;
 mod fold;
 mod limits;
 mod machine;
 mod mounts;
+mod setup;
 mod system;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use drive::{Core, Shared, Sources, Unwatched, drive};
+use drive::{Shared, Unwatched, drive};
 use fold::Fold;
 use limits::Limit;
-use machine::{Looked, Watches, Why};
-use mounts::Mounts;
-use system::{Kernel, System};
+use machine::Why;
+use setup::{How, Place, SetUp, Walk, by_marks, by_what_suffices, set_up};
 
 use super::root::Spot;
 
@@ -54,14 +52,10 @@ pub(super) struct LocalWatcher {
     fold: Fold,
     rhythm: Rhythm,
     retry: Retry,
+    /// Where the watches do not suffice any more, whether fanotify was tried in their place.
+    marks: Marks,
     /// So many times the system dropped events.
     dropped: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Place {
-    spot: Arc<Spot>,
-    filter: Arc<dyn Filter>,
 }
 
 #[derive(Debug)]
@@ -78,6 +72,7 @@ enum State {
 /// Watches that somebody drives.
 #[derive(Debug)]
 struct Watching {
+    how: How,
     shared: Arc<Shared>,
     driver: JoinHandle<()>,
 }
@@ -95,6 +90,40 @@ struct Attempt(JoinHandle<std::result::Result<Watching, Why>>);
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+impl Attempt {
+    fn new(place: &Place, walk: Walk) -> Self {
+        let place = place.clone();
+        Self(tokio::spawn(async move {
+            Ok(start(set_up(place, walk).await?))
+        }))
+    }
+
+    async fn outcome(&mut self) -> std::result::Result<Watching, Why> {
+        match (&mut self.0).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Why::Refused(format!("setting up broke off: {error}"))),
+        }
+    }
+}
+
+/// Once for each set of watches: to find out that it does not do costs a walk through the tree.
+#[derive(Debug)]
+enum Marks {
+    Untried,
+    Trying(Attempt),
+    Tried,
+}
+
+impl Marks {
+    /// When an attempt has ended.
+    async fn outcome(&mut self) -> std::result::Result<Watching, Why> {
+        match self {
+            Self::Trying(attempt) => attempt.outcome().await,
+            Self::Untried | Self::Tried => pending().await,
+        }
     }
 }
 
@@ -125,9 +154,14 @@ impl LocalWatcher {
         let place = Place {
             spot,
             filter: request.filter,
+            only: None,
         };
-        let state = match set_up(place.clone()).await {
-            Ok(watching) => State::Watching(watching),
+        Self::by(place, by_what_suffices).await
+    }
+
+    async fn by(place: Place, walk: Walk) -> Self {
+        let state = match set_up(place.clone(), walk).await {
+            Ok(set_up) => State::Watching(start(set_up)),
             Err(why) => State::Polling { why, attempt: None },
         };
         Self {
@@ -136,6 +170,7 @@ impl LocalWatcher {
             fold: Fold::new(),
             rhythm: Rhythm::new(POLL_INTERVAL),
             retry: Retry::new(),
+            marks: Marks::Untried,
             dropped: 0,
         }
     }
@@ -143,6 +178,7 @@ impl LocalWatcher {
     fn poll_for(&mut self, why: Why) {
         self.state = State::Polling { why, attempt: None };
         self.retry = Retry::new();
+        self.marks = Marks::Untried;
         self.rhythm.looking();
     }
 
@@ -155,65 +191,27 @@ impl LocalWatcher {
         if attempt.is_none() {
             sleep_until(retry.at).await;
         }
-        let running = attempt.get_or_insert_with(|| Attempt(tokio::spawn(set_up(place.clone()))));
-        let outcome = match (&mut running.0).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(Why::Refused(format!("setting up broke off: {error}"))),
-        };
+        let running = attempt.get_or_insert_with(|| Attempt::new(place, by_what_suffices));
+        let outcome = running.outcome().await;
         *attempt = None;
         retry.later();
         outcome
     }
 }
 
-/// Watches all there is below a root.
-async fn set_up(place: Place) -> std::result::Result<Watching, Why> {
-    let broke_off = |error| Why::Refused(format!("setting up broke off: {error}"));
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    // Before the walk: what is mounted after it is a change.
-    let Some(root) = place.spot.place.path() else {
-        return Err(Why::Refused("it has no events".to_owned()));
-    };
-    let mounts = Mounts::new(root);
-    let walked = tokio::task::spawn_blocking(move || walk(place, &stop)).await;
-    let (core, readable) = walked.map_err(|error| broke_off(error.to_string()))??;
-    guard.disarm();
-    // The new name of this is unsafe, for types that tell another descriptor each time; ours owns one.
-    #[allow(deprecated)]
-    let events = AsyncFd::with_interest(readable, Interest::READABLE)
-        .map_err(|error| broke_off(error.to_string()))?;
-    let sources = Sources { events, mounts };
-    Ok(start(core, sources))
-}
-
-fn start(mut core: Core, sources: Sources) -> Watching {
+fn start(set_up: SetUp) -> Watching {
+    let SetUp {
+        how,
+        mut core,
+        sources,
+    } = set_up;
     let shared = Arc::new(Shared::default());
     core.publish(&shared);
     let driver = tokio::spawn(drive(core, sources, Arc::clone(&shared)));
-    Watching { shared, driver }
-}
-
-type Walked = (Core, Arc<std::os::fd::OwnedFd>);
-
-fn walk(place: Place, stop: &CancellationToken) -> std::result::Result<Walked, Why> {
-    let mut kernel = Kernel::new(place.spot)?;
-    let readable = kernel.readable();
-    let root = match kernel.look(&SyncPath::root()) {
-        Looked::Folder { wd, .. } => wd,
-        Looked::Unwatched { why, .. } => return Err(why),
-        Looked::Nothing => return Err(Why::Refused("the root is not there".to_owned())),
-        Looked::Unreadable => return Err(Why::Refused("the root cannot be read".to_owned())),
-    };
-    let mut core = Core::new(Watches::new(root, place.filter), Box::new(kernel));
-    if !core.set_up(&|| !stop.is_cancelled()) {
-        return Err(Why::Refused("told to stop".to_owned()));
-    }
-    // Who asked looks at everything now; what was seen so far is older than that.
-    let said = core.watches.take();
-    match said.lost {
-        Some(reason) => Err(Why::Refused(reason)),
-        None => Ok((core, readable)),
+    Watching {
+        how,
+        shared,
+        driver,
     }
 }
 
@@ -239,7 +237,10 @@ impl Watching {
             fold.said(Instant::now(), std::mem::take(&mut news.events));
             let area = std::mem::take(&mut news.area);
             return Ok(match news.gap.take() {
-                Some(reason) => Observation::Gap { area, reason },
+                Some(reason) => Observation::Gap {
+                    area,
+                    reason: reason.replace("inotify", self.how.name()),
+                },
                 None => Observation::Look { area, cursor: None },
             });
         }
@@ -263,8 +264,11 @@ impl StorageWatcher for LocalWatcher {
         loop {
             match &mut self.state {
                 State::Watching(watching) => {
-                    let unwatched = watching.unwatched().area;
-                    let polls = !unwatched.is_empty();
+                    let unwatched = watching.unwatched();
+                    let polls = !unwatched.area.is_empty();
+                    let is_limited = self.place.only.is_none()
+                        && watching.how == How::Inotify
+                        && unwatched.why == Some(Why::Limit);
                     tokio::select! {
                         said = watching.next(&mut self.fold) => match said {
                             Ok(said) => {
@@ -276,12 +280,23 @@ impl StorageWatcher for LocalWatcher {
                                 return Ok(gap(reason));
                             }
                         },
-                        area = self.rhythm.next(&unwatched), if polls => {
+                        area = self.rhythm.next(&unwatched.area), if polls => {
                             return Ok(Observation::Look { area, cursor: None });
                         }
                         () = sleep_until(self.retry.at), if polls => {
                             self.retry.later();
                             watching.shared.retry.notify_one();
+                            if is_limited && matches!(self.marks, Marks::Untried) {
+                                self.marks = Marks::Trying(Attempt::new(&self.place, by_marks));
+                            }
+                        }
+                        marked = self.marks.outcome() => {
+                            self.marks = Marks::Tried;
+                            // Otherwise the rest goes on being polled, and the limit is named.
+                            if let Ok(marked) = marked {
+                                self.state = State::Watching(marked);
+                                return Ok(gap("it is watched by fanotify from now on".to_owned()));
+                            }
                         }
                     }
                 }
@@ -331,8 +346,8 @@ impl StorageWatcher for LocalWatcher {
 
     fn health(&self) -> WatchHealth {
         let every = self.rhythm.pace();
-        let unwatched = match &self.state {
-            State::Watching(watching) => watching.unwatched(),
+        let (how, unwatched) = match &self.state {
+            State::Watching(watching) => (watching.how, watching.unwatched()),
             State::Polling { why, .. } => {
                 return WatchHealth {
                     mode: format!("poll {every} ({})", told(why)),
@@ -342,16 +357,17 @@ impl StorageWatcher for LocalWatcher {
         };
         match &unwatched.why {
             None => WatchHealth {
-                mode: format!("inotify{}", dropped(self.dropped)),
+                mode: format!("{}{}", how.name(), dropped(how, self.dropped)),
                 worst_delay: fold::LONGEST,
             },
             Some(why) => WatchHealth {
                 mode: format!(
-                    "inotify, {} of {} folders polled {every}: {}{}",
+                    "{}, {} of {} folders polled {every}: {}{}",
+                    how.name(),
                     unwatched.folders,
                     unwatched.of,
                     told(why),
-                    dropped(self.dropped),
+                    dropped(how, self.dropped),
                 ),
                 worst_delay: self.rhythm.worst_delay(),
             },
@@ -360,8 +376,8 @@ impl StorageWatcher for LocalWatcher {
 }
 
 /// How often events were dropped, with what to do about it.
-fn dropped(times: u64) -> String {
-    let limit = || Limit::of_events().text();
+fn dropped(how: How, times: u64) -> String {
+    let limit = || Limit::of_events(how).text();
     match times {
         0 => String::new(),
         1 => format!(

@@ -41,49 +41,64 @@ pub(super) trait System: Send + fmt::Debug {
     fn forget(&mut self, wd: i32);
     /// The events that are waiting, up to `most` and some.
     fn events(&mut self, most: usize) -> Vec<Event>;
+    /// Whether it stopped before all that wait were taken, though they are fewer than `most`.
+    fn is_behind(&self) -> bool {
+        false
+    }
+    /// Something was mounted or unmounted: what no event tells of that.
+    fn remounted(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
     /// The work at hand is done; what is kept open for it can be closed.
     fn rest(&mut self) {}
 }
 
-/// This machine.
-pub(super) struct Kernel {
+/// How the folders of a tree are reached.
+pub(super) struct Reach {
     spot: Arc<Spot>,
-    events: Arc<OwnedFd>,
     /// Open only while there is work: it would keep a file system from being unmounted.
     root: Option<Root>,
-    buffer: Vec<MaybeUninit<u8>>,
+    /// For entries of folders, and for events.
+    pub(super) buffer: Vec<MaybeUninit<u8>>,
 }
 
-impl fmt::Debug for Kernel {
+impl fmt::Debug for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kernel").field("spot", &self.spot).finish()
+        f.debug_struct("Reach").field("spot", &self.spot).finish()
     }
 }
 
-impl Kernel {
-    /// Without a watch so far.
-    pub(super) fn new(spot: Arc<Spot>) -> Result<Self, Why> {
-        let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
-        let events = inotify::init(flags).map_err(limits::no_instance)?;
-        Ok(Self {
+impl Reach {
+    pub(super) fn new(spot: Arc<Spot>) -> Self {
+        Self {
             spot,
-            events: Arc::new(events),
             root: None,
             buffer: kernel::buffer(16 * 1024),
-        })
-    }
-
-    /// Readable when there are events.
-    pub(super) fn readable(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.events)
-    }
-
-    fn open(&mut self, path: &SyncPath) -> Sys<Fd> {
-        if self.root.is_none() {
-            self.root = Some(self.spot.open().map_err(|_| Errno::NOENT)?);
         }
-        let root = self.root.as_ref().ok_or(Errno::NOENT)?;
-        open_folder(&root.fd, path.as_str(), dir::READ)
+    }
+
+    /// Opens the folder at `path`, or says what is there instead.
+    pub(super) fn folder(&mut self, path: &SyncPath) -> Result<Fd, Looked> {
+        if path.is_root() {
+            // Opened anew: something else may be there by now. What that is, only the error tells.
+            match self.spot.open() {
+                Ok(root) => self.root = Some(root),
+                Err(error) => return Err(self.without_root(&error)),
+            }
+        }
+        let folder = match self.open(path) {
+            Ok(folder) => folder,
+            Err(errno) if is_missing(errno) => return Err(Looked::Nothing),
+            Err(Errno::ACCESS | Errno::PERM) => return Err(Looked::Unreadable),
+            Err(errno) => return Err(refused(&errno)),
+        };
+        match folder.magic().ok().and_then(silent) {
+            Some(name) => Err(Looked::Unwatched {
+                why: Why::Silent(name),
+                folders: Vec::new(),
+            }),
+            None => Ok(folder),
+        }
     }
 
     fn without_root(&mut self, error: &StorageError) -> Looked {
@@ -94,16 +109,24 @@ impl Kernel {
         }
     }
 
-    fn watch(&mut self, path: &SyncPath, folder: &Fd) -> Sys<i32> {
-        let flags = match path.is_root() {
-            true => WANTED | OF_ROOT,
-            false => WANTED,
-        };
-        // By its number, so that it is this folder and no other that has its name by now.
-        inotify::add_watch(&*self.events, folder.magic_link()?, flags)
+    fn open(&mut self, path: &SyncPath) -> Sys<Fd> {
+        if self.root.is_none() {
+            self.root = Some(self.spot.open().map_err(|_| Errno::NOENT)?);
+        }
+        let root = self.root.as_ref().ok_or(Errno::NOENT)?;
+        open_folder(&root.fd, path.as_str(), dir::READ)
     }
 
-    fn read(&mut self, folder: &Fd) -> Vec<Box<str>> {
+    /// The names of the folders in the one at `path`.
+    pub(super) fn folders(&mut self, path: &SyncPath) -> Vec<Box<str>> {
+        match self.open(path) {
+            Ok(folder) => self.read(&folder),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// The names of the folders in an open one.
+    pub(super) fn read(&mut self, folder: &Fd) -> Vec<Box<str>> {
         let mut names = Vec::new();
         let mut entries = folder.entries(&mut self.buffer);
         while let Some(entry) = entries.next() {
@@ -130,38 +153,59 @@ impl Kernel {
         }
         names
     }
+
+    pub(super) fn rest(&mut self) {
+        self.root = None;
+    }
+}
+
+/// This machine, by inotify.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    reach: Reach,
+    events: Arc<OwnedFd>,
+}
+
+impl Kernel {
+    /// Without a watch so far.
+    pub(super) fn new(spot: Arc<Spot>) -> Result<Self, Why> {
+        let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
+        let events = inotify::init(flags).map_err(limits::no_instance)?;
+        Ok(Self {
+            reach: Reach::new(spot),
+            events: Arc::new(events),
+        })
+    }
+
+    /// Readable when there are events.
+    pub(super) fn readable(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.events)
+    }
+
+    fn watch(&mut self, path: &SyncPath, folder: &Fd) -> Sys<i32> {
+        let flags = match path.is_root() {
+            true => WANTED | OF_ROOT,
+            false => WANTED,
+        };
+        // By its number, so that it is this folder and no other that has its name by now.
+        inotify::add_watch(&*self.events, folder.magic_link()?, flags)
+    }
 }
 
 impl System for Kernel {
     fn look(&mut self, path: &SyncPath) -> Looked {
-        if path.is_root() {
-            // Opened anew: something else may be there by now. What that is, only the error tells.
-            match self.spot.open() {
-                Ok(root) => self.root = Some(root),
-                Err(error) => return self.without_root(&error),
-            }
-        }
-        let folder = match self.open(path) {
+        let folder = match self.reach.folder(path) {
             Ok(folder) => folder,
-            Err(errno) if is_missing(errno) => return Looked::Nothing,
-            Err(Errno::ACCESS | Errno::PERM) => return Looked::Unreadable,
-            Err(errno) => return refused(&errno),
+            Err(looked) => return looked,
         };
-        if let Ok(magic) = folder.magic()
-            && let Some(name) = silent(magic)
-        {
-            let why = Why::Silent(name);
-            let folders = Vec::new();
-            return Looked::Unwatched { why, folders };
-        }
         match self.watch(path, &folder) {
             Ok(wd) => Looked::Folder {
                 wd,
-                folders: self.read(&folder),
+                folders: self.reach.read(&folder),
             },
             Err(Errno::NOSPC) => Looked::Unwatched {
                 why: Why::Limit,
-                folders: self.read(&folder),
+                folders: self.reach.read(&folder),
             },
             Err(Errno::ACCESS | Errno::PERM) => Looked::Unreadable,
             Err(errno) => refused(&errno),
@@ -169,10 +213,7 @@ impl System for Kernel {
     }
 
     fn folders(&mut self, path: &SyncPath) -> Vec<Box<str>> {
-        match self.open(path) {
-            Ok(folder) => self.read(&folder),
-            Err(_) => Vec::new(),
-        }
+        self.reach.folders(path)
     }
 
     fn forget(&mut self, wd: i32) {
@@ -182,7 +223,7 @@ impl System for Kernel {
 
     fn events(&mut self, most: usize) -> Vec<Event> {
         let mut events = Vec::new();
-        let mut reader = Reader::new(&*self.events, &mut self.buffer);
+        let mut reader = Reader::new(&*self.events, &mut self.reach.buffer);
         while events.len() < most || !reader.is_buffer_empty() {
             match reader.next() {
                 Ok(event) => events.push(Event {
@@ -202,7 +243,7 @@ impl System for Kernel {
     }
 
     fn rest(&mut self) {
-        self.root = None;
+        self.reach.rest();
     }
 }
 

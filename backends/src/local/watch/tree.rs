@@ -107,20 +107,6 @@ impl Tree {
             .collect()
     }
 
-    /// Whether `node` is `above` or lies somewhere below it.
-    pub(super) fn is_within(&self, node: Node, above: Node) -> bool {
-        let mut at = node;
-        loop {
-            if at == above {
-                return true;
-            }
-            match self.get(at) {
-                Some(watched) if at != ROOT => at = watched.parent,
-                _ => return false,
-            }
-        }
-    }
-
     /// A folder that was not known.
     pub(super) fn insert(&mut self, parent: Node, name: &str, wd: Wd) -> Node {
         let watched = Some(Watched {

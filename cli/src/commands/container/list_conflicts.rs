@@ -33,7 +33,11 @@ impl ListConflicts {
         // The pair that is kept in sync, whatever the manifest says by now.
         let jobs = match running::find(context, &self.name, &self.selection, &options).await? {
             Some(running) => vec![running.job(context, options)?],
-            None => pairs::every_job(context, &self.name, &self.selection, &options)?,
+            None => {
+                let mut jobs = pairs::every_job(context, &self.name, &self.selection, &options)?;
+                running::tell_ways(context, &self.name, &mut jobs).await?;
+                jobs
+            }
         };
         runs::list_conflicts(context, jobs, self.force_scan).await
     }

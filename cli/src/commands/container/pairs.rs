@@ -79,6 +79,7 @@ pub fn jobs(
             next: NextStep {
                 resolve: format!("{}container resolve {}", context.wl(), quote(name)),
                 options: selection_options(&container, source, target),
+                direction: Direction::TwoWay,
             },
             ids: Some(Sides::new(
                 source.backend_id.clone(),

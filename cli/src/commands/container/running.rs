@@ -32,19 +32,7 @@ pub async fn find(
     selection: &Selection,
     options: &SyncOptions,
 ) -> CliResult<Option<Running>> {
-    let Some(mut client) = control::connect(context).await? else {
-        return Ok(None);
-    };
-    let jobs = control::jobs_of(&mut client, name).await?;
-    let mut recorded = recorded_jobs(&context.base_dir()?);
-    let mut running: Vec<_> = jobs
-        .into_iter()
-        .filter_map(|status| {
-            let at = recorded.iter().position(|it| it.job_id == status.job_id)?;
-            let request = recorded.swap_remove(at);
-            Some(Running { status, request })
-        })
-        .collect();
+    let mut running = all(context, name).await?;
     let wanted = pairs::job(context, name, selection, options);
     let wanted = wanted.map(|job| pairs::request(name, &job, true).job_id);
     if let Ok(wanted) = &wanted
@@ -67,6 +55,33 @@ pub async fn find(
     } else {
         None
     })
+}
+
+/// The daemon's continuous jobs of a container.
+async fn all(context: &Context<'_>, name: &str) -> CliResult<Vec<Running>> {
+    let Some(mut client) = control::connect(context).await? else {
+        return Ok(Vec::new());
+    };
+    let jobs = control::jobs_of(&mut client, name).await?;
+    let mut recorded = recorded_jobs(&context.base_dir()?);
+    let running = jobs.into_iter().filter_map(|status| {
+        let at = recorded.iter().position(|it| it.job_id == status.job_id)?;
+        let request = recorded.swap_remove(at);
+        Some(Running { status, request })
+    });
+    Ok(running.collect())
+}
+
+/// The commands that end conflicts of jobs that the daemon runs are carried out by it, the way that it goes.
+pub async fn tell_ways(context: &Context<'_>, name: &str, jobs: &mut [Job]) -> CliResult<()> {
+    let running = all(context, name).await?;
+    for job in jobs {
+        let id = pairs::request(name, job, true).job_id;
+        if let Some(running) = running.iter().find(|it| it.request.job_id == id) {
+            job.next.direction = running.direction();
+        }
+    }
+    Ok(())
 }
 
 impl Running {
@@ -103,6 +118,7 @@ impl Running {
                     " --source-storage {} --target-storage {}",
                     ids.source, ids.target
                 ),
+                direction: self.direction(),
             },
             ids: Some(ids),
             of_container: request.options.of_container.clone(),

@@ -71,7 +71,9 @@ impl Gatherer {
         if self.awaited.remove(path) {
             return is_no_folder(node).then(|| Group::sqlite(path.clone()));
         }
-        let beside = database(path).filter(|it| is_no_folder(node) && merge.is_coming(it));
+        // That a folder lies in the database's place may come out between two of its files: what goes for one of them goes for all.
+        let goes_on = |it: &SyncPath| self.awaited.contains(it) || merge.is_coming(it);
+        let beside = database(path).filter(|it| is_no_folder(node) && goes_on(it));
         let Some(database) = beside else {
             // Where a listing was cut short nobody knows what lies beside: that is looked at anew.
             let hidden = merge.hides_companions_of(node) && is_no_folder(node);

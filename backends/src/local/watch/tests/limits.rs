@@ -17,7 +17,7 @@ use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::Fold;
 use crate::local::watch::limits::{Limit, silent};
 use crate::local::watch::machine::{MOST_POLLED, Why};
-use crate::local::watch::{LocalWatcher, Place, RETRY_SELDOM, Retry, State, Watching};
+use crate::local::watch::{How, LocalWatcher, Marks, Place, RETRY_SELDOM, Retry, State, Watching};
 
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 const INSTANCES: &str = "/proc/sys/user/max_inotify_instances";
@@ -135,11 +135,17 @@ fn half_blind(subtrees: &[&str]) -> (Lab, LocalWatcher) {
         place: Place {
             spot: Arc::clone(&lab.backend.spot),
             filter: Arc::new(NoFilter),
+            only: None,
         },
-        state: State::Watching(Watching { shared, driver }),
+        state: State::Watching(Watching {
+            how: How::Inotify,
+            shared,
+            driver,
+        }),
         fold: Fold::new(),
         rhythm: Rhythm::new(POLL_INTERVAL),
         retry: Retry::new(),
+        marks: Marks::Untried,
         dropped: 0,
     };
     (lab, watcher)

@@ -1,6 +1,8 @@
 //! Tests that try to make the watcher miss something.
 
 mod fake;
+mod fanotify;
+mod interleaved;
 mod limits;
 mod mounts;
 mod namespace;

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use wl_core::model::SyncPath;
 use wl_core::storage::Area;
 
-use super::real::{PATIENCE, next, watch};
+use super::real::{PATIENCE, Watcher, next, watch};
 use crate::local::tests::kit::{Lab, p};
 
 const THREADS: u64 = 4;
@@ -73,10 +73,15 @@ impl Known {
     }
 }
 
-struct Dice(u64);
+#[derive(Debug)]
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -108,13 +113,17 @@ fn edit(dice: &mut Dice, root: &Path, number: u32) -> std::io::Result<()> {
 
 async fn storm(seed: u64) {
     let lab = Lab::new();
-    let mut watcher = watch(&lab).await;
+    let watcher = watch(&lab).await;
+    storm_of(&lab, watcher, seed).await;
+}
+
+pub async fn storm_of(lab: &Lab, mut watcher: Watcher, seed: u64) {
     let mut known = Known::default();
     let threads: Vec<_> = (1..=THREADS)
         .map(|thread| {
             let root = lab.at("");
             std::thread::spawn(move || {
-                let mut dice = Dice(seed * 1000 + thread);
+                let mut dice = Dice::new(seed * 1000 + thread);
                 for number in 0..EDITS {
                     let _ = edit(&mut dice, &root, number);
                 }

@@ -8,9 +8,9 @@ use wl_core::storage::{Area, Observation};
 
 use super::fake::text;
 use crate::local::tests::kit::p;
-use crate::local::watch::Watching;
 use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::{Fold, LONGEST, WINDOW};
+use crate::local::watch::{How, Watching};
 
 /// A watcher whose events the test makes up.
 struct Line {
@@ -21,6 +21,7 @@ struct Line {
 impl Line {
     fn new() -> Self {
         let watching = Watching {
+            how: How::Inotify,
             shared: Arc::new(Shared::default()),
             driver: tokio::spawn(std::future::pending()),
         };
