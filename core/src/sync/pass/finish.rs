@@ -430,6 +430,7 @@ impl Pass {
         let mut tally = self.context.tally();
         tally.changes[side].removed += 1;
         tally.rules_may_have_changed(&key.path, dry_run);
+        tally.found.stays.remove(&key.path);
         drop(tally);
         self.context.job.progress.did(1, 0);
         self.lost.gone[side] += u64::from(!key.folder);
