@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-use wl_core::model::{Direction, Outcome, RunReport, Side, Sides};
-use wl_core::storage::{ErrorKind, RootMarker, StorageError};
-use wl_core::sync::{DeleteBudget, SyncJob, SyncOptions, one_shot};
+use wl_core::model::{Direction, Outcome, RunReport, Side, Sides, SyncPath};
+use wl_core::storage::{Area, ErrorKind, RootMarker, StorageError};
+use wl_core::sync::{DeleteBudget, Looks, SyncJob, SyncOptions, one_shot};
 use wl_core::testing::{Call, Observer, Operation, observe};
 
+use crate::moves::area;
 use crate::world::{World, read};
 
 const FILES: usize = 300;
@@ -737,7 +738,10 @@ async fn an_edit_after_a_lost_answer_is_no_conflict() {
         assert_eq!(world.run(two_way()).await.unwrap().result, Outcome::Synced);
         source.write_file("f", first).unwrap();
         let mut job = world.job(two_way());
-        job.storages.target = observe(job.storages.target, Arc::new(AnswerIsLost(kind)));
+        job.storages.target = observe(
+            job.storages.target,
+            AnswerIsLost::of(Operation::Replace, kind),
+        );
         let report = one_shot(job, "test").await.unwrap();
         // Who is busy is asked once more at once.
         let told = kind != ErrorKind::Busy;
@@ -750,6 +754,113 @@ async fn an_edit_after_a_lost_answer_is_no_conflict() {
     }
 }
 
+/// The storage removed it, and its answer was lost: who makes it anew, as it was, has not removed it. Nor is it drift of the target.
+#[tokio::test]
+async fn what_is_made_anew_after_a_lost_answer_stays() {
+    let directions = [Direction::TwoWay, Direction::OneWay];
+    let cases = directions.map(|direction| LOST.map(|kind| (direction, kind)));
+    for (direction, kind) in cases.into_iter().flatten() {
+        let world = World::new();
+        let Sides { source, target } = &world.storages;
+        let make = || {
+            source.write_file("f", "1").unwrap();
+            source.make_folder("d").unwrap();
+            source.write_file("e/f", "2").unwrap();
+        };
+        make();
+        source.write_file("always", "there").unwrap();
+        is_synced(&world.sync(direction).await);
+        for path in ["f", "d", "e"] {
+            source.remove(path).unwrap();
+        }
+        // Some of these errors end a run: the folders go in the next.
+        while read(target).len() > 1 {
+            let mut job = world.job(World::options(direction));
+            job.storages.target = observe(
+                job.storages.target,
+                AnswerIsLost::of(Operation::Remove, kind),
+            );
+            one_shot(job, "test").await.unwrap();
+        }
+        make();
+        is_synced(&world.sync(direction).await);
+        assert_eq!(read(source).len(), 4, "{direction:?} {kind:?}");
+        assert_eq!(read(source), read(target), "{direction:?} {kind:?}");
+        at_rest(&world, direction).await;
+    }
+}
+
+/// The same of a file that got its old name again: the storage was gone before anything else could be asked.
+#[tokio::test]
+async fn a_file_that_is_renamed_back_after_a_lost_answer_stays() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("f", "1").unwrap();
+    source.write_file("always", "there").unwrap();
+    is_synced(&world.sync(Direction::TwoWay).await);
+    assert!(source.rename("f", "new").unwrap());
+    let mut job = world.job(two_way());
+    job.storages.target = observe(job.storages.target, Arc::new(GoneAfterRename::default()));
+    let _ = one_shot(job, "test").await;
+    assert!(read(target).contains_key("new"), "renamed");
+    assert!(source.rename("new", "f").unwrap());
+    is_synced(&world.sync(Direction::TwoWay).await);
+    assert_eq!(source.read_file("f").unwrap(), "1");
+    assert_eq!(read(source), read(target));
+}
+
+/// A storage that renames a file and is gone then.
+#[derive(Debug, Default)]
+struct GoneAfterRename(AtomicBool);
+
+impl Observer for GoneAfterRename {
+    fn before(&self, _: &Call) -> wl_core::storage::Result<()> {
+        match self.0.load(SeqCst) {
+            true => Err(StorageError::new(ErrorKind::Unavailable, "test", "gone")),
+            false => Ok(()),
+        }
+    }
+
+    fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
+        self.0.fetch_or(call.operation == Operation::Rename, SeqCst);
+        self.before(call)
+    }
+}
+
+/// And where the old name was not even asked to be removed, as that waited with many others: with the new name it would have been removed twice.
+#[tokio::test]
+async fn a_file_that_is_renamed_back_after_a_lost_answer_stays_while_removals_wait() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    let files: Vec<_> = (0..100).map(|n| format!("f{n}")).collect();
+    for path in &files {
+        source.write_file(path, path.as_str()).unwrap();
+    }
+    let mut job = world.job(two_way());
+    job.patience = Some(Arc::default());
+    let lost = AnswerIsLost::of(Operation::Rename, ErrorKind::Temporary);
+    job.storages.target = observe(job.storages.target, lost);
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    let (gone, renamed) = (&files[..30], area(&["f99", "new"]));
+    assert!(source.rename("f99", "new").unwrap());
+    let mut told = renamed.clone();
+    for path in gone {
+        source.remove(path).unwrap();
+        told.add_path(SyncPath::new(path.as_str()).unwrap());
+    }
+    looks.look(told).await.unwrap();
+    assert_eq!(looks.held_back(), 30);
+    assert!(read(target).contains_key("new"), "renamed");
+    assert!(source.rename("new", "f99").unwrap());
+    looks.look(renamed).await.unwrap();
+    while looks.due().is_some() {
+        looks.look_again().await.unwrap();
+    }
+    assert_eq!(source.read_file("f99").unwrap(), "f99");
+    assert_eq!(read(source), read(target));
+}
+
 /// What an answer that was lost may be called; or what was asked after it was done, to find out what is there now, was refused.
 const LOST: [ErrorKind; 4] = [
     ErrorKind::Temporary,
@@ -758,19 +869,28 @@ const LOST: [ErrorKind; 4] = [
     ErrorKind::Credentials,
 ];
 
-/// Replaces, and does not say so.
+/// Does what it is asked for, and does not say so.
 #[derive(Debug)]
-struct AnswerIsLost(ErrorKind);
+struct AnswerIsLost {
+    operation: Operation,
+    kind: ErrorKind,
+}
+
+impl AnswerIsLost {
+    fn of(operation: Operation, kind: ErrorKind) -> Arc<dyn Observer> {
+        Arc::new(Self { operation, kind })
+    }
+}
 
 impl Observer for AnswerIsLost {
     fn after(&self, call: &Call) -> wl_core::storage::Result<()> {
-        match call.operation {
-            Operation::Replace => Err(StorageError::new(
-                self.0,
-                "replace",
+        match call.operation == self.operation {
+            true => Err(StorageError::new(
+                self.kind,
+                "test",
                 "the connection broke; for the test",
             )),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 }

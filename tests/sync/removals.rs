@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use wl_core::filter::{Origin, Rule};
-use wl_core::model::{Direction, Outcome, Side, SyncPath};
+use wl_core::model::{Direction, Outcome, Side, Sides, SyncPath};
 use wl_core::storage::Area;
 use wl_core::sync::{Looked, Looks};
 use wl_core::testing::{Call, Observer, Operation, observe};
@@ -317,4 +317,88 @@ async fn a_removal_that_is_not_too_much_is_carried_out_when_it_has_waited() {
     assert_eq!(report.result, Outcome::Synced, "{report:?}");
     assert_eq!(on_target(&world), 71);
     assert_eq!(looks.due(), None);
+}
+
+/// A removal of this path is refused, once.
+#[derive(Debug)]
+struct RefusedOnce(&'static str, AtomicUsize);
+
+impl Observer for RefusedOnce {
+    fn before(&self, call: &Call) -> wl_core::storage::Result<()> {
+        use wl_core::storage::{ErrorKind, StorageError};
+        let here = call.path.as_ref().is_some_and(|at| at.as_str() == self.0);
+        match here && call.operation == Operation::Remove && self.1.fetch_add(1, SeqCst) == 0 {
+            true => Err(StorageError::new(ErrorKind::Denied, "remove", "as planned")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A folder with so many of a hundred files, which can go to where nobody looks. Its first removal is refused.
+async fn with_a_folder(files: usize) -> (World, Looks) {
+    let world = World::new();
+    for n in 0..100 {
+        let folder = if n < files { "d" } else { "other" };
+        let path = format!("{folder}/f{n}");
+        let written = world.storages.source.write_file(&path, path.clone());
+        written.unwrap();
+    }
+    let mut options = wl_core::sync::SyncOptions::new(Direction::TwoWay);
+    options.exclude.rules = vec![Rule::exclude("away", Origin::Job)];
+    let mut job = world.job(options);
+    job.patience = Some(Arc::default());
+    let refused = Arc::new(RefusedOnce("d", AtomicUsize::new(0)));
+    job.storages.target = observe(job.storages.target, refused);
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    assert!(world.storages.source.rename("d", "away").unwrap());
+    (world, looks)
+}
+
+/// The folder is back, with something new in it: a watcher tells of the folder.
+async fn is_back(world: &World, looks: &mut Looks) {
+    let Sides { source, target } = &world.storages;
+    source.write_file("away/new", "new").unwrap();
+    assert!(source.rename("away", "d").unwrap());
+    looks.look(area(&["d"])).await.unwrap();
+    looks.look_again().await.unwrap();
+    assert_eq!(read(source), read(target));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_back_while_its_removal_waits_is_looked_into() {
+    let (world, mut looks) = with_a_folder(30).await;
+    looks.look(area(&["d"])).await.unwrap();
+    assert_eq!(looks.held_back(), 30);
+    is_back(&world, &mut looks).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_back_after_its_removal_failed_is_looked_into() {
+    let (world, mut looks) = with_a_folder(3).await;
+    let report = looks.look(area(&["d"])).await.unwrap().report.unwrap();
+    assert_eq!(report.problems.len(), 1, "{report:?}");
+    is_back(&world, &mut looks).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_back_after_the_budget_refused_its_removal_is_looked_into() {
+    let (world, mut looks) = with_a_folder(60).await;
+    looks.look(area(&["d"])).await.unwrap();
+    let report = looks.look_again().await.unwrap().report.unwrap();
+    assert_eq!(report.error.unwrap().class, "delete-budget");
+    is_back(&world, &mut looks).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_back_in_the_place_of_a_file_in_conflict_is_looked_into() {
+    let (world, mut looks) = with_a_folder(3).await;
+    let Sides { source, target } = &world.storages;
+    source.write_file("d", "a file").unwrap();
+    target.write_file("d/f1", "edited").unwrap();
+    let looked = looks.look(area(&["d", "d/f1"])).await.unwrap();
+    let conflicts = looked.report.unwrap().conflicts;
+    assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+    source.remove("d").unwrap();
+    is_back(&world, &mut looks).await;
 }

@@ -60,7 +60,7 @@ struct Standing {
     skipped: u64,
     /// Something may be carried over once what is left out is gone, which no sweep sees: it was never agreed on.
     withheld: bool,
-    /// Folders that one side gave up, and that stay on the other for something in them.
+    /// Folders that one side gave up and that the other still has: something in them stays, or their removal was put off, refused or failed.
     stays: BTreeSet<SyncPath>,
 }
 
@@ -364,14 +364,15 @@ impl Looks {
         let mut later = found.take_for_later();
         found.close(true);
         let again = [places(&found.problems), later.written.clone()].concat();
-        self.standing
-            .replace(&covers, &found, &young, &mut later.stays);
-        self.standing.tell(&mut found);
+        self.standing.replace(&covers, &found, &young);
         // A look that broke off has found out nothing of what it did not find.
         let looked = match has_seen_all(&result) {
             true => covers,
             false => Area::default(),
         };
+        self.standing.stays.retain(|path| !looked.holds(path));
+        self.standing.stays.append(&mut later.stays);
+        self.standing.tell(&mut found);
         run.settle(&mut found, &looked).await?;
         let report = run.report(found, self.syncer, started, result.err());
         Ok(Looked {
@@ -543,13 +544,7 @@ impl Standing {
     }
 
     /// What was found in `area` takes the place of what was known there; not of what is `young`, which was put off.
-    fn replace(
-        &mut self,
-        area: &Area,
-        found: &Findings,
-        young: &[SyncPath],
-        stays: &mut BTreeSet<SyncPath>,
-    ) {
+    fn replace(&mut self, area: &Area, found: &Findings, young: &[SyncPath]) {
         let is_put_off = |path: &str| young.iter().any(|young| young.as_str() == path);
         let outside = |path: &str| SyncPath::new(path).map_or(true, |path| !area.holds(&path));
         self.problems.retain(|problem| {
@@ -561,8 +556,6 @@ impl Standing {
         self.problems.extend_from_slice(&found.problems);
         self.drift.extend_from_slice(&found.drift);
         self.withheld |= found.withheld;
-        self.stays.retain(|path| !area.holds(path));
-        self.stays.append(stays);
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use wl_core::model::Direction;
-use wl_core::storage::ErrorKind;
+use wl_core::storage::{CasGrade, ErrorKind};
 use wl_core::testing::{Operation, When};
 use wl_simulator::{
     Aim, Content, Edit, Extras, Fault, Job, Mode, Plan, SitePlan, Step, What, play,
@@ -356,5 +356,58 @@ fn a_folder_that_is_back_where_it_stayed_is_looked_into() {
             let failure = play(&plan, schedule, false).failure;
             assert_eq!(failure, None, "{direction:?} {stays} {schedule}");
         }
+    }
+}
+
+/// Two jobs share a storage. One of them changed it so that a conflict of the other was over, which was never told of that as the event was lost:
+/// the first run after it found it, and the one after that carried on what came of it. The judge took that for a job that does not come to rest.
+#[test]
+fn what_a_lost_event_hid_is_carried_one_job_further_by_each_run() {
+    let commit = |number| What::Edit(0, Edit::Commit(Content { number, size: 0 }));
+    let content = |number, size| Content { number, size };
+    let transact = Edit::Transact(content(701, 512), Some(content(702, 0)));
+    let link = |site| What::Edit(site, Edit::Link("d/y".to_owned(), "there".to_owned()));
+    let steps = vec![
+        step(0, What::Edit(1, write("a", 1))),
+        step(0, What::Edit(0, write("d/x", 1))),
+        step(0, commit(704)),
+        step(0, What::Run),
+        step(0, commit(705)),
+        step(0, What::Edit(0, Edit::Remove("d".to_owned()))),
+        step(0, What::Edit(1, write("d/x", 2))),
+        step(0, link(0)),
+        step(0, What::Run),
+        step(6, link(2)),
+        step(8, What::Edit(2, write("d/x", 3))),
+        step(36, What::Edit(2, Edit::Touch("d/x".to_owned()))),
+        step(
+            5,
+            What::Edit(0, Edit::WriteInPlace("d/x".to_owned(), content(4, 0))),
+        ),
+        step(0, What::Rest),
+        step(0, What::Edit(0, transact)),
+        step(0, What::Rest),
+        step(30, commit(703)),
+        step(48, What::Kill),
+        // What all had agreed on.
+        step(0, What::Edit(1, write("d/x", 2))),
+        step(9, What::Kill),
+    ];
+    let recoverable = SitePlan {
+        claims: CasGrade::Recoverable,
+        does: CasGrade::Recoverable,
+        ..SitePlan::default()
+    };
+    let implied = SitePlan {
+        empty_folders: false,
+        ..recoverable.clone()
+    };
+    let mut plan = plan(Mode::Watch, [recoverable, implied], steps);
+    plan.sites.push(SitePlan::default());
+    let shares = |target| Job { source: 0, target };
+    plan.jobs = vec![shares(1), shares(2)];
+    plan.dawdles = true;
+    for schedule in 0..20 {
+        assert_eq!(play(&plan, schedule, false).failure, None, "{schedule}");
     }
 }

@@ -241,7 +241,7 @@ impl Pass {
     /// The path survives: the folders above it are not removed.
     pub(super) fn keep(&mut self, path: &SyncPath, place: &Place) -> Result<(), SyncError> {
         if !place.lacking.is_empty() && !planted(Bug::FolderGoesWithSurvivor) {
-            self.context.keep_folders(path)?;
+            self.context.state().keep_folders(path)?;
         }
         Ok(())
     }

@@ -145,14 +145,6 @@ impl Context {
         Ok(self.state().forget_tree(path)?)
     }
 
-    /// Something at or below `path` survives: neither the folder there nor those above it are removed.
-    pub(super) fn keep_folders(&self, path: &SyncPath) -> Result<(), SyncError> {
-        let kept = self.state().keep_folders(path)?;
-        let kept = kept.into_iter().map(|folder| folder.path);
-        self.tally().found.stays.extend(kept);
-        Ok(())
-    }
-
     /// What killed runs were about to do at `path`.
     pub(super) fn announced_at(&self, path: &SyncPath) -> Vec<Announced> {
         let announced = lock(&self.announced);

@@ -1,11 +1,14 @@
 //! When every listing has ended: moves, then the delete budget, then removals, then what waited for them.
 
+use std::collections::BTreeSet;
+
 use super::Pass;
 use super::context::Context;
 use super::item::Item;
 use super::node::{Found, Node};
 use super::publish::{
-    NewFolder, commit, commit_and_announce, finish_folder, flush, removals, renames,
+    NewFolder, commit, commit_and_announce, finish_folder, flush, leave_unclear, may_be_gone,
+    removals, renames,
 };
 use crate::model::{Key, Kind, Side, Sides};
 use crate::planted::{Bug, planted};
@@ -149,17 +152,20 @@ impl Pass {
             return Ok(());
         }
         self.rely_on_moved(to, &moves).await;
-        let announced = renames(&self.context, to, &moves)?;
-        let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
+        let notes = renames(&self.context, to, &moves)?;
+        let announced = commit_and_announce(&self.context, Vec::new(), 0, notes.clone()).await?;
         let results = self.rename_all(to, &moves).await;
-        let mut rows = Vec::new();
+        let (mut rows, mut unclear) = (Vec::new(), BTreeSet::new());
         for ((creation, removal), result) in moves.into_iter().zip(results) {
             match result {
                 Ok(published) => {
                     rows.extend(self.moved(to, &creation, &removal, published).await);
                 }
                 // Whatever is there now: the removal is tried by itself, the creation is a copy.
-                Err(_) => {
+                Err(error) => {
+                    if may_be_gone(&error) {
+                        unclear.extend([creation.path.clone(), removal.path]);
+                    }
                     if !planted(Bug::FailedMoveForgetsRemoval) {
                         self.context.state().unclaim_removal(removal.id)?;
                     }
@@ -167,6 +173,7 @@ impl Pass {
                 }
             }
         }
+        leave_unclear(&self.context, notes, &unclear);
         if planted(Bug::RenameIsRecordedInTwo) {
             let gone = |row: &RowChange| matches!(row, RowChange::Delete(_));
             let (gone, rest) = rows.into_iter().partition(gone);
@@ -376,8 +383,8 @@ impl Pass {
         if all.is_empty() {
             return Ok(true);
         }
-        let announced = removals(&self.context, side, all.iter().map(|(one, _)| &one.path))?;
-        let announced = commit_and_announce(&self.context, Vec::new(), 0, announced).await?;
+        let notes = removals(&self.context, side, all.iter().map(|(one, _)| &one.path))?;
+        let announced = commit_and_announce(&self.context, Vec::new(), 0, notes.clone()).await?;
         let requests = all.iter().map(|(one, expected)| RemoveRequest {
             path: one.path.clone(),
             expected: expected.clone(),
@@ -386,40 +393,51 @@ impl Pass {
             Ok(session) => session.remove(requests.collect()).await,
             Err(error) => all.iter().map(|_| Err(error.repeat())).collect(),
         };
+        let mut unclear = BTreeSet::new();
         for ((one, expected), result) in all.into_iter().zip(results) {
             match result
                 .or_else(|error| planted(Bug::FailedRemovalIsDone).then_some(()).ok_or(error))
             {
-                Ok(()) => {
-                    let key = Key {
-                        folder: expected.kind == Kind::Folder,
-                        path: one.path,
-                    };
-                    let dry_run = self.context.job.options.dry_run;
-                    let mut tally = self.context.tally();
-                    tally.changes[side].removed += 1;
-                    tally.rules_may_have_changed(&key.path, dry_run);
-                    drop(tally);
-                    self.context.job.progress.did(1, 0);
-                    self.lost.gone[side] += u64::from(!key.folder);
-                    if is_together(&one.action) {
-                        self.context.state().count_together(&key, side, false)?;
-                    }
-                    rows.push(RowChange::Delete(key));
-                }
+                Ok(()) => rows.push(self.removed(side, one, &expected)?),
                 Err(error) => {
                     // What is left of a group is spared as a whole.
                     if expected.kind == Kind::File && !is_together(&one.action) {
                         self.lost.spared[side].push(one.hash);
                     }
                     self.context.file_error(side, &one.path, &error);
+                    unclear.extend(may_be_gone(&error).then_some(one.path));
                 }
             }
         }
+        leave_unclear(&self.context, notes, &unclear);
         let gone = rows.len();
         flush(&self.context).await?;
         commit_and_announce(&self.context, rows, announced, Vec::new()).await?;
         Ok(gone == wanted)
+    }
+
+    fn removed(
+        &mut self,
+        side: Side,
+        one: Pending,
+        expected: &Expected,
+    ) -> Result<RowChange, SyncError> {
+        let key = Key {
+            folder: expected.kind == Kind::Folder,
+            path: one.path,
+        };
+        let dry_run = self.context.job.options.dry_run;
+        let mut tally = self.context.tally();
+        tally.changes[side].removed += 1;
+        tally.rules_may_have_changed(&key.path, dry_run);
+        tally.found.stays.remove(&key.path);
+        drop(tally);
+        self.context.job.progress.did(1, 0);
+        self.lost.gone[side] += u64::from(!key.folder);
+        if is_together(&one.action) {
+            self.context.state().count_together(&key, side, false)?;
+        }
+        Ok(RowChange::Delete(key))
     }
 
     /// What took the place of something else's type.

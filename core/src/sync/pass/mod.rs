@@ -286,7 +286,7 @@ impl Pass {
                 let error = error.with_operation("list");
                 self.context.tally().problem(&path, &error, location(side));
                 self.frames.close(&path);
-                self.context.keep_folders(&path)?;
+                self.context.state().keep_folders(&path)?;
                 self.keep_type(side, &path)?;
             }
             Remark::UnknownAt(side, error) => {
@@ -298,7 +298,7 @@ impl Pass {
                     StorageError::new(crate::storage::ErrorKind::Unrepresentable, "list", reason);
                 let path = parent.join(&name).unwrap_or_else(|_| parent.clone());
                 self.context.tally().problem(&path, &error, location(side));
-                self.context.keep_folders(&parent)?;
+                self.context.state().keep_folders(&parent)?;
                 self.keep_type(side, &parent)?;
             }
             Remark::Skipped => self.context.tally().found.skipped += 1,
@@ -356,6 +356,9 @@ impl Pass {
         self.check_filesystem(&mut node)?;
         self.excuse_missing_folder(&mut node);
         self.imply_agreed_folder(&mut node)?;
+        if node.is_folder_given_up() {
+            self.context.tally().found.gave_up(&node.path);
+        }
         if let Some(group) = group.filter(|_| self.frames.group().is_none()) {
             return self.visit_in_group(node, group).await;
         }

@@ -163,6 +163,18 @@ impl Node {
             })
     }
 
+    /// Whether it is a folder that both had, and that only one side has now.
+    pub(super) fn is_folder_given_up(&self) -> bool {
+        let was_folder = |base: &BaselineRow| base.kind == Kind::Folder;
+        let has_none = |&side: &Side| match &self.found[side] {
+            Found::Absent => true,
+            found => found.meta().is_some_and(|meta| meta.kind != Kind::Folder),
+        };
+        self.base.as_ref().is_some_and(was_folder)
+            && Side::BOTH.iter().any(has_none)
+            && Side::BOTH.iter().any(|&side| self.found[side].is_folder())
+    }
+
     /// What both sides have there, and what they last agreed on.
     pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> {
         let metas = Side::BOTH.into_iter().map(|side| self.found[side].meta());

@@ -1,5 +1,6 @@
 //! A batch of changes becomes visible: folders, then files, then permission bits; then the baseline may record them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::context::Context;
@@ -182,6 +183,23 @@ fn of_file(item: &Item, to: Side, staged: &Staged) -> Option<(SyncPath, Announce
         ..arrived(to, meta, Some(staged.hash), was)?
     };
     Some((item.node.path.clone(), done))
+}
+
+/// That it was announced is not over for what failed at these paths.
+pub(super) fn leave_unclear(
+    context: &Context,
+    mut announced: Vec<(SyncPath, Announced)>,
+    failed: &BTreeSet<SyncPath>,
+) {
+    announced.retain(|(path, _)| failed.contains(path));
+    if !announced.is_empty() {
+        context.state().leave_announced(announced);
+    }
+}
+
+/// Whether it may be gone all the same: what is asked for once more, and is not there, went the first time.
+pub(super) fn may_be_gone(error: &StorageError) -> bool {
+    may_be_done(error) || error.kind() == ErrorKind::NotFound
 }
 
 /// Whether it may be done all the same. By these only was it refused before anything was done; any other may be what became of the

@@ -40,7 +40,7 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) beside: Vec<SyncPath>,
     /// Where a folder should be and is none: where folders are only implied, nobody looks above a place unasked.
     pub(in crate::sync) above: BTreeSet<SyncPath>,
-    /// Folders that one side gave up, and that stay on the other for something in them.
+    /// Folders that both had, that one side has given up and that the other still has, for whatever reason: the topmost of them.
     pub(in crate::sync) stays: BTreeSet<SyncPath>,
     /// Other things are to be left out by now: removals were given up because of that, or a file of rules was brought.
     pub(in crate::sync) other_rules: bool,
@@ -198,6 +198,13 @@ impl Findings {
         self.drift.retain(|drift| outside(&drift.path));
         self.unfinished.retain(|problem| outside(&problem.path));
         self.stays.retain(|path| !area.holds(path));
+    }
+
+    /// A folder is there on one side only. It stays unless it is removed.
+    pub(super) fn gave_up(&mut self, path: &SyncPath) {
+        if !path.ancestors().any(|above| self.stays.contains(&above)) {
+            self.stays.insert(path.clone());
+        }
     }
 
     /// Whether another pass is called for.

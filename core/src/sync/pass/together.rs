@@ -113,7 +113,7 @@ impl Pass {
     /// Nothing more happens in the group in this pass.
     pub(super) fn leave_group(&self, group: &Group, stop: Stop) -> Result<(), SyncError> {
         let path = &group.path;
-        self.context.keep_folders(path)?;
+        self.context.state().keep_folders(path)?;
         match stop {
             Stop::Told => Ok(()),
             Stop::Run(error) => Err(error),
@@ -499,7 +499,7 @@ impl Pass {
     /// What is left out keeps the folder that it is in.
     fn keep_scratch(&self, scratch: &[Node]) -> Result<(), Stop> {
         for node in scratch {
-            self.context.keep_folders(&node.path)?;
+            self.context.state().keep_folders(&node.path)?;
         }
         Ok(())
     }
