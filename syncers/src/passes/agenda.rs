@@ -49,6 +49,8 @@ pub(super) struct Agenda {
     now: Area,
     /// Sides that may have changed anywhere.
     sweeps: Sides<bool>,
+    /// Sides of which changes may have gone untold, since then, until they have been looked at.
+    gaps: Sides<Option<Instant>>,
     /// Paths that are let alone for a while, whatever is said of them.
     resting: BTreeMap<SyncPath, Rest>,
     /// How often what changes all the time is looked at.
@@ -114,6 +116,7 @@ impl Agenda {
         Self {
             now: Area::Everything,
             sweeps: Sides::default(),
+            gaps: Sides::default(),
             resting: BTreeMap::new(),
             pace: Pace::default(),
             young: BTreeMap::new(),
@@ -203,6 +206,16 @@ impl Agenda {
             self.everything_within(LONGEST_REST, now);
         }
         true
+    }
+
+    /// What the watcher of `side` should have said may be missing: until [`Self::swept`] nobody knows.
+    pub(super) fn missed(&mut self, side: Side, now: Instant) {
+        self.gaps[side].get_or_insert(now);
+    }
+
+    /// All of `side` was looked at, which began at `began`. Whether something may have been missing.
+    pub(super) fn swept(&mut self, side: Side, began: Instant) -> bool {
+        self.gaps[side].take_if(|since| *since <= began).is_some()
     }
 
     /// Anything may have changed on `side`, and nothing is said of the other.
@@ -365,6 +378,11 @@ impl Agenda {
         }
         if self.many {
             pending.add_more(MOST_PLACES as u64, self.everything);
+        }
+        for side in Side::BOTH {
+            if let Some(since) = self.gaps[side] {
+                pending.add_more(1, since);
+            }
         }
         pending
     }

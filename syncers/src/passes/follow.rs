@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep_until};
 use wl_core::model::{RunReport, Side, Sides};
 use wl_core::planted::{Bug, planted};
 use wl_core::storage::{
-    Area, Filter, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth, WatchRequest,
+    Area, Filter, Observation, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth,
+    WatchRequest,
 };
 use wl_core::sync::{Looked, Looks, News, SyncError, SyncJob, filter_now};
 
@@ -105,8 +106,8 @@ impl Following<'_> {
             tokio::select! {
                 biased;
                 () = self.job.cancel.cancelled() => break,
-                seen = self.watchers.source.next() => self.saw(Side::Source, seen?.into_area()),
-                seen = self.watchers.target.next() => self.saw(Side::Target, seen?.into_area()),
+                seen = self.watchers.source.next() => self.saw(Side::Source, seen?),
+                seen = self.watchers.target.next() => self.saw(Side::Target, seen?),
                 () = sleep_until(due) => {}
                 () = sleep_until(rest), if self.looks.is_open() => self.rest().await?,
             }
@@ -155,7 +156,7 @@ impl Following<'_> {
                 () = std::future::ready(()) => continue,
             };
             if !planted(Bug::EventIsDropped) {
-                self.saw(side, seen.into_area());
+                self.saw(side, seen);
             }
         }
         Ok(())
@@ -183,9 +184,16 @@ impl Following<'_> {
         self.went(done).await
     }
 
-    fn saw(&mut self, side: Side, area: Area) {
+    fn saw(&mut self, side: Side, seen: Observation) {
+        let now = Instant::now();
         let polls = self.watchers.as_ref().map(|watcher| watcher.polls());
-        self.agenda.heard(side, area, &polls, Instant::now());
+        let is_gap = matches!(seen, Observation::Gap { .. });
+        let area = seen.into_area();
+        // Smaller ones are looked at next, as any change.
+        if is_gap && area == Area::Everything {
+            self.agenda.missed(side, now);
+        }
+        self.agenda.heard(side, area, &polls, now);
     }
 
     async fn carry_out(&mut self, next: Next) -> Result<(), SyncError> {
@@ -244,6 +252,10 @@ impl Following<'_> {
         self.watchers[side].looked(&Area::Everything, began.elapsed(), false);
         self.watchers[side].acted(&area);
         self.agenda.add(area, Instant::now());
+        if self.agenda.swept(side, began) {
+            // Where nothing was missing no look tells so.
+            self.telling.owe_again();
+        }
         Ok(())
     }
 
@@ -263,6 +275,9 @@ impl Following<'_> {
         }
         if area == Area::Everything {
             self.agenda.looked_at_all(took, worked, Instant::now());
+            for side in Side::BOTH {
+                self.agenda.swept(side, began);
+            }
         }
         self.looked(&area, looked).await
     }

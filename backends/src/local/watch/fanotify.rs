@@ -16,6 +16,7 @@ use wl_core::model::SyncPath;
 mod group;
 mod records;
 
+use super::limits::handles_last;
 use super::system::{Reach, System};
 use super::words::{Event, Looked, Why};
 use crate::local::kernel::Fd;
@@ -72,7 +73,11 @@ struct Folder {
 impl Marked {
     /// Without a mark so far. An error where the system does not allow it.
     pub(super) fn new(spot: Arc<Spot>) -> Result<Self, Why> {
-        let group = Group::new().map_err(refused)?;
+        // Who may not, has the limit of watches, and nothing else to be told of.
+        let group = Group::new().map_err(|errno| match errno {
+            Errno::PERM => Why::Limit,
+            errno => refused(errno),
+        })?;
         let readable = group.readable().map_err(refused)?;
         Ok(Self {
             reach: Reach::new(spot),
@@ -98,6 +103,11 @@ impl Marked {
 
     /// Marks the file system of a folder and gives the folder its number.
     fn watch(&mut self, path: &SyncPath, folder: &Fd) -> Result<i32, Why> {
+        if !folder.magic().is_ok_and(handles_last) {
+            let reason =
+                "fanotify: it is not known to tell folders apart for long on this file system";
+            return Err(Why::Refused(reason.to_owned()));
+        }
         let identity = self.scribe.identify(folder).map_err(refused)?;
         let volume = Volume {
             id: folder.volume().map_err(refused)?.id,

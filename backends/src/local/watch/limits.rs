@@ -25,6 +25,23 @@ const SILENT: [(i64, &str); 16] = [
     (0xbacb_acbc, "vmhgfs"),
 ];
 
+/// File systems on which the handle of a folder is the same for as long as there is the folder, also once the system has forgotten it in
+/// between. Of vfat it is not: its events would pass for those of strangers. What is not known is not relied on.
+const LASTING: [i64; 7] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+    0x0102_1994, // tmpfs
+    0xf2f5_2010, // f2fs
+    0xca45_1a4e, // bcachefs
+    0x794c_7630, // overlay, where it has handles at all
+];
+
+/// Whether handles of this file system last, by its magic number.
+pub(super) fn handles_last(magic: i64) -> bool {
+    LASTING.contains(&(magic & 0xffff_ffff))
+}
+
 /// The name of a file system that sends no events, by its magic number.
 pub(super) fn silent(magic: i64) -> Option<&'static str> {
     // Some of the numbers have the highest bit of 32 set, which a system may have extended.

@@ -34,6 +34,10 @@ pub(super) struct Watches {
     filter: Arc<dyn Filter>,
     polled: BTreeMap<SyncPath, Polled>,
     todo: Vec<Step>,
+    /// All of the tree is being walked through.
+    walking: bool,
+    /// And has to be once more after that: events were dropped meanwhile.
+    again: bool,
     /// Places of folders that are known from elsewhere too, each with the folder and whether it was found elsewhere since: it may have
     /// moved between two looks, and then an event says so later.
     twins: BTreeMap<SyncPath, (Node, bool)>,
@@ -79,6 +83,8 @@ impl Watches {
             filter,
             polled: BTreeMap::new(),
             todo: Vec::new(),
+            walking: false,
+            again: false,
             twins: BTreeMap::new(),
             retried: None,
             halves: HashMap::new(),
@@ -89,7 +95,7 @@ impl Watches {
             events: 0,
             version: 0,
         };
-        new.look(SyncPath::root(), true);
+        new.walk();
         new
     }
 
@@ -116,7 +122,7 @@ impl Watches {
 
     /// Whether there is something to do.
     pub(super) fn is_busy(&self) -> bool {
-        !self.todo.is_empty()
+        !self.todo.is_empty() || self.again
     }
 
     /// Whether the second half of a rename is waited for.
@@ -140,6 +146,10 @@ impl Watches {
         loop {
             if self.todo.is_empty() {
                 self.twins.clear();
+                self.walking = false;
+                if std::mem::take(&mut self.again) {
+                    self.walk();
+                }
                 // While half a rename is out the other half may say where a lost folder is.
                 if self.halves.is_empty() {
                     self.forget_lost();
@@ -271,7 +281,15 @@ impl Watches {
         self.gap = Some(reason.to_owned());
         self.area = Area::Everything;
         self.halves.clear();
-        self.look(SyncPath::root(), true);
+        self.walk();
+    }
+
+    /// Looks at all of the tree; one walk after the other, however often that is asked for meanwhile.
+    fn walk(&mut self) {
+        self.again = self.walking;
+        if !std::mem::replace(&mut self.walking, true) {
+            self.look(SyncPath::root(), true);
+        }
     }
 
     /// An event of `event.name` in `folder`; `None` if nobody knows where that is.

@@ -110,12 +110,12 @@ impl Attempt {
     }
 }
 
-/// Once for each set of watches: to find out that it does not do costs a walk through the tree.
+/// Fanotify in place of watches that do not suffice.
 #[derive(Debug)]
 enum Marks {
     Untried,
     Trying(Attempt),
-    Tried,
+    Refused(Why),
 }
 
 impl Marks {
@@ -123,7 +123,15 @@ impl Marks {
     async fn outcome(&mut self) -> std::result::Result<Watching, Why> {
         match self {
             Self::Trying(attempt) => attempt.outcome().await,
-            Self::Untried | Self::Tried => pending().await,
+            Self::Untried | Self::Refused(_) => pending().await,
+        }
+    }
+
+    /// Why fanotify does not help, if that is more than that it is not allowed.
+    fn told(&self) -> String {
+        match self {
+            Self::Refused(why) if *why != Why::Limit => format!("; {why}"),
+            _ => String::new(),
         }
     }
 }
@@ -287,16 +295,19 @@ impl StorageWatcher for LocalWatcher {
                         () = sleep_until(self.retry.at), if polls => {
                             self.retry.later();
                             watching.shared.retry.notify_one();
-                            if is_limited && matches!(self.marks, Marks::Untried) {
+                            if is_limited && !matches!(self.marks, Marks::Trying(_)) {
                                 self.marks = Marks::Trying(Attempt::new(&self.place, by_marks));
                             }
                         }
                         marked = self.marks.outcome() => {
-                            self.marks = Marks::Tried;
-                            // Otherwise the rest goes on being polled, and the limit is named.
-                            if let Ok(marked) = marked {
-                                self.state = State::Watching(marked);
-                                return Ok(gap("it is watched by fanotify from now on".to_owned()));
+                            match marked {
+                                Ok(marked) => {
+                                    self.marks = Marks::Untried;
+                                    self.state = State::Watching(marked);
+                                    return Ok(gap("it is watched by fanotify from now on".to_owned()));
+                                }
+                                // The rest goes on being polled.
+                                Err(why) => self.marks = Marks::Refused(why),
                             }
                         }
                     }
@@ -363,11 +374,12 @@ impl StorageWatcher for LocalWatcher {
             },
             Some(why) => WatchHealth {
                 mode: format!(
-                    "{}, {} of {} folders polled {every}: {}{}",
+                    "{}, {} of {} folders polled {every}: {}{}{}",
                     how.name(),
                     unwatched.folders,
                     unwatched.of,
                     told(why),
+                    self.marks.told(),
                     dropped(how, self.dropped),
                 ),
                 worst_delay: self.rhythm.worst_delay(),
@@ -378,7 +390,8 @@ impl StorageWatcher for LocalWatcher {
 
 /// How often events were dropped, with what to do about it.
 fn dropped(how: How, times: u64) -> String {
-    let limit = || Limit::of_events(how).text();
+    // The limit is read when a watcher is set up.
+    let limit = || format!("{}; then start wl anew", Limit::of_events(how).text());
     match times {
         0 => String::new(),
         1 => format!(

@@ -392,3 +392,29 @@ fn memory_is_bounded() {
     assert_eq!(agenda.due(), now + LONGEST_REST);
     assert_eq!(agenda.take(agenda.due()), Next::Look(Area::Everything));
 }
+
+/// Nobody may say that both are in sync before that side was looked at, from after the gap on.
+#[test]
+fn what_may_be_missing_waits_until_its_side_was_looked_at() {
+    let now = Instant::now();
+    let second = HOUR / 3600;
+    let mut agenda = started(now);
+    agenda.missed(Side::Source, now);
+    agenda.heard(Side::Source, Area::Everything, &Sides::default(), now);
+    agenda.add(Area::path(path("a")), now);
+    assert_eq!(agenda.pending().paths, 1);
+    assert_eq!(agenda.take(now), Next::Look(Area::path(path("a"))));
+    assert_eq!(agenda.pending().paths, 1, "that was another path");
+    let began = now + second;
+    assert_eq!(agenda.take(began), Next::Sweep(Side::Source));
+    assert_eq!(agenda.pending().paths, 1, "it goes on");
+    assert!(!agenda.swept(Side::Target, began));
+    // The same again before the end.
+    let mut other = started(now);
+    other.missed(Side::Source, began + second);
+    assert!(!other.swept(Side::Source, began));
+    assert_eq!(other.pending().paths, 1);
+    assert!(agenda.swept(Side::Source, began));
+    assert_eq!(agenda.pending().paths, 0);
+    assert!(!agenda.swept(Side::Source, began), "once");
+}

@@ -15,7 +15,7 @@ use super::real::{PATIENCE, next, until};
 use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::drive::Shared;
 use crate::local::watch::fold::Fold;
-use crate::local::watch::limits::{Limit, silent};
+use crate::local::watch::limits::{Limit, handles_last, silent};
 use crate::local::watch::machine::MOST_POLLED;
 use crate::local::watch::words::Why;
 use crate::local::watch::{How, LocalWatcher, Marks, Place, RETRY_SELDOM, Retry, State, Watching};
@@ -98,6 +98,15 @@ fn a_polled_folder_that_is_removed_or_moved_is_not_polled_any_more() {
     core.watches.event(&super::table::event("1 DELETE|ISDIR a"));
     core.set_up(&|| true);
     assert!(core.unwatched().area.is_empty());
+}
+
+#[test]
+fn where_handles_do_not_last_nothing_is_marked() {
+    let (ext4, vfat, exfat, nfs) = (0xef53, 0x4d44, 0x2011_bab0, 0x6969);
+    assert!(handles_last(ext4));
+    assert!(![vfat, exfat, nfs].into_iter().any(handles_last));
+    // As a system may give a number whose highest bit of 32 is set.
+    assert!(handles_last(i64::from(0xf2f5_2010_u32 as i32)));
 }
 
 #[test]

@@ -462,6 +462,25 @@ fn a_folder_that_is_mounted_twice_is_watched_once_and_polled_at_its_other_place(
 }
 
 #[test]
+fn however_often_events_are_dropped_during_a_walk_there_is_one_more() {
+    let fake = Fake::default();
+    let tree: Vec<String> = (2..400).map(|n| format!("d{n}={n}")).collect();
+    let mut core = fake.core_of(&tree.join(" "));
+    let before = fake.0.lock().unwrap().looks;
+    for _ in 0..20 {
+        core.watches.event(&event("-1 Q_OVERFLOW"));
+    }
+    // Part of the way, and again.
+    core.work();
+    core.watches.event(&event("-1 Q_OVERFLOW"));
+    core.set_up(&|| true);
+    assert_eq!(fake.0.lock().unwrap().looks - before, 2 * 399);
+    core.watches.event(&event("-1 Q_OVERFLOW"));
+    core.set_up(&|| true);
+    assert_eq!(fake.0.lock().unwrap().looks - before, 3 * 399);
+}
+
+#[test]
 fn an_event_costs_no_look_unless_folders_come_or_go() {
     let fake = Fake::default();
     let mut core = fake.core_of("a=2 a/b=3");
