@@ -340,12 +340,6 @@ fn with_a_mark_for_all_all_is_watched_in_the_end() {
     (1..=TRIED).for_each(|seed| history(Kind::Marks, seed));
 }
 
-/// Found by a longer run: a folder was away while one looked into it, and was back when one looked at it.
-#[test]
-fn what_is_below_a_folder_that_was_away_is_found_again() {
-    history(Kind::Marks, 31_568);
-}
-
 /// Histories for as many minutes as `WL_SOAK_MINUTES` says.
 #[test]
 #[ignore = "takes minutes: cargo xtask soak"]

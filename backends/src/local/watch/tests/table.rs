@@ -461,6 +461,25 @@ fn a_folder_that_is_mounted_twice_is_watched_once_and_polled_at_its_other_place(
     assert_eq!(core.watches.polled().keys().next().unwrap().as_str(), "a/r");
 }
 
+/// It was away when one looked into it, and is back when one looks at it.
+#[test]
+fn what_is_below_a_folder_that_was_away_is_found_again() {
+    let fake = Fake::default();
+    let tree = "a=91 a/b=92 a/b/c=93";
+    let mut core = fake.core_of(tree);
+    fake.set("");
+    core.watches.event(&event("92 CREATE|ISDIR c"));
+    core.set_up(&|| true);
+    assert_eq!(core.watches.places().len(), 3);
+    fake.set(tree);
+    for one in ["1 MOVED_FROM|ISDIR a 5", "1 MOVED_TO|ISDIR a 5"] {
+        core.watches.event(&event(one));
+    }
+    core.set_up(&|| true);
+    assert_eq!(core.watches.places().len(), 4);
+    assert_watched(&fake, &core, "back");
+}
+
 #[test]
 fn however_often_events_are_dropped_during_a_walk_there_is_one_more() {
     let fake = Fake::default();
