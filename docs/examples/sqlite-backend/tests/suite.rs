@@ -111,15 +111,23 @@ fn the_document_shows_the_code() {
     }
 }
 
-/// The first of these promises that a draft keeps, if it keeps one; all are named in the document.
-async fn kept(draft: Draft, names: &[&'static str]) -> Option<&'static str> {
+/// The first of these promises that a draft keeps each time, if there is one; all are named in the document. One that is broken by a race
+/// alone may be kept once where the race is not met.
+async fn kept(draft: Draft, names: &[&'static str], times: u32) -> Option<&'static str> {
     for &name in names {
         assert!(
             DOCUMENT.contains(name),
             "the document does not tell of {name}"
         );
-        let test = async move { (promise(name).run)(&Lab::new(draft)).await };
-        if tokio::spawn(test).await.is_ok() {
+        let mut is_broken = false;
+        for _ in 0..times {
+            let test = async move { (promise(name).run)(&Lab::new(draft)).await };
+            is_broken |= tokio::spawn(test).await.is_err();
+            if is_broken {
+                break;
+            }
+        }
+        if !is_broken {
             return Some(name);
         }
     }
@@ -134,7 +142,7 @@ async fn the_first_draft_is_rejected_for_its_tokens() {
         "a_version_that_changes_while_it_is_read_is_busy",
         "replace_refuses_another_version",
     ];
-    assert_eq!(kept(Draft::First, &names).await, None);
+    assert_eq!(kept(Draft::First, &names, 1).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -144,7 +152,7 @@ async fn the_second_draft_is_rejected_for_its_races() {
         "no_increment_is_lost",
         "replace_against_an_editor_loses_nothing",
     ];
-    assert_eq!(kept(Draft::Second, &names).await, None);
+    assert_eq!(kept(Draft::Second, &names, 100).await, None);
 }
 
 /// A program that links the crate finds the type by its name, and what it makes is the storage in the file.
