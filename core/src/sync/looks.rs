@@ -484,6 +484,12 @@ fn is_of_walk(problem: &Problem) -> bool {
     problem.operation == "list"
 }
 
+/// The first of the folders above `path`, from the top, or it itself, that is in `told`.
+fn topmost(told: &BTreeSet<SyncPath>, path: &SyncPath) -> Option<SyncPath> {
+    let mut above = path.ancestors().chain(std::iter::once(path.clone()));
+    above.find(|it| told.contains(it))
+}
+
 impl Standing {
     /// A place where only a walk finds out more is walked.
     fn widen(&self, parts: &Parts) -> Parts {
@@ -493,8 +499,7 @@ impl Standing {
                 continue;
             };
             // What is said of a folder may be that it can be read again.
-            let mut told = parts.paths().iter();
-            if let Some(told) = told.find(|told| path.is_within(told)).cloned() {
+            if let Some(told) = topmost(parts.paths(), &path) {
                 parts.add_subtree(told);
             }
         }
@@ -509,8 +514,7 @@ impl Standing {
         // A folder that stayed keeps its row. Where the other side has it again it is the one that was agreed on, and what came with it is
         // not told.
         for path in &self.stays {
-            let mut told = parts.paths().iter();
-            if let Some(told) = told.find(|told| path.is_within(told)).cloned() {
+            if let Some(told) = topmost(parts.paths(), path) {
                 parts.add_subtree(told);
             }
         }
