@@ -1,229 +1,23 @@
-//! The same edits with fanotify. Root alone may; where it is not allowed nothing is tried.
+//! What is so with fanotify alone. Root alone may; where it is not allowed nothing is tried.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{MountFlags, UnmountFlags};
 use tokio_util::sync::CancellationToken;
 use wl_core::model::SyncPath;
-use wl_core::storage::{Area, Filter, NoFilter, Observation, StorageWatcher};
+use wl_core::storage::{Area, NoFilter};
 
-use super::fake::NoDots;
-use super::real::{PATIENCE, Watcher, covers, next, until};
+use super::real::{Watcher, can, place, until, until_gap, watch_by};
 use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::LocalWatcher;
 use crate::local::watch::drive::Core;
 use crate::local::watch::fanotify::Marked;
-use crate::local::watch::setup::{Fresh, How, Place, Walked, by_what_suffices, enough, watch_all};
+use crate::local::watch::setup::{Fresh, How, Place, Walked, enough, watch_all};
 use crate::local::watch::system::System;
 use crate::local::watch::words::{Event, Looked, Why};
-
-fn place(lab: &Lab, filter: Arc<dyn Filter>) -> Place {
-    Place {
-        spot: Arc::clone(&lab.backend.spot),
-        filter,
-        only: Some(How::Fanotify),
-    }
-}
-
-/// Whether fanotify can be had for this folder; says so if not.
-fn can(lab: &Lab) -> bool {
-    let marked = Marked::new(Arc::clone(&lab.backend.spot));
-    let looked = marked.map(|mut marked| marked.look(&SyncPath::root()));
-    match looked {
-        Ok(Looked::Folder { .. }) => true,
-        other => {
-            eprintln!("not tried, no fanotify: {other:?}");
-            false
-        }
-    }
-}
-
-async fn watch_with(lab: &Lab, filter: Arc<dyn Filter>) -> Option<Watcher> {
-    if !can(lab) {
-        return None;
-    }
-    let watcher = LocalWatcher::by(place(lab, filter), by_what_suffices).await;
-    assert_eq!(watcher.health().mode, "fanotify");
-    Some(Box::new(watcher))
-}
-
-async fn watch(lab: &Lab) -> Option<Watcher> {
-    watch_with(lab, Arc::new(NoFilter)).await
-}
-
-#[tokio::test]
-async fn an_edit_is_said_by_its_path_alone() {
-    let lab = Lab::new();
-    lab.write("d/e/f", b"1");
-    let Some(mut watcher) = watch(&lab).await else {
-        return;
-    };
-    lab.write("d/e/f", b"2");
-    let said = until(&mut watcher, &["d/e/f"]).await;
-    assert_eq!(said, Area::path(p("d/e/f")));
-}
-
-#[tokio::test]
-async fn each_kind_of_change_is_said() {
-    let lab = Lab::new();
-    lab.write("d/a", b"1");
-    lab.write("d/e/x", b"1");
-    let Some(mut watcher) = watch(&lab).await else {
-        return;
-    };
-    lab.write("d/new", b"1");
-    until(&mut watcher, &["d/new"]).await;
-    fs::rename(lab.at("d/a"), lab.at("b")).unwrap();
-    until(&mut watcher, &["d/a", "b"]).await;
-    fs::set_permissions(lab.at("b"), PermissionsExt::from_mode(0o600)).unwrap();
-    until(&mut watcher, &["b"]).await;
-    fs::remove_file(lab.at("b")).unwrap();
-    until(&mut watcher, &["b"]).await;
-    std::os::unix::fs::symlink("nowhere", lab.at("l")).unwrap();
-    until(&mut watcher, &["l"]).await;
-    // Of a folder itself there are events by its own handle alone.
-    fs::set_permissions(lab.at("d/e"), PermissionsExt::from_mode(0o700)).unwrap();
-    let said = until(&mut watcher, &["d/e"]).await;
-    assert_eq!(said, Area::path(p("d/e")));
-    let name = OsStr::from_bytes(b"no text \xff");
-    fs::write(lab.at("d").join(name), b"1").unwrap();
-    let said = until(&mut watcher, &["d"]).await;
-    assert!(covers(&said, &p("d/x")), "{said:?}");
-    fs::remove_dir_all(lab.at("d")).unwrap();
-    until(&mut watcher, &["d"]).await;
-}
-
-#[tokio::test]
-async fn a_new_folder_is_covered_however_deep() {
-    let lab = Lab::new();
-    let Some(mut watcher) = watch(&lab).await else {
-        return;
-    };
-    lab.write("a/b/c/d/f", b"1");
-    until(&mut watcher, &["a/b/c/d/f"]).await;
-    lab.write("a/b/c/d/g", b"1");
-    until(&mut watcher, &["a/b/c/d/g"]).await;
-}
-
-#[tokio::test]
-async fn a_moved_folder_is_followed_and_so_is_its_own_mode() {
-    let lab = Lab::new();
-    lab.write("a/b/f", b"1");
-    lab.write("over/f", b"1");
-    let Some(mut watcher) = watch(&lab).await else {
-        return;
-    };
-    fs::rename(lab.at("a"), lab.at("z")).unwrap();
-    until(&mut watcher, &["a", "z"]).await;
-    lab.write("z/b/f", b"2");
-    let said = until(&mut watcher, &["z/b/f"]).await;
-    assert!(!covers(&said, &p("a/b/f")), "{said:?}");
-    for folder in ["z", "z/b"] {
-        fs::set_permissions(lab.at(folder), PermissionsExt::from_mode(0o700)).unwrap();
-        let said = until(&mut watcher, &[folder]).await;
-        assert_eq!(said, Area::path(p(folder)));
-    }
-    // Over an empty one, and both at once.
-    fs::remove_file(lab.at("over/f")).unwrap();
-    until(&mut watcher, &["over/f"]).await;
-    fs::rename(lab.at("z"), lab.at("over")).unwrap();
-    until(&mut watcher, &["z", "over/b/f"]).await;
-    lab.write("other/f", b"1");
-    until(&mut watcher, &["other/f"]).await;
-    let (one, two) = (lab.at("over"), lab.at("other"));
-    renameat_with(CWD, one, CWD, two, RenameFlags::EXCHANGE).unwrap();
-    until(&mut watcher, &["over/f", "other/b/f"]).await;
-    lab.write("other/b/f", b"3");
-    let said = until(&mut watcher, &["other/b/f"]).await;
-    assert!(!covers(&said, &p("over/b/f")), "{said:?}");
-}
-
-#[tokio::test]
-async fn what_is_moved_out_is_said_and_what_is_moved_in_is_covered() {
-    let (lab, outside) = (Lab::new(), Lab::new());
-    lab.write("a/b/f", b"1");
-    lab.write("f", b"1");
-    let Some(mut watcher) = watch(&lab).await else {
-        return;
-    };
-    fs::rename(lab.at("f"), outside.at("f")).unwrap();
-    fs::rename(lab.at("a"), outside.at("a")).unwrap();
-    until(&mut watcher, &["a", "f"]).await;
-    // What becomes of it there is nobody's business here, though the mark covers it.
-    outside.write("a/b/f", b"2");
-    lab.write("g", b"1");
-    assert_eq!(until(&mut watcher, &["g"]).await, Area::path(p("g")));
-    fs::rename(outside.at("a"), lab.at("z")).unwrap();
-    until(&mut watcher, &["z/b/f"]).await;
-    lab.write("z/b/f", b"3");
-    until(&mut watcher, &["z/b/f"]).await;
-}
-
-#[tokio::test]
-async fn what_is_left_out_is_not_said() {
-    let lab = Lab::new();
-    lab.write("no/f", b"1");
-    lab.write("d/no/f", b"1");
-    lab.write(".wl/f", b"1");
-    let Some(mut watcher) = watch_with(&lab, Arc::new(NoDots)).await else {
-        return;
-    };
-    lab.write("no/f", b"2");
-    lab.write("d/no/x/f", b"2");
-    lab.write(".wl/g", b"2");
-    lab.write("last", b"2");
-    assert_eq!(until(&mut watcher, &["last"]).await, Area::path(p("last")));
-}
-
-fn is_gap(said: &Observation) -> bool {
-    let Observation::Gap { area, .. } = said else {
-        return false;
-    };
-    *area == Area::Everything
-}
-
-async fn until_gap(watcher: &mut Watcher) {
-    let gap = async { while !is_gap(&next(watcher).await) {} };
-    let ended = tokio::time::timeout(PATIENCE, gap).await;
-    ended.expect("no gap of everything was said");
-}
-
-#[tokio::test]
-async fn a_root_that_goes_and_comes_again_is_a_gap_each_time() {
-    let lab = Lab::new();
-    let at = lab.at("");
-    let Some(mut watcher) = watch(&lab).await else {
-        return;
-    };
-    let away = at.with_extension("away");
-    fs::rename(&at, &away).unwrap();
-    assert!(is_gap(&next(&mut watcher).await));
-    let mode = watcher.health().mode;
-    assert!(mode.contains("moved away"), "{mode}");
-    fs::rename(&away, &at).unwrap();
-    until_gap(&mut watcher).await;
-    assert_eq!(watcher.health().mode, "fanotify");
-    lab.write("f", b"2");
-    until(&mut watcher, &["f"]).await;
-}
-
-#[tokio::test]
-async fn a_root_that_is_removed_is_told() {
-    let lab = Lab::new();
-    let Some(mut watcher) = watch(&lab).await else {
-        return;
-    };
-    fs::remove_dir(lab.at("")).unwrap();
-    until_gap(&mut watcher).await;
-    assert!(watcher.polls());
-}
 
 fn mount(at: &Path) {
     let flags = MountFlags::empty();
@@ -243,7 +37,7 @@ impl Drop for Mounted<'_> {
 async fn what_is_mounted_below_and_unmounted_and_mounted_again_is_watched() {
     let lab = Lab::new();
     lab.write("a/m/below", b"1");
-    let Some(mut watcher) = watch(&lab).await else {
+    let Some(mut watcher) = watch_by(&lab, How::Fanotify).await else {
         return;
     };
     let at = lab.at("a/m");
@@ -279,7 +73,7 @@ fn look(marked: &mut Marked, path: &str) -> i32 {
 fn a_number_stays_with_its_folder_and_is_not_given_again() {
     let lab = Lab::new();
     lab.write("a/b/f", b"1");
-    if !can(&lab) {
+    if !can(&lab, How::Fanotify) {
         return;
     }
     let mut marked = Marked::new(Arc::clone(&lab.backend.spot)).unwrap();
@@ -307,7 +101,7 @@ fn a_number_stays_with_its_folder_and_is_not_given_again() {
 #[test]
 fn what_does_not_parse_and_a_full_queue_are_an_overflow() {
     let lab = Lab::new();
-    if !can(&lab) {
+    if !can(&lab, How::Fanotify) {
         return;
     }
     let mut marked = Marked::new(Arc::clone(&lab.backend.spot)).unwrap();
@@ -371,7 +165,7 @@ fn few(place: &Place, most: usize) -> Fresh {
 }
 
 fn with_few(lab: &Lab, most: usize) -> Result<Walked, Why> {
-    let place = place(lab, Arc::new(NoFilter));
+    let place = place(lab, Arc::new(NoFilter), How::Fanotify);
     enough(&place, &CancellationToken::new(), few(&place, most))
 }
 
@@ -385,7 +179,7 @@ fn where_the_limit_is_reached_and_it_is_allowed_all_is_watched_by_fanotify() {
     for number in 0..20 {
         lab.write(&format!("{}/{number}/f", number % 3), b"1");
     }
-    if !can(&lab) {
+    if !can(&lab, How::Fanotify) {
         return;
     }
     for most in [0, 1, 10] {
@@ -406,12 +200,12 @@ fn with_four(place: &Place, stop: &CancellationToken) -> Result<Walked, Why> {
 async fn where_the_limit_is_reached_later_all_is_watched_by_fanotify_then() {
     let lab = Lab::new();
     lab.write("a/f", b"1");
-    if !can(&lab) {
+    if !can(&lab, How::Fanotify) {
         return;
     }
     let place = Place {
         only: None,
-        ..place(&lab, Arc::new(NoFilter))
+        ..place(&lab, Arc::new(NoFilter), How::Fanotify)
     };
     let mut watcher: Watcher = Box::new(LocalWatcher::by(place, with_four).await);
     assert_eq!(watcher.health().mode, "inotify");
@@ -429,7 +223,7 @@ async fn where_the_limit_is_reached_later_all_is_watched_by_fanotify_then() {
 async fn who_looks_where_the_watcher_says_knows_the_whole_tree() {
     for seed in 11..=13 {
         let lab = Lab::new();
-        let Some(watcher) = watch(&lab).await else {
+        let Some(watcher) = watch_by(&lab, How::Fanotify).await else {
             return;
         };
         super::storm::storm_of(&lab, watcher, seed).await;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::mount::{MountFlags, UnmountFlags};
-use wl_core::storage::{Area, NoFilter, Observation, StorageBackend, WatchRequest};
+use wl_core::storage::{NoFilter, StorageBackend, WatchRequest};
 
 use super::namespace::{inside_namespaces, is_inside};
-use super::real::{PATIENCE, Watcher, next, until, watch};
+use super::real::{Watcher, until, until_gap, watch};
 use crate::local::sys::Renames;
 use crate::local::tests::kit::{Lab, open};
 
@@ -19,17 +19,6 @@ fn mount(at: &Path) {
 
 fn unmount(at: &Path) {
     rustix::mount::unmount(at, UnmountFlags::empty()).unwrap();
-}
-
-async fn until_gap(watcher: &mut Watcher) {
-    let everything = Area::Everything;
-    // Polling goes on meanwhile: what is said by itself shows no progress.
-    let gap = async {
-        while !matches!(next(watcher).await, Observation::Gap { area, .. } if area == everything) {}
-    };
-    tokio::time::timeout(PATIENCE, gap)
-        .await
-        .expect("no gap of everything was said");
 }
 
 #[test]
