@@ -26,5 +26,6 @@ mod roots;
 mod stale;
 mod twofold;
 mod unrest;
+mod watched;
 mod work;
 mod world;

@@ -178,6 +178,9 @@ fn watched(mode: &str, worst_delay: Option<f64>) -> String {
 /// What waits for its time, and how long it may take.
 fn waiting(pending: &PendingStatus, now: f64) -> String {
     let left = time((pending.until - now).max(0.0).ceil());
+    if pending.anywhere {
+        return "all of it: anything may have changed".to_owned();
+    }
     let mut text = format!("{}, up to {left}", plural(pending.count as usize, "path"));
     let named: Vec<_> = pending.paths.iter().map(|path| escape(path)).collect();
     if !named.is_empty() {
@@ -302,6 +305,7 @@ mod tests {
         job.pending = Some(PendingStatus {
             count: 3,
             paths: vec!["log".to_owned(), "a\u{1b}b".to_owned()],
+            anywhere: false,
             until: 1019.2,
         });
         let block = block(&job, 1012.0);
@@ -309,6 +313,12 @@ mod tests {
         assert!(line.contains("3 paths, up to 8 s: log, "), "{line}");
         assert!(line.ends_with(" and 1 more"), "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");
+        job.pending.as_mut().unwrap().anywhere = true;
+        let block = self::block(&job, 1012.0);
+        assert!(
+            block.contains("all of it: anything may have changed"),
+            "{block}"
+        );
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub struct Pending {
     pub paths: u64,
     /// The first of them.
     pub first: Vec<SyncPath>,
-    /// When the last of them is looked at; later, if it goes on changing.
+    /// Something may have changed anywhere, and nobody knows where: a watcher lost sight of its storage, or what is left out is another.
+    pub anywhere: bool,
+    /// When the last of it is looked at; later, if it goes on changing.
     pub until: Option<Instant>,
 }
 
@@ -57,6 +59,17 @@ impl Pending {
     pub fn add_more(&mut self, paths: u64, until: Instant) {
         self.paths += paths;
         self.until = self.until.max(Some(until));
+    }
+
+    /// What waits may be anywhere.
+    pub fn add_anywhere(&mut self, until: Instant) {
+        self.anywhere = true;
+        self.until = self.until.max(Some(until));
+    }
+
+    /// Whether anything waits.
+    pub fn is_some(&self) -> bool {
+        self.paths > 0 || self.anywhere
     }
 }
 

@@ -83,7 +83,10 @@ pub struct PendingStatus {
     pub count: u64,
     /// The first of them; removals are not among them.
     pub paths: Vec<String>,
-    /// When the last of them has its turn, seconds since 1970; later, if it goes on changing.
+    /// Something may have changed anywhere beside them: events were dropped, or what is left out is another.
+    #[serde(default)]
+    pub anywhere: bool,
+    /// When the last of it has its turn, seconds since 1970; later, if it goes on changing.
     pub until: f64,
 }
 

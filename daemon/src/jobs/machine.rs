@@ -26,8 +26,8 @@ pub(super) enum Input {
     FoundWork,
     /// A look ended, with this much left.
     Looked(Left),
-    /// So many paths changed and wait for their time.
-    Pending(u64),
+    /// This changed, or may have, and waits for its time.
+    Pending(Waits),
     /// A look does not get on, for this reason: what was known before it began may not be so any more. `None`: it does again.
     Silent(Option<String>),
     /// The run is told to stop, and stops, so that conflicts can be ended. The job runs again afterwards.
@@ -42,6 +42,14 @@ pub(super) enum Input {
     ResumeAsked,
     /// The delay is over.
     Due,
+}
+
+/// What waits for its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Waits {
+    pub(super) paths: u64,
+    /// Nobody knows where more of it may be.
+    pub(super) anywhere: bool,
 }
 
 /// What a look left.
@@ -98,7 +106,7 @@ pub(super) struct Machine {
     /// What the last look left.
     left: Left,
     /// So many paths wait for their time.
-    pending: u64,
+    pending: Waits,
     failures: u32,
     panics: VecDeque<Duration>,
     panics_ever: u32,
@@ -122,7 +130,7 @@ impl Machine {
             fresh: true,
             gave_way: false,
             left: Left::default(),
-            pending: 0,
+            pending: Waits::default(),
             failures: 0,
             panics: VecDeque::new(),
             panics_ever: 0,
@@ -178,7 +186,7 @@ impl Machine {
             Input::FoundWork if self.state == State::Running && !self.fresh => {}
             Input::FoundWork => self.running_with("carrying out changes"),
             Input::Looked(left) => self.looked(left),
-            Input::Pending(paths) => self.pending(paths),
+            Input::Pending(waits) => self.pending(waits),
             Input::Silent(why) => self.silent(why),
             Input::GivesWay => self.gives_way(),
             Input::GoesOn => self.goes_on(),
@@ -216,7 +224,7 @@ impl Machine {
 
     /// What stopped the job before, or keeps it from going on, is so until a look has found out.
     fn gives_way(&mut self) {
-        self.pending = 0;
+        self.pending = Waits::default();
         if !self.running || self.resting {
             return;
         }
@@ -259,10 +267,10 @@ impl Machine {
     }
 
     /// The last of what waited had its turn: what came of it is told next, and until then nothing is known to be in sync.
-    fn pending(&mut self, paths: u64) {
-        let before = std::mem::replace(&mut self.pending, paths);
+    fn pending(&mut self, waits: Waits) {
+        let before = std::mem::replace(&mut self.pending, waits);
         let known = matches!(self.state, State::Synced | State::Running) && !self.fresh;
-        if known && (paths > 0 || before > 0) {
+        if known && (waits != Waits::default() || before != Waits::default()) {
             let text = self.left_or_pending();
             self.running_with(&text.unwrap_or_else(|| "carrying out changes".to_owned()));
         }
@@ -278,19 +286,22 @@ impl Machine {
 
     /// What is left and what waits, for people; `None` if nothing.
     fn left_or_pending(&self) -> Option<String> {
-        let pending = match self.pending {
+        let pending = match self.pending.paths {
             0 => None,
             1 => Some("1 changed path waits".to_owned()),
             paths => Some(format!("{paths} changed paths wait")),
         };
-        let texts: Vec<_> = self.left.text().into_iter().chain(pending).collect();
+        let anywhere = self.pending.anywhere;
+        let anywhere = anywhere.then(|| "anything may have changed".to_owned());
+        let texts = self.left.text().into_iter().chain(pending).chain(anywhere);
+        let texts: Vec<_> = texts.collect();
         (!texts.is_empty()).then(|| texts.join(", "))
     }
 
     fn ended(&mut self, ending: Ending, now: Duration, dice: f64) -> Action {
         self.running = false;
         self.fresh = false;
-        self.pending = 0;
+        self.pending = Waits::default();
         let halted = std::mem::take(&mut self.halting);
         if self.resting {
             self.gave_way = false;

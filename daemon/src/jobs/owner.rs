@@ -15,7 +15,7 @@ use wl_control::{Class, EventKind, Refusal};
 use wl_core::model::RunReport;
 use wl_core::sync::Pending;
 
-use super::machine::{Action, Ending, Input, Left};
+use super::machine::{Action, Ending, Input, Left, Waits};
 use super::record::{Record, Recorded};
 use super::slot::Slot;
 use super::worker::{self, Teller, Told, Work};
@@ -203,9 +203,12 @@ impl Owner {
                 }
             }
             Told::Pending(pending) => {
-                let paths = pending.paths;
+                let waits = Waits {
+                    paths: pending.paths,
+                    anywhere: pending.anywhere,
+                };
                 slot.found.pending = pending;
-                self.input(&id, Input::Pending(paths));
+                self.input(&id, Input::Pending(waits));
             }
             Told::Silent(why) => self.input(&id, Input::Silent(why)),
             Told::Ended(ending, report) => {

@@ -153,6 +153,7 @@ fn pending(pending: &Pending) -> Option<PendingStatus> {
             .iter()
             .map(|path| path.as_str().to_owned())
             .collect(),
+        anywhere: pending.anywhere,
         until: now() + left.as_secs_f64(),
     })
 }

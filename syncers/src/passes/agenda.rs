@@ -24,6 +24,8 @@ const QUIET_GROUP: Duration = Duration::from_millis(200);
 const QUIET_SHARE: u32 = 10;
 /// A path that moves on under so many looks is told as one that keeps changing.
 const MOST_TRIES: u32 = 6;
+/// With more places than this to be looked at at once, the look takes so long that somebody may ask meanwhile.
+const FEW: usize = 256;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +116,7 @@ impl Agenda {
     /// Everything is due at once, and again every `rescan`.
     pub(super) fn new(rescan: Duration, now: Instant) -> Self {
         Self {
-            now: Area::Everything,
+            now: Area::default(),
             sweeps: Sides::default(),
             gaps: Sides::default(),
             resting: BTreeMap::new(),
@@ -123,7 +125,7 @@ impl Agenda {
             confirmed: BTreeMap::new(),
             groups: BTreeMap::new(),
             many: false,
-            everything: now + rescan,
+            everything: now,
             rescan,
             effort: Effort::default(),
             breath: now,
@@ -134,7 +136,7 @@ impl Agenda {
     pub(super) fn heard(&mut self, side: Side, area: Area, polls: &Sides<bool>, now: Instant) {
         match area {
             // Both ask every so often: one look serves both.
-            Area::Everything if polls[side.other()] => self.add(area, now),
+            Area::Everything if polls[side.other()] => self.everything = self.everything.min(now),
             Area::Everything => self.sweep(side),
             Area::Parts(_) => self.add(area, now),
         }
@@ -365,8 +367,9 @@ impl Agenda {
         }
     }
 
-    /// What changed, or may have, and waits for its time. What was tried so often that it is told for itself is not meant.
-    pub(super) fn pending(&self) -> Pending {
+    /// What changed, or may have, and waits for its time or for a look that takes a while. What was tried so often that it is told for itself is
+    /// not meant.
+    pub(super) fn pending(&self, now: Instant) -> Pending {
         let resting = self.resting.iter();
         let turns = resting.filter(|(_, rest)| rest.is_untold() || rest.tries < MOST_TRIES);
         let turns = turns.map(|(path, rest)| (path, rest.until));
@@ -381,8 +384,13 @@ impl Agenda {
         }
         for side in Side::BOTH {
             if let Some(since) = self.gaps[side] {
-                pending.add_more(1, since);
+                pending.add_anywhere(since);
             }
+        }
+        match &self.now {
+            Area::Everything => pending.add_anywhere(now),
+            Area::Parts(parts) if parts.len() > FEW => pending.add_more(parts.len() as u64, now),
+            Area::Parts(_) => {}
         }
         pending
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 use wl_core::model::{RunReport, Side, Sides};
 use wl_core::planted::{Bug, planted};
@@ -150,11 +151,16 @@ impl Following<'_> {
     /// Takes what both watchers have to say at this moment.
     async fn hear_both(&mut self) -> Result<(), SyncError> {
         for side in Side::BOTH {
-            let seen = tokio::select! {
-                biased;
-                seen = self.watchers[side].next() => seen?,
-                () = std::future::ready(()) => continue,
-            };
+            // After a look that never paused the runtime would have anybody wait, whatever there is to hear.
+            let heard = unconstrained(async {
+                tokio::select! {
+                    biased;
+                    seen = self.watchers[side].next() => Some(seen),
+                    () = std::future::ready(()) => None,
+                }
+            });
+            let Some(seen) = heard.await else { continue };
+            let seen = seen?;
             if !planted(Bug::EventIsDropped) {
                 self.saw(side, seen);
             }
@@ -164,7 +170,7 @@ impl Following<'_> {
 
     /// What waits for its time is work like any other: nobody is told meanwhile that both are in sync.
     async fn own_up(&mut self) {
-        let mut pending = self.agenda.pending();
+        let mut pending = self.agenda.pending(Instant::now());
         if let Some(due) = self.looks.due() {
             pending.add_more(self.looks.held_back(), due);
         }
@@ -317,7 +323,8 @@ impl Following<'_> {
         }
         // A path that moved on under the look is looked at again at once: only one that goes on so is worth a word.
         if error.is_some() || !looked.moving || often {
-            // What waits goes first: with it, nobody takes what is told for all there is.
+            // What waits goes first, and what came while it was looked: with it, nobody takes what is told for all there is.
+            self.hear_both().await?;
             self.own_up().await;
             self.tell().await;
         }

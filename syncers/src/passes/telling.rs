@@ -23,8 +23,11 @@ pub(super) struct Telling {
 impl Telling {
     /// So much waits now. What is to be told of it, if that is news.
     pub(super) fn waits(&mut self, pending: Pending, now: Instant) -> Option<Pending> {
-        self.owed |= pending.paths > 0;
-        let same = pending.paths == self.pending.paths && pending.first == self.pending.first;
+        self.owed |= pending.is_some();
+        let same = Pending {
+            until: self.pending.until,
+            ..pending.clone()
+        } == self.pending;
         // What goes on changing is put off again and again: that is told when the time that was told is over.
         let holds = self.pending.until.is_none_or(|told| told > now);
         if (same && (holds || pending.until == self.pending.until))

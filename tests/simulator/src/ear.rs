@@ -23,8 +23,8 @@ struct Said {
     troubled: Option<Instant>,
     /// It ended by itself, because of this.
     ended: Option<String>,
-    /// So many paths wait for their time.
-    pending: u64,
+    /// Something waits for its time.
+    pending: bool,
     /// A look does not get on.
     silent: bool,
     /// So many looks in a row found nothing to do, and no trouble.
@@ -76,7 +76,7 @@ impl Standing {
             Said {
                 last: Some((report, true)),
                 ended: None,
-                pending: 0,
+                pending: false,
                 silent: false,
                 known,
                 ..
@@ -106,7 +106,7 @@ impl Listener for Ear {
             News::Watching(_) => {}
             News::Pending(pending) => {
                 inner.trace(|| format!("{} wait for their time", pending.paths));
-                said.pending = pending.paths;
+                said.pending = pending.is_some();
             }
             News::Silent(why) => said.silent = why.is_some(),
             News::Looking => said.begun = inner.edits(),
@@ -124,7 +124,7 @@ impl Listener for Ear {
                     false => said.troubled.or(Some(Instant::now())),
                 };
                 // Who waits says so, and is not in sync.
-                if whole && said.pending == 0 {
+                if whole && !said.pending {
                     let sites = self.job.sites();
                     inner.said(sites, &report, said.begun, self.folders, self.watches);
                 }
@@ -134,7 +134,7 @@ impl Listener for Ear {
             }
             News::Ended(error) => {
                 inner.trace(|| format!("ended: {}", error.desc));
-                (said.calm, said.pending) = (0, 0);
+                (said.calm, said.pending) = (0, false);
                 said.ended = Some(error.desc);
             }
             News::Panicked(fault) => inner.fail(format!("it panicked: {fault}")),

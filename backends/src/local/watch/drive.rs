@@ -29,7 +29,8 @@ const STEPS: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) area: Area,
-    pub(super) gap: Option<String>,
+    /// Events were dropped.
+    pub(super) gap: bool,
     pub(super) lost: Option<String>,
     pub(super) events: u64,
     /// What is not watched.
@@ -38,7 +39,7 @@ pub(super) struct News {
 
 impl News {
     pub(super) fn is_quiet(&self) -> bool {
-        self.area.is_empty() && self.gap.is_none() && self.lost.is_none()
+        self.area.is_empty() && !self.gap && self.lost.is_none()
     }
 }
 
@@ -164,10 +165,10 @@ impl Core {
         if let Some(unwatched) = unwatched {
             news.unwatched = unwatched;
         }
-        let quiet = area.is_empty() && gap.is_none() && lost.is_none();
+        let quiet = area.is_empty() && !gap && lost.is_none();
         if !quiet {
             news.area.add(area);
-            news.gap = gap.or(news.gap.take());
+            news.gap |= gap;
             news.lost = lost.or(news.lost.take());
             drop(news);
             shared.arrived.notify_one();

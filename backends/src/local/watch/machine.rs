@@ -48,7 +48,7 @@ pub(super) struct Watches {
     area: Area,
     /// What the last event named, if that is in the area: of a new file there are three events in a row.
     last: Option<(Wd, Vec<u8>)>,
-    gap: Option<String>,
+    gap: bool,
     lost: Option<String>,
     events: u64,
     version: u64,
@@ -67,8 +67,8 @@ struct Half {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) area: Area,
-    /// Events were lost, and why.
-    pub(super) gap: Option<String>,
+    /// Events were lost.
+    pub(super) gap: bool,
     /// The root is no longer watched, and why.
     pub(super) lost: Option<String>,
     /// As many events were told.
@@ -90,7 +90,7 @@ impl Watches {
             halves: HashMap::new(),
             area: Area::default(),
             last: None,
-            gap: None,
+            gap: false,
             lost: None,
             events: 0,
             version: 0,
@@ -135,7 +135,7 @@ impl Watches {
         self.last = None;
         Said {
             area: std::mem::take(&mut self.area),
-            gap: self.gap.take(),
+            gap: std::mem::take(&mut self.gap),
             lost: self.lost.take(),
             events: std::mem::take(&mut self.events),
         }
@@ -277,8 +277,7 @@ impl Watches {
     }
 
     fn overflow(&mut self) {
-        let reason = "the system dropped events: more came than its queue holds (fs.inotify.max_queued_events)";
-        self.gap = Some(reason.to_owned());
+        self.gap = true;
         self.area = Area::Everything;
         self.halves.clear();
         self.walk();

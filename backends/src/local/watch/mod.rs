@@ -55,8 +55,6 @@ pub(super) struct LocalWatcher {
     retry: Retry,
     /// Where the watches do not suffice any more, whether fanotify was tried in their place.
     marks: Marks,
-    /// So many times the system dropped events.
-    dropped: u64,
 }
 
 #[derive(Debug)]
@@ -76,6 +74,8 @@ struct Watching {
     how: How,
     shared: Arc<Shared>,
     driver: JoinHandle<()>,
+    /// So many times the system dropped events.
+    dropped: u64,
 }
 
 impl Drop for Watching {
@@ -127,7 +127,7 @@ impl Marks {
         }
     }
 
-    /// Why fanotify does not help, if that is more than that it is not allowed.
+    /// Why fanotify does not help against the limit, if that is more than that it is not allowed.
     fn told(&self) -> String {
         match self {
             Self::Refused(why) if *why != Why::Limit => format!("; {why}"),
@@ -180,7 +180,6 @@ impl LocalWatcher {
             rhythm: Rhythm::new(POLL_INTERVAL),
             retry: Retry::new(),
             marks: Marks::Untried,
-            dropped: 0,
         }
     }
 
@@ -221,6 +220,7 @@ fn start(set_up: SetUp) -> Watching {
         how,
         shared,
         driver,
+        dropped: 0,
     }
 }
 
@@ -245,12 +245,17 @@ impl Watching {
             }
             fold.said(Instant::now(), std::mem::take(&mut news.events));
             let area = std::mem::take(&mut news.area);
-            return Ok(match news.gap.take() {
-                Some(reason) => Observation::Gap {
-                    area,
-                    reason: reason.replace("inotify", self.how.name()),
-                },
-                None => Observation::Look { area, cursor: None },
+            if std::mem::take(&mut news.gap) {
+                self.dropped += 1;
+                let queue = Limit::of_events(self.how).name;
+                let reason =
+                    format!("the system dropped events: more came than its queue holds ({queue})");
+                return Ok(Observation::Gap { area, reason });
+            }
+            return Ok(match area {
+                // To whoever hears it, this is no wish to look now and then.
+                Area::Everything => gap("more changed at once than is told apart".to_owned()),
+                Area::Parts(_) => Observation::Look { area, cursor: None },
             });
         }
     }
@@ -280,10 +285,7 @@ impl StorageWatcher for LocalWatcher {
                         && unwatched.why == Some(Why::Limit);
                     tokio::select! {
                         said = watching.next(&mut self.fold) => match said {
-                            Ok(said) => {
-                                self.dropped += u64::from(matches!(said, Observation::Gap { .. }));
-                                return Ok(said);
-                            }
+                            Ok(said) => return Ok(said),
                             Err(reason) => {
                                 self.poll_for(Why::Refused(reason.clone()));
                                 return Ok(gap(reason));
@@ -358,8 +360,12 @@ impl StorageWatcher for LocalWatcher {
 
     fn health(&self) -> WatchHealth {
         let every = self.rhythm.pace();
-        let (how, unwatched) = match &self.state {
-            State::Watching(watching) => (watching.how, watching.unwatched()),
+        let (how, unwatched, dropped) = match &self.state {
+            State::Watching(watching) => (
+                watching.how,
+                watching.unwatched(),
+                dropped(watching.how, watching.dropped),
+            ),
             State::Polling { why, .. } => {
                 return WatchHealth {
                     mode: format!("poll {every} ({})", told(why)),
@@ -369,18 +375,20 @@ impl StorageWatcher for LocalWatcher {
         };
         match &unwatched.why {
             None => WatchHealth {
-                mode: format!("{}{}", how.name(), dropped(how, self.dropped)),
+                mode: format!("{}{dropped}", how.name()),
                 worst_delay: fold::LONGEST,
             },
             Some(why) => WatchHealth {
                 mode: format!(
-                    "{}, {} of {} folders polled {every}: {}{}{}",
+                    "{}, {} of {} folders polled {every}: {}{}{dropped}",
                     how.name(),
                     unwatched.folders,
                     unwatched.of,
                     told(why),
-                    self.marks.told(),
-                    dropped(how, self.dropped),
+                    match why {
+                        Why::Limit => self.marks.told(),
+                        _ => String::new(),
+                    },
                 ),
                 worst_delay: self.rhythm.worst_delay(),
             },

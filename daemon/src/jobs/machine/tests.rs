@@ -14,6 +14,13 @@ fn left(conflicts: u64, problems: u64) -> Left {
     }
 }
 
+fn paths(paths: u64) -> Input {
+    Input::Pending(Waits {
+        paths,
+        anywhere: false,
+    })
+}
+
 fn failed(class: SyncErrorClass) -> Input {
     Input::Ended(Ending::Failed(class, "why".to_owned()))
 }
@@ -87,7 +94,7 @@ fn a_job_that_ends_conflicts_is_in_sync_only_after_its_next_look() {
         vec![],
         vec![clean()],
         vec![Input::Looking, Input::FoundWork],
-        vec![Input::Pending(1), Input::Silent(None)],
+        vec![paths(1), Input::Silent(None)],
         vec![clean(), Input::GivesWay],
     ] {
         assert_eq!(on_top(&late).state(), ending, "{late:?}");
@@ -105,7 +112,7 @@ fn a_job_that_ends_conflicts_is_in_sync_only_after_its_next_look() {
         ),
         // What waited in the run that gave way is told by no other.
         (
-            vec![Input::Pending(1), on.clone(), clean()],
+            vec![paths(1), on.clone(), clean()],
             (State::Synced, "synced"),
         ),
         (
@@ -200,17 +207,17 @@ fn what_waits_for_its_time_is_told_whatever_else_is_left() {
     let running = |text: &str| (State::Running, text.to_owned());
     let clean = Input::Looked(Left::default());
     let conflict = Input::Looked(left(1, 0));
-    let one = Input::Pending(1);
+    let one = paths(1);
     let waits = running("1 changed path waits");
     assert_eq!(text(&[clean.clone(), one.clone()]), waits);
     assert_eq!(text(&[one.clone(), clean.clone()]), waits);
     let again = [clean.clone(), one.clone(), Input::Looking, clean.clone()];
     assert_eq!(text(&again), waits, "another look does not end it");
     let both = running("1 conflict left, 2 changed paths wait");
-    assert_eq!(text(&[conflict.clone(), Input::Pending(2)]), both);
-    assert_eq!(text(&[Input::Pending(2), conflict.clone()]), both);
+    assert_eq!(text(&[conflict.clone(), paths(2)]), both);
+    assert_eq!(text(&[paths(2), conflict.clone()]), both);
     // Nor does its end by itself: what came of it is not told yet.
-    let none = Input::Pending(0);
+    let none = paths(0);
     let over = [clean.clone(), one.clone(), none.clone()];
     assert_eq!(text(&over).0, State::Running);
     let over = [clean.clone(), one.clone(), none.clone(), clean.clone()];
@@ -222,7 +229,16 @@ fn what_waits_for_its_time_is_told_whatever_else_is_left() {
     assert_eq!(text(&paused).0, State::Paused);
     let failed = [one, failed(SyncErrorClass::RootEmptied), clean.clone()];
     assert_eq!(text(&failed).0, State::Synced, "that run is over");
-    assert_eq!(text(&[clean, none]).0, State::Synced);
+    assert_eq!(text(&[clean.clone(), none.clone()]).0, State::Synced);
+    let anywhere = Input::Pending(Waits {
+        paths: 0,
+        anywhere: true,
+    });
+    let lost = running("anything may have changed");
+    assert_eq!(text(&[anywhere.clone(), clean.clone()]), lost);
+    assert_eq!(text(&[clean.clone(), anywhere.clone()]), lost);
+    let over = text(&[clean.clone(), anywhere, none, clean]);
+    assert_eq!(over.0, State::Synced);
 }
 
 #[test]

@@ -120,13 +120,13 @@ fn what_is_written_to_is_pending_for_as_long_as_that_goes_on() {
         agenda.written(std::slice::from_ref(&iso));
         // The other one has a problem, which says more.
         let told = if look < MOST_TRIES { 2 } else { 1 };
-        assert_eq!(agenda.pending().paths, told, "{look}");
-        assert_eq!(agenda.pending().first[0], iso);
+        assert_eq!(agenda.pending(at).paths, told, "{look}");
+        assert_eq!(agenda.pending(at).first[0], iso);
         at = agenda.due();
         assert_eq!(agenda.take(at), Next::Look(both.clone()));
     }
     agenda.looked(&both, &[], at);
-    assert_eq!(agenda.pending(), Pending::default());
+    assert_eq!(agenda.pending(at), Pending::default());
 }
 
 /// A look that reads nothing costs little: it comes soon and often, so that the end of the writing is not missed.
@@ -141,7 +141,7 @@ fn what_is_let_be_is_looked_at_soon_however_long_that_goes_on() {
         agenda.written(&iso);
         agenda.let_be(&iso, at);
         assert_eq!(agenda.due() - at, WRITTEN_REST, "{look}");
-        assert_eq!(agenda.pending().first, iso);
+        assert_eq!(agenda.pending(at).first, iso);
         agenda.add(area.clone(), at);
         assert_eq!(agenda.take(at), Next::Rest, "events come all the time");
         at = agenda.due();
@@ -173,7 +173,12 @@ fn a_path_that_changes_all_the_time_has_a_pace_and_is_pending_meanwhile() {
                 // It is always so young that its token says nothing.
                 agenda.confirm(vec![path("log")], now);
             }
-            _ => assert_eq!(agenda.pending().first, [path("log")], "{:?}", now - start),
+            _ => assert_eq!(
+                agenda.pending(now).first,
+                [path("log")],
+                "{:?}",
+                now - start
+            ),
         }
         now += Duration::from_millis(10);
     }
@@ -182,10 +187,10 @@ fn a_path_that_changes_all_the_time_has_a_pace_and_is_pending_meanwhile() {
     assert!(looks.len() < 5 + 12, "{looks:?}");
     // At rest, it has one more look, and then it is quiet.
     let due = agenda.due();
-    assert_eq!(agenda.pending().until, Some(due));
+    assert_eq!(agenda.pending(due).until, Some(due));
     assert_eq!(agenda.take(due), Next::Look(log.clone()));
     agenda.looked(&log, &[], due);
-    assert_eq!(agenda.pending(), Pending::default());
+    assert_eq!(agenda.pending(due), Pending::default());
     assert_eq!(agenda.due(), start + HOUR);
     // Left alone for a while, it goes at once again.
     let later = due + Duration::from_secs(60);
@@ -203,7 +208,7 @@ fn a_group_that_changes_all_the_time_has_a_pace() {
     while now < start + Duration::from_secs(60) {
         // A transaction every second: the database is quiet in between.
         agenda.add(Area::path(path("db-wal")), now);
-        assert_eq!(agenda.pending().first, [path("db")]);
+        assert_eq!(agenda.pending(now).first, [path("db")]);
         now += Duration::from_secs(1);
         if let Next::Look(area) = agenda.take(now) {
             looks += 1;
@@ -222,11 +227,11 @@ fn what_waits_and_is_too_much_to_be_told_apart_is_pending_until_everything_was_l
         agenda.add(Area::path(path(&format!("{number}-wal"))), now);
     }
     let due = now + LONGEST_REST;
-    assert_eq!(agenda.pending().until, Some(due));
+    assert_eq!(agenda.pending(now).until, Some(due));
     assert_eq!(agenda.take(due), Next::Look(Area::Everything));
-    assert!(agenda.pending().paths > 0);
+    assert!(agenda.pending(now).paths > 0);
     agenda.looked(&Area::Everything, &[], due);
-    assert_eq!(agenda.pending(), Pending::default());
+    assert_eq!(agenda.pending(now), Pending::default());
 }
 
 #[test]
@@ -393,6 +398,31 @@ fn memory_is_bounded() {
     assert_eq!(agenda.take(agenda.due()), Next::Look(Area::Everything));
 }
 
+/// Such a look takes a while; one at a few is over before it was told.
+#[test]
+fn many_paths_that_are_to_be_looked_at_at_once_are_pending_until_then() {
+    let now = Instant::now();
+    let mut agenda = started(now);
+    for number in 0..FEW {
+        agenda.add(Area::path(path(&format!("{number}"))), now);
+    }
+    assert_eq!(agenda.pending(now), Pending::default());
+    agenda.add(Area::path(path("more")), now);
+    assert_eq!(agenda.pending(now).paths, FEW as u64 + 1);
+    agenda.take(now);
+    assert_eq!(agenda.pending(now), Pending::default());
+    // A look at everything that comes by itself is no news; one that something asks for is.
+    agenda.everything_within(Duration::ZERO, now);
+    assert_eq!(agenda.pending(now), Pending::default());
+    agenda.add(Area::Everything, now);
+    assert!(agenda.pending(now).anywhere);
+    assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+    assert_eq!(agenda.pending(now), Pending::default());
+    agenda.heard(Side::Source, Area::Everything, &Sides::new(true, true), now);
+    assert_eq!(agenda.pending(now), Pending::default(), "who polls asks");
+    assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+}
+
 /// Nobody may say that both are in sync before that side was looked at, from after the gap on.
 #[test]
 fn what_may_be_missing_waits_until_its_side_was_looked_at() {
@@ -402,19 +432,19 @@ fn what_may_be_missing_waits_until_its_side_was_looked_at() {
     agenda.missed(Side::Source, now);
     agenda.heard(Side::Source, Area::Everything, &Sides::default(), now);
     agenda.add(Area::path(path("a")), now);
-    assert_eq!(agenda.pending().paths, 1);
+    assert!(agenda.pending(now).anywhere);
     assert_eq!(agenda.take(now), Next::Look(Area::path(path("a"))));
-    assert_eq!(agenda.pending().paths, 1, "that was another path");
+    assert!(agenda.pending(now).anywhere, "that was another path");
     let began = now + second;
     assert_eq!(agenda.take(began), Next::Sweep(Side::Source));
-    assert_eq!(agenda.pending().paths, 1, "it goes on");
+    assert!(agenda.pending(now).anywhere, "it goes on");
     assert!(!agenda.swept(Side::Target, began));
     // The same again before the end.
     let mut other = started(now);
     other.missed(Side::Source, began + second);
     assert!(!other.swept(Side::Source, began));
-    assert_eq!(other.pending().paths, 1);
+    assert!(other.pending(now).anywhere);
     assert!(agenda.swept(Side::Source, began));
-    assert_eq!(agenda.pending().paths, 0);
+    assert_eq!(agenda.pending(now), Pending::default());
     assert!(!agenda.swept(Side::Source, began), "once");
 }

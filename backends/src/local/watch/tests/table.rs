@@ -309,7 +309,7 @@ fn run(row: &Row, pace: Pace) {
         Pace::OneByOne => row.said,
     };
     assert_eq!(text(&said.area), expected, "{name}");
-    assert_eq!(said.gap.is_some(), row.said == "everything", "{name}");
+    assert_eq!(said.gap, row.said == "everything", "{name}");
     assert_eq!(said.lost, None, "{name}");
     core.watches.age_halves();
     core.watches.age_halves();

@@ -24,6 +24,7 @@ impl Line {
             how: How::Inotify,
             shared: Arc::new(Shared::default()),
             driver: tokio::spawn(std::future::pending()),
+            dropped: 0,
         };
         Self {
             watching,
@@ -138,7 +139,7 @@ async fn a_gap_is_said_with_all_that_was_seen_beside_it() {
     line.seen("a");
     {
         let mut news = line.watching.shared.lock();
-        news.gap = Some("lost".to_owned());
+        news.gap = true;
         news.area = Area::Everything;
     }
     let said = line.next().await;
