@@ -9,6 +9,7 @@ use wl_core::storage::{
     Area, Filter, NoFilter, Observation, StorageBackend, StorageWatcher, WatchRequest,
 };
 
+use crate::local::LocalBackend;
 use crate::local::tests::kit::{Lab, p};
 
 pub type Watcher = Box<dyn StorageWatcher>;
@@ -232,4 +233,29 @@ async fn what_happens_while_nobody_asks_is_said_afterwards() {
     let all: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     until(&mut watcher, &all).await;
+}
+
+/// No event tells it: the folder that is watched stays as it is.
+#[tokio::test]
+async fn a_link_above_the_root_that_leads_elsewhere_is_said() {
+    let lab = Lab::new();
+    let lead = |to: &str| {
+        let _ = fs::remove_file(lab.at("link"));
+        std::os::unix::fs::symlink(lab.at(to), lab.at("link")).unwrap();
+    };
+    for folder in ["one/root", "two/root"] {
+        fs::create_dir_all(lab.at(folder)).unwrap();
+    }
+    lead("one");
+    let backend = LocalBackend::open(lab.at("link/root").to_str().unwrap()).unwrap();
+    let filter: Arc<dyn Filter> = Arc::new(NoFilter);
+    let watcher = backend.watcher(WatchRequest { filter }).await;
+    let mut watcher = watcher.unwrap().unwrap();
+    assert_eq!(watcher.health().mode, "inotify");
+    lead("two");
+    let said = next(&mut watcher).await;
+    assert!(
+        matches!(&said, Observation::Gap { area: Area::Everything, reason } if reason.contains("link/root")),
+        "{said:?}"
+    );
 }
