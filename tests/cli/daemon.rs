@@ -184,6 +184,30 @@ fn jobs_go_on_when_the_daemon_is_started_again_and_rest_when_they_are_paused() {
     Events::of(&place).state(SYNCED);
 }
 
+/// Whoever wants it to go on hears that it cannot, and why.
+#[test]
+fn a_resumed_job_whose_folder_is_away_is_said_to_rest() {
+    let place = Place::new();
+    let home = &place.0;
+    home.ok("container sync box");
+    Events::of(&place).state(SYNCED);
+    assert!(
+        home.ok("container resume box")
+            .stdout
+            .starts_with("Resumed ")
+    );
+    home.ok("container pause box");
+    fs::rename(home.path("b"), home.path("away")).unwrap();
+    let resumed = home.ok("container resume box").stdout;
+    assert!(!resumed.contains("Resumed"), "{resumed}");
+    for said in ["PAUSED", "No such file", "mount what belongs there"] {
+        assert!(resumed.contains(said), "{resumed}");
+    }
+    fs::rename(home.path("away"), home.path("b")).unwrap();
+    let resumed = home.ok("container resume box").stdout;
+    assert!(resumed.starts_with("Resumed "), "{resumed}");
+}
+
 #[test]
 fn conflicts_are_shown_explained_and_ended_while_the_job_goes_on() {
     let place = Place::new();
