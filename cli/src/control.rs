@@ -39,7 +39,7 @@ pub async fn connect(context: &Context<'_>) -> CliResult<Option<Client>> {
             Some(Ok(client)) => return Ok(Some(client)),
             Some(Err(CliError::Control(ClientError::NoDaemon(_)))) => return Ok(None),
             // One that was killed still accepts, and hangs up, until the system has taken its socket away.
-            Some(Err(CliError::Control(error))) if error.is_hung_up() => {
+            Some(Err(CliError::Control(error))) if error.is_hung_up() || error.is_crowded() => {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
             }
             Some(Err(error)) => return Err(error),

@@ -480,6 +480,39 @@ fn a_daemon_of_another_version_is_not_spoken_to() {
     }
 }
 
+/// Who is stopped (SIGSTOP, a debugger) lets nobody in, and more and more wait.
+#[test]
+fn a_daemon_with_no_room_for_more_who_wait_is_told_to_be_ended() {
+    let home = Home::new();
+    fs::create_dir_all(home.base().join("run")).unwrap();
+    let mut lock = fs::File::create(home.base().join("run/daemon.lock")).unwrap();
+    lock.lock().unwrap();
+    writeln!(lock, "{}", std::process::id()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let path = home.base().join("run/wl.sock");
+    let (_listener, _waiting) = runtime.block_on(async {
+        let socket = tokio::net::UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(one) = tokio::net::UnixStream::connect(&path).await {
+            waiting.push(one);
+        }
+        (listener, waiting)
+    });
+    for line in ["status", "start"] {
+        let done = home.run(line);
+        assert_eq!(done.code, 1, "{done:?}");
+        let kill = format!("`kill -9 {}`", std::process::id());
+        for said in ["does not answer", &kill, "wl start"] {
+            assert!(done.stderr.contains(said), "{done:?}");
+        }
+    }
+}
+
 #[test]
 fn a_second_daemon_and_wrong_places_are_told() {
     let place = Place::new();
