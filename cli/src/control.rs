@@ -84,19 +84,39 @@ pub const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 pub async fn connect_or_start(context: &Context<'_>) -> CliResult<Client> {
     match connect(context).await? {
         Some(client) => Ok(client),
-        None => start(context, &Options::default().words(context)?).await,
+        None => {
+            let words = Options::default().words(context)?;
+            Ok(start(context, &words).await?.client)
+        }
+    }
+}
+
+/// A daemon that runs.
+pub struct Started {
+    /// A connection to it.
+    pub client: Client,
+    /// Another command has started it.
+    pub by_other: bool,
+}
+
+impl Started {
+    fn by_other(client: Client) -> Self {
+        Self {
+            client,
+            by_other: true,
+        }
     }
 }
 
 /// Starts a daemon in the background, or finds the one that another command starts.
-pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
+pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Started> {
     match wait_for_former(context).await? {
-        Some(client) => Ok(client),
+        Some(client) => Ok(Started::by_other(client)),
         None => launch(context, words).await,
     }
 }
 
-async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
+async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Started> {
     let mut command = Command::new(this_program()?);
     command.arg("daemon").arg("--announce").args(words);
     if std::env::var_os(ARENAS.0).is_none() {
@@ -127,7 +147,10 @@ async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> 
             context
                 .output
                 .talk(&format!("Started the daemon (process {pid})"));
-            running(context).await
+            Ok(Started {
+                client: running(context).await?,
+                by_other: false,
+            })
         }
         "" => Err(CliError::Failed(format!(
             "the daemon ended before it was ready; see why with `{}daemon --log-path -`",
@@ -152,6 +175,7 @@ async fn wait_for_former(context: &Context<'_>) -> CliResult<Option<Client>> {
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
+            .map(Started::by_other)
     connect_or_tell(context).await
 }
 

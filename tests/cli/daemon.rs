@@ -480,6 +480,29 @@ fn a_daemon_of_another_version_is_not_spoken_to() {
     }
 }
 
+/// Several log in at once, or a script is run twice.
+#[test]
+fn each_of_several_that_start_a_daemon_at_once_says_what_became_of_it() {
+    let place = Place::new();
+    let home = &place.0;
+    let start = |_| {
+        let mut start = home.command();
+        start.arg("start").stdout(Stdio::piped());
+        start.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let all: Vec<Child> = (0..6).map(start).collect();
+    let mut started = 0;
+    for one in all {
+        let done = Done::of(one.wait_with_output().unwrap());
+        assert_eq!(done.code, 0, "{done:?}");
+        let starts = done.stderr.contains("Started the daemon");
+        started += usize::from(starts);
+        let runs = done.stdout == "The daemon runs already\n";
+        assert!(starts != runs, "{done:?}");
+    }
+    assert_eq!(started, 1);
+}
+
 /// Who is stopped (SIGSTOP, a debugger) lets nobody in, and more and more wait.
 #[test]
 fn a_daemon_with_no_room_for_more_who_wait_is_told_to_be_ended() {
