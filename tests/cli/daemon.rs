@@ -537,6 +537,28 @@ fn a_daemon_with_no_room_for_more_who_wait_is_told_to_be_ended() {
 }
 
 #[test]
+fn a_lock_that_no_daemon_holds_is_told_as_that() {
+    let home = Home::new();
+    fs::create_dir_all(home.base().join("run")).unwrap();
+    let mut died = std::process::Command::new("true").spawn().unwrap();
+    died.wait().unwrap();
+    let none: &[&str] = &["status"];
+    let all = ["status", "start", "stop", "daemon"];
+    for (number, lines) in [(String::new(), none), (died.id().to_string(), &all)] {
+        let mut lock = fs::File::create(home.base().join("run/daemon.lock")).unwrap();
+        lock.lock().unwrap();
+        writeln!(lock, "{number}").unwrap();
+        for line in lines {
+            let done = home.run(line);
+            assert_eq!(done.code, 1, "{line}: {done:?}");
+            for said in ["no daemon runs", "daemon.lock", "fuser"] {
+                assert!(done.stderr.contains(said), "{line}: {done:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_second_daemon_and_wrong_places_are_told() {
     let place = Place::new();
     let home = &place.0;
