@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wl_control::{Client, ClientError, PROTOCOL, Version};
+use wl_daemon::Holder;
 
 use crate::commands::{Context, Options};
 use crate::error::{CliError, CliResult};
@@ -39,7 +40,7 @@ pub async fn connect(context: &Context<'_>) -> CliResult<Option<Client>> {
             Some(Ok(client)) => return Ok(Some(client)),
             Some(Err(CliError::Control(ClientError::NoDaemon(_)))) => return Ok(None),
             // One that was killed still accepts, and hangs up, until the system has taken its socket away.
-            Some(Err(CliError::Control(error))) if error.is_hung_up() => {
+            Some(Err(CliError::Control(error))) if error.is_hung_up() || error.is_crowded() => {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
             }
             Some(Err(error)) => return Err(error),
@@ -52,14 +53,29 @@ pub async fn connect(context: &Context<'_>) -> CliResult<Option<Client>> {
 pub async fn connect_or_tell(context: &Context<'_>) -> CliResult<Option<Client>> {
     let client = connect(context).await?;
     if client.is_none()
-        && let Some(process) = wl_daemon::running_process(&context.base_dir()?)
+        && let Some(holder) = holder(context).await?
     {
-        return Err(CliError::NoDaemon(format!(
-            "a daemon runs (process {process}) and does not listen on {}; give the --socket-path that it was started with, or end it with `kill {process}`, which is safe",
-            context.socket()?.display()
-        )));
+        return Err(CliError::NoDaemon(match holder {
+            Holder::Daemon(process) => format!(
+                "a daemon runs (process {process}) and does not listen on {}; give the --socket-path that it was started with, or end it with `kill {process}`, which is safe",
+                context.socket()?.display()
+            ),
+            Holder::Stranger(why) => why.to_string(),
+        }));
     }
     Ok(client)
+}
+
+/// Who holds the lock of the base directory.
+async fn holder(context: &Context<'_>) -> CliResult<Option<Holder>> {
+    let base_dir = context.base_dir()?;
+    let seen = wl_daemon::lock_holder(&base_dir);
+    if !matches!(seen, Some(Holder::Stranger(_))) {
+        return Ok(seen);
+    }
+    // A daemon that has just taken it writes its number next.
+    tokio::time::sleep(BETWEEN_LOOKS).await;
+    Ok(wl_daemon::lock_holder(&base_dir))
 }
 
 /// The daemon, which must be there.
@@ -84,19 +100,39 @@ pub const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 pub async fn connect_or_start(context: &Context<'_>) -> CliResult<Client> {
     match connect(context).await? {
         Some(client) => Ok(client),
-        None => start(context, &Options::default().words(context)?).await,
+        None => {
+            let words = Options::default().words(context)?;
+            Ok(start(context, &words).await?.client)
+        }
+    }
+}
+
+/// A daemon that runs.
+pub struct Started {
+    /// A connection to it.
+    pub client: Client,
+    /// Another command has started it.
+    pub by_other: bool,
+}
+
+impl Started {
+    fn by_other(client: Client) -> Self {
+        Self {
+            client,
+            by_other: true,
+        }
     }
 }
 
 /// Starts a daemon in the background, or finds the one that another command starts.
-pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
+pub async fn start(context: &Context<'_>, words: &[OsString]) -> CliResult<Started> {
     match wait_for_former(context).await? {
-        Some(client) => Ok(client),
+        Some(client) => Ok(Started::by_other(client)),
         None => launch(context, words).await,
     }
 }
 
-async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> {
+async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Started> {
     let mut command = Command::new(this_program()?);
     command.arg("daemon").arg("--announce").args(words);
     if std::env::var_os(ARENAS.0).is_none() {
@@ -127,7 +163,10 @@ async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> 
             context
                 .output
                 .talk(&format!("Started the daemon (process {pid})"));
-            running(context).await
+            Ok(Started {
+                client: running(context).await?,
+                by_other: false,
+            })
         }
         "" => Err(CliError::Failed(format!(
             "the daemon ended before it was ready; see why with `{}daemon --log-path -`",
@@ -136,6 +175,7 @@ async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> 
         // Somebody else was faster; or there is a real fault, which then is all there is to say.
         why => wait_for_other(context)
             .await?
+            .map(Started::by_other)
             .ok_or_else(|| CliError::Failed(why.to_owned())),
     }
 }
@@ -144,7 +184,7 @@ async fn launch(context: &Context<'_>, words: &[OsString]) -> CliResult<Client> 
 async fn wait_for_former(context: &Context<'_>) -> CliResult<Option<Client>> {
     let base_dir = context.base_dir()?;
     for _ in 0..FAREWELL_LOOKS {
-        if wl_daemon::running_process(&base_dir).is_none() {
+        if wl_daemon::lock_holder(&base_dir).is_none() {
             return Ok(None);
         }
         if let Some(client) = connect(context).await? {
@@ -204,14 +244,14 @@ async fn within<T>(patience: Duration, answer: impl Future<Output = T>) -> Optio
 fn silent(context: &Context<'_>) -> CliError {
     let place = |path: CliResult<PathBuf>| path.unwrap_or_default().display().to_string();
     let base = context.base_dir();
-    let process = base.ok().and_then(|base| wl_daemon::running_process(&base));
-    CliError::Failed(match process {
-        Some(process) => format!(
+    let holder = base.ok().and_then(|base| wl_daemon::lock_holder(&base));
+    CliError::Failed(match holder {
+        Some(Holder::Daemon(process)) => format!(
             "the daemon (process {process}) listens on {} and does not answer; end it with `kill -9 {process}`, which is safe, and start it again with `{}start`",
             place(context.socket()),
             context.wl()
         ),
-        None => format!(
+        Some(Holder::Stranger(_)) | None => format!(
             "something listens on {} and does not answer, and it is no daemon of this base directory; give another --socket-path",
             place(context.socket())
         ),

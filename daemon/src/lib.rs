@@ -21,7 +21,7 @@ pub use log::{LogError, LogGuard, LogTo, log_failure, start_log};
 pub use plugins::registry;
 pub use private::{CREDENTIALS_FILE, PrivateError, check_private, secret_parameter};
 pub use rlimit::raise_file_limit;
-pub use server::{Daemon, DaemonError, DaemonOptions, running_process, socket_path};
+pub use server::{Daemon, DaemonError, DaemonOptions, Holder, lock_holder, socket_path};
 pub use spec::{JobSpec, LOCAL, StorageSpec};
 pub use url::{UrlError, storage_of_url};
 pub use wl_core::storage::Limits;

@@ -184,6 +184,30 @@ fn jobs_go_on_when_the_daemon_is_started_again_and_rest_when_they_are_paused() {
     Events::of(&place).state(SYNCED);
 }
 
+/// Whoever wants it to go on hears that it cannot, and why.
+#[test]
+fn a_resumed_job_whose_folder_is_away_is_said_to_rest() {
+    let place = Place::new();
+    let home = &place.0;
+    home.ok("container sync box");
+    Events::of(&place).state(SYNCED);
+    assert!(
+        home.ok("container resume box")
+            .stdout
+            .starts_with("Resumed ")
+    );
+    home.ok("container pause box");
+    fs::rename(home.path("b"), home.path("away")).unwrap();
+    let resumed = home.ok("container resume box").stdout;
+    assert!(!resumed.contains("Resumed"), "{resumed}");
+    for said in ["PAUSED", "No such file", "mount what belongs there"] {
+        assert!(resumed.contains(said), "{resumed}");
+    }
+    fs::rename(home.path("away"), home.path("b")).unwrap();
+    let resumed = home.ok("container resume box").stdout;
+    assert!(resumed.starts_with("Resumed "), "{resumed}");
+}
+
 #[test]
 fn conflicts_are_shown_explained_and_ended_while_the_job_goes_on() {
     let place = Place::new();
@@ -453,6 +477,84 @@ fn a_daemon_of_another_version_is_not_spoken_to() {
     assert_eq!(done.code, 1, "{done:?}");
     for words in ["process 7", "is wl 99.0.0", "restart it"] {
         assert!(done.stderr.contains(words), "{done:?}");
+    }
+}
+
+/// Several log in at once, or a script is run twice.
+#[test]
+fn each_of_several_that_start_a_daemon_at_once_says_what_became_of_it() {
+    let place = Place::new();
+    let home = &place.0;
+    let start = |_| {
+        let mut start = home.command();
+        start.arg("start").stdout(Stdio::piped());
+        start.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let all: Vec<Child> = (0..6).map(start).collect();
+    let mut started = 0;
+    for one in all {
+        let done = Done::of(one.wait_with_output().unwrap());
+        assert_eq!(done.code, 0, "{done:?}");
+        let starts = done.stderr.contains("Started the daemon");
+        started += usize::from(starts);
+        let runs = done.stdout == "The daemon runs already\n";
+        assert!(starts != runs, "{done:?}");
+    }
+    assert_eq!(started, 1);
+}
+
+/// Who is stopped (SIGSTOP, a debugger) lets nobody in, and more and more wait.
+#[test]
+fn a_daemon_with_no_room_for_more_who_wait_is_told_to_be_ended() {
+    let home = Home::new();
+    fs::create_dir_all(home.base().join("run")).unwrap();
+    let mut lock = fs::File::create(home.base().join("run/daemon.lock")).unwrap();
+    lock.lock().unwrap();
+    writeln!(lock, "{}", std::process::id()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let path = home.base().join("run/wl.sock");
+    let (_listener, _waiting) = runtime.block_on(async {
+        let socket = tokio::net::UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(one) = tokio::net::UnixStream::connect(&path).await {
+            waiting.push(one);
+        }
+        (listener, waiting)
+    });
+    for line in ["status", "start"] {
+        let done = home.run(line);
+        assert_eq!(done.code, 1, "{done:?}");
+        let kill = format!("`kill -9 {}`", std::process::id());
+        for said in ["does not answer", &kill, "wl start"] {
+            assert!(done.stderr.contains(said), "{done:?}");
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_no_daemon_holds_is_told_as_that() {
+    let home = Home::new();
+    fs::create_dir_all(home.base().join("run")).unwrap();
+    let mut died = std::process::Command::new("true").spawn().unwrap();
+    died.wait().unwrap();
+    let none: &[&str] = &["status"];
+    let all = ["status", "start", "stop", "daemon"];
+    for (number, lines) in [(String::new(), none), (died.id().to_string(), &all)] {
+        let mut lock = fs::File::create(home.base().join("run/daemon.lock")).unwrap();
+        lock.lock().unwrap();
+        writeln!(lock, "{number}").unwrap();
+        for line in lines {
+            let done = home.run(line);
+            assert_eq!(done.code, 1, "{line}: {done:?}");
+            for said in ["no daemon runs", "daemon.lock", "fuser"] {
+                assert!(done.stderr.contains(said), "{line}: {done:?}");
+            }
+        }
     }
 }
 

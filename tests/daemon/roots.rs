@@ -122,6 +122,82 @@ async fn a_root_that_becomes_a_link_to_another_folder_pauses_its_job() {
     }
 }
 
+/// Two folders in sync, one of them by a path with a link in it.
+async fn synced_by_link(root: &str, link: &str, watched: bool) -> (World, wl_control::Client) {
+    let world = World::new().await;
+    for folder in ["right", "wrong"] {
+        fs::create_dir_all(world.path(folder).join("below")).unwrap();
+    }
+    world.write("right/below/a", "1");
+    world.write("wrong/below/other", "of another tree");
+    lead(&world, link, "right");
+    let mut client = world.client().await;
+    let mut job = world.job("j", true);
+    job[root]["location"] = json!(world.path("way/below"));
+    if watched {
+        for side in ["source", "target"] {
+            let storage = job[side].as_object_mut().unwrap();
+            storage.remove("watcher-interval").unwrap();
+        }
+    }
+    client.ask("start", job).await.unwrap();
+    state(&mut client, "j", State::Synced).await;
+    (world, client)
+}
+
+/// Has `way/below` lead to `below` in a folder, by a link above it or at its end.
+fn lead(world: &World, link: &str, to: &str) {
+    let target = match link {
+        "way" => world.path(to),
+        _ => world.path(to).join("below"),
+    };
+    let parent = world.path(link).parent().unwrap().to_owned();
+    fs::create_dir_all(parent).unwrap();
+    let made = world.path("made");
+    std::os::unix::fs::symlink(target, &made).unwrap();
+    fs::rename(made, world.path(link)).unwrap();
+}
+
+/// The folder that is followed stays as it is, and says nothing.
+#[tokio::test]
+async fn a_link_that_leads_elsewhere_pauses_its_job_until_it_is_put_back() {
+    let follow = async |root: &'static str, other: &str, link: &str, watched: bool| {
+        let (world, mut client) = synced_by_link(root, link, watched).await;
+        lead(&world, link, "wrong");
+        let text = state(&mut client, "j", State::Paused).await;
+        assert!(text.contains("a symbolic link?"), "{text}");
+        world.write("right/below/b", "2");
+        world.write(&format!("{other}/c"), "3");
+        // It was tried again.
+        let text = state(&mut client, "j", State::Paused).await;
+        for said in [
+            "a folder of this job leads elsewhere",
+            "put back what was there",
+            "stop the job and start it again",
+            "`--accept-new-filesystem` is for another folder at the same place",
+        ] {
+            assert!(text.contains(said), "{text}");
+        }
+        for untouched in ["wrong/below/a", "wrong/below/c", "right/below/c"] {
+            assert_eq!(world.read(untouched), None);
+        }
+        for untouched in ["other", "b"] {
+            assert_eq!(world.read(&format!("{other}/{untouched}")), None);
+        }
+        lead(&world, link, "right");
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(world.read(&format!("{other}/b")).as_deref(), Some("2"));
+        assert_eq!(world.read("right/below/c").as_deref(), Some("3"));
+        assert_eq!(world.read(&format!("{other}/other")), None);
+    };
+    tokio::join!(
+        follow("source", "target", "way", true),
+        follow("target", "source", "way/below", true),
+        follow("source", "target", "way/below", false),
+        follow("target", "source", "way", false),
+    );
+}
+
 /// Nobody was there to see it happen.
 #[tokio::test]
 async fn a_root_that_became_a_link_while_no_daemon_ran_pauses_its_job() {

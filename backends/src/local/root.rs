@@ -1,7 +1,7 @@
 //! The root: where it is, what is mounted there, what its file system can do.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode as Bits, OFlags};
@@ -21,6 +21,8 @@ pub(super) struct Spot {
     pub(super) place: Place,
     pub(super) location: String,
     pub(super) identity: String,
+    /// The path that names it, where there is one: a link in it can be made to lead elsewhere.
+    named: Option<PathBuf>,
     /// The folder that was found, where folders can be told apart: device, inode number and time of birth.
     folder: Option<Own>,
     /// What it is taken for until it was tried.
@@ -65,17 +67,21 @@ const EXCHANGES: [i64; 6] = [
 impl Spot {
     /// Resolves `location`. It has to be a folder that is there.
     pub(super) fn find(location: &str, limit: Renames) -> Result<Self> {
-        let path = std::fs::canonicalize(location).map_err(|error| {
+        let unavailable = |error| {
             StorageError::new(
                 ErrorKind::Unavailable,
                 "open",
                 format!("{error}; make the folder, or mount what belongs there"),
             )
             .on(location)
-        })?;
+        };
+        let named = std::path::absolute(location).map_err(unavailable)?;
+        let path = std::fs::canonicalize(&named).map_err(unavailable)?;
         let location = path.to_string_lossy().into_owned();
         let identity = format!("local:{}", exact_text(&path));
-        Self::at(Place::Real(path), location, identity, limit)
+        let mut spot = Self::at(Place::Real(path), location, identity, limit)?;
+        spot.named = Some(named);
+        Ok(spot)
     }
 
     /// The storage at a place that is known to be a folder.
@@ -91,6 +97,7 @@ impl Spot {
             place,
             location,
             identity,
+            named: None,
             folder: super::identity::is_told_apart(&root.fd).then(|| root.own()),
             presumed,
             tried: OnceLock::new(),
@@ -118,9 +125,37 @@ impl Spot {
         Ok(root)
     }
 
-    /// What is behind the root now, whatever was connected.
+    /// Looks whether the path that names it still leads here.
+    pub(super) fn check_way(&self) -> Result<()> {
+        let (Some(named), Some(here)) = (&self.named, self.place.path()) else {
+            return Ok(());
+        };
+        let (kind, reason) = match std::fs::canonicalize(named) {
+            Ok(now) if now == here => return Ok(()),
+            Ok(now) => (
+                ErrorKind::Elsewhere,
+                format!(
+                    "`{}` leads to {} now (a symbolic link?); put back what was there, or, if that is to be synced from now on, stop what runs \
+                     and start it again",
+                    named.display(),
+                    now.display()
+                ),
+            ),
+            Err(error) => (
+                ErrorKind::Unavailable,
+                format!(
+                    "`{}` leads nowhere now: {error}; put back what was there, or mount it",
+                    named.display()
+                ),
+            ),
+        };
+        Err(StorageError::new(kind, "open", reason).on(&self.location))
+    }
+
+    /// What is behind the root now, whatever was connected, if that is where its name still leads.
     pub(super) fn marker(&self) -> Result<RootMarker> {
         let root = open_root(&self.place, &self.location)?;
+        self.check_way()?;
         super::identity::marker(&root.fd, &root.stat)
             .map_err(|errno| sys::os_error("look at the root", errno).on(&self.location))
     }

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The storage as a whole is not there: gone, unmounted, unreachable.
     Unavailable,
+    /// The path that names the storage leads to another one than was connected.
+    Elsewhere,
     /// The storage has trouble that should pass by itself: overload, a broken connection. It was tried again for a while already.
     Temporary,
     /// The storage does not accept who asks, or how: a login, a key, a clock, a host key.
@@ -47,7 +49,10 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether it concerns the whole storage, whatever path was asked for: the next path would fail the same way.
     pub fn is_of_storage(self) -> bool {
-        matches!(self, Self::Unavailable | Self::Credentials)
+        matches!(
+            self,
+            Self::Unavailable | Self::Elsewhere | Self::Credentials
+        )
     }
 }
 

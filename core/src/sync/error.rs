@@ -79,6 +79,7 @@ impl From<StorageError> for SyncError {
     fn from(error: StorageError) -> Self {
         let class = match error.kind() {
             ErrorKind::Unavailable => SyncErrorClass::RootUnavailable,
+            ErrorKind::Elsewhere => SyncErrorClass::RootChanged,
             ErrorKind::Cancelled => SyncErrorClass::Cancelled,
             ErrorKind::Config => SyncErrorClass::Usage,
             ErrorKind::Credentials => SyncErrorClass::Credentials,

@@ -41,6 +41,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether more wait to be let in than there is room for: the daemon has a lot to do, or does nothing any more.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the other end closed the connection where an answer was due.
     pub fn is_hung_up(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};

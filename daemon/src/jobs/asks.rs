@@ -136,7 +136,7 @@ impl Owner {
             _ if begun.is_some_and(|begun| *begun != reached.identities) => Err(SyncError::new(
                 SyncErrorClass::RootChanged,
                 format!(
-                    "a folder of this job leads elsewhere than when the job was started (a symbolic link?): now it is {source} and {target}; put back what was there, or stop the job and start it again if it is to sync these"
+                    "a folder of this job leads elsewhere than when the job was started (a symbolic link?): now it is {source} and {target}; put back what was there, and it goes on by itself; or, if these are to be synced from now on, stop the job and start it again: they are compared as on a first run then, and nothing that was agreed on before counts (`--accept-new-filesystem` is for another folder at the same place)"
                 ),
             )),
             None => Ok(()),

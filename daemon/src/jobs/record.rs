@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tempfile::Builder;
 use wl_core::model::Sides;
 
@@ -24,9 +24,21 @@ pub(super) struct Recorded {
     /// A person wants it to rest.
     #[serde(default)]
     pub(super) paused: bool,
-    /// The storages as they called themselves when the job reached them first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The storages as they called themselves when the job reached them first. What makes no sense is as good as nothing: no job is given
+    /// up for it.
+    #[serde(
+        default,
+        deserialize_with = "if_it_makes_sense",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(super) begun: Option<Sides<String>>,
+}
+
+fn if_it_makes_sense<'de, D: Deserializer<'de>>(
+    field: D,
+) -> Result<Option<Sides<String>>, D::Error> {
+    let value = serde_json::Value::deserialize(field)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,6 +172,30 @@ mod tests {
         assert_eq!(jobs[0].start.target.params["odd"], json!([1]));
         let mode = fs::metadata(&record.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn where_a_job_began_is_forgotten_if_it_makes_no_sense() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::new(dir.path());
+        let right = json!({"source": "local:/a", "target": "s3|b"});
+        for (begun, kept) in [
+            (json!(7), false),
+            (json!("local:/a"), false),
+            (json!({"source": 1, "target": "s3|b"}), false),
+            (json!({"source": "local:/a"}), false),
+            (json!(null), false),
+            (right, true),
+        ] {
+            let mut jobs = json!([job("a"), job("b")]);
+            jobs[0]["begun"] = begun;
+            let contents = json!({"version": VERSION, "jobs": jobs});
+            fs::write(&record.path, contents.to_string()).unwrap();
+            let (jobs, aside) = record.load().unwrap();
+            assert!(aside.is_none(), "{contents}");
+            let begun: Vec<_> = jobs.iter().map(|job| job.begun.is_some()).collect();
+            assert_eq!(begun, [kept, false], "{contents}");
+        }
     }
 
     #[test]

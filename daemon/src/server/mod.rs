@@ -22,7 +22,7 @@ use crate::jobs::{Jobs, RecordError, TakenUp};
 use crate::metrics::{Counts, Metrics, Sources};
 use commands::Commands;
 use connection::Connections;
-pub use socket::running_process;
+pub use socket::{Holder, lock_holder};
 use socket::{Lock, Socket};
 
 /// The socket's place below the base directory.
@@ -45,9 +45,9 @@ pub enum DaemonError {
     /// Another one runs on this base directory.
     #[error("a daemon runs on {0} already{1}; use that, or end it with `wl stop`")]
     Runs(PathBuf, String),
-    /// The daemon is gone, and something that it started still has its lock.
+    /// No daemon runs, and something else has its lock: what a dead one had started, or somebody's program.
     #[error(
-        "lock {0}: the daemon that had it is gone, but a program that it started still has; `fuser {0}` names it: end that, then start again"
+        "no daemon runs, but another program has locked {0}; `fuser {0}` names it: end that, then start again"
     )]
     Held(PathBuf),
     /// The socket's path does not fit.

@@ -100,16 +100,31 @@ fn is_process(pid: &str) -> bool {
     })
 }
 
-/// The process that holds the lock of a base directory: a daemon, wherever it listens.
-pub fn running_process(base_dir: &Path) -> Option<String> {
-    let mut file = File::open(base_dir.join("run/daemon.lock")).ok()?;
+/// Who holds the lock of a base directory.
+#[derive(Debug)]
+pub enum Holder {
+    /// A daemon, wherever it listens: its process.
+    Daemon(String),
+    /// Something else, or a daemon that has not written its number yet: there is no process of the number in it.
+    Stranger(DaemonError),
+}
+
+/// Who holds the lock of a base directory; `None`: nobody does.
+pub fn lock_holder(base_dir: &Path) -> Option<Holder> {
+    let path = base_dir.join("run/daemon.lock");
+    let mut file = File::open(&path).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {}
         _ => return None,
     }
     let mut pid = String::new();
-    file.read_to_string(&mut pid).ok()?;
-    Some(pid.trim().to_owned())
+    // What cannot be read is nobody's.
+    let _ = file.read_to_string(&mut pid);
+    let pid = pid.trim();
+    Some(match is_process(pid) {
+        true => Holder::Daemon(pid.to_owned()),
+        false => Holder::Stranger(DaemonError::Held(path)),
+    })
 }
 
 /// The socket that the daemon listens on.

@@ -113,3 +113,36 @@ async fn another_mount_at_the_root_is_another_file_system() {
     drop(mount);
     assert_eq!(backend.root_marker().await.unwrap(), plain);
 }
+
+/// Where the path that names a storage leads now is another storage, or none.
+#[tokio::test]
+async fn a_link_that_leads_elsewhere_is_told_until_it_is_put_back() {
+    let lab = Lab::new();
+    for folder in ["one/photos", "two/photos"] {
+        fs::create_dir_all(lab.at(folder)).unwrap();
+    }
+    let lead = |link: &str, to: &str| {
+        let _ = fs::remove_file(lab.at(link));
+        std::os::unix::fs::symlink(lab.at(to), lab.at(link)).unwrap();
+    };
+    for (link, named, right, wrong) in [
+        ("end", "end", "one/photos", "two/photos"),
+        ("above", "above/photos", "one", "two"),
+    ] {
+        lead(link, right);
+        let backend = open(&lab.at(named));
+        let marker = backend.root_marker().await.unwrap();
+        lead(link, wrong);
+        let error = backend.root_marker().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Elsewhere, "{error}");
+        let leads = lab.at("two/photos").canonicalize().unwrap();
+        for said in [lab.at(named).to_str().unwrap(), leads.to_str().unwrap()] {
+            assert!(error.reason().contains(said), "{error}");
+        }
+        lead(link, "nowhere");
+        let error = backend.root_marker().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        lead(link, right);
+        assert_eq!(backend.root_marker().await.unwrap(), marker);
+    }
+}

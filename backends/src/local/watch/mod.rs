@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use wl_core::storage::{
     Area, Observation, POLL_INTERVAL, Result, Rhythm, StorageWatcher, WatchHealth, WatchRequest,
@@ -55,6 +55,7 @@ pub(super) struct LocalWatcher {
     retry: Retry,
     /// Where the watches do not suffice any more, whether fanotify was tried in their place.
     marks: Marks,
+    way: Way,
 }
 
 #[derive(Debug)]
@@ -157,6 +158,39 @@ impl Retry {
     }
 }
 
+/// Whether the path that names the root still leads to it: no event tells that, so it is asked.
+#[derive(Debug)]
+struct Way {
+    due: Instant,
+    /// A question that is under way.
+    asking: Option<JoinHandle<Result<()>>>,
+}
+
+impl Way {
+    fn new() -> Self {
+        Self {
+            due: Instant::now() + POLL_INTERVAL,
+            asking: None,
+        }
+    }
+
+    /// Returns why, once it does not. May be dropped.
+    async fn astray(&mut self, spot: &Arc<Spot>) -> String {
+        loop {
+            if self.asking.is_none() {
+                sleep_until(self.due).await;
+            }
+            let spot = Arc::clone(spot);
+            let ask = || spawn_blocking(move || spot.check_way());
+            let answer = self.asking.get_or_insert_with(ask).await;
+            *self = Self::new();
+            if let Ok(Err(error)) = answer {
+                return error.reason().to_owned();
+            }
+        }
+    }
+}
+
 impl LocalWatcher {
     /// Returns when all there is is watched. Where nothing can be watched it polls.
     pub(super) async fn new(spot: Arc<Spot>, request: WatchRequest) -> Self {
@@ -180,6 +214,7 @@ impl LocalWatcher {
             rhythm: Rhythm::new(POLL_INTERVAL),
             retry: Retry::new(),
             marks: Marks::Untried,
+            way: Way::new(),
         }
     }
 
@@ -291,6 +326,10 @@ impl StorageWatcher for LocalWatcher {
                                 return Ok(gap(reason));
                             }
                         },
+                        reason = self.way.astray(&self.place.spot) => {
+                            self.poll_for(Why::Refused(reason.clone()));
+                            return Ok(gap(reason));
+                        }
                         area = self.rhythm.next(&unwatched.area), if polls => {
                             return Ok(Observation::Look { area, cursor: None });
                         }

@@ -56,10 +56,13 @@ impl Start {
                 "a daemon in the background has no stderr; give a file, or run `wl daemon --log-path -`".to_owned(),
             ));
         }
-        let already = control::connect(context).await?.is_some();
-        if !already {
-            control::start(context, &self.options.words(context)?).await?;
-        }
+        let already = match control::connect(context).await? {
+            Some(_) => true,
+            None => {
+                let words = self.options.words(context)?;
+                control::start(context, &words).await?.by_other
+            }
+        };
         if already && self.options != Options::default() {
             context.output.complain(&format!(
                 "the daemon runs already, with the options that it was started with: --log-path and --metrics change nothing; end it \

@@ -210,7 +210,7 @@ fn may_be_done(error: &StorageError) -> bool {
         K::NotFound | K::Changed | K::NoParent | K::NotEmpty => true,
         K::Full | K::Unrepresentable | K::Unsupported | K::Config => true,
         K::Busy | K::Denied | K::Credentials | K::Cancelled => false,
-        K::Unavailable | K::Temporary | K::Other => false,
+        K::Unavailable | K::Elsewhere | K::Temporary | K::Other => false,
     };
     !refused
 }

@@ -18,7 +18,9 @@ use crate::local::watch::fold::Fold;
 use crate::local::watch::limits::{Limit, handles_last, silent};
 use crate::local::watch::machine::MOST_POLLED;
 use crate::local::watch::words::Why;
-use crate::local::watch::{How, LocalWatcher, Marks, Place, RETRY_SELDOM, Retry, State, Watching};
+use crate::local::watch::{
+    How, LocalWatcher, Marks, Place, RETRY_SELDOM, Retry, State, Watching, Way,
+};
 
 const LIMIT: &str = "/proc/sys/user/max_inotify_watches";
 const INSTANCES: &str = "/proc/sys/user/max_inotify_instances";
@@ -157,6 +159,7 @@ fn half_blind(subtrees: &[&str]) -> (Lab, LocalWatcher) {
         rhythm: Rhythm::new(POLL_INTERVAL),
         retry: Retry::new(),
         marks: Marks::Untried,
+        way: Way::new(),
     };
     (lab, watcher)
 }

@@ -14,6 +14,7 @@ use wl_core::storage::{
 };
 
 use super::fake::NoDots;
+use crate::local::LocalBackend;
 use crate::local::tests::kit::{Lab, p};
 use crate::local::watch::LocalWatcher;
 use crate::local::watch::fanotify::Marked;
@@ -347,4 +348,29 @@ async fn dropped_events_are_a_gap_and_the_watches_are_set_anew() {
     lab.write("late/f", b"1");
     lab.write("moved/f", b"2");
     until(&mut watcher, &["late/f", "moved/f"]).await;
+}
+
+/// No event tells it: the folder that is watched stays as it is.
+#[tokio::test]
+async fn a_link_above_the_root_that_leads_elsewhere_is_said() {
+    let lab = Lab::new();
+    let lead = |to: &str| {
+        let _ = fs::remove_file(lab.at("link"));
+        std::os::unix::fs::symlink(lab.at(to), lab.at("link")).unwrap();
+    };
+    for folder in ["one/root", "two/root"] {
+        fs::create_dir_all(lab.at(folder)).unwrap();
+    }
+    lead("one");
+    let backend = LocalBackend::open(lab.at("link/root").to_str().unwrap()).unwrap();
+    let filter: Arc<dyn Filter> = Arc::new(NoFilter);
+    let watcher = backend.watcher(WatchRequest { filter }).await;
+    let mut watcher = watcher.unwrap().unwrap();
+    assert_eq!(watcher.health().mode, "inotify");
+    lead("two");
+    let said = next(&mut watcher).await;
+    assert!(
+        matches!(&said, Observation::Gap { area: Area::Everything, reason } if reason.contains("link/root")),
+        "{said:?}"
+    );
 }
