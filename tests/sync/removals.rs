@@ -146,6 +146,67 @@ fn on_target(world: &World) -> usize {
     read(&world.storages.target).len()
 }
 
+/// Writes these files, and the looks are told of it.
+async fn write(
+    world: &World,
+    looks: &mut Looks,
+    numbers: std::ops::Range<usize>,
+    content: &str,
+) -> Looked {
+    let mut new = Area::default();
+    for n in numbers {
+        let (path, content) = (format!("f{n}"), format!("{content} {n}"));
+        world.storages.source.write_file(&path, content).unwrap();
+        new.add_path(SyncPath::new(path).unwrap());
+    }
+    looks.look(new).await.unwrap()
+}
+
+/// As where branches are checked out to and fro: what is back was not lost, and what goes for good still adds up.
+#[tokio::test]
+async fn what_comes_back_is_not_lost() {
+    let (world, mut looks) = hundred().await;
+    for turn in 0..10 {
+        // More at once would wait for more.
+        for piece in [0..20, 20..40] {
+            let gone = remove(&world, &mut looks, piece).await.report.unwrap();
+            assert_eq!(gone.error, None, "{turn}");
+        }
+        assert_eq!(on_target(&world), 60);
+        let back = write(&world, &mut looks, 0..40, "content").await;
+        assert_eq!(back.report.unwrap().error, None, "{turn}");
+        assert_eq!(on_target(&world), 100);
+    }
+    let mut refused = None;
+    for piece in 0..10 {
+        let gone = remove(&world, &mut looks, piece * 10..piece * 10 + 10).await;
+        refused = gone.report.unwrap().error;
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert_eq!(refused.unwrap().class, "delete-budget");
+    assert_eq!(on_target(&world), 50);
+}
+
+/// What was there is nowhere any more, whatever is in its place.
+#[tokio::test]
+async fn what_is_removed_and_made_anew_with_other_content_is_lost() {
+    let (world, mut looks) = hundred().await;
+    let mut refused = None;
+    for turn in 0..10 {
+        let gone = remove(&world, &mut looks, 0..20).await;
+        refused = gone.report.unwrap().error;
+        if refused.is_some() {
+            break;
+        }
+        let other = format!("other {turn}");
+        let back = write(&world, &mut looks, 0..20, &other).await;
+        assert_eq!(back.report.unwrap().error, None, "{turn}");
+    }
+    assert_eq!(refused.unwrap().class, "delete-budget");
+}
+
 /// Somebody takes a tree away, and is seen while he is at it: nothing goes before it is known how much it is.
 #[tokio::test]
 async fn large_removals_wait_for_more_of_them_and_are_judged_as_one() {

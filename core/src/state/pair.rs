@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::announced::Note;
 use super::contents::{self, Contents};
-use super::{learnt, pending, row};
+use super::{learnt, losses, pending, row};
 use crate::model::{Conflict, ContentHash, Side, Sides};
 use crate::storage::RootMarker;
 
@@ -228,11 +228,12 @@ impl PairState {
             _ => "",
         };
         db.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {upgrade} {} {} CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; \
+            "BEGIN IMMEDIATE; {upgrade} {} {} {} CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; \
              CREATE TABLE IF NOT EXISTS conflicts (path TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT; \
              PRAGMA user_version = {SCHEMA_VERSION}; COMMIT; {} {}",
             row::CREATE_ROWS,
             learnt::CREATE_LEARNT,
+            losses::CREATE_LOST,
             pending::CREATE_PENDING,
             learnt::CREATE_LEARNT_NOW,
         ))?;

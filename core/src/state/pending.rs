@@ -66,14 +66,23 @@ pub(super) const UNCLAIMED: &str = "
 SELECT id, key, side, action, hash, grp FROM pending INDEXED BY pending_by_hash
 WHERE hash = ?1 AND stage = ?2 AND side = ?3 AND done = 0 AND grp IS NULL ORDER BY key LIMIT 1";
 
-/// Counts what would be nowhere. Each content is looked for once, however many files have it.
+/// Counts what would be nowhere.
 pub(super) fn lost_sql() -> String {
+    format!("SELECT count(*) FROM {}", lost_known())
+}
+
+/// The contents that would be nowhere. Each is looked for once, however many files have it.
+fn lost_known() -> String {
     let nowhere = nowhere("p.hash");
     format!(
-        "SELECT count(*) FROM (SELECT DISTINCT hash FROM pending \
+        "(SELECT DISTINCT hash FROM pending \
          WHERE stage IN (?1, ?4) AND side = ?2 AND done = 0 AND hash IS NOT NULL) p WHERE {nowhere}"
     )
 }
+
+/// The removals of unknown content (a mirror's, without a baseline).
+const LOST_UNKNOWN: &str = "pending WHERE stage IN (?1, ?4) AND side = ?2 AND done = 0 AND hash IS NULL \
+     AND action NOT LIKE '%\"kind\":\"link\"%' AND action NOT LIKE '%\"kind\":\"folder\"%'";
 
 /// That this content will be nowhere: nothing brings it, and all rows that have it are to be removed (in the stages 1 and 4; 3 brings).
 fn nowhere(hash: &str) -> String {
@@ -86,6 +95,18 @@ fn nowhere(hash: &str) -> String {
     let brought =
         format!("EXISTS (SELECT 1 FROM pending c WHERE c.hash = {hash} AND c.stage = ?3)");
     format!("NOT {brought} {}", stays.concat())
+}
+
+/// Removes from the ledger what is somewhere now.
+pub(super) fn found_again() -> String {
+    let agreed = contents::BOTH.map(|part| {
+        format!("EXISTS (SELECT 1 FROM rows r WHERE r.hash = lost.what AND r.{part}) OR ")
+    });
+    format!(
+        "DELETE FROM lost WHERE side = ?1 AND ({} EXISTS (SELECT 1 FROM pending p WHERE p.hash = lost.what) \
+         OR EXISTS (SELECT 1 FROM pending p WHERE p.stage IN (?2, ?3) AND p.key = lost.what AND p.side = ?4 AND p.hash IS NULL))",
+        agreed.concat()
+    )
 }
 
 /// A page of a stage. What is behind the last page is found through the index: no page passes those before it.
@@ -448,30 +469,6 @@ impl PairState {
         Ok(statement.query_row(held, |row| row.get(0))?)
     }
 
-    /// The contents that counted as lost with a group, and were not removed.
-    pub fn spared_together(
-        &self,
-        keys: &[(String, String)],
-    ) -> Result<Vec<(Side, Option<ContentHash>)>, StateError> {
-        let mut spared = Vec::new();
-        for (from, to) in keys {
-            let mut statement = self.db().prepare_cached(
-                "SELECT id, key, side, action, hash, grp FROM pending WHERE stage = ?1 AND done = 0 AND key >= ?2 AND key < ?3",
-            )?;
-            let mut found = statement.query(params![REMOVE_TOGETHER, from, to])?;
-            while let Some(row) = found.next()? {
-                let one = self.decode_pending(row)?;
-                match &one.action {
-                    PendingAction::RemoveTogether(expected) if expected.kind == Kind::File => {
-                        spared.push((one.side, one.hash));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(spared)
-    }
-
     /// What is removed below `path` with a group is no loss of contents.
     pub fn sweep_together(&self, path: &SyncPath) -> Result<(), StateError> {
         self.db()
@@ -519,30 +516,38 @@ impl PairState {
     }
 
     /// How many distinct contents the pending removals on `side` would make exist nowhere: content that no other row of the
-    /// baseline holds and no pending creation brings back.
+    /// baseline holds and no pending creation brings back. One that is not known counts as one of its own.
     pub fn lost_contents(&self, side: Side) -> Result<u64, StateError> {
         self.index()?;
-        let lost: i64 = self.db().prepare_cached(&lost_sql())?.query_row(
-            params![REMOVE_FILE, side_name(side), CREATE, REMOVE_TOGETHER],
-            |row| row.get(0),
-        )?;
-        // A removal without a known hash (a mirror's, without a baseline) is a content of its own.
-        let unknown: i64 = self.db().query_row(
-            "SELECT count(*) FROM pending WHERE stage IN (?1, ?3) AND side = ?2 AND done = 0 AND hash IS NULL \
-             AND action NOT LIKE '%\"kind\":\"link\"%' AND action NOT LIKE '%\"kind\":\"folder\"%'",
-            params![REMOVE_FILE, side_name(side), REMOVE_TOGETHER],
-            |row| row.get(0),
-        )?;
-        Ok((lost + unknown) as u64)
+        let values = params![REMOVE_FILE, side_name(side), CREATE, REMOVE_TOGETHER];
+        let count = |sql: &str| -> Result<i64, StateError> {
+            let mut statement = self.db().prepare_cached(sql)?;
+            Ok(statement.query_row(values, |row| row.get(0))?)
+        };
+        let unknown = count(&format!("SELECT count(*) FROM {LOST_UNKNOWN}"))?;
+        Ok((count(&lost_sql())? + unknown) as u64)
     }
 
-    /// Whether [`PairState::lost_contents`] counts this content, if something that has it is to be removed.
-    pub fn is_lost(&self, hash: &ContentHash) -> Result<bool, StateError> {
-        let mut statement = self
-            .db()
-            .prepare_cached(&format!("SELECT {}", nowhere("?2")))?;
-        let hash = hash.as_bytes().as_slice();
-        let values = params![REMOVE_FILE, hash, CREATE, REMOVE_TOGETHER];
-        Ok(statement.query_row(values, |row| row.get(0))?)
+    /// Puts them on the ledger of the losses of a storage, which is not the side it has in this run.
+    pub(super) fn note_lost(&self, side: Side, storage: &str) -> Result<(), StateError> {
+        let (known, unknown) = (lost_known(), LOST_UNKNOWN);
+        let side = side_name(side);
+        let values = params![REMOVE_FILE, side, CREATE, REMOVE_TOGETHER, storage];
+        for what in [
+            format!("p.hash FROM {known}"),
+            format!("key FROM {unknown}"),
+        ] {
+            let note = format!("INSERT OR IGNORE INTO lost SELECT ?5, {what}");
+            self.db().prepare_cached(&note)?.execute(values)?;
+        }
+        Ok(())
+    }
+
+    /// Takes off that ledger what is somewhere: in the baseline, or about to be brought, or to be removed and so counted by the removal.
+    pub(super) fn unnote_lost(&self, side: Side, storage: &str) -> Result<(), StateError> {
+        self.index()?;
+        let values = params![storage, REMOVE_FILE, REMOVE_TOGETHER, side_name(side)];
+        self.db().prepare_cached(&found_again())?.execute(values)?;
+        Ok(())
     }
 }

@@ -288,7 +288,7 @@ fn moves_are_found_by_content_and_by_file_id() {
     assert_eq!(by_id(Side::Target, 2, 4), 0);
 }
 
-fn expected(content: &str) -> Expected {
+pub(super) fn expected(content: &str) -> Expected {
     Expected {
         kind: Kind::File,
         token: None,
@@ -297,7 +297,7 @@ fn expected(content: &str) -> Expected {
     }
 }
 
-fn meta(kind: Kind) -> Box<Meta> {
+pub(super) fn meta(kind: Kind) -> Box<Meta> {
     Box::new(Meta {
         kind,
         size: 0,
@@ -311,7 +311,7 @@ fn meta(kind: Kind) -> Box<Meta> {
     })
 }
 
-fn pending(at: &str, action: PendingAction, content: Option<&str>) -> Pending {
+pub(super) fn pending(at: &str, action: PendingAction, content: Option<&str>) -> Pending {
     Pending {
         id: 0,
         path: path(at),

@@ -1,28 +1,15 @@
 //! What a pass may make exist nowhere: the delete budget, and what a run that goes on has counted against it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::Pass;
 use super::context::Removals;
 use crate::machine;
-use crate::model::{ContentHash, Side, Sides};
+use crate::model::Side;
 use crate::reconcile::{BudgetVerdict, Losses, files_that_allow, judge_losses};
+use crate::state::PairState;
 use crate::sync::{DeleteBudget, SyncError, SyncErrorClass};
-
-/// What was judged, and what became of it.
-#[derive(Debug, Default)]
-pub(super) struct Lost {
-    /// Contents that were counted as lost on each side before they were removed.
-    counted: Sides<u64>,
-    /// Those that could not be removed.
-    pub(super) spared: Sides<Vec<Option<ContentHash>>>,
-    /// Files that were removed on each side.
-    pub(super) gone: Sides<u64>,
-    /// The conflict that somebody ends is about permissions: what is below is decided as ever.
-    pub(super) as_ever: bool,
-}
 
 impl Pass {
     /// Nothing is removed in this pass, and no type gives way.
@@ -67,7 +54,6 @@ impl Pass {
             }
             if let Some(exceeded) = self.judge_losses_of(side)? {
                 self.context.state().hold_losses(side, now())?;
-                self.take_back_losses(true)?;
                 self.drop_removals()?;
                 return Ok(Some(exceeded));
             }
@@ -78,7 +64,7 @@ impl Pass {
     /// Whether all that happens is the end of a conflict that somebody wants. What was put beside one is decided as ever.
     fn ends_conflict(&self) -> bool {
         let is_wished = |wish| self.is_wished(wish);
-        !self.lost.as_ever && self.wish.as_ref().is_some_and(is_wished)
+        !self.judged_as_ever && self.wish.as_ref().is_some_and(is_wished)
     }
 
     fn budget_is_share(&self) -> bool {
@@ -88,34 +74,20 @@ impl Pass {
         )
     }
 
-    fn judge_losses_of(&mut self, side: Side) -> Result<Option<SyncError>, SyncError> {
+    fn judge_losses_of(&self, side: Side) -> Result<Option<SyncError>, SyncError> {
         let context = Arc::clone(&self.context);
-        let state = context.state();
+        let mut state = context.state();
         let lost = state.lost_contents(side)?;
         // A continuous run sees a large removal in pieces: they are judged together.
         let continuous = self.context.job.patience.is_some();
         let recent = match continuous && lost > 0 {
-            true => state.recent_losses(side, now())?,
+            true => self.recent_losses(&state, side, lost)?,
             false => 0,
         };
-        let files = match self.baseline_files {
-            Some(files) => files,
-            None => {
-                let enough = files_that_allow(self.context.job.options.max_delete, lost + recent);
-                state.count_files_up_to(enough)?
-            }
-        };
-        let losses = Losses {
-            side,
-            lost: lost + recent,
-            files: files + recent,
-        };
-        if judge_losses(self.context.job.options.max_delete, losses) == BudgetVerdict::Within {
+        if self.verdict(&state, side, (lost, recent))? == BudgetVerdict::Within {
             match continuous {
-                true if lost > 0 => {
-                    self.lost.counted[side] = lost;
-                    state.add_losses(side, lost, now())?;
-                }
+                // Before they go: whoever is killed in between has counted them. What does not go is found again.
+                true if lost > 0 => state.add_losses(side, now())?,
                 true => {}
                 false => state.forgive_losses(side)?,
             }
@@ -144,33 +116,34 @@ impl Pass {
         )))
     }
 
-    /// What could not be removed is not lost: a removal that is tried again and again would use up the budget. Where the removing broke
-    /// off, nothing else is than what went.
-    pub(super) fn take_back_losses(&mut self, broke_off: bool) -> Result<(), SyncError> {
-        let spared = std::mem::take(&mut self.lost.spared);
-        let counted = std::mem::take(&mut self.lost.counted);
-        for side in Side::BOTH {
-            let most = counted[side];
-            let spared = match broke_off {
-                true => most.saturating_sub(self.lost.gone[side]),
-                false => most.min(self.counted_among(&spared[side])?),
-            };
-            if spared > 0 {
-                self.context.state().take_back_losses(side, spared, now())?;
-            }
+    /// What was lost lately. What came back since is looked for only where it matters: each content by itself.
+    fn recent_losses(&self, state: &PairState, side: Side, lost: u64) -> Result<u64, SyncError> {
+        let recent = state.recent_losses(side, now())?;
+        if self.verdict(state, side, (lost, recent))? == BudgetVerdict::Within {
+            // Fewer would be within it, too.
+            return Ok(recent);
         }
-        Ok(())
+        state.take_off_losses(side)?;
+        Ok(state.recent_losses(side, now())?)
     }
 
-    /// How many of these contents were counted as lost: one that is or comes somewhere else was not.
-    fn counted_among(&self, spared: &[Option<ContentHash>]) -> Result<u64, SyncError> {
-        let state = self.context.state();
-        let known: HashSet<_> = spared.iter().flatten().collect();
-        let mut counted = spared.iter().filter(|hash| hash.is_none()).count() as u64;
-        for hash in known {
-            counted += u64::from(state.is_lost(hash)?);
-        }
-        Ok(counted)
+    fn verdict(
+        &self,
+        state: &PairState,
+        side: Side,
+        (lost, recent): (u64, u64),
+    ) -> Result<BudgetVerdict, SyncError> {
+        let budget = self.context.job.options.max_delete;
+        let files = match self.baseline_files {
+            Some(files) => files,
+            None => state.count_files_up_to(files_that_allow(budget, lost + recent))?,
+        };
+        let losses = Losses {
+            side,
+            lost: lost + recent,
+            files: files + recent,
+        };
+        Ok(judge_losses(budget, losses))
     }
 }
 

@@ -68,9 +68,8 @@ impl Pass {
         self.refuse_emptied_meanwhile().await?;
         let exceeded = self.judge_budget()?;
         self.forget_inside_of_wished()?;
-        let removed = self.remove_what_is_lost().await;
-        self.take_back_losses(removed.is_err())?;
-        removed?;
+        self.carry_groups().await?;
+        self.remove_files().await?;
         self.remove_folders().await?;
         self.create_in_groups().await?;
         self.set_folder_modes().await?;
@@ -323,11 +322,6 @@ impl Pass {
         Ok(false)
     }
 
-    async fn remove_what_is_lost(&mut self) -> Result<(), SyncError> {
-        self.carry_groups().await?;
-        self.remove_files().await
-    }
-
     async fn remove_files(&mut self) -> Result<(), SyncError> {
         let mut pages = Pages::of(PendingStage::RemoveFiles);
         while let Some(page) = pages.next(&self.context)? {
@@ -400,10 +394,6 @@ impl Pass {
             {
                 Ok(()) => rows.push(self.removed(side, one, &expected)?),
                 Err(error) => {
-                    // What is left of a group is spared as a whole.
-                    if expected.kind == Kind::File && !is_together(&one.action) {
-                        self.lost.spared[side].push(one.hash);
-                    }
                     self.context.file_error(side, &one.path, &error);
                     unclear.extend(may_be_gone(&error).then_some(one.path));
                 }
@@ -433,7 +423,6 @@ impl Pass {
         tally.found.stays.remove(&key.path);
         drop(tally);
         self.context.job.progress.did(1, 0);
-        self.lost.gone[side] += u64::from(!key.folder);
         if is_together(&one.action) {
             self.context.state().count_together(&key, side, false)?;
         }

@@ -48,7 +48,6 @@ pub(super) use moves::{follow as follow_move, is_done as is_move_done};
 pub(super) use sweep::sweep;
 pub(super) use tally::{Findings, Later, Tally};
 
-use budget::Lost;
 use frames::{Frame, Frames};
 use gather::Gatherer;
 use ground::Stretch;
@@ -99,7 +98,7 @@ pub(super) async fn run(context: Arc<Context>, look: Look) -> Result<(), SyncErr
         partial: false,
         emptied: None,
         baseline_files: None,
-        lost: Lost::default(),
+        judged_as_ever: false,
         brought_back: HashSet::new(),
         context: Arc::clone(&context),
         accepted: None,
@@ -212,8 +211,8 @@ struct Pass {
     emptied: Option<Side>,
     /// Files in the baseline when the pass began, if they were counted.
     baseline_files: Option<u64>,
-    /// What was judged, and what became of it.
-    lost: Lost,
+    /// The conflict that somebody ends is about permissions: what is below is decided as ever.
+    judged_as_ever: bool,
     /// Folders that were made again because something in them survives: once, however much survives.
     brought_back: HashSet<(SyncPath, Side)>,
     /// The last folder in which another file system was accepted: the baseline of what is in it speaks of files that are elsewhere.

@@ -79,7 +79,7 @@ impl Pass {
             return Ok(None);
         }
         if self.wish.as_ref() == Some(&node.path) {
-            self.lost.as_ever = what == Conflicting::Modes;
+            self.judged_as_ever = what == Conflicting::Modes;
         }
         match keep {
             Keep::Source if planted(Bug::ResolveKeepsOther) => {

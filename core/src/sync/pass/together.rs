@@ -103,7 +103,6 @@ impl Pass {
                 false => self.carry(&mut gathered).await,
             };
             if let Err(stop) = carried {
-                self.spare_group(&gathered.group)?;
                 self.leave_group(&gathered.group, stop)?;
             }
         }

@@ -7,7 +7,6 @@ use super::together::{Stop, busy};
 use crate::model::{Key, Side, SyncPath};
 use crate::reconcile::Verdict;
 use crate::sync::SyncError;
-use crate::sync::groups::Group;
 
 /// So many decided paths are kept until they are carried out. The groups beyond are looked at once more then.
 const MOST_KEPT: usize = 10_000;
@@ -82,15 +81,6 @@ impl Pass {
             if !self.context.state().goes_together(&key, on)? {
                 return Err(is_new());
             }
-        }
-        Ok(())
-    }
-
-    /// What was judged and is still there does not count as lost.
-    pub(super) fn spare_group(&mut self, group: &Group) -> Result<(), SyncError> {
-        let spared = self.context.state().spared_together(&group.keys())?;
-        for (side, hash) in spared {
-            self.lost.spared[side].push(hash);
         }
         Ok(())
     }
