@@ -469,6 +469,86 @@ async fn the_index_of_a_log_is_left_where_it_is_and_goes_with_its_database() {
     assert_eq!(target.read_file("r/y-shm").unwrap(), "s");
 }
 
+/// Also where the folder that both are in gives way to a file; nor does it come with a folder that takes a file's place.
+#[tokio::test]
+async fn the_index_of_a_log_goes_with_a_folder_that_becomes_a_file() {
+    for (side, at_places) in Side::BOTH
+        .map(|side| [(side, false), (side, true)])
+        .concat()
+    {
+        let world = World::new();
+        let [one, other] = [side, side.other()].map(|side| &world.storages[side]);
+        one.write_file("beside", "b").unwrap();
+        one.write_file("app/x.db", "1").unwrap();
+        let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+        looks.look(Area::Everything).await.unwrap();
+        let mut look = async || {
+            let area = match at_places {
+                true => Area::path(SyncPath::new("app").unwrap()),
+                false => Area::Everything,
+            };
+            let report = looks.look(area).await.unwrap().report.unwrap();
+            assert_eq!(report.result, Outcome::Synced, "{side} {report:?}");
+        };
+        other.write_file("app/x.db-shm", "s").unwrap();
+        one.remove("app").unwrap();
+        one.write_file("app", "a file").unwrap();
+        look().await;
+        assert_eq!(other.read_file("app").unwrap(), "a file");
+        one.remove("app").unwrap();
+        one.write_file("app/x.db", "2").unwrap();
+        one.write_file("app/x.db-shm", "s").unwrap();
+        look().await;
+        assert_eq!(other.read_file("app/x.db").unwrap(), "2");
+        assert_eq!(other.read_file("app/x.db-shm"), None);
+    }
+}
+
+/// A one-way run leaves the source's alone in any case.
+#[tokio::test]
+async fn the_index_of_a_log_stays_on_the_source_of_a_one_way_run() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("app/x.db", "1").unwrap();
+    source.write_file("y.db", "1").unwrap();
+    world.sync(Direction::OneWay).await;
+    source.write_file("app/x.db-shm", "s").unwrap();
+    source.write_file("y.db-shm", "s").unwrap();
+    for name in ["app", "y.db"] {
+        target.remove(name).unwrap();
+    }
+    target.write_file("app", "a file").unwrap();
+    target.write_file("y.db/in", "a folder").unwrap();
+    let before = read(source);
+    world.sync(Direction::OneWay).await;
+    assert_eq!(read(source), before);
+}
+
+/// What takes a database's place knows nothing of its log.
+#[tokio::test]
+async fn the_index_of_a_log_goes_with_a_database_that_becomes_a_folder() {
+    for (side, direction) in [
+        (Side::Source, Direction::TwoWay),
+        (Side::Target, Direction::TwoWay),
+        (Side::Source, Direction::Mirror),
+    ] {
+        let world = begun(Kind::Sqlite).await;
+        let [one, other] = [side, side.other()].map(|side| &world.storages[side]);
+        one.write_file("r/x.db-shm", "s").unwrap();
+        other.write_file("r/x.db-shm", "t").unwrap();
+        one.remove("r/x.db").unwrap();
+        one.remove("r/x.db-wal").unwrap();
+        one.write_file("r/x.db/in", "a folder").unwrap();
+        for _ in 0..2 {
+            let report = world.sync(direction).await;
+            assert_eq!(report.result, Outcome::Synced, "{side} {report:?}");
+        }
+        // By itself it is a file like others.
+        assert_eq!(other.read_file("r/x.db-shm").unwrap(), "s");
+        assert_eq!(read(one), read(other));
+    }
+}
+
 #[tokio::test]
 async fn what_goes_with_a_group_is_judged_with_all_removals() {
     for (kind, folder) in [(Kind::Git, "r/.git"), (Kind::Git, "r"), (Kind::Sqlite, "r")] {

@@ -360,7 +360,8 @@ impl Pass {
         if node.is_folder_given_up() {
             self.context.tally().found.gave_up(&node.path);
         }
-        if let Some(group) = group.filter(|_| self.frames.group().is_none()) {
+        let is_one = |it: &Group| self.frames.group().is_none() || it.is_scratch(&node.path);
+        if let Some(group) = group.filter(is_one) {
             return self.visit_in_group(node, group).await;
         }
         let decided = self.decide_here(&mut node).await?;

@@ -87,6 +87,8 @@ pub(super) struct Decided {
     scratch: Vec<Node>,
     /// Folders in which something stays.
     stays: Vec<SyncPath>,
+    /// The side on which the database is to give way to a folder.
+    retyped: Option<Side>,
     /// What it was like then.
     print: ContentHash,
 }
@@ -177,6 +179,8 @@ impl Pass {
         let is_folder = |node: &Node| Side::BOTH.iter().any(|&side| node.found[side].is_folder());
         let scratch = |node: &&Node| group.is_scratch(&node.path) && !is_folder(node);
         let scratch: Vec<Node> = nodes.iter().filter(scratch).cloned().collect();
+        let database = nodes.iter().find(|node| node.path == group.path);
+        let retyped = database.and_then(gives_way);
         let mut items = self.decide_all(gathered, nodes, &seen.lock).await?;
         let waits = items.iter().filter(|item| item.verdict == Verdict::Wait);
         stays.extend(waits.map(|item| item.node.path.clone()));
@@ -188,21 +192,34 @@ impl Pass {
             items,
             scratch,
             stays,
+            retyped,
             print,
         })
     }
 
+    /// The side on which the database gives way to a folder in this pass: that is no step of its group's.
+    fn retypes(&self, group: &Group, decided: &Decided) -> Result<Option<Side>, SyncError> {
+        let written = |side: &Side| self.context.sessions[*side].is_some();
+        let Some(side) = decided.retyped.filter(written) else {
+            return Ok(None);
+        };
+        let happen = self.context.state().groups(None)?;
+        let is_it = |(_, report): &(Side, Conflict)| report.path == group.path.as_str();
+        Ok(happen.iter().any(is_it).then_some(side))
+    }
+
     async fn carry_decided(&mut self, gathered: &Gathered, decided: Decided) -> Result<(), Stop> {
         let group = &gathered.group;
+        let retypes = self.retypes(group, &decided)?;
         let (mut items, scratch) = (decided.items, decided.scratch);
         self.tell_drift(&items);
         items.retain(is_to_be_done);
-        let Some(to) = items.iter().find_map(written) else {
+        let Some(to) = items.iter().find_map(written).or(retypes) else {
             return self.keep_scratch(&scratch);
         };
         self.check_judged(&items)?;
         let mut acts = self.plan(group, to, items)?;
-        if acts.iter().any(|act| act.is_removal_of(&group.path)) {
+        if retypes == Some(to) || acts.iter().any(|act| act.is_removal_of(&group.path)) {
             acts.extend(scratch.iter().filter_map(|node| Act::scratch(node, to)));
         } else {
             self.keep_scratch(&scratch)?;
@@ -527,6 +544,12 @@ fn is_left(group: &Group, node: &Node) -> bool {
         GroupKind::Git => false,
         GroupKind::Sqlite => group.is_scratch(&node.path) || Side::BOTH.iter().any(is_folder),
     }
+}
+
+/// The side whose database is to give way to the other side's folder.
+fn gives_way(database: &Node) -> Option<Side> {
+    let from = database.retyped()?;
+    database.found[from].is_folder().then(|| from.other())
 }
 
 /// A lock that is left out is one all the same.
