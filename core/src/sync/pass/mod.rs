@@ -351,7 +351,7 @@ impl Pass {
             return Ok(());
         }
         if node.is_left_alone() {
-            let kept = self.frames.is_lacking() || group.is_some() && node.large;
+            let kept = self.frames.keeps() || group.is_some() && node.large;
             self.context.tally().left_alone(&node, kept);
         }
         self.check_filesystem(&mut node)?;
