@@ -1174,6 +1174,26 @@ proptest! {
     }
 }
 
+/// A new log on one side and a new journal on the other belong to no database any more.
+#[tokio::test]
+async fn what_lies_beside_a_database_that_becomes_a_folder_is_decided_path_by_path() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("x", "1").unwrap();
+    let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+    looks.look(Area::Everything).await.unwrap();
+    source.write_file("x-wal", "w").unwrap();
+    target.remove("x").unwrap();
+    target.write_file("x/in", "a folder").unwrap();
+    target.write_file("x-journal", "j").unwrap();
+    let area = Area::path(SyncPath::new("x").unwrap());
+    let report = looks.look(area).await.unwrap().report.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(read(source), read(target));
+    assert_eq!(source.read_file("x-journal").unwrap(), "j");
+    assert_eq!(target.read_file("x-wal").unwrap(), "w");
+}
+
 /// That the target holds a folder there is met between the one file beside it and the other.
 #[test]
 fn what_lies_beside_a_folder_that_becomes_a_file_is_all_of_one_group() {

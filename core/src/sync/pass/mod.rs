@@ -34,6 +34,7 @@ mod tally;
 mod together;
 mod together_changes;
 mod together_first;
+mod together_retyped;
 mod together_steps;
 mod work;
 

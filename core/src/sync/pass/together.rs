@@ -15,6 +15,7 @@ use super::item::{Item, Progressed};
 use super::merge::{Merge, Remark};
 use super::node::{Found, Node};
 use super::together_changes::{conflict, give_way};
+use super::together_retyped::gives_way;
 use super::together_steps::Act;
 use super::work::work_on;
 use super::{Pass, Stretch, list};
@@ -179,8 +180,7 @@ impl Pass {
         let is_folder = |node: &Node| Side::BOTH.iter().any(|&side| node.found[side].is_folder());
         let scratch = |node: &&Node| group.is_scratch(&node.path) && !is_folder(node);
         let scratch: Vec<Node> = nodes.iter().filter(scratch).cloned().collect();
-        let database = nodes.iter().find(|node| node.path == group.path);
-        let retyped = database.and_then(gives_way);
+        let retyped = gives_way(group, &nodes);
         let mut items = self.decide_all(gathered, nodes, &seen.lock).await?;
         let waits = items.iter().filter(|item| item.verdict == Verdict::Wait);
         stays.extend(waits.map(|item| item.node.path.clone()));
@@ -197,20 +197,9 @@ impl Pass {
         })
     }
 
-    /// The side on which the database gives way to a folder in this pass: that is no step of its group's.
-    fn retypes(&self, group: &Group, decided: &Decided) -> Result<Option<Side>, SyncError> {
-        let written = |side: &Side| self.context.sessions[*side].is_some();
-        let Some(side) = decided.retyped.filter(written) else {
-            return Ok(None);
-        };
-        let happen = self.context.state().groups(None)?;
-        let is_it = |(_, report): &(Side, Conflict)| report.path == group.path.as_str();
-        Ok(happen.iter().any(is_it).then_some(side))
-    }
-
     async fn carry_decided(&mut self, gathered: &Gathered, decided: Decided) -> Result<(), Stop> {
         let group = &gathered.group;
-        let retypes = self.retypes(group, &decided)?;
+        let retypes = self.retypes(group, decided.retyped)?;
         let (mut items, scratch) = (decided.items, decided.scratch);
         self.tell_drift(&items);
         items.retain(is_to_be_done);
@@ -322,6 +311,7 @@ impl Pass {
             Some(_) => self.context.policy,
             None => gathered.policy,
         };
+        let retyped = gives_way(group, &nodes);
         let mut items = self.decide_by(gathered, nodes, usual).await?;
         give_way(&mut items, usual);
         let found = conflict(group, items.iter(), usual);
@@ -330,6 +320,9 @@ impl Pass {
             // No conflict of this group is there to be ended.
             (None, Some(_)) => Err(Stop::Told),
             (Some(found), None) => {
+                if self.retypes(group, retyped)?.is_some() {
+                    return Err(self.decide_apart(&found));
+                }
                 let rest = items
                     .iter()
                     .filter(|item| !group.is_of_work(&item.node.path));
@@ -544,12 +537,6 @@ fn is_left(group: &Group, node: &Node) -> bool {
         GroupKind::Git => false,
         GroupKind::Sqlite => group.is_scratch(&node.path) || Side::BOTH.iter().any(is_folder),
     }
-}
-
-/// The side whose database is to give way to the other side's folder.
-fn gives_way(database: &Node) -> Option<Side> {
-    let from = database.retyped()?;
-    database.found[from].is_folder().then(|| from.other())
 }
 
 /// A lock that is left out is one all the same.
