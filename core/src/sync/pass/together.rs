@@ -269,6 +269,7 @@ impl Pass {
             let Some(mut node) = node else { break };
             if node.large && !planted(Bug::GroupWithoutWhatIsLarge) {
                 // Without one of its files it is of no use: all of it is left out.
+                self.context.tally().found.too_large.extend(group.paths());
                 return Err(Stop::Told);
             }
             let below = |above: &SyncPath| node.path.is_within(above);
