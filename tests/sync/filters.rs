@@ -455,13 +455,74 @@ async fn a_folder_that_takes_a_files_place_leaves_behind_what_is_left_out() {
         write(&world, Side::Source, &[("p/q", "2"), (kept, "object")]);
         synced(&world, &options).await;
         assert_eq!(paths(&world, Side::Target), ["p/", "p/q"]);
-        // Back to a file: what is left out keeps its folder, and that is a conflict.
+        // Back to a file: what is left out keeps its folder, and nobody but the target changed anything.
         world.storages.target.remove("p").unwrap();
         write(&world, Side::Target, &[("p", "3")]);
-        let report = world.run(options).await.unwrap();
+        rests(&world, &options).await;
+        assert_eq!(paths(&world, Side::Source), ["p/", "p/q", kept]);
+        // What was changed beside it is a change.
+        write(&world, Side::Source, &[("p/q", "4")]);
+        let report = world.run(options.clone()).await.unwrap();
+        assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
+        let mut ends = options.clone();
+        ends.resolve = vec![(SyncPath::new("p").unwrap(), Keep::Target)];
+        let report = world.run(ends).await.unwrap();
         assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
         assert_eq!(paths(&world, Side::Source), ["p/", "p/q", kept]);
+        write(&world, Side::Source, &[("p/q", "2")]);
+        rests(&world, &options).await;
+        world.storages.source.remove(kept).unwrap();
+        synced(&world, &options).await;
+        assert_eq!(paths(&world, Side::Source), ["p"]);
     }
+}
+
+/// One side alone was changed, at every step: what is left out on the other keeps its folder, and looks go on until it is gone.
+#[tokio::test]
+async fn a_file_in_the_place_of_a_folder_that_keeps_what_is_left_out_waits() {
+    for side in Side::BOTH {
+        for direction in [Direction::TwoWay, Direction::Mirror] {
+            if (side, direction) == (Side::Target, Direction::Mirror) {
+                continue;
+            }
+            let world = World::new();
+            write(&world, side, &[("a", "1"), ("c/e", "2"), ("c/x", "3")]);
+            synced(&world, &World::options(Direction::TwoWay)).await;
+            let mut looks = Looks::new(world.job(without(direction, &["e"])), "test");
+            looks.look(Area::Everything).await.unwrap();
+            world.storages[side].remove("c").unwrap();
+            write(&world, side, &[("c", "4")]);
+            let before = files(&world, side.other());
+            let area = Area::path(SyncPath::new("c").unwrap());
+            let looked = looks.look(area.clone()).await.unwrap();
+            assert!(looked.in_the_way, "{side} {looked:?}");
+            let report = looked.report.unwrap();
+            assert_eq!(report.conflicts, [], "{side} {direction:?}");
+            assert_eq!(report.result, Outcome::Synced, "{side} {report:?}");
+            assert_eq!(files(&world, side.other()), before);
+            world.storages[side.other()].remove("c/e").unwrap();
+            let looked = looks.look(Area::Everything).await.unwrap();
+            assert!(!looked.in_the_way, "{side} {looked:?}");
+            assert_eq!(files(&world, Side::Source), files(&world, Side::Target));
+        }
+    }
+}
+
+/// The source of a one-way run keeps its folder in any case: that is told as drift, as it is without anything that is left out.
+#[tokio::test]
+async fn a_targets_own_file_in_the_place_of_a_folder_with_something_left_out_is_drift() {
+    let world = World::new();
+    write(
+        &world,
+        Side::Source,
+        &[("a", "1"), ("c/e", "2"), ("c/x", "3")],
+    );
+    synced(&world, &World::options(Direction::OneWay)).await;
+    world.storages.target.remove("c").unwrap();
+    write(&world, Side::Target, &[("c", "4")]);
+    let report = world.run(without(Direction::OneWay, &["e"])).await.unwrap();
+    let drift: Vec<_> = report.drift.iter().map(|one| &*one.path).collect();
+    assert_eq!((drift, report.conflicts.len()), (vec!["c"], 0));
 }
 
 #[tokio::test]

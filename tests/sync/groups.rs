@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use proptest::prelude::*;
 use wl_backends::memory::{MemoryBackend, MemorySettings};
-use wl_core::filter::{Origin, Rule};
+use wl_core::filter::{MaxSize, Origin, Rule};
 use wl_core::model::{Direction, Mode, Outcome, RunReport, Side, Sides, SyncPath};
 use wl_core::storage::{Area, ErrorKind, Result, StorageError};
 use wl_core::sync::{DeleteBudget, Keep, Looks, explain};
@@ -305,6 +305,35 @@ async fn who_goes_on_after_a_run_broke_off_makes_no_conflict() {
     }
 }
 
+/// A run broke off, and by the next one a file of the group is too large: what was done until then stays as it is, usable, and is carried on
+/// once nothing is too large any more.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_left_out_after_a_run_broke_off_in_it_is_carried_on_later() {
+    for (kind, last) in [(Kind::Git, "r/.git/index"), (Kind::Sqlite, "r/x.db-wal")] {
+        let mut at = 0;
+        loop {
+            let (world, killer) = killed(kind, 3, at, true).await;
+            let Sides { source, target } = &world.storages;
+            let there = held(target);
+            write(source, kind, 5);
+            source.write_file(last, "5".repeat(100)).unwrap();
+            let mut limited = World::options(Direction::TwoWay);
+            limited.exclude.max_size = Some(MaxSize(50));
+            let case = format!("{kind:?} at {at}");
+            let report = world.run(limited).await.unwrap();
+            assert_eq!(report.result, Outcome::Synced, "{report:?}\n{case}");
+            assert_eq!(held(target), there, "{case}");
+            let rest = world.sync(Direction::TwoWay).await;
+            assert_eq!(rest.result, Outcome::Synced, "{rest:?}\n{case}");
+            assert_eq!(held(target), held(source), "{case}");
+            if !killer.begun.load(SeqCst) {
+                break;
+            }
+            at += 1;
+        }
+    }
+}
+
 /// At every moment of a publication what is there points at what is there.
 #[tokio::test]
 async fn what_is_pointed_at_is_there_first() {
@@ -467,6 +496,86 @@ async fn the_index_of_a_log_is_left_where_it_is_and_goes_with_its_database() {
     source.write_file("r/y-shm", "s").unwrap();
     world.sync(Direction::TwoWay).await;
     assert_eq!(target.read_file("r/y-shm").unwrap(), "s");
+}
+
+/// Also where the folder that both are in gives way to a file; nor does it come with a folder that takes a file's place.
+#[tokio::test]
+async fn the_index_of_a_log_goes_with_a_folder_that_becomes_a_file() {
+    for (side, at_places) in Side::BOTH
+        .map(|side| [(side, false), (side, true)])
+        .concat()
+    {
+        let world = World::new();
+        let [one, other] = [side, side.other()].map(|side| &world.storages[side]);
+        one.write_file("beside", "b").unwrap();
+        one.write_file("app/x.db", "1").unwrap();
+        let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+        looks.look(Area::Everything).await.unwrap();
+        let mut look = async || {
+            let area = match at_places {
+                true => Area::path(SyncPath::new("app").unwrap()),
+                false => Area::Everything,
+            };
+            let report = looks.look(area).await.unwrap().report.unwrap();
+            assert_eq!(report.result, Outcome::Synced, "{side} {report:?}");
+        };
+        other.write_file("app/x.db-shm", "s").unwrap();
+        one.remove("app").unwrap();
+        one.write_file("app", "a file").unwrap();
+        look().await;
+        assert_eq!(other.read_file("app").unwrap(), "a file");
+        one.remove("app").unwrap();
+        one.write_file("app/x.db", "2").unwrap();
+        one.write_file("app/x.db-shm", "s").unwrap();
+        look().await;
+        assert_eq!(other.read_file("app/x.db").unwrap(), "2");
+        assert_eq!(other.read_file("app/x.db-shm"), None);
+    }
+}
+
+/// A one-way run leaves the source's alone in any case.
+#[tokio::test]
+async fn the_index_of_a_log_stays_on_the_source_of_a_one_way_run() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("app/x.db", "1").unwrap();
+    source.write_file("y.db", "1").unwrap();
+    world.sync(Direction::OneWay).await;
+    source.write_file("app/x.db-shm", "s").unwrap();
+    source.write_file("y.db-shm", "s").unwrap();
+    for name in ["app", "y.db"] {
+        target.remove(name).unwrap();
+    }
+    target.write_file("app", "a file").unwrap();
+    target.write_file("y.db/in", "a folder").unwrap();
+    let before = read(source);
+    world.sync(Direction::OneWay).await;
+    assert_eq!(read(source), before);
+}
+
+/// What takes a database's place knows nothing of its log.
+#[tokio::test]
+async fn the_index_of_a_log_goes_with_a_database_that_becomes_a_folder() {
+    for (side, direction) in [
+        (Side::Source, Direction::TwoWay),
+        (Side::Target, Direction::TwoWay),
+        (Side::Source, Direction::Mirror),
+    ] {
+        let world = begun(Kind::Sqlite).await;
+        let [one, other] = [side, side.other()].map(|side| &world.storages[side]);
+        one.write_file("r/x.db-shm", "s").unwrap();
+        other.write_file("r/x.db-shm", "t").unwrap();
+        one.remove("r/x.db").unwrap();
+        one.remove("r/x.db-wal").unwrap();
+        one.write_file("r/x.db/in", "a folder").unwrap();
+        for _ in 0..2 {
+            let report = world.sync(direction).await;
+            assert_eq!(report.result, Outcome::Synced, "{side} {report:?}");
+        }
+        // By itself it is a file like others.
+        assert_eq!(other.read_file("r/x.db-shm").unwrap(), "s");
+        assert_eq!(read(one), read(other));
+    }
 }
 
 #[tokio::test]
@@ -1092,6 +1201,26 @@ proptest! {
     fn a_mirror_is_one(history in history()) {
         with_names(NAMES, || play(Direction::Mirror, history));
     }
+}
+
+/// A new log on one side and a new journal on the other belong to no database any more.
+#[tokio::test]
+async fn what_lies_beside_a_database_that_becomes_a_folder_is_decided_path_by_path() {
+    let world = World::new();
+    let Sides { source, target } = &world.storages;
+    source.write_file("x", "1").unwrap();
+    let mut looks = Looks::new(world.job(World::options(Direction::TwoWay)), "test");
+    looks.look(Area::Everything).await.unwrap();
+    source.write_file("x-wal", "w").unwrap();
+    target.remove("x").unwrap();
+    target.write_file("x/in", "a folder").unwrap();
+    target.write_file("x-journal", "j").unwrap();
+    let area = Area::path(SyncPath::new("x").unwrap());
+    let report = looks.look(area).await.unwrap().report.unwrap();
+    assert_eq!(report.result, Outcome::Synced, "{report:?}");
+    assert_eq!(read(source), read(target));
+    assert_eq!(source.read_file("x-journal").unwrap(), "j");
+    assert_eq!(target.read_file("x-wal").unwrap(), "w");
 }
 
 /// That the target holds a folder there is met between the one file beside it and the other.

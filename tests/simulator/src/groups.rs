@@ -67,14 +67,28 @@ impl Groups {
         }
     }
 
-    /// All is quiet: what a storage shows is as some program left it.
-    pub fn are_whole(&self, site: usize, tree: &Tree) -> Result<(), String> {
+    /// All is quiet: what a storage shows is as some program left it. `begun`: a run may have broken off in a version of these contents, and
+    /// none went on since.
+    pub fn are_whole(
+        &self,
+        site: usize,
+        tree: &Tree,
+        begun: impl Fn(&[ContentHash; 2]) -> bool,
+    ) -> Result<(), String> {
         self.are_usable(site, tree)?;
-        match file(tree, DATABASE) {
-            Some(database) if !self.databases.contains(&(database, file(tree, &log()))) => Err(
-                format!("storage {site} shows a half of a database: its log is not there"),
-            ),
-            _ => Ok(()),
+        let Some(database) = file(tree, DATABASE) else {
+            return Ok(());
+        };
+        let is_half = |of: &(ContentHash, Option<ContentHash>)| {
+            let log = of.1.filter(|_| of.0 == database);
+            log.is_some_and(|log| begun(&[database, log]))
+        };
+        let whole = (database, file(tree, &log()));
+        match self.databases.contains(&whole) || self.databases.iter().any(is_half) {
+            true => Ok(()),
+            false => Err(format!(
+                "storage {site} shows a half of a database: its log is not there"
+            )),
         }
     }
 }

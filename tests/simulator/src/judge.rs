@@ -613,10 +613,13 @@ impl Judge {
         Ok(())
     }
 
-    /// All is quiet. What belongs together is of one version.
-    pub fn groups_are_whole(&self) -> Result<(), String> {
+    /// All is quiet. What belongs together is of one version. `calm`: no run broke off. Where one did, in a version that was not too large,
+    /// and a later one is, nobody carries on.
+    pub fn groups_are_whole(&self, calm: bool) -> Result<(), String> {
+        let waits = !calm && self.left_out.is_database_large(&self.trees);
+        let begun = |of: &[ContentHash; 2]| waits && !self.left_out.is_one_large(of);
         let trees = self.trees.iter().enumerate();
-        let mut trees = trees.map(|(site, tree)| self.groups.are_whole(site, tree));
+        let mut trees = trees.map(|(site, tree)| self.groups.are_whole(site, tree, begun));
         trees.find(Result::is_err).unwrap_or(Ok(()))
     }
 

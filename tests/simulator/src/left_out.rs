@@ -57,6 +57,16 @@ fn has_one(path: &str, names: &Names) -> bool {
 }
 
 impl LeftOut {
+    /// Whether one of these contents is too large.
+    pub fn is_one_large(&self, contents: &[ContentHash]) -> bool {
+        contents.iter().any(|content| self.large.contains(content))
+    }
+
+    /// Whether a storage's database is left out, with its log, as one of the two is too large.
+    pub fn is_database_large(&self, trees: &[Tree]) -> bool {
+        !self.of_storages(trees).beside.is_empty()
+    }
+
     /// From now on jobs leave out these.
     pub fn ask(&mut self, names: &[String]) {
         self.asked = names.iter().cloned().collect();

@@ -601,7 +601,7 @@ impl Play<'_> {
         // Without its memory nobody can know that a log was removed.
         let forgot = self.plan.steps.iter().any(|step| step.what == What::Forget);
         if !forgot {
-            let verdict = inner.judge.groups_are_whole();
+            let verdict = inner.judge.groups_are_whole(self.plan.is_calm());
             inner.check(verdict);
         }
         for site in 0..self.plan.sites.len() {

@@ -69,6 +69,38 @@ fn a_listing_that_breaks_off_is_begun_again_soon_whatever_the_storage_calls_it()
     }
 }
 
+/// The storage is gone between two steps in which a database is published, and by the next run its log is too large: what was done stays, an
+/// older state that was committed, and is never mixed with a later one.
+#[test]
+fn a_database_that_is_left_out_after_a_run_broke_off_in_it_stays_usable() {
+    let content = |number, size| Content { number, size };
+    let transact = |one, other| What::Edit(0, Edit::Transact(one, Some(other)));
+    let aim = Aim {
+        site: 1,
+        operation: Operation::Rename,
+        when: When::Before,
+    };
+    let steps = vec![
+        step(0, What::Strike(aim, vec![What::Edit(1, write("new", 7))])),
+        step(0, What::Edit(0, write("b", 6))),
+        step(0, What::Run),
+        step(0, What::Rest),
+        step(
+            0,
+            What::Edit(0, Edit::Rename("b".to_owned(), "new".to_owned())),
+        ),
+        step(0, What::Run),
+        step(32, transact(content(709, 512), content(708, 0))),
+        step(59, What::Edit(0, write("b", 10))),
+        step(31, What::Fault(1, Fault::Gone(4))),
+        step(9, transact(content(705, 1536), content(704, 2000))),
+    ];
+    let mut plan = plan(Mode::OneShot, Default::default(), steps);
+    (plan.sites[1].claims, plan.sites[1].does) = (CasGrade::Recoverable, CasGrade::Recoverable);
+    plan.extras.max_size = Some(1000);
+    assert_eq!(play(&plan, 4, false).failure, None);
+}
+
 /// Where the other side's folders are only implied, a folder that was named was taken for one that both have: what came or went with it was
 /// not looked for before the next look at everything.
 #[test]

@@ -7,7 +7,7 @@ use super::publish::{NewFolder, NewModes};
 use super::recall::remember;
 use crate::model::{Kind, Meta, Mode, Side, Sides, SyncPath};
 use crate::planted::{Bug, planted};
-use crate::reconcile::{ModePlan, Verdict};
+use crate::reconcile::{ModePlan, Policy, Verdict};
 use crate::state::{BaselineRow, GroupEnd, Pending, PendingAction, RowChange};
 use crate::storage::{ErrorKind, StorageError};
 use crate::sync::SyncError;
@@ -198,8 +198,15 @@ impl Pass {
                 Some(_) => self.hold_back_creation(&item, to),
                 None => Ok(()),
             },
+            Verdict::Wait if matches!(item.node.found[other], Found::Unknown) => {
+                Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
+            }
             // One-way: the target's own change of type is left alone, with what lies in it.
-            Verdict::Drift if from == Side::Target => Ok(()),
+            Verdict::Drift | Verdict::Wait
+                if from == Side::Target && item.policy == Policy::OneWay =>
+            {
+                Ok(())
+            }
             Verdict::Agreed(_) => Ok(()),
             // Both sides want it gone; so does a run that broke off in the middle of this change of type.
             Verdict::Forget => {
@@ -208,7 +215,12 @@ impl Pass {
             }
             // What takes over holds something that is skipped, excluded or unknown: it stays where it is.
             Verdict::Wait if matches!(item.node.found[other], Found::Absent) => Ok(()),
-            Verdict::Wait if matches!(item.node.found[other], Found::Unknown) => {
+            // What is left out keeps the folder that it is in, and that is nobody's change. Who wants the end of a conflict hears that
+            // it goes on.
+            Verdict::Wait
+                if matches!(item.node.found[other], Found::LeftAlone)
+                    && item.policy == self.context.policy =>
+            {
                 Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
             }
             _ if planted(Bug::RetypeForgetsEdits) => Ok(()),

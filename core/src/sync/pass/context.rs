@@ -162,8 +162,8 @@ impl Context {
         Ok(self.state().keep_learnt(whole)?)
     }
 
-    /// What killed runs announced is decided, but for what had trouble, and for what was left alone as drift: nothing was done or recorded
-    /// there, and the next run has to find the same.
+    /// What killed runs announced is decided, but for what had trouble, for groups that are too large, and for what was left alone as drift:
+    /// nothing was done or recorded there, and the next run has to find the same.
     fn settle_announced(&self) {
         if !self.follows_a_kill() {
             return;
@@ -175,6 +175,7 @@ impl Context {
             let trouble = trouble.map(|problem| &problem.path);
             let paths = trouble.chain(found.drift.iter().map(|drift| &drift.path));
             troubled.extend(paths.map(|path| SyncPath::new(&**path).ok()));
+            troubled.extend(found.too_large.iter().cloned().map(Some));
         }
         // So much trouble is everywhere, and each is held against each.
         let everywhere = troubled.len() > 100;

@@ -74,9 +74,10 @@ impl Frames {
         self.0.iter().any(|frame| frame.stays)
     }
 
-    /// Whether a side does not have a folder that the place lies in.
-    pub(super) fn is_lacking(&self) -> bool {
-        self.0.iter().any(|frame| frame.lacking.is_some())
+    /// Whether a side does not have a folder that the place lies in: what stays in it keeps it.
+    pub(super) fn keeps(&self) -> bool {
+        let gave_up = |frame: &Frame| frame.lacking.is_some() || frame.group.is_some();
+        self.0.iter().any(gave_up)
     }
 
     pub(super) fn policy(&self) -> Option<Policy> {

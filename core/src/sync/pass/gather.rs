@@ -190,6 +190,9 @@ impl Pass {
         node: Node,
         group: Group,
     ) -> Result<(), SyncError> {
+        if let Some((_, from)) = self.frames.group() {
+            return self.visit_scratch_in_retyped(node, *from);
+        }
         if let Some(wish) = &self.wish
             && *wish != group.path
         {
@@ -219,6 +222,22 @@ impl Pass {
             return self.absorb(done);
         }
         self.apply(item)
+    }
+
+    /// What is of no use without its database goes with the folder that both are in, whoever made it, and does not come with one.
+    fn visit_scratch_in_retyped(&mut self, node: Node, from: Side) -> Result<(), SyncError> {
+        let policy = self.frames.policy().unwrap_or(self.context.policy);
+        let verdict = match node.decide(Policy::Master(from)) {
+            Verdict::Update { .. } => {
+                self.context.tally().found.skipped += 1;
+                Verdict::Nothing
+            }
+            // The type of the source of a one-way run stays, with all that is in it.
+            _ if policy == Policy::OneWay && from == Side::Target => Verdict::Drift,
+            verdict => verdict,
+        };
+        let place = self.frames.place(&node.path);
+        self.apply(Item::new(node, policy, verdict, place))
     }
 
     /// The frame that a folder in a group needs.

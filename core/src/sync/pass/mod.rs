@@ -34,6 +34,7 @@ mod tally;
 mod together;
 mod together_changes;
 mod together_first;
+mod together_retyped;
 mod together_steps;
 mod work;
 
@@ -350,7 +351,7 @@ impl Pass {
             return Ok(());
         }
         if node.is_left_alone() {
-            let kept = self.frames.is_lacking() || group.is_some() && node.large;
+            let kept = self.frames.keeps() || group.is_some() && node.large;
             self.context.tally().left_alone(&node, kept);
         }
         self.check_filesystem(&mut node)?;
@@ -359,7 +360,8 @@ impl Pass {
         if node.is_folder_given_up() {
             self.context.tally().found.gave_up(&node.path);
         }
-        if let Some(group) = group.filter(|_| self.frames.group().is_none()) {
+        let is_one = |it: &Group| self.frames.group().is_none() || it.is_scratch(&node.path);
+        if let Some(group) = group.filter(is_one) {
             return self.visit_in_group(node, group).await;
         }
         let decided = self.decide_here(&mut node).await?;

@@ -48,6 +48,8 @@ pub(in crate::sync) struct Findings {
     pub(in crate::sync) withheld: bool,
     /// The same, and no watcher tells of what is left out.
     pub(in crate::sync) in_the_way: bool,
+    /// Where groups are that are left out for their size: nothing was decided there.
+    pub(super) too_large: Vec<SyncPath>,
     /// Paths for which there was no room.
     pub(in crate::sync) full: BTreeSet<String>,
     /// A group was not at rest.

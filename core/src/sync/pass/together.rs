@@ -15,6 +15,7 @@ use super::item::{Item, Progressed};
 use super::merge::{Merge, Remark};
 use super::node::{Found, Node};
 use super::together_changes::{conflict, give_way};
+use super::together_retyped::gives_way;
 use super::together_steps::Act;
 use super::work::work_on;
 use super::{Pass, Stretch, list};
@@ -87,6 +88,8 @@ pub(super) struct Decided {
     scratch: Vec<Node>,
     /// Folders in which something stays.
     stays: Vec<SyncPath>,
+    /// The side on which the database is to give way to a folder.
+    retyped: Option<Side>,
     /// What it was like then.
     print: ContentHash,
 }
@@ -176,6 +179,7 @@ impl Pass {
         let is_folder = |node: &Node| Side::BOTH.iter().any(|&side| node.found[side].is_folder());
         let scratch = |node: &&Node| group.is_scratch(&node.path) && !is_folder(node);
         let scratch: Vec<Node> = nodes.iter().filter(scratch).cloned().collect();
+        let retyped = gives_way(group, &nodes);
         let mut items = self.decide_all(gathered, nodes, &seen.lock).await?;
         let waits = items.iter().filter(|item| item.verdict == Verdict::Wait);
         stays.extend(waits.map(|item| item.node.path.clone()));
@@ -187,21 +191,23 @@ impl Pass {
             items,
             scratch,
             stays,
+            retyped,
             print,
         })
     }
 
     async fn carry_decided(&mut self, gathered: &Gathered, decided: Decided) -> Result<(), Stop> {
         let group = &gathered.group;
+        let retypes = self.retypes(group, decided.retyped)?;
         let (mut items, scratch) = (decided.items, decided.scratch);
         self.tell_drift(&items);
         items.retain(is_to_be_done);
-        let Some(to) = items.iter().find_map(written) else {
+        let Some(to) = items.iter().find_map(written).or(retypes) else {
             return self.keep_scratch(&scratch);
         };
         self.check_judged(&items)?;
         let mut acts = self.plan(group, to, items)?;
-        if acts.iter().any(|act| act.is_removal_of(&group.path)) {
+        if retypes == Some(to) || acts.iter().any(|act| act.is_removal_of(&group.path)) {
             acts.extend(scratch.iter().filter_map(|node| Act::scratch(node, to)));
         } else {
             self.keep_scratch(&scratch)?;
@@ -262,6 +268,7 @@ impl Pass {
             let Some(mut node) = node else { break };
             if node.large && !planted(Bug::GroupWithoutWhatIsLarge) {
                 // Without one of its files it is of no use: all of it is left out.
+                self.context.tally().found.too_large.extend(group.paths());
                 return Err(Stop::Told);
             }
             let below = |above: &SyncPath| node.path.is_within(above);
@@ -304,6 +311,7 @@ impl Pass {
             Some(_) => self.context.policy,
             None => gathered.policy,
         };
+        let retyped = gives_way(group, &nodes);
         let mut items = self.decide_by(gathered, nodes, usual).await?;
         give_way(&mut items, usual);
         let found = conflict(group, items.iter(), usual);
@@ -312,6 +320,9 @@ impl Pass {
             // No conflict of this group is there to be ended.
             (None, Some(_)) => Err(Stop::Told),
             (Some(found), None) => {
+                if self.retypes(group, retyped)?.is_some() {
+                    return Err(self.decide_apart(&found));
+                }
                 let rest = items
                     .iter()
                     .filter(|item| !group.is_of_work(&item.node.path));
