@@ -115,6 +115,81 @@ fn a_disk_that_is_full_of_trash_says_how_to_empty_it() {
     pair.assert_equal();
 }
 
+/// By hand, as a kill leaves it: a version in the middle of an exchange, and content that was being staged.
+fn killed(root: &std::path::Path, swap: &str, part: usize) {
+    let stage = root.join(".wl/stage/killed");
+    fs::create_dir_all(&stage).unwrap();
+    for file in ["journal", "lock"] {
+        fs::write(stage.join(file), "").unwrap();
+    }
+    fs::write(stage.join("0.swap"), swap).unwrap();
+    if part > 0 {
+        fs::write(stage.join("1.part"), vec![b'p'; part]).unwrap();
+    }
+}
+
+/// What it was about to write is of no use to anybody: that it goes makes the room that the rest needs.
+#[test]
+fn what_a_killed_run_left_makes_room_for_what_has_to_be_kept() {
+    let pair = Pair::new();
+    let Some(_mount) = Mount::new(&pair.b, "2m") else {
+        return;
+    };
+    write(&pair.a, "f", "f");
+    pair.sync("").synced();
+    killed(&pair.b, "somebody's", 500_000);
+    fill(&pair.b.join("fill"));
+    write(&pair.a, "g", "g");
+    let ran = pair.sync("");
+    assert_eq!(ran.class(), "none", "{ran:?}");
+    assert!(is_tidy(&pair.b), "staging is left");
+    assert_eq!(fs::read_to_string(pair.b.join("g")).unwrap(), "g");
+    assert!(trash(&pair.b).contains("somebody's"));
+}
+
+/// Without any room at all what it left waits. The run goes on, and the trash can be emptied.
+#[test]
+fn what_a_killed_run_left_on_a_full_disk_holds_up_nothing() {
+    let pair = Pair::new();
+    let Some(_mount) = Mount::new(&pair.b, "2m") else {
+        return;
+    };
+    write(&pair.a, "f", vec![1_u8; 500_000]);
+    pair.sync("").synced();
+    write(&pair.a, "f", vec![2_u8; 500_000]);
+    pair.sync("").synced();
+    killed(&pair.b, "somebody's", 0);
+    fill(&pair.b.join("fill"));
+    write(&pair.b, "own", "");
+    for _ in 0..2 {
+        let ran = pair.sync("");
+        assert_eq!(ran.class(), "none", "{ran:?}");
+        assert!(pair.a.join("own").exists(), "{ran:?}");
+        assert!(pair.b.join(".wl/stage/killed/0.swap").exists());
+    }
+    let empty = format!("trash empty {} --yes --output json", pair.b.display());
+    let emptied = pair.ran(empty.split(' '));
+    assert_eq!(emptied.code, 0, "{emptied:?}");
+    assert_eq!(emptied.report["emptied"]["removed"]["versions"], 1);
+    write(&pair.a, "g", "g");
+    let ran = pair.sync("");
+    assert_eq!(ran.class(), "none", "{ran:?}");
+    assert_eq!(fs::read_to_string(pair.b.join("g")).unwrap(), "g");
+    assert!(is_tidy(&pair.b), "staging is left");
+    assert!(trash(&pair.b).contains("somebody's"));
+}
+
+/// All that is in the trash, as one text.
+fn trash(root: &std::path::Path) -> String {
+    let mut text = String::new();
+    for run in fs::read_dir(root.join(".wl/trash")).unwrap() {
+        for file in fs::read_dir(run.unwrap().path()).unwrap() {
+            text += &String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap());
+        }
+    }
+    text
+}
+
 /// Removing needs a little room for its notes: without any, it is told, and nothing is lost.
 #[test]
 fn removing_on_a_disk_without_a_byte_left() {

@@ -271,6 +271,14 @@ impl StorageBackend for LocalBackend {
         .await
     }
 
+    async fn trash_empty(&self, options: SessionOptions) -> Result<()> {
+        if !self.capabilities().writable {
+            return Ok(());
+        }
+        self.run("empty the trash", move |root| trash::empty(&root, &options))
+            .await
+    }
+
     async fn trash_restore(&self, id: &TrashId, to: &SyncPath) -> Result<()> {
         let (id, to) = (id.clone(), to.clone());
         let spot = Arc::clone(&self.spot);

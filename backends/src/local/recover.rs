@@ -1,14 +1,17 @@
 //! What dead sessions left behind. Safe to be killed at any point and to run again.
+//!
+//! A storage may be full, and what is left behind may be what fills it. So what is of no use goes first, which needs no room. What there is still no
+//! room for is left to the next session, with its folder: it is nothing that a look at the tree would miss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 use wl_core::model::{ContentHash, Kind, SyncPath};
-use wl_core::storage::{Result, StrandedVersion, TrashState};
+use wl_core::storage::{ErrorKind, Result, StorageError, StrandedVersion, TrashState};
 
 use super::dir::{PATH, open_folder};
 use super::kernel::Fd;
-use super::lines::{self, Intent, Operation};
+use super::lines::{self, Displacement, Intent};
 use super::meta::{file_token, token_stem};
 use super::publish::displacement;
 use super::reserved;
@@ -16,6 +19,11 @@ use super::root::{Root, Spot};
 use super::stage::{part, remove_folder, swap, unlink};
 use super::sys::{self, At, Renames, Stat, Sys};
 use super::trash::{self, TrashRun};
+use fate::{Caught, Fate, Whose};
+
+mod fate;
+
+const DOING: &str = "take care of a dead session's leftovers";
 
 /// Takes care of every staging folder whose session is dead.
 pub(super) fn recover(
@@ -24,59 +32,120 @@ pub(super) fn recover(
     wl: &Fd,
     stranded: &mut Vec<StrandedVersion>,
 ) -> Result<()> {
-    let doing = "take care of a dead session's leftovers";
-    let failed = |errno| sys::os_error(doing, errno).on(&root.location);
-    let no_stage = |errno| reserved::error(doing, reserved::STAGE, errno, &root.location);
+    let failed = |errno| error(errno, root);
+    let no_stage = |errno| reserved::error(DOING, reserved::STAGE, errno, &root.location);
     let Some(stage) = reserved::open_in(wl, "stage").map_err(no_stage)? else {
         return Ok(());
     };
     let _lock = reserved::lock(wl).map_err(failed)?;
-    let renames = spot.try_out(wl, "recover")?.renames;
+    let mut dead = Vec::new();
     for run in stage.names() {
         let run = run.map_err(failed)?;
         if !reserved::is_run(&run) {
             continue;
         }
-        let Some(folder) = reserved::open_in(&stage, &run).map_err(failed)? else {
+        let Some(leftovers) = Leftovers::of(root, wl, &stage, run).map_err(failed)? else {
             continue;
         };
-        let Some(_dead) = reserved::try_lock(&folder).map_err(failed)? else {
-            continue;
-        };
-        let leftovers = Leftovers {
-            root,
-            wl,
-            renames,
-            run,
-            folder,
-        };
-        leftovers.tidy_up(stranded).map_err(failed)?;
+        let found = leftovers.found().map_err(failed)?;
+        dead.push((leftovers, found));
+    }
+    for (mut leftovers, found) in dead {
+        if !found.is_empty() {
+            match spot.try_out(wl, "recover") {
+                Ok(tried) => leftovers.renames = tried.renames,
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    found.may_wait(Errno::NOSPC).map_err(failed)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        leftovers.settle_all(found, stranded).map_err(failed)?;
     }
     Ok(())
+}
+
+fn error(errno: Errno, root: &Root) -> StorageError {
+    let error = sys::os_error(DOING, errno).on(&root.location);
+    match sys::is_full(errno) {
+        true => error.with_advice(&format!(
+            "`wl trash empty {}` gives up what is in its trash",
+            root.location
+        )),
+        false => error,
+    }
 }
 
 /// A dead session's staging folder, in our hands.
 struct Leftovers<'a> {
     root: &'a Root,
     wl: &'a Fd,
+    /// None at all until that is tried out, which needs room.
     renames: Renames,
     run: String,
     folder: Fd,
+    _dead: Fd,
 }
 
-/// What a version in a swap is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    /// Our own content: the source has it.
-    Ours,
-    /// What was agreed to be displaced.
-    Expected,
-    /// Somebody's, or it cannot be told.
-    Somebodys,
+/// What is in it that has to be seen to.
+struct Found {
+    swaps: Vec<Caught>,
+    parts: BTreeSet<u64>,
+    /// Versions in the trash that its index does not name.
+    unnamed: BTreeSet<u64>,
+    intents: BTreeMap<u64, Intent>,
 }
 
-impl Leftovers<'_> {
-    fn tidy_up(&self, stranded: &mut Vec<StrandedVersion>) -> Sys<()> {
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.swaps.is_empty() && self.parts.is_empty() && self.unnamed.is_empty()
+    }
+
+    /// There is no room (`errno`) for what is left. It may wait, unless a version may be at no path at all meanwhile: that would be taken for its
+    /// removal.
+    fn may_wait(&self, errno: Errno) -> Sys<()> {
+        match self.swaps.iter().any(Caught::is_aside) {
+            true => Err(errno),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether something had to be left for want of room.
+fn is_short(done: Sys<()>, short: &mut Option<Errno>) -> Sys<bool> {
+    match done {
+        Err(errno) if sys::is_full(errno) => {
+            *short = Some(errno);
+            Ok(true)
+        }
+        other => other.map(|()| false),
+    }
+}
+
+impl<'a> Leftovers<'a> {
+    /// Those of a run; `None` if it lives, or left nothing.
+    fn of(root: &'a Root, wl: &'a Fd, stage: &Fd, run: String) -> Sys<Option<Self>> {
+        let Some(folder) = reserved::open_in(stage, &run)? else {
+            return Ok(None);
+        };
+        let dead = match reserved::try_lock(&folder) {
+            // Killed when all but the empty folder was away; there is no room for another lock in it.
+            Err(errno) if sys::is_full(errno) && stage.remove_dir_at(&run).is_ok() => None,
+            other => other?,
+        };
+        Ok(dead.map(|_dead| Self {
+            root,
+            wl,
+            renames: Renames::NONE,
+            run,
+            folder,
+            _dead,
+        }))
+    }
+
+    /// What is in it, but for what is of no use to anybody, which goes at once: it needs no room for that, and makes some.
+    fn found(&self) -> Sys<Found> {
         let (mut swaps, mut parts) = (BTreeSet::<u64>::new(), BTreeSet::<u64>::new());
         for name in self.folder.names() {
             let name = name?;
@@ -95,15 +164,55 @@ impl Leftovers<'_> {
                 intents.insert(intent.n, intent);
             }
         }
-        self.name_in_trash(&unnamed, &intents)?;
+        let mut found = Found {
+            swaps: Vec::new(),
+            parts: BTreeSet::new(),
+            unnamed,
+            intents,
+        };
         for &n in &swaps {
-            self.settle(n, intents.get(&n), parts.contains(&n), stranded)?;
+            let caught = self.caught(n, found.intents.get(&n), parts.contains(&n))?;
+            if caught.fate() != Fate::Goes || !self.went(&swap(n))? {
+                found.swaps.push(caught);
+            }
         }
-        for &n in &parts {
-            self.settle_part(n, intents.get(&n), stranded)?;
+        for n in parts {
+            // It says how far the exchange with the swap of its number had come.
+            let needed = swaps.contains(&n) || !self.is_ours(n, found.intents.get(&n))?;
+            if needed || !self.went(&part(n))? {
+                found.parts.insert(n);
+            }
         }
-        self.folder.sync_all()?;
-        remove_folder(self.wl, &self.folder, &self.run)
+        Ok(found)
+    }
+
+    /// Unlinks it, but for where even that needs room.
+    fn went(&self, name: &str) -> Sys<bool> {
+        Ok(!is_short(unlink(&self.folder, name), &mut None)?)
+    }
+
+    /// Settles all that there is room for, and takes the folder away if that is all.
+    fn settle_all(&self, mut found: Found, stranded: &mut Vec<StrandedVersion>) -> Sys<()> {
+        let mut short = None;
+        is_short(self.name_in_trash(&found), &mut short)?;
+        let mut waiting = Vec::new();
+        for caught in std::mem::take(&mut found.swaps) {
+            if is_short(self.settle(&caught, stranded), &mut short)? {
+                found.parts.remove(&caught.n);
+                waiting.push(caught);
+            }
+        }
+        found.swaps = waiting;
+        for &n in &found.parts {
+            let settled = self.settle_part(n, found.intents.get(&n), stranded);
+            is_short(settled, &mut short)?;
+        }
+        if short.is_none() {
+            let done = self.folder.sync_all();
+            let done = done.and_then(|()| remove_folder(self.wl, &self.folder, &self.run));
+            is_short(done, &mut short)?;
+        }
+        short.map_or(Ok(()), |errno| found.may_wait(errno))
     }
 
     fn unnamed_in_trash(&self) -> Sys<BTreeSet<u64>> {
@@ -116,96 +225,95 @@ impl Leftovers<'_> {
     }
 
     /// Writes the index lines that a power cut took.
-    fn name_in_trash(&self, unnamed: &BTreeSet<u64>, intents: &BTreeMap<u64, Intent>) -> Sys<()> {
-        if unnamed.is_empty() {
+    fn name_in_trash(&self, found: &Found) -> Sys<()> {
+        if found.unnamed.is_empty() {
             return Ok(());
         }
         let trash = TrashRun::make(self.wl, &self.run)?;
         let mut notes = Vec::new();
-        for &n in unnamed {
+        for &n in &found.unnamed {
             let stat = sys::stat_at(&trash.folder, &n.to_string())?;
-            let intent = intents.get(&n);
+            let intent = found.intents.get(&n);
             let name = n.to_string();
             let at = (&trash.folder, &*name);
             let (state, hash) = match intent {
                 Some(intent) if self.whose(at, &stat, intent) == Whose::Expected => {
-                    (agreed(intent.op), intent.hash)
+                    (fate::agreed(intent.op), intent.hash)
                 }
                 _ => (TrashState::Rescued, None),
             };
             let path = intent.map(|intent| &intent.path);
             notes.push(displacement(n, path, &stat, state, hash, self.folder.now()));
         }
-        trash.note(&notes)?;
-        trash.sync()
+        self.note(&trash, &notes)
     }
 
-    /// Decides what becomes of a swap. `part` is still there only where the version was moved aside and ours not yet moved in.
-    fn settle(
-        &self,
-        n: u64,
-        intent: Option<&Intent>,
-        part: bool,
-        stranded: &mut Vec<StrandedVersion>,
-    ) -> Sys<()> {
+    fn caught(&self, n: u64, intent: Option<&Intent>, part: bool) -> Sys<Caught> {
         let name = swap(n);
         let at = (&self.folder, &*name);
         let stat = sys::stat_at(at.0, at.1)?;
-        if self.is_in_trash(n, &stat) {
-            // By a second link, and the first was not taken away yet.
-            return unlink(&self.folder, &name);
+        let is_elsewhere = self.is_in_trash(n, &stat)
+            || intent.is_some_and(|intent| self.has_arrived(&stat, intent));
+        let whose = match intent {
+            Some(intent) if !is_elsewhere => self.whose(at, &stat, intent),
+            _ => Whose::Somebodys,
+        };
+        Ok(Caught {
+            n,
+            stat,
+            intent: intent.cloned(),
+            part,
+            is_elsewhere,
+            whose,
+        })
+    }
+
+    /// Carries out what becomes of a swap.
+    fn settle(&self, caught: &Caught, stranded: &mut Vec<StrandedVersion>) -> Sys<()> {
+        let name = swap(caught.n);
+        let at = (&self.folder, &*name);
+        let fate = caught.fate();
+        if fate == Fate::Goes {
+            return unlink(at.0, at.1);
         }
-        let Some(intent) = intent else {
+        let kept = (&*name, caught.n);
+        let Some(intent) = &caught.intent else {
             let why = "was found in a dead session's hands without a record of its path";
-            return self.rescue((&name, n), None, &stat, why, stranded);
+            return self.rescue(kept, None, &caught.stat, why, stranded);
         };
         let path = &intent.path;
-        if self.has_arrived(&stat, intent) {
-            return unlink(&self.folder, &name);
-        }
-        let whose = self.whose(at, &stat, intent);
-        let aside = part || intent.op == Operation::Rename;
-        match (whose, intent.op) {
-            (Whose::Ours, Operation::Replace) if !part => return unlink(&self.folder, &name),
-            (Whose::Expected, op) if !aside => {
-                let note = displacement(
-                    n,
-                    Some(path),
-                    &stat,
-                    agreed(op),
-                    intent.hash,
-                    self.folder.now(),
-                );
+        match fate {
+            Fate::Exchanged if self.exchange_back(at, caught.n, intent)? => {
+                stranded.push(put_back(path, CAUGHT));
+                return self.settle_returned(caught.n, intent, stranded);
+            }
+            Fate::Back { .. } if self.move_back(at, path)? => {
+                if caught.whose != Whose::Expected {
+                    stranded.push(put_back(path, CAUGHT));
+                }
+                return Ok(());
+            }
+            Fate::ToTrash(state) | Fate::Back { or: Some(state) } => {
+                let now = self.folder.now();
+                let (stat, hash) = (&caught.stat, intent.hash);
+                let note = displacement(caught.n, Some(path), stat, state, hash, now);
                 return self.to_trash(&name, note);
             }
-            (Whose::Somebodys, Operation::Replace) if !part => {
-                if self.exchange_back(at, path, intent)? {
-                    stranded.push(put_back(path, CAUGHT));
-                    return self.settle_returned(n, path, intent, stranded);
-                }
-            }
-            _ => {
-                if self.move_back(at, path) {
-                    if whose != Whose::Expected {
-                        stranded.push(put_back(path, CAUGHT));
-                    }
-                    return Ok(());
-                }
-                if whose == Whose::Expected && intent.op == Operation::Replace {
-                    let note = displacement(
-                        n,
-                        Some(path),
-                        &stat,
-                        TrashState::Replaced,
-                        intent.hash,
-                        self.folder.now(),
-                    );
-                    return self.to_trash(&name, note);
-                }
-            }
+            _ => {}
         }
         let why = "was caught in an exchange by a crash, and something else is at its path";
-        self.rescue((&name, n), Some(path), &stat, why, stranded)
+        self.rescue(kept, Some(path), &caught.stat, why, stranded)
+    }
+
+    /// Whether staged content is ours to give up: it never was at any path (and may be half written), it has its name there, or nobody wrote to it.
+    fn is_ours(&self, n: u64, intent: Option<&Intent>) -> Sys<bool> {
+        let Some(intent) = intent else {
+            return Ok(true);
+        };
+        let name = part(n);
+        let at = (&self.folder, &*name);
+        let stat = sys::stat_at(at.0, at.1)?;
+        Ok(self.is_at(&intent.path, &stat) || self.whose(at, &stat, intent) == Whose::Ours)
     }
 
     /// Decides what becomes of staged content. It is ours to give up, unless somebody wrote to it at its path, and a power cut took that name
@@ -218,17 +326,12 @@ impl Leftovers<'_> {
     ) -> Sys<()> {
         let name = part(n);
         let at = (&self.folder, &*name);
-        let Some(intent) = intent else {
-            // It never was at any path, and may be half written.
-            return unlink(at.0, at.1);
+        let path = match intent {
+            Some(intent) if !self.is_ours(n, Some(intent))? => &intent.path,
+            _ => return unlink(at.0, at.1),
         };
-        let path = &intent.path;
         let stat = sys::stat_at(at.0, at.1)?;
-        let is_there = self.is_at(path, &stat);
-        if is_there || self.whose(at, &stat, intent) == Whose::Ours {
-            return unlink(at.0, at.1);
-        }
-        if self.move_back(at, path) {
+        if self.move_back(at, path)? {
             stranded.push(put_back(path, UNNAMED));
             return Ok(());
         }
@@ -252,42 +355,11 @@ impl Leftovers<'_> {
         }
     }
 
-    /// After a version was exchanged back: what came out was seen at the path, so that a program may have it open. It goes to
-    /// the trash even if it is ours.
-    fn settle_returned(
-        &self,
-        n: u64,
-        path: &SyncPath,
-        intent: &Intent,
-        stranded: &mut Vec<StrandedVersion>,
-    ) -> Sys<()> {
-        let name = swap(n);
-        let at = (&self.folder, &*name);
-        let stat = sys::stat_at(at.0, at.1)?;
-        if self.whose(at, &stat, intent) == Whose::Ours {
-            let hash = intent.new.as_ref().and_then(|new| new.hash);
-            return self.to_trash(
-                &name,
-                displacement(
-                    n,
-                    Some(path),
-                    &stat,
-                    TrashState::Replaced,
-                    hash,
-                    self.folder.now(),
-                ),
-            );
-        }
-        let why = "was written while an older one was put back after a crash";
-        self.rescue((&name, n), Some(path), &stat, why, stranded)
-    }
-
-    /// Exchanges somebody's version with ours at its path; `false` if ours is not there.
-    fn exchange_back(&self, at: At<'_>, path: &SyncPath, intent: &Intent) -> Sys<bool> {
-        if !self.renames.exchange {
-            return Ok(false);
-        }
-        let Some(parent) = self.parent(path) else {
+    /// Exchanges somebody's version with ours at its path; `false` if ours is not there. What comes out was seen at the path, so that a program
+    /// may have it open: it goes to the trash even if it is ours, and is noted there first, while nothing has happened yet that needs room.
+    fn exchange_back(&self, at: At<'_>, n: u64, intent: &Intent) -> Sys<bool> {
+        let path = &intent.path;
+        let Some(parent) = self.parent(path).filter(|_| self.renames.exchange) else {
             return Ok(false);
         };
         let there = (&parent, path.name());
@@ -297,11 +369,33 @@ impl Leftovers<'_> {
         if self.whose(there, &stat, intent) != Whose::Ours {
             return Ok(false);
         }
+        let hash = intent.new.as_ref().and_then(|new| new.hash);
+        let (state, now) = (TrashState::Replaced, self.folder.now());
+        let note = displacement(n, Some(path), &stat, state, hash, now);
+        self.note(&TrashRun::make(self.wl, &self.run)?, &[note])?;
         match sys::exchange(at, there) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// After a version was exchanged back.
+    fn settle_returned(
+        &self,
+        n: u64,
+        intent: &Intent,
+        stranded: &mut Vec<StrandedVersion>,
+    ) -> Sys<()> {
+        let name = swap(n);
+        let at = (&self.folder, &*name);
+        let stat = sys::stat_at(at.0, at.1)?;
+        if self.whose(at, &stat, intent) == Whose::Ours {
+            let trash = TrashRun::make(self.wl, &self.run)?;
+            return trash.take(self.renames, &self.folder, &name, n);
+        }
+        let why = "was written while an older one was put back after a crash";
+        self.rescue((&name, n), Some(&intent.path), &stat, why, stranded)
     }
 
     /// Whether a file on its way to another path has its name there already, as a second hard link.
@@ -321,11 +415,16 @@ impl Leftovers<'_> {
         open_folder(self.wl, &path, PATH).is_ok_and(|trash| is_same(&trash, &n.to_string(), stat))
     }
 
-    fn move_back(&self, at: At<'_>, path: &SyncPath) -> bool {
-        self.parent(path).is_some_and(|parent| {
-            let there = (&parent, path.name());
-            self.renames.move_new(at, there).is_ok()
-        })
+    /// Moves a version to where nothing is; `false` if something is, or it cannot be there any more.
+    fn move_back(&self, at: At<'_>, path: &SyncPath) -> Sys<bool> {
+        let Some(parent) = self.parent(path) else {
+            return Ok(false);
+        };
+        match self.renames.move_new(at, (&parent, path.name())) {
+            // There will be room some day.
+            Err(errno) if sys::is_full(errno) => Err(errno),
+            moved => Ok(moved.is_ok()),
+        }
     }
 
     fn parent(&self, path: &SyncPath) -> Option<Fd> {
@@ -395,12 +494,18 @@ impl Leftovers<'_> {
         Ok(())
     }
 
-    fn to_trash(&self, name: &str, note: super::lines::Displacement) -> Sys<()> {
+    fn to_trash(&self, name: &str, note: Displacement) -> Sys<()> {
         let n = note.n;
         let trash = TrashRun::make(self.wl, &self.run)?;
-        trash.note(&[note])?;
-        trash.sync()?;
+        self.note(&trash, &[note])?;
         trash.take(self.renames, &self.folder, name, n)
+    }
+
+    /// Writes to the trash's index, durably. What was looked through before was so without this.
+    fn note(&self, trash: &TrashRun, notes: &[Displacement]) -> Sys<()> {
+        unlink(&trash.folder, "checked")?;
+        trash.note(notes)?;
+        trash.sync()
     }
 }
 
@@ -416,13 +521,6 @@ fn content(at: At<'_>) -> Option<ContentHash> {
 
 fn target(at: At<'_>) -> Option<String> {
     String::from_utf8(sys::read_link(at.0, at.1).ok()?).ok()
-}
-
-fn agreed(op: Operation) -> TrashState {
-    match op {
-        Operation::Replace | Operation::Create => TrashState::Replaced,
-        Operation::Remove | Operation::Rename => TrashState::Removed,
-    }
 }
 
 /// What happened to versions that are put back.

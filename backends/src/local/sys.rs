@@ -216,6 +216,12 @@ impl Renames {
         no_replace: true,
     };
 
+    /// What every file system can.
+    pub(super) const NONE: Self = Self {
+        exchange: false,
+        no_replace: false,
+    };
+
     /// Moves an entry to a name where nothing may be (`EXIST` otherwise). Without the system's help: a second hard link,
     /// then the first is taken away; only for names in our own hands, so that no one can change it in between.
     pub(super) fn move_new(self, from: At<'_>, to: At<'_>) -> Sys<()> {
@@ -233,6 +239,11 @@ pub(super) type At<'a> = (&'a Fd, &'a str);
 /// Exchanges two names.
 pub(super) fn exchange(one: At<'_>, two: At<'_>) -> Sys<()> {
     one.0.rename_at(one.1, two.0, two.1, RenameFlags::EXCHANGE)
+}
+
+/// Whether there was no room, on the file system or in somebody's share of it.
+pub(super) fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSPC | Errno::DQUOT)
 }
 
 /// A failed system call as a storage error whose reason says what to do.

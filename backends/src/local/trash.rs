@@ -6,7 +6,8 @@ use rustix::fs::{Mode as Bits, OFlags, RenameFlags};
 use rustix::io::Errno;
 use wl_core::model::{Kind, SyncPath};
 use wl_core::storage::{
-    ErrorKind, Result, StorageError, StrandedVersion, TrashId, TrashItem, TrashKeep, TrashState,
+    ErrorKind, Result, SessionOptions, StorageError, StrandedVersion, TrashId, TrashItem,
+    TrashKeep, TrashState,
 };
 
 use super::dir::{READ, open_folder};
@@ -200,18 +201,46 @@ pub(super) fn look_through(
         (_, TrashKeep::None) => true,
         (_, TrashKeep::For(time)) => record.since.saturating_add_unsigned(time.as_secs()) <= now,
     };
+    let mut short = None;
     for run in trash.names() {
         let run = run?;
         if run == own_run || !reserved::is_run(&run) || reserved::is_live(wl, &run)? {
             continue;
         }
         if let Some(folder) = reserved::open_in(&trash, &run)? {
-            look_through_run(&folder, &run, &due, found)?;
+            match look_through_run(&folder, &run, &due, found) {
+                // What is given up in the next one may make some.
+                Err(errno) if sys::is_full(errno) => short = Some(errno),
+                looked => looked?,
+            }
             // Fails as long as something is in it.
             let _ = trash.remove_dir_at(&run);
         }
     }
-    Ok(())
+    short.map_or(Ok(()), Err)
+}
+
+/// Gives up what is in the trash for longer than asked, without a session: what dead ones left behind may need room, of which there may be none
+/// before. What was written to since it was displaced stays, and is told by the next session.
+pub(super) fn empty(root: &Root, options: &SessionOptions) -> Result<()> {
+    let failed = |errno| error(&root.location, "empty the trash", errno);
+    let Some(wl) = reserved::open(root)? else {
+        return Ok(());
+    };
+    let _lock = reserved::lock(&wl).map_err(failed)?;
+    if reserved::open_in(&wl, "stage").map_err(failed)?.is_some() {
+        // What took the place of a version that goes now may not be durable yet, if its session was killed.
+        root.fd.sync_all().map_err(failed)?;
+    }
+    match look_through(&wl, &options.run, options.trash_keep, &mut Vec::new()) {
+        Err(errno) if !sys::is_full(errno) => Err(reserved::error(
+            "empty the trash",
+            reserved::TRASH,
+            errno,
+            &root.location,
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn look_through_run(
@@ -265,7 +294,11 @@ fn look_through_run(
         }
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW;
         let bits = Bits::RUSR | Bits::WUSR;
-        return folder.open_at("checked", flags, bits).map(drop);
+        return match folder.open_at("checked", flags, bits) {
+            // It spares the next one some work, and no more.
+            Err(errno) if !sys::is_full(errno) => Err(errno),
+            _ => Ok(()),
+        };
     }
     for name in ["checked", "index"] {
         match folder.unlink_at(name) {

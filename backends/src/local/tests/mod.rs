@@ -2,6 +2,7 @@
 
 pub(crate) mod conformance;
 mod crash;
+mod full;
 pub(in crate::local) mod kit;
 mod leftovers;
 mod listing;
