@@ -458,18 +458,19 @@ async fn a_folder_that_takes_a_files_place_leaves_behind_what_is_left_out() {
         // Back to a file: what is left out keeps its folder, and nobody but the target changed anything.
         world.storages.target.remove("p").unwrap();
         write(&world, Side::Target, &[("p", "3")]);
+        synced(&world, &options).await;
+        assert_eq!(paths(&world, Side::Source), ["p/", kept]);
         rests(&world, &options).await;
-        assert_eq!(paths(&world, Side::Source), ["p/", "p/q", kept]);
-        // What was changed beside it is a change.
-        write(&world, Side::Source, &[("p/q", "4")]);
+        // What is new beside it is a change.
+        write(&world, Side::Source, &[("p/n", "4")]);
         let report = world.run(options.clone()).await.unwrap();
         assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
         let mut ends = options.clone();
         ends.resolve = vec![(SyncPath::new("p").unwrap(), Keep::Target)];
         let report = world.run(ends).await.unwrap();
         assert_eq!(report.result, Outcome::Conflicts, "{report:?}");
-        assert_eq!(paths(&world, Side::Source), ["p/", "p/q", kept]);
-        write(&world, Side::Source, &[("p/q", "2")]);
+        assert_eq!(paths(&world, Side::Source), ["p/", "p/n", kept]);
+        world.storages.source.remove("p/n").unwrap();
         rests(&world, &options).await;
         world.storages.source.remove(kept).unwrap();
         synced(&world, &options).await;
@@ -486,21 +487,25 @@ async fn a_file_in_the_place_of_a_folder_that_keeps_what_is_left_out_waits() {
                 continue;
             }
             let world = World::new();
-            write(&world, side, &[("a", "1"), ("c/e", "2"), ("c/x", "3")]);
+            let all = [("a", "1"), ("c/d/e", "2"), ("c/d/x", "3"), ("c/f/x", "4")];
+            write(&world, side, &all);
             synced(&world, &World::options(Direction::TwoWay)).await;
             let mut looks = Looks::new(world.job(without(direction, &["e"])), "test");
             looks.look(Area::Everything).await.unwrap();
             world.storages[side].remove("c").unwrap();
-            write(&world, side, &[("c", "4")]);
-            let before = files(&world, side.other());
+            write(&world, side, &[("c", "5")]);
             let area = Area::path(SyncPath::new("c").unwrap());
             let looked = looks.look(area.clone()).await.unwrap();
             assert!(looked.in_the_way, "{side} {looked:?}");
             let report = looked.report.unwrap();
             assert_eq!(report.conflicts, [], "{side} {direction:?}");
             assert_eq!(report.result, Outcome::Synced, "{side} {report:?}");
-            assert_eq!(files(&world, side.other()), before);
-            world.storages[side.other()].remove("c/e").unwrap();
+            assert_eq!(
+                paths(&world, side.other()),
+                ["a", "c/", "c/d/", "c/d/e"],
+                "{direction:?}"
+            );
+            world.storages[side.other()].remove("c/d/e").unwrap();
             let looked = looks.look(Area::Everything).await.unwrap();
             assert!(!looked.in_the_way, "{side} {looked:?}");
             assert_eq!(files(&world, Side::Source), files(&world, Side::Target));

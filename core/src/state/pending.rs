@@ -208,6 +208,8 @@ impl PendingStage {
 /// Why a change of type does not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupEnd {
+    /// Something that is left out keeps the folder: the rest of it goes, and nothing takes its place.
+    Stays,
     /// Something at or under it is unknown: the next pass looks again.
     Wait,
     /// The other side changed something at or under it.
@@ -219,9 +221,10 @@ pub enum GroupEnd {
 impl GroupEnd {
     fn number(self) -> i64 {
         match self {
-            Self::Wait => 1,
-            Self::Conflict => 2,
-            Self::Told => 3,
+            Self::Stays => 1,
+            Self::Wait => 2,
+            Self::Conflict => 3,
+            Self::Told => 4,
         }
     }
 }
@@ -295,19 +298,36 @@ impl PairState {
         Ok(())
     }
 
+    /// Something that is left out at `path` keeps the folders above it, in the change of type at `group`.
+    pub fn keep_in_group(&self, group: &SyncPath, path: &SyncPath) -> Result<(), StateError> {
+        for folder in path.ancestors().filter(|folder| folder.is_within(group)) {
+            self.db()
+                .prepare_cached("DELETE FROM pending WHERE stage = ?1 AND key = ?2")?
+                .execute(params![REMOVE_FOLDER, Key::folder(folder).to_text()])?;
+        }
+        self.end_group(group, GroupEnd::Stays)
+    }
+
     /// Drops what belongs to changes of type that do not happen.
     pub fn drop_ended_groups(&self) -> Result<(), StateError> {
+        let stays = GroupEnd::Stays.number();
         self.db().execute(
-            "DELETE FROM pending WHERE grp IN (SELECT path FROM groups WHERE ended > 0)",
-            [],
+            "DELETE FROM pending WHERE grp IN (SELECT path FROM groups WHERE ended > ?1)",
+            [stays],
+        )?;
+        self.db().execute(
+            "DELETE FROM pending WHERE stage IN (?2, ?3) AND grp IN (SELECT path FROM groups WHERE ended = ?1)",
+            [stays, CREATE, CREATE_FOLDER],
         )?;
         Ok(())
     }
 
     /// No change of type happens in this pass.
     pub fn end_all_groups(&self) -> Result<(), StateError> {
-        self.db()
-            .execute("UPDATE groups SET ended = max(ended, 1)", [])?;
+        self.db().execute(
+            "UPDATE groups SET ended = max(ended, ?1)",
+            [GroupEnd::Wait.number()],
+        )?;
         self.drop_ended_groups()
     }
 

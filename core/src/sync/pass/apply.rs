@@ -215,13 +215,13 @@ impl Pass {
             }
             // What takes over holds something that is skipped, excluded or unknown: it stays where it is.
             Verdict::Wait if matches!(item.node.found[other], Found::Absent) => Ok(()),
-            // What is left out keeps the folder that it is in, and that is nobody's change. Who wants the end of a conflict hears that
-            // it goes on.
+            // What is left out keeps the folder that it is in, as where that is removed. Who wants the end of a conflict hears that it goes on.
             Verdict::Wait
                 if matches!(item.node.found[other], Found::LeftAlone)
                     && item.policy == self.context.policy =>
             {
-                Ok(self.context.state().end_group(&group, GroupEnd::Wait)?)
+                let path = &item.node.path;
+                Ok(self.context.state().keep_in_group(&group, path)?)
             }
             _ if planted(Bug::RetypeForgetsEdits) => Ok(()),
             _ => Ok(self.context.state().end_group(&group, GroupEnd::Conflict)?),
