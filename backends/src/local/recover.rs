@@ -1,7 +1,7 @@
 //! What dead sessions left behind. Safe to be killed at any point and to run again.
 //!
 //! A storage may be full, and what is left behind may be what fills it. So what is of no use goes first, which needs no room. What there is still no
-//! room for is left to the next session, with its folder: it is nothing that a look at the tree would miss.
+//! room for is left to the next session, with its folder, if it is nothing that a look at the tree would miss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +55,7 @@ pub(super) fn recover(
             match spot.try_out(wl, "recover") {
                 Ok(tried) => leftovers.renames = tried.renames,
                 Err(error) if error.kind() == ErrorKind::Full => {
-                    found.may_wait(Errno::NOSPC).map_err(failed)?;
+                    leftovers.may_wait(&found, Errno::NOSPC).map_err(failed)?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -100,15 +100,6 @@ struct Found {
 impl Found {
     fn is_empty(&self) -> bool {
         self.swaps.is_empty() && self.parts.is_empty() && self.unnamed.is_empty()
-    }
-
-    /// There is no room (`errno`) for what is left. It may wait, unless a version may be at no path at all meanwhile: that would be taken for its
-    /// removal.
-    fn may_wait(&self, errno: Errno) -> Sys<()> {
-        match self.swaps.iter().any(Caught::is_aside) {
-            true => Err(errno),
-            false => Ok(()),
-        }
     }
 }
 
@@ -203,16 +194,28 @@ impl<'a> Leftovers<'a> {
             }
         }
         found.swaps = waiting;
-        for &n in &found.parts {
+        for n in std::mem::take(&mut found.parts) {
             let settled = self.settle_part(n, found.intents.get(&n), stranded);
-            is_short(settled, &mut short)?;
+            if is_short(settled, &mut short)? {
+                found.parts.insert(n);
+            }
         }
         if short.is_none() {
             let done = self.folder.sync_all();
             let done = done.and_then(|()| remove_folder(self.wl, &self.folder, &self.run));
             is_short(done, &mut short)?;
         }
-        short.map_or(Ok(()), |errno| found.may_wait(errno))
+        short.map_or(Ok(()), |errno| self.may_wait(&found, errno))
+    }
+
+    /// There is no room (`errno`) for what is left. What was agreed to be displaced may wait, and what is of no use. A version of somebody's may
+    /// be at no path at all: a look would take that for its removal, and say that both sides agree.
+    fn may_wait(&self, found: &Found, errno: Errno) -> Sys<()> {
+        let mut may = found.swaps.iter().all(Caught::may_wait);
+        for &n in &found.parts {
+            may &= self.is_ours(n, found.intents.get(&n))?;
+        }
+        may.then_some(()).ok_or(errno)
     }
 
     fn unnamed_in_trash(&self) -> Sys<BTreeSet<u64>> {

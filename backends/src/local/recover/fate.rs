@@ -63,8 +63,13 @@ impl Caught {
         }
     }
 
+    /// Whether nobody misses it until there is room for it.
+    pub(super) fn may_wait(&self) -> bool {
+        !self.is_aside() && matches!(self.fate(), Fate::Goes | Fate::ToTrash(_))
+    }
+
     /// Whether it may have been moved aside: then it is at no path, and nothing is where it was.
-    pub(super) fn is_aside(&self) -> bool {
+    fn is_aside(&self) -> bool {
         let renamed = |intent: &Intent| intent.op == Operation::Rename;
         self.part || self.intent.as_ref().is_some_and(renamed)
     }
@@ -138,10 +143,13 @@ mod tests {
         ] {
             let mut caught = caught(Some(op), part, whose);
             assert_eq!(caught.fate(), due, "{op:?} {part} {whose:?}");
-            assert_eq!(caught.is_aside(), part || op == Rename);
+            let agreed = whose == Expected || (op, whose) == (Replace, Ours);
+            assert_eq!(caught.may_wait(), agreed && !part && op != Rename);
             caught.is_elsewhere = true;
             assert_eq!(caught.fate(), Fate::Goes);
         }
-        assert_eq!(caught(None, false, Somebodys).fate(), Fate::Kept);
+        let nobodys = caught(None, false, Somebodys);
+        assert_eq!(nobodys.fate(), Fate::Kept);
+        assert!(!nobodys.may_wait());
     }
 }
