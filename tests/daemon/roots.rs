@@ -211,6 +211,8 @@ async fn a_root_that_became_a_link_while_no_daemon_ran_pauses_its_job() {
         std::os::unix::fs::symlink(world.path("elsewhere"), &path).unwrap();
         world.start().await;
         let mut client = world.client().await;
+        // It may be told before anybody hears it, and is told once.
+        client.ask("subscribe", json!({"since": 0})).await.unwrap();
         paused_because(&mut client, &["leads elsewhere"]).await;
         assert_eq!(world.read(&format!("{other}/other")), None);
         assert_eq!(world.read("elsewhere/a"), None);

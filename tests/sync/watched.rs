@@ -94,10 +94,12 @@ impl Observer for Strike {
     fn after(&self, call: &Call) -> Result<()> {
         let reads = [Operation::Read, Operation::ReadSmall].contains(&call.operation);
         let first = call.path.as_ref().is_some_and(|it| it.as_str() == "first");
-        if reads && first && !std::mem::replace(&mut *self.done.lock().unwrap(), true) {
-            if let Some(observation) = (self.act)(&self.storage) {
-                self.say.send(observation).unwrap();
-            }
+        if reads
+            && first
+            && !std::mem::replace(&mut *self.done.lock().unwrap(), true)
+            && let Some(said) = (self.act)(&self.storage)
+        {
+            self.say.send(said).unwrap();
         }
         Ok(())
     }

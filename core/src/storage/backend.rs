@@ -99,7 +99,8 @@ pub trait StorageBackend: Send + Sync + fmt::Debug {
 
     /// What identifies what is behind the root: its file system and the folder itself, asked of the system at every call. A value other
     /// than the one remembered means that something else is mounted there, or that the folder was replaced by another. What may
-    /// change by itself has no place in it. Empty where there is no such thing.
+    /// change by itself has no place in it. Empty where there is no such thing. Where the path that names the storage leads to another one by
+    /// now it is refused as [`super::ErrorKind::Elsewhere`].
     async fn root_marker(&self) -> Result<RootMarker>;
 
     /// The root and the folders above it, the root first, where they are folders of this machine: two storages of which one lies in the other

@@ -218,6 +218,12 @@ impl LocalWatcher {
         }
     }
 
+    /// What is watched is the root no more: it is polled, and first of all looked at.
+    fn lost(&mut self, reason: String) -> Observation {
+        self.poll_for(Why::Refused(reason.clone()));
+        gap(reason)
+    }
+
     fn poll_for(&mut self, why: Why) {
         self.state = State::Polling { why, attempt: None };
         self.retry = Retry::new();
@@ -321,15 +327,9 @@ impl StorageWatcher for LocalWatcher {
                     tokio::select! {
                         said = watching.next(&mut self.fold) => match said {
                             Ok(said) => return Ok(said),
-                            Err(reason) => {
-                                self.poll_for(Why::Refused(reason.clone()));
-                                return Ok(gap(reason));
-                            }
+                            Err(reason) => return Ok(self.lost(reason)),
                         },
-                        reason = self.way.astray(&self.place.spot) => {
-                            self.poll_for(Why::Refused(reason.clone()));
-                            return Ok(gap(reason));
-                        }
+                        reason = self.way.astray(&self.place.spot) => return Ok(self.lost(reason)),
                         area = self.rhythm.next(&unwatched.area), if polls => {
                             return Ok(Observation::Look { area, cursor: None });
                         }
@@ -361,6 +361,8 @@ impl StorageWatcher for LocalWatcher {
                         }
                         Err(reason) => *why = reason,
                     },
+                    // Looks that take long are seldom.
+                    reason = self.way.astray(&self.place.spot) => return Ok(gap(reason)),
                     area = self.rhythm.next(&Area::Everything) => {
                         return Ok(Observation::Look { area, cursor: None });
                     }

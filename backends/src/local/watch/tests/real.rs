@@ -20,7 +20,7 @@ use crate::local::watch::LocalWatcher;
 use crate::local::watch::fanotify::Marked;
 use crate::local::watch::setup::{How, Place, by_what_suffices};
 use crate::local::watch::system::System;
-use crate::local::watch::words::Looked;
+use crate::local::watch::words::{Looked, Why};
 
 pub type Watcher = Box<dyn StorageWatcher>;
 
@@ -350,27 +350,57 @@ async fn dropped_events_are_a_gap_and_the_watches_are_set_anew() {
     until(&mut watcher, &["late/f", "moved/f"]).await;
 }
 
+/// A folder `root`, by a link above it that leads to `one`.
+fn linked(lab: &Lab) -> LocalBackend {
+    for folder in ["one/root", "two/root"] {
+        fs::create_dir_all(lab.at(folder)).unwrap();
+    }
+    lead(lab, "one");
+    LocalBackend::open(lab.at("link/root").to_str().unwrap()).unwrap()
+}
+
+fn lead(lab: &Lab, to: &str) {
+    let _ = fs::remove_file(lab.at("link"));
+    std::os::unix::fs::symlink(lab.at(to), lab.at("link")).unwrap();
+}
+
+async fn says_that_it_leads_elsewhere(watcher: &mut Watcher) {
+    let said = next(watcher).await;
+    let Observation::Gap { area, reason } = &said else {
+        panic!("{said:?}");
+    };
+    assert!(*area == Area::Everything && reason.contains("link/root"));
+}
+
 /// No event tells it: the folder that is watched stays as it is.
 #[tokio::test]
 async fn a_link_above_the_root_that_leads_elsewhere_is_said() {
     let lab = Lab::new();
-    let lead = |to: &str| {
-        let _ = fs::remove_file(lab.at("link"));
-        std::os::unix::fs::symlink(lab.at(to), lab.at("link")).unwrap();
-    };
-    for folder in ["one/root", "two/root"] {
-        fs::create_dir_all(lab.at(folder)).unwrap();
-    }
-    lead("one");
-    let backend = LocalBackend::open(lab.at("link/root").to_str().unwrap()).unwrap();
+    let backend = linked(&lab);
     let filter: Arc<dyn Filter> = Arc::new(NoFilter);
     let watcher = backend.watcher(WatchRequest { filter }).await;
     let mut watcher = watcher.unwrap().unwrap();
     assert_eq!(watcher.health().mode, "inotify");
-    lead("two");
-    let said = next(&mut watcher).await;
-    assert!(
-        matches!(&said, Observation::Gap { area: Area::Everything, reason } if reason.contains("link/root")),
-        "{said:?}"
-    );
+    lead(&lab, "two");
+    says_that_it_leads_elsewhere(&mut watcher).await;
+}
+
+/// Where nothing can be watched, and a look takes so long that there are few.
+#[tokio::test(start_paused = true)]
+async fn a_link_above_a_polled_root_that_leads_elsewhere_is_said_between_two_looks() {
+    let lab = Lab::new();
+    let backend = linked(&lab);
+    let filter: Arc<dyn Filter> = Arc::new(NoFilter);
+    let mut watcher = LocalWatcher::new(Arc::clone(&backend.spot), WatchRequest { filter }).await;
+    watcher.poll_for(Why::Refused("for the test".to_owned()));
+    let hour = Duration::from_secs(3600);
+    watcher.retry.at += hour;
+    let mut watcher: Watcher = Box::new(watcher);
+    for _ in 0..2 {
+        assert!(matches!(next(&mut watcher).await, Observation::Look { .. }));
+        watcher.looking();
+        watcher.looked(&Area::Everything, hour, false);
+    }
+    lead(&lab, "two");
+    says_that_it_leads_elsewhere(&mut watcher).await;
 }
