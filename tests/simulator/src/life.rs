@@ -516,11 +516,13 @@ impl Play<'_> {
                 Err(error) => Some(error.desc.clone()),
             });
             let open: Vec<_> = open.collect();
-            if open.is_empty() {
+            // What a killed run had announced is over once a run has decided there: then a conflict is read, once.
+            let reads = done.iter().flatten().any(|report| report.bytes.read > 0);
+            if open.is_empty() && !reads {
                 break;
             }
             let inner = &mut *self.stage.lock();
-            if round >= rounds {
+            if round >= MOST_ROUNDS || (round >= rounds && !open.is_empty()) {
                 let open = open.join("; ");
                 inner.fail(format!("it does not come to rest in {rounds} runs: {open}"));
                 return;
