@@ -1,5 +1,6 @@
 //! How much work a run does, not only what comes of it.
 
+use wl_backends::memory::MemoryBackend;
 use wl_core::model::{Direction, Outcome};
 use wl_core::testing::{Operation, Recording};
 
@@ -200,6 +201,31 @@ async fn what_was_read_of_a_conflict_or_a_drift_is_not_read_again() {
         let report = world.sync(direction).await;
         assert_eq!(report.bytes.read, size as u64, "{report:?}");
         assert_eq!(report.conflicts.len() + report.drift.len(), 1, "{report:?}");
+    }
+}
+
+/// Nothing of it is carried over, however much of it could be by itself: here the log that only the target has.
+#[tokio::test]
+async fn what_was_read_of_a_group_in_conflict_is_not_read_again() {
+    let world = World::new();
+    let (source, target) = (&world.storages.source, &world.storages.target);
+    let rests = |storage: &MemoryBackend| storage.pass_time(std::time::Duration::from_secs(60));
+    source.write_file("db", vec![1; 512]).unwrap();
+    source.write_file("db-wal", "1").unwrap();
+    rests(source);
+    world.sync(Direction::TwoWay).await;
+    source.write_file("db", vec![2; 512]).unwrap();
+    assert!(source.remove("db-wal").unwrap());
+    target.write_file("db", vec![3; 512]).unwrap();
+    target.write_file("db-wal", "3").unwrap();
+    [source, target].into_iter().for_each(rests);
+    let first = world.sync(Direction::TwoWay).await;
+    assert_eq!(first.conflicts.len(), 1, "{first:?}");
+    assert!(first.bytes.read > 0);
+    for _ in 0..2 {
+        let report = world.sync(Direction::TwoWay).await;
+        assert_eq!(report.conflicts, first.conflicts);
+        assert_eq!(report.bytes.read, 0, "{report:?}");
     }
 }
 

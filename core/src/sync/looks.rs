@@ -518,6 +518,13 @@ impl Standing {
                 parts.add_subtree(told);
             }
         }
+        // What kept it there may be what was told to be gone.
+        let kept = parts.paths().iter().filter_map(|told| {
+            let mut above = told.ancestors();
+            above.find(|above| self.stays.contains(above))
+        });
+        let kept: BTreeSet<_> = kept.collect();
+        kept.into_iter().for_each(|path| parts.add_subtree(path));
         parts
     }
 
