@@ -68,13 +68,7 @@ pub(super) fn recover(
 
 fn error(errno: Errno, root: &Root) -> StorageError {
     let error = sys::os_error(DOING, errno).on(&root.location);
-    match sys::is_full(errno) {
-        true => error.with_advice(&format!(
-            "`wl trash empty {}` gives up what is in its trash",
-            root.location
-        )),
-        false => error,
-    }
+    reserved::with_way_out(error, &root.location)
 }
 
 /// A dead session's staging folder, in our hands.

@@ -53,7 +53,17 @@ pub(super) fn error(
         ),
         errno => sys::os_error(operation, errno),
     };
-    error.on(location)
+    with_way_out(error.on(location), location)
+}
+
+/// Says what makes room, where there is none for what has to be done in a folder of ours.
+pub(super) fn with_way_out(error: StorageError, location: &str) -> StorageError {
+    match error.kind() {
+        ErrorKind::Full => error.with_advice(&format!(
+            "`wl trash empty {location}` gives up what is in its trash"
+        )),
+        _ => error,
+    }
 }
 
 /// Opens `.wl`, which is made if there is none.
@@ -116,9 +126,19 @@ pub(super) fn is_live(wl: &Fd, run: &str) -> Sys<bool> {
     let Some(stage) = open_in(wl, "stage")? else {
         return Ok(false);
     };
-    match open_in(&stage, run)? {
-        Some(folder) => Ok(try_lock(&folder)?.is_none()),
-        None => Ok(false),
+    let Some(folder) = open_in(&stage, run)? else {
+        return Ok(false);
+    };
+    // Not made where there is none: there may be no room for it, and who lives has one.
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW;
+    let lock = match folder.open_at("lock", flags, Bits::empty()) {
+        Err(Errno::NOENT) => return Ok(false),
+        lock => lock?,
+    };
+    match lock.lock(false) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno),
     }
 }
 

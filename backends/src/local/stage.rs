@@ -65,10 +65,15 @@ impl Stage {
             errno => failed(errno),
         })?;
         let folder = super::dir::open_step(&stage, run, super::dir::READ).map_err(failed)?;
-        let lock = reserved::try_lock(&folder)
-            .and_then(|lock| lock.ok_or(Errno::BUSY))
-            .map_err(failed)?;
-        let journal = reserved::open_lines(&folder, "journal").map_err(failed)?;
+        let opened = || -> Sys<(Fd, Fd)> {
+            let lock = reserved::try_lock(&folder)?.ok_or(Errno::BUSY)?;
+            Ok((lock, reserved::open_lines(&folder, "journal")?))
+        };
+        let (lock, journal) = opened().map_err(|errno| {
+            // The next try finds its name free. What cannot be taken away is a dead session's.
+            let _ = remove_folder(&wl, &folder, run);
+            failed(errno)
+        })?;
         Ok(Self {
             wl,
             folder,

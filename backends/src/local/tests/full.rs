@@ -450,8 +450,17 @@ async fn emptying_the_trash_needs_no_room() {
         take(&*session, "x", expected).await.unwrap();
         session.finish().await.unwrap();
         state.lie_on(&disk);
+        // As if that had been killed when all but its empty folder was away.
+        disk.user().make_dir(".wl/stage/older").unwrap();
         fill(&disk);
         let backend = open(&disk, Renames::ALL);
+        let hook = disk.clone();
+        disk.machine().on_call(move |call| {
+            if call.when == When::Before && matches!(call.op, Op::Create | Op::MakeDir) {
+                let machine = hook.machine();
+                machine.fail_at(call.number, When::Before, Errno::NOSPC);
+            }
+        });
         let none = SessionOptions {
             trash_keep: TrashKeep::None,
             ..options(&run_name())
@@ -460,5 +469,31 @@ async fn emptying_the_trash_needs_no_room() {
         emptied.unwrap_or_else(|error| panic!("{}: {error}", state.name));
         assert_eq!(backend.trash_list().await.unwrap(), [], "{}", state.name);
         state.is_kept(&disk).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_found_no_room_for_its_own_folder_goes_on_once_there_is_some() {
+    for missing in ["lock", "journal"] {
+        let disk = Machine::default().disk("disk", Rules::Journal);
+        disk.user().write("x", OLD).unwrap();
+        let backend = open(&disk, Renames::ALL);
+        let session = backend.begin(options("run")).await.unwrap();
+        let meta = backend.stat(&p("x")).await.unwrap().unwrap();
+        let expected = Expected::of(&meta, Some(ContentHash::of(OLD)));
+        let hook = disk.clone();
+        disk.machine().on_call(move |call| {
+            if call.when == When::Before && call.op == Op::Create && call.name == missing {
+                let machine = hook.machine();
+                machine.fail_at(call.number, When::Before, Errno::NOSPC);
+            }
+        });
+        for _ in 0..2 {
+            let error = take(&*session, "x", expected.clone()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Full, "{missing}: {error}");
+        }
+        disk.machine().forget_hook();
+        take(&*session, "x", expected).await.unwrap();
+        session.finish().await.unwrap();
     }
 }
