@@ -150,13 +150,19 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    /// The entries, sorted.
+    /// The entries, sorted, each once: a system may show a name twice that is renamed over while its folder is read (tmpfs does).
     pub(super) fn finish(mut self) -> io::Result<Children> {
         match self.spill {
-            Some(spill) => Ok(Children::Disk(Box::new(spill.finish()?))),
+            Some(spill) => Ok(Children::Disk {
+                sorted: Box::new(spill.finish()?),
+                last: Vec::new(),
+            }),
             None => {
                 self.items.sort_unstable_by(|(a, a_found), (b, b_found)| {
                     compare(a, a_found.is_folder(), b, b_found.is_folder())
+                });
+                self.items.dedup_by(|(a, a_found), (b, b_found)| {
+                    a == b && a_found.is_folder() == b_found.is_folder()
                 });
                 Ok(Children::Memory(self.items.into_iter()))
             }
@@ -186,7 +192,11 @@ fn compare(a: &str, a_folder: bool, b: &str, b_folder: bool) -> Ordering {
 /// A folder's entries in order.
 pub(super) enum Children {
     Memory(std::vec::IntoIter<(Box<str>, Found)>),
-    Disk(Box<SortedSpill>),
+    Disk {
+        sorted: Box<SortedSpill>,
+        /// The key that came last.
+        last: Vec<u8>,
+    },
 }
 
 impl Children {
@@ -194,7 +204,7 @@ impl Children {
     pub(super) fn may_hold_folder(&self) -> bool {
         match self {
             Children::Memory(items) => items.as_slice().iter().any(|(_, f)| f.is_folder()),
-            Children::Disk(_) => true,
+            Children::Disk { .. } => true,
         }
     }
 }
@@ -203,11 +213,17 @@ impl Iterator for Children {
     type Item = io::Result<(Box<str>, Found)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let sorted = match self {
+        let (sorted, last) = match self {
             Children::Memory(items) => return items.next().map(Ok),
-            Children::Disk(sorted) => sorted,
+            Children::Disk { sorted, last } => (sorted, last),
         };
-        Some(sorted.next()?.and_then(|(key, value)| {
+        let is_new = |one: &io::Result<(Vec<u8>, Vec<u8>)>| match one {
+            Ok((key, _)) => *key != *last,
+            Err(_) => true,
+        };
+        let next = sorted.find(is_new)?;
+        Some(next.and_then(|(key, value)| {
+            last.clone_from(&key);
             let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a spill file is damaged");
             let name = std::str::from_utf8(&key).map_err(|_| damaged())?;
             let found = Found::from_bytes(&value).ok_or_else(damaged)?;
@@ -260,5 +276,19 @@ mod tests {
         assert_eq!(names, ["a", "b!", "b-c", "b.txt", "b", "b0"]);
         assert_eq!(sort(2), sorted);
         assert_eq!(sort(0), sorted);
+    }
+
+    #[test]
+    fn a_name_that_the_system_shows_twice_is_there_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for in_memory in [100, 2, 0] {
+            let mut all = Gathered::new(dir.path(), in_memory);
+            for (name, mode) in [("b", 0o100_644), ("a", 0o040_755), ("b", 0o100_600)] {
+                all.push(name, Found::Entry(stat(mode))).unwrap();
+                all.push(name, Found::Entry(stat(mode))).unwrap();
+            }
+            let names = all.finish().unwrap().map(|one| one.unwrap().0);
+            assert_eq!(names.collect::<Vec<_>>(), ["a".into(), "b".into()]);
+        }
     }
 }

@@ -27,6 +27,7 @@ pub enum Area {
 pub struct Parts {
     paths: BTreeSet<SyncPath>,
     subtrees: BTreeSet<SyncPath>,
+    stands_for_many: bool,
 }
 
 impl Parts {
@@ -75,6 +76,11 @@ impl Parts {
     /// The subtrees; none lies within another.
     pub fn subtrees(&self) -> &BTreeSet<SyncPath> {
         &self.subtrees
+    }
+
+    /// Whether more than [`MOST_PLACES`] were told: these are the folders that they lie in.
+    pub fn stands_for_many(&self) -> bool {
+        self.stands_for_many
     }
 
     /// How many places there are.
@@ -144,7 +150,17 @@ impl Area {
                     .into_iter()
                     .for_each(|path| self.add_subtree(path));
                 parts.paths.into_iter().for_each(|path| self.add_path(path));
+                if parts.stands_for_many {
+                    self.stand_for_many();
+                }
             }
+        }
+    }
+
+    /// These places are folders that stand for more than is told apart.
+    pub fn stand_for_many(&mut self) {
+        if let Self::Parts(parts) = self {
+            parts.stands_for_many |= !parts.is_empty();
         }
     }
 
@@ -175,7 +191,10 @@ impl Area {
         if parts.len() <= MOST_PLACES {
             return;
         }
-        let mut folders = Parts::default();
+        let mut folders = Parts {
+            stands_for_many: true,
+            ..Parts::default()
+        };
         for path in parts.subtrees.iter().chain(&parts.paths) {
             folders.add_subtree(path.parent().unwrap_or_else(SyncPath::root));
         }

@@ -165,6 +165,9 @@ impl Agenda {
                 self.now.add_path(path.clone());
             }
         }
+        if parts.stands_for_many() {
+            self.now.stand_for_many();
+        }
         self.keep_small(now);
     }
 
@@ -389,6 +392,9 @@ impl Agenda {
         }
         match &self.now {
             Area::Everything => pending.add_anywhere(now),
+            Area::Parts(parts) if parts.stands_for_many() => {
+                pending.add_more(MOST_PLACES as u64, now);
+            }
             Area::Parts(parts) if parts.len() > FEW => pending.add_more(parts.len() as u64, now),
             Area::Parts(_) => {}
         }

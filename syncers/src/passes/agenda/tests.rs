@@ -411,6 +411,21 @@ fn many_paths_that_are_to_be_looked_at_at_once_are_pending_until_then() {
     assert_eq!(agenda.pending(now).paths, FEW as u64 + 1);
     agenda.take(now);
     assert_eq!(agenda.pending(now), Pending::default());
+    // Folders may stand for more than is told apart.
+    let mut many = Area::default();
+    for number in 0..=MOST_PLACES {
+        many.add_path(path(&format!("d/{number}")));
+    }
+    agenda.add(many.clone(), now);
+    assert_eq!(agenda.pending(now).paths, MOST_PLACES as u64);
+    assert_eq!(agenda.take(now), Next::Look(many));
+    agenda.add(Area::subtree(path("d")), now);
+    assert_eq!(
+        agenda.pending(now),
+        Pending::default(),
+        "one folder that came"
+    );
+    agenda.take(now);
     // A look at everything that comes by itself is no news; one that something asks for is.
     agenda.everything_within(Duration::ZERO, now);
     assert_eq!(agenda.pending(now), Pending::default());
