@@ -136,10 +136,15 @@ impl Agenda {
     pub(super) fn heard(&mut self, side: Side, area: Area, polls: &Sides<bool>, now: Instant) {
         match area {
             // Both ask every so often: one look serves both.
-            Area::Everything if polls[side.other()] => self.everything = self.everything.min(now),
+            Area::Everything if polls[side.other()] => self.look_at_all(now),
             Area::Everything => self.sweep(side),
             Area::Parts(_) => self.add(area, now),
         }
+    }
+
+    /// Everything is to be looked at, though nothing is known to have changed.
+    pub(super) fn look_at_all(&mut self, now: Instant) {
+        self.everything = self.everything.min(now);
     }
 
     /// Something may have changed here.

@@ -257,6 +257,11 @@ impl Following<'_> {
         let area = self.looks.sweep(side).await?;
         self.watchers[side].looked(&Area::Everything, began.elapsed(), false);
         self.watchers[side].acted(&area);
+        if area == Area::Everything {
+            // It could not tell; that is no change, or who polls would be told of one each time.
+            self.agenda.look_at_all(Instant::now());
+            return Ok(());
+        }
         self.agenda.add(area, Instant::now());
         if self.agenda.swept(side, began) {
             // Where nothing was missing no look tells so.

@@ -436,6 +436,9 @@ fn many_paths_that_are_to_be_looked_at_at_once_are_pending_until_then() {
     agenda.heard(Side::Source, Area::Everything, &Sides::new(true, true), now);
     assert_eq!(agenda.pending(now), Pending::default(), "who polls asks");
     assert_eq!(agenda.take(now), Next::Look(Area::Everything));
+    agenda.look_at_all(now);
+    assert_eq!(agenda.pending(now), Pending::default());
+    assert_eq!(agenda.take(now), Next::Look(Area::Everything));
 }
 
 /// Nobody may say that both are in sync before that side was looked at, from after the gap on.
