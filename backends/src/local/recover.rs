@@ -10,7 +10,7 @@ use wl_core::model::{ContentHash, Kind, SyncPath};
 use wl_core::storage::{ErrorKind, Result, StorageError, StrandedVersion, TrashState};
 
 use super::dir::{PATH, open_folder};
-use super::kernel::Fd;
+use super::kernel::{Fd, Locked};
 use super::lines::{self, Displacement, Intent};
 use super::meta::{file_token, token_stem};
 use super::publish::displacement;
@@ -79,7 +79,7 @@ struct Leftovers<'a> {
     renames: Renames,
     run: String,
     folder: Fd,
-    _dead: Fd,
+    _dead: Locked,
 }
 
 /// What is in it that has to be seen to.

@@ -17,7 +17,7 @@ use wl_core::model::RESERVED;
 use wl_core::storage::{ErrorKind, Result, StorageError};
 
 use super::dir::{READ, open_step};
-use super::kernel::Fd;
+use super::kernel::{Fd, Locked};
 use super::root::Root;
 use super::sys::{self, Sys};
 
@@ -96,21 +96,18 @@ pub(super) fn open_in(folder: &Fd, name: &str) -> Sys<Option<Fd>> {
 }
 
 /// Waits for the storage's lock; it is let go when the result is dropped.
-pub(super) fn lock(wl: &Fd) -> Sys<Fd> {
-    let file = open_lock(wl)?;
-    loop {
-        match file.lock(true) {
-            Err(Errno::INTR) => {}
-            other => return other.map(|()| file),
-        }
-    }
+pub(super) fn lock(wl: &Fd) -> Sys<Locked> {
+    open_lock(wl)?.lock(true)
 }
 
 /// Takes the lock of a session; `None` if that session lives.
-pub(super) fn try_lock(run: &Fd) -> Sys<Option<Fd>> {
-    let file = open_lock(run)?;
+pub(super) fn try_lock(run: &Fd) -> Sys<Option<Locked>> {
+    unless_held(open_lock(run)?)
+}
+
+fn unless_held(file: Fd) -> Sys<Option<Locked>> {
     match file.lock(false) {
-        Ok(()) => Ok(Some(file)),
+        Ok(lock) => Ok(Some(lock)),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(errno) => Err(errno),
     }
@@ -135,11 +132,7 @@ pub(super) fn is_live(wl: &Fd, run: &str) -> Sys<bool> {
         Err(Errno::NOENT) => return Ok(false),
         lock => lock?,
     };
-    match lock.lock(false) {
-        Ok(()) => Ok(false),
-        Err(Errno::WOULDBLOCK) => Ok(true),
-        Err(errno) => Err(errno),
-    }
+    Ok(unless_held(lock)?.is_none())
 }
 
 /// Opens a file of ours for adding lines.

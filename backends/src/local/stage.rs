@@ -12,7 +12,7 @@ use wl_core::storage::{
     ContentWriter, Durability, ErrorKind, Payload, Result, StageRequest, Staged, StorageError,
 };
 
-use super::kernel::Fd;
+use super::kernel::{Fd, Locked};
 use super::lines::{self, Intent};
 use super::reserved;
 use super::root::{Root, Spot};
@@ -33,7 +33,7 @@ pub(super) struct Stage {
     /// The names of the folder, of those above it and of the journal are durable.
     is_named: AtomicBool,
     trash: Mutex<Option<Arc<TrashRun>>>,
-    _lock: Fd,
+    _lock: Locked,
 }
 
 impl Stage {
@@ -65,7 +65,7 @@ impl Stage {
             errno => failed(errno),
         })?;
         let folder = super::dir::open_step(&stage, run, super::dir::READ).map_err(failed)?;
-        let opened = || -> Sys<(Fd, Fd)> {
+        let opened = || -> Sys<(Locked, Fd)> {
             let lock = reserved::try_lock(&folder)?.ok_or(Errno::BUSY)?;
             Ok((lock, reserved::open_lines(&folder, "journal")?))
         };

@@ -6,6 +6,7 @@
 mod announced;
 mod contents;
 mod learnt;
+mod lock;
 mod losses;
 #[cfg(feature = "testing")]
 mod memory;

@@ -1,14 +1,14 @@
 //! Opens and locks the state of a pair.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
-use rustix::fs::{FlockOperation, flock};
 
 use super::announced::Note;
 use super::contents::{self, Contents};
+use super::lock::Lock;
 use super::{learnt, losses, pending, row};
 use crate::model::{Conflict, ContentHash, Side, Sides};
 use crate::storage::RootMarker;
@@ -88,15 +88,6 @@ impl Drop for Reading<'_> {
     }
 }
 
-/// Given back when it is dropped.
-#[derive(Debug)]
-enum Lock {
-    File(File),
-    #[cfg(feature = "testing")]
-    #[expect(dead_code, reason = "what is held is of use by being held")]
-    Memory(std::sync::Arc<()>),
-}
-
 impl PairState {
     /// Opens the state of the pair in `dir` (made if missing) and takes its lock, which the kernel gives back when the process
     /// ends. A damaged file is set aside ([`PairState::set_aside`]).
@@ -111,7 +102,7 @@ impl PairState {
             return Ok(this);
         }
         let path = Self::file(dir, identities);
-        let lock = lock(dir, &path)?;
+        let lock = Lock::take(dir, &path)?;
         if !path.exists() {
             // What is announced speaks of a baseline.
             remove_beside(&path, &["db-announced"])?;
@@ -125,7 +116,7 @@ impl PairState {
             }
             other => other?,
         };
-        this.lock = Some(Lock::File(lock));
+        this.lock = Some(lock);
         this.note = Note::beside(&path);
         Ok(this)
     }
@@ -141,13 +132,7 @@ impl PairState {
 
     /// Whether somebody has tried to take the lock since it was taken.
     pub fn is_wanted(&self) -> bool {
-        match &self.lock {
-            // Who cannot tell is polite.
-            Some(Lock::File(lock)) => lock.metadata().map_or(true, |found| found.len() > 0),
-            #[cfg(feature = "testing")]
-            Some(Lock::Memory(_)) => true,
-            None => false,
-        }
+        self.lock.as_ref().is_some_and(Lock::is_wanted)
     }
 
     /// Looks through the whole file, which [`PairState::open`] does not, and sets it aside if it is damaged anywhere. Where it was put.
@@ -156,7 +141,7 @@ impl PairState {
         identities: Sides<&str>,
     ) -> Result<Option<PathBuf>, StateError> {
         let path = Self::file(dir, identities);
-        let _lock = lock(dir, &path)?;
+        let _lock = Lock::take(dir, &path)?;
         let check = |db: Connection| {
             db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
         };
@@ -457,33 +442,6 @@ fn ordered(identities: Sides<&str>) -> (&str, &str) {
 
 fn swapped(identities: Sides<&str>) -> bool {
     identities.source > identities.target
-}
-
-/// Takes the lock of the pair whose file is `path` in `dir`, which is made if it is missing.
-fn lock(dir: &Path, path: &Path) -> Result<File, StateError> {
-    let io = |path: &Path, source| StateError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    fs::create_dir_all(dir).map_err(|source| io(dir, source))?;
-    let path = path.with_extension("lock");
-    let mut options = File::options();
-    let lock = options.create(true).truncate(false).write(true).open(&path);
-    let lock = lock.map_err(|source| io(&path, source))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {
-            lock.set_len(0).map_err(|source| io(&path, source))?;
-            Ok(lock)
-        }
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            // Whoever holds it sees that it is wanted. That is a courtesy: without it there is only a longer wait.
-            if let Err(error) = lock.set_len(1) {
-                tracing::debug!(%error, ?path, "say that the lock is wanted");
-            }
-            Err(StateError::Locked(path))
-        }
-        Err(errno) => Err(io(&path, errno.into())),
-    }
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -7,6 +7,7 @@
 //! Not here: the watcher's inotify, which is not simulated on this level, and the mount table.
 
 mod entries;
+mod lock;
 #[cfg(any(test, feature = "testing"))]
 pub mod model;
 
@@ -18,14 +19,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    self, Access, AtFlags, FlockOperation, Mode as Bits, OFlags, RenameFlags, ResolveFlags,
-    StatxFlags, Timespec, Timestamps, UTIME_OMIT,
+    self, Access, AtFlags, Mode as Bits, OFlags, RenameFlags, ResolveFlags, StatxFlags, Timespec,
+    Timestamps, UTIME_OMIT,
 };
 use rustix::io::Errno;
 use wl_core::model::Timestamp;
 
 use super::sys::{Stat, Sys};
 pub(super) use entries::buffer;
+pub(super) use lock::Locked;
 
 /// An open file or folder.
 #[derive(Debug)]
@@ -391,15 +393,6 @@ impl Fd {
     /// Makes all of the file system durable.
     pub(super) fn sync_all(&self) -> Sys<()> {
         on!(self, fd => fs::syncfs(fd), open => open.sync_all())
-    }
-
-    /// Takes the lock of an open file, which is let go with it; waits for it if told to (`WOULDBLOCK` otherwise).
-    pub(super) fn lock(&self, wait: bool) -> Sys<()> {
-        let how = match wait {
-            true => FlockOperation::LockExclusive,
-            false => FlockOperation::NonBlockingLockExclusive,
-        };
-        on!(self, fd => fs::flock(fd, how), open => open.lock(wait))
     }
 }
 
