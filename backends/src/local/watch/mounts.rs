@@ -20,8 +20,9 @@ pub(super) struct Mounts {
     known: BTreeSet<Mount>,
 }
 
-/// The number of a mount, and where it is below the root.
-type Mount = (u64, SyncPath);
+/// Where a mount is below the root, and what the table says of who it is: its number, which the system gives to the next one as soon as it
+/// is unmounted, and so also its device and the folder of that device.
+type Mount = (SyncPath, [String; 3]);
 
 impl Mounts {
     /// Those at the moment.
@@ -53,7 +54,7 @@ impl Mounts {
         let mut paths: Vec<SyncPath> = self
             .known
             .symmetric_difference(&now)
-            .map(|(_, path)| path.clone())
+            .map(|(path, _)| path.clone())
             .collect();
         paths.dedup();
         self.known = now;
@@ -72,15 +73,18 @@ fn read(root: &Path) -> BTreeSet<Mount> {
 /// The mounts at `root` or below it; one above counts as one at the root.
 fn below(root: &Path, table: &str) -> BTreeSet<Mount> {
     let mount = |line: &str| {
-        let mut fields = line.split(' ');
-        let number: u64 = fields.next()?.parse().ok()?;
-        let at = plain(fields.nth(3)?);
+        let fields: Vec<&str> = line.splitn(6, ' ').collect();
+        let [number, _, device, folder, at, _] = fields[..] else {
+            return None;
+        };
+        let who = [number, device, folder].map(str::to_owned);
+        let at = plain(at);
         let at = Path::new(&at);
         if root.starts_with(at) {
-            return Some((number, SyncPath::root()));
+            return Some((SyncPath::root(), who));
         }
         let path = at.strip_prefix(root).ok()?.to_str()?;
-        Some((number, SyncPath::new(path).ok()?))
+        Some((SyncPath::new(path).ok()?, who))
     };
     table.lines().filter_map(mount).collect()
 }
@@ -116,8 +120,21 @@ mod tests {
         let found = below(Path::new("/data/root x"), table);
         let found: Vec<_> = found
             .iter()
-            .map(|(number, path)| (*number, path.as_str()))
+            .map(|(path, [number, ..])| (&**number, path.as_str()))
             .collect();
-        assert_eq!(found, [(22, ""), (30, ""), (31, ""), (32, "a/é\\")]);
+        assert_eq!(found, [("22", ""), ("30", ""), ("31", ""), ("32", "a/é\\")]);
+    }
+    /// The system gives the number of one that is unmounted to the next one.
+    #[test]
+    fn another_one_with_the_same_number_at_the_same_place_is_another_one() {
+        let found = |what: &str| {
+            let (device, folder) = what.split_once(' ').unwrap();
+            let line = format!("30 22 {device} {folder} /root/m rw - tmpfs tmpfs rw\n");
+            below(Path::new("/root"), &line)
+        };
+        let one = found("0:26 /");
+        assert_ne!(one, found("0:27 /"), "another file system");
+        assert_ne!(one, found("0:26 /b"), "another folder of it");
+        assert_eq!(one, found("0:26 /"));
     }
 }

@@ -47,6 +47,24 @@ async fn inside_below_the_root() {
     until(&mut watcher, &["a/m/below"]).await;
     lab.write("a/m/below", b"2");
     until(&mut watcher, &["a/m/below"]).await;
+    replaced_at_once(&lab, &mut watcher).await;
+}
+
+/// The new one gets the number of the old one, and what was shown stays reachable elsewhere: the system tells no watch.
+async fn replaced_at_once(lab: &Lab, watcher: &mut Watcher) {
+    let (disk, at) = (lab.at("disk"), lab.at("a/m"));
+    lab.write("disk/one/f", b"1");
+    lab.write("disk/two/f", b"1");
+    until(watcher, &["disk/two/f"]).await;
+    let bind = |what: &str| rustix::mount::mount_bind(disk.join(what), &at).unwrap();
+    bind("one");
+    until(watcher, &["a/m/f"]).await;
+    // Nobody sees it unmounted.
+    unmount(&at);
+    bind("two");
+    until(watcher, &["a/m/f"]).await;
+    unmount(&at);
+    until(watcher, &["a/m/below"]).await;
 }
 
 /// Run by the test above. Each part begins with a root of its own.
