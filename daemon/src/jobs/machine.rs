@@ -379,14 +379,20 @@ impl Machine {
         let rests = std::mem::take(&mut self.resting);
         self.failures = 0;
         self.panics.clear();
-        if !rests && (self.running || self.state == State::Stopped) {
+        let troubled = matches!(self.state, State::Paused | State::Error);
+        if !rests && (self.running && !troubled || self.state == State::Stopped) {
             return Action::Nothing;
         }
         self.fresh = true;
         self.become_(State::Running, "starting");
-        if self.running {
+        if self.running && (self.halting || self.gave_way) {
             // The run that was told to stop has not ended yet; its end starts the next one.
             return Action::Nothing;
+        }
+        if self.running {
+            // It is just being tried again, and that began before whoever asks had done something about it.
+            self.halting = true;
+            return Action::Halt;
         }
         self.running = true;
         Action::Launch

@@ -371,6 +371,25 @@ fn a_rest_lasts_until_it_is_ended() {
     assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Launch);
 }
 
+/// The try that goes on may have begun before the disk was back: what comes of it is no answer.
+#[test]
+fn a_job_that_is_just_being_tried_again_is_tried_anew_when_it_is_resumed() {
+    for class in [SyncErrorClass::RootUnavailable, SyncErrorClass::Storage] {
+        let (mut machine, action) = after(&[failed(class), Input::Due, Input::Looking]);
+        assert_eq!(action, Action::Nothing);
+        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Halt);
+        assert_eq!(machine.state(), (State::Running, "starting"));
+        // Whoever asks again changes nothing.
+        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
+        assert_eq!(machine.on(failed(class), NOW, 0.5), Action::Launch);
+        assert_eq!(machine.state(), (State::Running, "starting"));
+        // What ends conflicts is not broken off.
+        let (mut machine, _) = after(&[failed(class), Input::Due, Input::GivesWay]);
+        assert_eq!(machine.on(Input::ResumeAsked, NOW, 0.5), Action::Nothing);
+        assert_eq!(machine.state(), (State::Running, "starting"));
+    }
+}
+
 #[test]
 fn a_one_shot_ends_once() {
     for (ending, state) in [
