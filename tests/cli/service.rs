@@ -1,7 +1,7 @@
 //! The daemon under systemd: the unit, and what systemd is told.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -19,8 +19,18 @@ fn systemctl(home: &Home, code: u8) -> PathBuf {
         "#!/bin/sh\necho \"$@\" >> {}\ncase $2 in is-active) exit 3;; esac\n[ {code} = 0 ] || echo 'Failed to connect to bus' >&2\nexit {code}\n",
         home.path("asked").display()
     );
-    fs::write(bin.join("systemctl"), script).unwrap();
-    fs::set_permissions(bin.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: what is open for writing in this one is so for a moment in every child that another test just starts,
+    // and would be "busy" for whoever runs it then.
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(bin.join("systemctl"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = writer.stdin.take().unwrap();
+    stdin.write_all(script.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(writer.wait().unwrap().success());
     bin
 }
 
@@ -212,6 +222,10 @@ fn systemd_is_told_of_readiness_life_and_end() {
         2,
         "{first:?}"
     );
+    // Who says that it is alive while systemd does not come to read goes on working all the same.
+    let crowd = UnixDatagram::unbound().unwrap();
+    crowd.set_nonblocking(true).unwrap();
+    while crowd.send_to(b"X=1", home.path("notify")).is_ok() {}
     home.ok("status");
     let pid = Pid::from_raw(daemon.id().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::jobs::Jobs;
@@ -24,12 +25,22 @@ pub(super) async fn feed_watchdog(jobs: Jobs) {
             let jobs = jobs.clone();
             async move { jobs.figures().await.is_some() }
         };
-        feed(period, alive, || tell(NotifyState::Watchdog)).await;
+        // Where systemd does not come to read, this waits for it, and must not have everything else wait as well.
+        let say = || async {
+            let said = spawn_blocking(|| tell(NotifyState::Watchdog));
+            // The runtime ends.
+            let _ = said.await;
+        };
+        feed(period, alive, say).await;
     }
 }
 
 /// Twice a period, as long as whoever owns the jobs answers. If it hangs, nothing is said, and systemd starts the daemon anew.
-async fn feed<F: Future<Output = bool>>(period: Duration, alive: impl Fn() -> F, say: impl Fn()) {
+async fn feed<F, S>(period: Duration, alive: impl Fn() -> F, say: impl Fn() -> S)
+where
+    F: Future<Output = bool>,
+    S: Future<Output = ()>,
+{
     let mut ticks = interval((period / 2).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -37,7 +48,7 @@ async fn feed<F: Future<Output = bool>>(period: Duration, alive: impl Fn() -> F,
         if !alive().await {
             return;
         }
-        say();
+        say().await;
     }
 }
 
@@ -58,8 +69,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_watchdog_is_fed_only_while_the_owner_of_the_jobs_answers() {
         let (answers, fed) = (watch::channel(true).0, AtomicU32::new(0));
-        let alive = || async { answers.subscribe().wait_for(|it| *it).await.is_ok() };
-        let say = || {
+        let alive = async || answers.subscribe().wait_for(|it| *it).await.is_ok();
+        let say = async || {
             fed.fetch_add(1, Ordering::Relaxed);
         };
         let script = async {
@@ -83,8 +94,8 @@ mod tests {
     async fn it_ends_with_the_jobs() {
         feed(
             Duration::from_secs(10),
-            || async { false },
-            || panic!("fed"),
+            async || false,
+            async || panic!("fed"),
         )
         .await;
     }
