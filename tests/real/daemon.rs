@@ -271,10 +271,25 @@ impl Game {
         // A job is settled only after a look that began after the start, so it has seen all edits.
         let daemon = Running::start(&self.base());
         self.settled(&daemon).await;
+        // Conflicts are taken away by hand while nobody looks: of what is on the way from a file to a folder the job would make the folder.
+        daemon.kill();
+        for pair in &mut self.pairs {
+            let same = pair.hands[0].clone();
+            pair.edit(1, same);
+        }
+        let daemon = Running::start(&self.base());
+        // What was in conflict is equal on both sides now: that is taken as agreed.
+        all(&mut daemon.client().await, |job| {
+            job.state.0 == State::Synced
+        })
+        .await;
+        for pair in &mut self.pairs {
+            pair.base = pair.hands[0].clone();
+        }
         daemon
     }
 
-    /// All sides come to what the oracle says. Conflicts are then taken away by hand.
+    /// All sides come to what the oracle says.
     async fn settled(&mut self, daemon: &Running) {
         let mut client = daemon.client().await;
         let jobs = all(&mut client, is_settled).await;
@@ -307,13 +322,6 @@ impl Game {
             }
             pair.hands = now;
             pair.base = expected.base;
-            let same = pair.hands[0].clone();
-            pair.edit(1, same);
-        }
-        // What was in conflict is equal on both sides now: that is taken as agreed.
-        all(&mut client, |job| job.state.0 == State::Synced).await;
-        for pair in &mut self.pairs {
-            pair.base = pair.hands[0].clone();
         }
     }
 
