@@ -35,7 +35,7 @@ impl Place {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.path(name), text).unwrap();
+        self.0.put(name, text);
     }
 
     fn read(&self, name: &str) -> Option<String> {

@@ -48,6 +48,13 @@ impl Home {
         self.path(".config/wildland")
     }
 
+    /// Writes a file as a whole: one that is watched would else be carried over empty by who looks at the wrong moment.
+    pub fn put(&self, name: &str, text: &str) {
+        let whole = self.path(".put");
+        std::fs::write(&whole, text).unwrap();
+        std::fs::rename(whole, self.path(name)).unwrap();
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wl"));
         command

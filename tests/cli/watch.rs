@@ -95,7 +95,7 @@ fn it_goes_on_until_ctrl_c_and_nothing_is_left_of_it() {
     let synced = watch.until_state(3);
     assert!(synced["number"].as_u64() > first["number"].as_u64());
     assert_eq!(read(&home, "b/x"), "1");
-    std::fs::write(home.path("b/y"), "2").unwrap();
+    home.put("b/y", "2");
     watch.until_state(2);
     watch.until_state(3);
     assert_eq!(read(&home, "a/y"), "2");

@@ -81,8 +81,11 @@ impl World {
         self.dir.path().join(name)
     }
 
+    /// As a whole: a job that looks at the wrong moment would else carry over an empty file.
     pub fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
+        let whole = self.path("being-written");
+        std::fs::write(&whole, text).unwrap();
+        std::fs::rename(whole, self.path(name)).unwrap();
     }
 
     pub fn read(&self, name: &str) -> Option<String> {
