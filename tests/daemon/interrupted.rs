@@ -31,7 +31,7 @@ async fn a_large_transfer_is_interrupted_and_leaves_nothing_half_done() {
         client.ask("stop", job).await.unwrap();
         // The exact bound is tried with a clock that nobody else slows down.
         assert!(
-            began.elapsed() < Duration::from_secs(5),
+            began.elapsed() < Duration::from_secs(60),
             "{:?}",
             began.elapsed()
         );

@@ -325,13 +325,13 @@ fn a_run_that_is_stopped_at_a_slow_server_ends_at_once() {
         When::Nth(20),
         Action::before(move |_| stop.cancel()),
     );
-    let slow = faults.delay(which, When::From(20), Duration::from_secs(60));
+    let slow = faults.delay(which, When::From(20), Duration::from_secs(600));
     let began = Instant::now();
     let (source, target) = (local(&setting.folder), setting.place.spec.clone());
     let report = setting
         .world
         .run_until(&source, &target, World::options(), cancel);
-    assert!(began.elapsed() < Duration::from_secs(20), "{report:#?}");
+    assert!(began.elapsed() < Duration::from_secs(300), "{report:#?}");
     assert!(stopped.fired() == 1 && slow.fired() > 0);
     refused(&report, "cancelled");
     slow.remove();

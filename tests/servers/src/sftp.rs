@@ -70,7 +70,7 @@ impl SftpServer {
             port,
             user,
         };
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(120);
         server.process.wait_until(limit, || answers(port))?;
         server.log_in()?;
         Ok(server)

@@ -25,7 +25,7 @@ use crate::local::watch::words::{Looked, Why};
 pub type Watcher = Box<dyn StorageWatcher>;
 
 /// A failure only; nothing waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub async fn watch(lab: &Lab) -> Watcher {
     let request = WatchRequest {
