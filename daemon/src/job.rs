@@ -155,6 +155,11 @@ impl PreparedJob {
         storages.map(|storage| storage.identity().to_owned())
     }
 
+    /// Whether the paths lead where they led at the last run.
+    pub(crate) fn leads_where_it_led(&self) -> bool {
+        self.led.is_known()
+    }
+
     /// The storages as reports name them.
     pub(crate) fn names(&self) -> Sides<Value> {
         self.job
