@@ -20,6 +20,7 @@ use wl_core::sync::{
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
+use crate::led::Led;
 use crate::private::with_secrets;
 use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
@@ -33,6 +34,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(100);
 pub struct PreparedJob {
     syncer: SyncerPlugin,
     job: SyncJob,
+    led: Led,
     created: Option<CreatedFolder>,
 }
 
@@ -92,6 +94,11 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
         news: ties.news,
         cancel: ties.cancel,
     };
+    let led = Led::to(spec, &job);
+    if !spec.continuous {
+        // The daemon decides for its jobs, which remember where they began.
+        led.check(&job.options)?;
+    }
     debug!(
         source = %job.storages.source.location(),
         target = %job.storages.target.location(),
@@ -100,6 +107,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     Ok(PreparedJob {
         syncer,
         job,
+        led,
         created,
     })
 }
@@ -108,6 +116,9 @@ impl PreparedJob {
     /// Runs once.
     pub async fn run_one_shot(self) -> Result<RunReport, SyncError> {
         let dry_run = self.job.options.dry_run;
+        if !dry_run {
+            self.led.remember();
+        }
         let cancel = self.job.cancel.clone();
         let syncer = (self.syncer.create)(self.job);
         let report = in_turn(&*syncer, &cancel).await?;
@@ -120,15 +131,18 @@ impl PreparedJob {
         Ok(report)
     }
 
-    /// Only the target folder that was made for it stays.
-    pub(crate) fn keep_target(self) {
+    /// Refuses storages that lead elsewhere than at the last run. Only the target folder that was made for it stays.
+    pub(crate) fn keep_target(self) -> Result<(), SyncError> {
+        self.led.check(&self.job.options)?;
         if let Some(created) = self.created {
             created.keep();
         }
+        Ok(())
     }
 
     /// The syncer of a job that goes on until it is stopped; not started yet. A target folder that was made for it stays.
     pub(crate) fn into_syncer(self) -> Box<dyn Syncer> {
+        self.led.remember();
         if let Some(created) = self.created {
             created.keep();
         }
@@ -139,6 +153,11 @@ impl PreparedJob {
     pub(crate) fn identities(&self) -> Sides<String> {
         let storages = self.job.storages.as_ref();
         storages.map(|storage| storage.identity().to_owned())
+    }
+
+    /// Whether the paths lead where they led at the last run.
+    pub(crate) fn leads_where_it_led(&self) -> bool {
+        self.led.is_known()
     }
 
     /// The storages as reports name them.
@@ -509,83 +528,4 @@ fn usage(error: impl ToString) -> SyncError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::Limits;
-    use wl_core::sync::SyncOptions;
-
-    fn spec(direction: Direction) -> JobSpec {
-        JobSpec {
-            storages: Sides::from_fn(|side| StorageSpec::local(&format!("/{side}"))),
-            options: SyncOptions::new(direction),
-            limits: Limits::default(),
-            continuous: false,
-            base_dir: PathBuf::from("/nowhere"),
-        }
-    }
-
-    #[test]
-    fn a_read_only_storage_is_never_written_to() {
-        for direction in [Direction::TwoWay, Direction::OneWay, Direction::Mirror] {
-            for side in Side::BOTH {
-                let mut spec = spec(direction);
-                spec.storages[side].read_only = true;
-                let fine = side == Side::Source && direction != Direction::TwoWay;
-                assert_eq!(check_writable(&spec).is_ok(), fine, "{side} {direction:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_refused_report_counts_nothing_and_names_the_class() {
-        let error = SyncError::new(SyncErrorClass::RootEmptied, "why");
-        let report = refused(Sides::default(), &error);
-        assert_eq!(report.judge(), Outcome::Failed);
-        assert_eq!(report.error.unwrap().class, "root-emptied");
-    }
-
-    #[tokio::test]
-    async fn a_storage_that_is_described_wrongly_is_told_by_its_side() {
-        for side in Side::BOTH {
-            let dir = tempfile::tempdir().unwrap();
-            let folder = |name: &str| {
-                std::fs::create_dir(dir.path().join(name)).unwrap();
-                StorageSpec::local(dir.path().join(name).to_str().unwrap())
-            };
-            let mut spec = spec(Direction::TwoWay);
-            spec.base_dir = dir.path().join("base");
-            spec.storages = Sides::from_fn(|side| folder(&side.to_string()));
-            spec.storages[side].params["lokation"] = "x".into();
-            let error = prepare(&spec, Ties::default()).await.err().unwrap();
-            assert_eq!(error.class, SyncErrorClass::Usage);
-            let wanted = format!(
-                "{side}: the parameters of storage type `local` are wrong: unknown field `lokation`"
-            );
-            assert!(error.desc.starts_with(&wanted), "{error}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_server_can_give_up_and_does_in_the_end() {
-        let spec = spec(Direction::TwoWay);
-        let never = std::future::pending::<Result<(), SyncError>>;
-        let cancel = CancellationToken::new();
-        let error = unless_stopped(&cancel, &spec, Side::Target, never()).await;
-        let error = error.unwrap_err();
-        assert_eq!(error.class, SyncErrorClass::RootUnavailable);
-        assert!(error.desc.contains("target (local)"), "{error}");
-        cancel.cancel();
-        let error = unless_stopped(&cancel, &spec, Side::Source, never()).await;
-        assert_eq!(error.unwrap_err().class, SyncErrorClass::Cancelled);
-    }
-
-    #[tokio::test]
-    async fn a_cancelled_job_is_not_begun() {
-        let cancel = CancellationToken::new();
-        cancel.cancel();
-        let report = run_one_shot(&spec(Direction::TwoWay), Arc::default(), cancel).await;
-        assert_eq!(report.error.unwrap().class, "cancelled");
-    }
-}
+mod tests;

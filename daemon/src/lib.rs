@@ -5,6 +5,7 @@ mod exclude;
 mod folder;
 pub mod job;
 pub mod jobs;
+mod led;
 mod log;
 mod metrics;
 mod plugins;

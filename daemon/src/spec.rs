@@ -84,6 +84,18 @@ impl StorageSpec {
             .flatten()
     }
 
+    /// How it was named, whatever that leads to. It may hold secrets.
+    pub(crate) fn as_given(&self) -> String {
+        match self.local_folder() {
+            // A slash at its end changes nothing.
+            Some(folder) => {
+                let folder: PathBuf = folder.components().collect();
+                format!("{} {}", self.type_name, folder.display())
+            }
+            None => format!("{} {}", self.type_name, self.params),
+        }
+    }
+
     /// What a report says of a storage that could not be connected: nothing that may be a secret.
     pub(crate) fn describe(&self) -> Value {
         match self.local_folder() {

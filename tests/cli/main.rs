@@ -7,6 +7,7 @@ mod daemon;
 mod errors;
 mod filters;
 mod help;
+mod led;
 mod logs;
 mod manifests;
 mod output;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wl_control::State;
-use wl_daemon::job::run_one_shot;
-use wl_daemon::model::{Direction, Outcome, Sides};
-use wl_daemon::sync::SyncOptions;
+use wl_daemon::job::{explain, list_conflicts, run_one_shot};
+use wl_daemon::model::{Direction, Outcome, Sides, SyncPath};
+use wl_daemon::sync::{SyncErrorClass, SyncOptions};
 use wl_daemon::{JobSpec, Limits, StorageSpec};
 
 use crate::world::{World, state};
@@ -173,8 +173,8 @@ async fn a_link_that_leads_elsewhere_pauses_its_job_until_it_is_put_back() {
         for said in [
             "a folder of this job leads elsewhere",
             "put back what was there",
-            "stop the job and start it again",
-            "`--accept-new-filesystem` is for another folder at the same place",
+            "run once with `--one-shot --accept-new-filesystem`",
+            "another pair of storages",
         ] {
             assert!(text.contains(said), "{text}");
         }
@@ -196,6 +196,62 @@ async fn a_link_that_leads_elsewhere_pauses_its_job_until_it_is_put_back() {
         follow("source", "target", "way/below", false),
         follow("target", "source", "way", false),
     );
+}
+
+/// What a single run of the job's storages is.
+fn once(world: &World, root: &str) -> JobSpec {
+    let local = |name: &str| StorageSpec::local(world.path(name).to_str().unwrap());
+    let storage = |side: &str| local(if side == root { "way/below" } else { side });
+    JobSpec {
+        storages: Sides::new(storage("source"), storage("target")),
+        options: SyncOptions::new(Direction::TwoWay),
+        limits: Limits::default(),
+        continuous: false,
+        base_dir: world.base(),
+    }
+}
+
+/// A run of its own remembers what the job has seen, and the job what the run accepted.
+#[tokio::test]
+async fn a_link_that_leads_elsewhere_is_so_for_runs_beside_the_job_until_one_accepts_it() {
+    for ((root, other), link) in SIDES.into_iter().zip(["way", "way/below"]) {
+        let (world, mut client) = synced_by_link(root, link, false).await;
+        let mut spec = once(&world, root);
+        let cancel = CancellationToken::new;
+        lead(&world, link, "wrong");
+        let text = state(&mut client, "j", State::Paused).await;
+        assert!(text.contains("a symbolic link?"), "{text}");
+        let report = run_one_shot(&spec, Arc::default(), cancel()).await;
+        let path = SyncPath::new("a").unwrap();
+        let explained = explain(&spec, &path, cancel()).await;
+        let looked = list_conflicts(&spec, true, Arc::default(), cancel()).await;
+        let refused = [
+            report.error.unwrap().into(),
+            explained.err().unwrap(),
+            looked.err().unwrap(),
+        ];
+        for error in refused {
+            assert_eq!(error.class, SyncErrorClass::RootChanged, "{error}");
+            for folder in ["right/below", "wrong/below"] {
+                let folder = world.path(folder);
+                assert!(error.desc.contains(folder.to_str().unwrap()), "{error}");
+            }
+        }
+        assert_eq!(world.read(&format!("{other}/other")), None);
+        assert_eq!(world.read("wrong/below/a"), None);
+        spec.options.accept_new_filesystem = true;
+        let report = run_one_shot(&spec, Arc::default(), cancel()).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        state(&mut client, "j", State::Synced).await;
+        world.write("wrong/below/b", "2");
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(world.read(&format!("{other}/b")).as_deref(), Some("2"));
+        // That is where the job is now.
+        lead(&world, link, "right");
+        let text = state(&mut client, "j", State::Paused).await;
+        assert!(text.contains("a symbolic link?"), "{text}");
+        assert_eq!(world.read("right/below/b"), None);
+    }
 }
 
 /// Nobody was there to see it happen.

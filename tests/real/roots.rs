@@ -315,28 +315,52 @@ fn a_root_that_is_renamed_away_and_back_or_moved_with_its_parent_is_the_same() {
     );
 }
 
-/// The folder behind the link is the storage: another one is another pair, and nothing of the first is taken for removed.
+/// The folder behind the link is the storage: another one is another pair, and nothing of the first is taken for removed. It is no pair that
+/// anybody asked for, until it is accepted.
 #[test]
-fn a_link_that_points_elsewhere_now_is_another_pair() {
+fn a_link_that_points_elsewhere_now_is_another_pair_that_has_to_be_accepted() {
     let pair = synced();
     std::os::unix::fs::symlink("a", pair.at("link")).unwrap();
-    let run = || {
-        pair.ran([
-            "sync",
-            "link",
-            "b",
-            "--output",
-            "json",
-            "--max-delete",
-            "100%",
-        ])
+    let run = |way: [&str; 2], options: &[&str]| {
+        let words = ["sync", way[0], way[1], "--output", "json"];
+        let always = ["--max-delete", "100%"];
+        pair.ran(
+            words
+                .into_iter()
+                .chain(always)
+                .chain(options.iter().copied()),
+        )
     };
-    run().synced();
+    run(["link", "b"], &[]).synced();
     write(&pair.at("second"), "other", "of another tree");
     fs::remove_file(pair.at("link")).unwrap();
     std::os::unix::fs::symlink("second", pair.at("link")).unwrap();
     let first = read(&pair.a);
-    let ran = run();
+    // The two are the same, whichever is the source.
+    for way in [["link", "b"], ["b", "./link/"]] {
+        for options in [&[][..], &["--mirror"], &["--dry-run"]] {
+            let ran = run(way, options);
+            ran.refused("root-changed");
+            for folder in [&pair.a, &pair.at("second")] {
+                assert!(
+                    ran.desc().contains(folder.to_str().unwrap()),
+                    "{}",
+                    ran.desc()
+                );
+            }
+        }
+        assert_eq!(
+            (read(&pair.b), read(&pair.at("second")).len()),
+            (first.clone(), 1)
+        );
+    }
+    let watched = pair
+        .command(["sync", "--watch", "link", "b"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(watched.stderr).unwrap();
+    assert!(said.contains("the source led to"), "{said}");
+    let ran = run(["link", "b"], &["--accept-new-filesystem"]);
     ran.synced();
     assert_eq!(ran.report["changes"]["target"]["removed"], 0);
     assert_eq!(read(&pair.a), first);
@@ -346,6 +370,7 @@ fn a_link_that_points_elsewhere_now_is_another_pair() {
             "{name}"
         );
     }
+    run(["b", "link"], &[]).synced();
 }
 
 #[test]

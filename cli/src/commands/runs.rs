@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wl_daemon::job::{self, OpenConflicts};
 use wl_daemon::jobs::OfContainer;
-use wl_daemon::model::{Direction, Problem, RunError, RunReport, Sides, SyncPath};
+use wl_daemon::model::{Conflict, Direction, Problem, RunError, RunReport, Sides, SyncPath};
 use wl_daemon::sync::{Keep, SyncError, SyncErrorClass, SyncOptions};
 use wl_daemon::{JobSpec, Limits, StorageSpec};
 
@@ -82,8 +82,11 @@ pub async fn resolve(
     // What cannot be looked up is told by the run itself.
     let open =
         job::list_conflicts(&job.spec, false, Arc::default(), CancellationToken::new()).await;
-    let open = open.unwrap_or_default().conflicts;
-    let unknown = |path: &&SyncPath| !open.iter().any(|open| open.path == path.as_str());
+    let open = open.map(|open| open.conflicts).ok();
+    let unknown = |path: &&SyncPath| {
+        let is_open = |open: &Vec<Conflict>| open.iter().any(|open| open.path == path.as_str());
+        !open.as_ref().is_none_or(is_open)
+    };
     for path in paths.iter().filter(unknown) {
         context.output.talk(&format!(
             "{} was no open conflict at the last run; `conflicts` and `container list-conflicts` show what is",

@@ -127,16 +127,16 @@ impl Owner {
             *other != id && works && !slot.stopping && slot.found.pair.as_ref() == Some(&pair)
         });
         let taken_by = other.map(|(other, _)| other.clone());
-        let begun = self
-            .slots
-            .get(id)
-            .and_then(|slot| slot.found.begun.as_ref());
+        let begun = self.slots.get(id).and_then(|it| it.found.begun.as_ref());
+        let is_there = begun == Some(&reached.identities);
+        // A run of its own may have accepted since that they lead elsewhere.
+        let may_go_on = begun.is_none() || is_there || reached.known;
         let (source, target) = (place(&reached.names.source), place(&reached.names.target));
         let answer = match &taken_by {
-            _ if begun.is_some_and(|begun| *begun != reached.identities) => Err(SyncError::new(
+            _ if !may_go_on => Err(SyncError::new(
                 SyncErrorClass::RootChanged,
                 format!(
-                    "a folder of this job leads elsewhere than when the job was started (a symbolic link?): now it is {source} and {target}; put back what was there, and it goes on by itself; or, if these are to be synced from now on, stop the job and start it again: they are compared as on a first run then, and nothing that was agreed on before counts (`--accept-new-filesystem` is for another folder at the same place)"
+                    "a folder of this job leads elsewhere than when the job was started (a symbolic link?): now it is {source} and {target}; put back what was there, and it goes on by itself; or, if these are to be synced from now on, run once with `--one-shot --accept-new-filesystem`: they are another pair of storages, and compared as on a first run if they were never synced"
                 ),
             )),
             None => Ok(()),
@@ -148,7 +148,7 @@ impl Owner {
             )),
         };
         if let Some(slot) = self.slots.get_mut(id) {
-            if answer.is_ok() && slot.found.begun.is_none() {
+            if answer.is_ok() && !is_there {
                 slot.found.begun = Some(reached.identities);
                 self.unrecorded |= slot.spec.continuous;
             }

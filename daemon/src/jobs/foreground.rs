@@ -31,7 +31,7 @@ pub async fn attend(
         ..Ties::default()
     };
     match job::prepare(spec, ties).await {
-        Ok(prepared) => prepared.keep_target(),
+        Ok(prepared) => prepared.keep_target()?,
         Err(error) if error.class == SyncErrorClass::Cancelled => return Ok(None),
         Err(error) => return Err(error),
     }

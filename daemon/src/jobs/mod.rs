@@ -16,7 +16,7 @@ mod slot;
 mod tests;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -31,6 +31,7 @@ use owner::Owner;
 use record::Record;
 
 pub use foreground::attend;
+pub(crate) use record::Damage;
 pub use record::RecordError;
 pub use request::{OfContainer, Options, StartRequest, StorageRequest};
 
@@ -86,8 +87,8 @@ pub(crate) struct Jobs {
 pub(crate) struct TakenUp {
     /// How many jobs go on.
     pub(crate) jobs: usize,
-    /// Where a damaged record was put.
-    pub(crate) damaged: Option<PathBuf>,
+    /// What was damaged of the record.
+    pub(crate) damaged: Option<Damage>,
     /// Recorded jobs that make no sense, and why.
     pub(crate) unusable: Vec<(String, Refusal)>,
 }

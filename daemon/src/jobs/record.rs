@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use tempfile::Builder;
 use wl_core::model::Sides;
 
@@ -37,14 +38,36 @@ pub(super) struct Recorded {
 fn if_it_makes_sense<'de, D: Deserializer<'de>>(
     field: D,
 ) -> Result<Option<Sides<String>>, D::Error> {
-    let value = serde_json::Value::deserialize(field)?;
+    let value = Value::deserialize(field)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 #[derive(Serialize, Deserialize)]
-struct Contents {
+struct Contents<J> {
     version: u32,
-    jobs: Vec<Recorded>,
+    jobs: Vec<J>,
+}
+
+/// A record of which something made no sense.
+#[derive(Debug)]
+pub(crate) struct Damage {
+    /// Where a copy of it is.
+    pub(crate) aside: PathBuf,
+    /// The jobs that were given up, as far as they have names; all of them where nothing made sense.
+    pub(crate) jobs: Vec<String>,
+}
+
+/// The jobs of which a record makes sense, and the names of the others.
+fn those_that_make_sense(records: Vec<Value>) -> (Vec<Recorded>, Vec<String>) {
+    let (mut good, mut given_up) = (Vec::new(), Vec::new());
+    for record in records {
+        let name = record["start"]["job-id"].as_str().unwrap_or("?").to_owned();
+        match serde_json::from_value(record) {
+            Ok(job) => good.push(job),
+            Err(_) => given_up.push(name),
+        }
+    }
+    (good, given_up)
 }
 
 /// The record cannot be used.
@@ -81,8 +104,8 @@ impl Record {
         }
     }
 
-    /// The recorded jobs, and where a damaged file was put.
-    pub(super) fn load(&self) -> Result<(Vec<Recorded>, Option<PathBuf>), RecordError> {
+    /// The recorded jobs, and what was damaged. No job is given up for another one's record.
+    pub(super) fn load(&self) -> Result<(Vec<Recorded>, Option<Damage>), RecordError> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), None)),
@@ -97,15 +120,22 @@ impl Record {
         {
             return Err(RecordError::Newer(self.path.clone(), version));
         }
-        match serde_json::from_slice::<Contents>(&text) {
-            Ok(contents) => Ok((contents.jobs, None)),
-            Err(_) => {
-                // It is never torn by wl itself. What is in it may be of use to a person.
-                let aside = self.path.with_extension("json.damaged");
-                fs::rename(&self.path, &aside).map_err(|error| self.failed("move away", error))?;
-                Ok((Vec::new(), Some(aside)))
-            }
+        // It is never torn by wl itself. What is in it may be of use to a person.
+        let aside = self.path.with_extension("json.damaged");
+        let Ok(contents) = serde_json::from_slice::<Contents<Value>>(&text) else {
+            fs::rename(&self.path, &aside).map_err(|error| self.failed("move away", error))?;
+            let jobs = Vec::new();
+            return Ok((Vec::new(), Some(Damage { aside, jobs })));
+        };
+        let (good, given_up) = those_that_make_sense(contents.jobs);
+        if given_up.is_empty() {
+            return Ok((good, None));
         }
+        // The others stay recorded meanwhile. It is told once: from now on these are not in it.
+        fs::copy(&self.path, &aside).map_err(|error| self.failed("copy", error))?;
+        self.save(good.clone())?;
+        let jobs = given_up;
+        Ok((good, Some(Damage { aside, jobs })))
     }
 
     /// Replaces the record as a whole, durably. Only its owner can read it: parameters may be secrets.
@@ -199,6 +229,44 @@ mod tests {
     }
 
     #[test]
+    fn a_job_whose_record_makes_no_sense_is_put_aside_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::new(dir.path());
+        let mut odd = json!(job("odd"));
+        odd["start"]["continuous"] = json!("perhaps");
+        let mut later = json!(job("later"));
+        later["start"]["a-field-of-tomorrow"] = json!(1);
+        for (nonsense, name) in [
+            (json!(7), "?"),
+            (json!(null), "?"),
+            (json!([]), "?"),
+            (json!({"start": 1}), "?"),
+            (odd, "odd"),
+            (later, "later"),
+        ] {
+            record.save(vec![job("a"), job("b")]).unwrap();
+            let text = fs::read_to_string(&record.path).unwrap();
+            let mut contents: Value = serde_json::from_str(&text).unwrap();
+            contents["jobs"].as_array_mut().unwrap().insert(1, nonsense);
+            fs::write(&record.path, contents.to_string()).unwrap();
+            let ids = |jobs: &[Recorded]| -> Vec<_> {
+                jobs.iter().map(|job| job.start.job_id.clone()).collect()
+            };
+            let (jobs, damage) = record.load().unwrap();
+            assert_eq!(ids(&jobs), ["a", "b"], "{contents}");
+            let Damage { aside, jobs } = damage.unwrap();
+            assert_eq!(jobs, [name], "{contents}");
+            assert_eq!(fs::read_to_string(&aside).unwrap(), contents.to_string());
+            let mode = fs::metadata(&aside).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            // It is told once.
+            let (jobs, damage) = record.load().unwrap();
+            assert!(damage.is_none());
+            assert_eq!(ids(&jobs), ["a", "b"]);
+        }
+    }
+
+    #[test]
     fn what_a_killed_daemon_left_half_written_is_taken_away() {
         let dir = tempfile::tempdir().unwrap();
         let record = Record::new(dir.path());
@@ -218,7 +286,7 @@ mod tests {
             fs::write(&record.path, damaged).unwrap();
             let (jobs, aside) = record.load().unwrap();
             assert!(jobs.is_empty());
-            assert_eq!(fs::read_to_string(aside.unwrap()).unwrap(), damaged);
+            assert_eq!(fs::read_to_string(aside.unwrap().aside).unwrap(), damaged);
         }
         let newer = "{\"version\": 2, \"jobs\": 7}";
         fs::write(&record.path, newer).unwrap();

@@ -56,6 +56,8 @@ pub(super) struct Reached {
     pub(super) names: Sides<Value>,
     /// What makes them these and no others.
     pub(super) identities: Sides<String>,
+    /// They are those of the last run that was made of the same paths, which may be one that accepted them.
+    pub(super) known: bool,
     /// Who waits to go on.
     pub(super) go_on: oneshot::Sender<Result<(), SyncError>>,
 }
@@ -79,6 +81,7 @@ impl Teller {
         let reached = Reached {
             names: prepared.names(),
             identities: prepared.identities(),
+            known: prepared.leads_where_it_led(),
             go_on,
         };
         self.tell(Told::Connected(Box::new(reached))).await;

@@ -18,7 +18,7 @@ use tracing::{error, info};
 
 use crate::events::Hub;
 use crate::folder;
-use crate::jobs::{Jobs, RecordError, TakenUp};
+use crate::jobs::{Damage, Jobs, RecordError, TakenUp};
 use crate::metrics::{Counts, Metrics, Sources};
 use commands::Commands;
 use connection::Connections;
@@ -195,11 +195,18 @@ async fn offer_metrics(address: SocketAddr) -> Result<Metrics, DaemonError> {
 /// What could not be taken up needs a person.
 fn log_taken_up(taken_up: &TakenUp) {
     info!(jobs = taken_up.jobs, "jobs taken up");
-    if let Some(aside) = &taken_up.damaged {
-        error!(
-            ?aside,
-            "the record of the jobs was damaged and put aside; start the jobs again"
-        );
+    if let Some(Damage { aside, jobs }) = &taken_up.damaged {
+        match &**jobs {
+            [] => error!(
+                ?aside,
+                "the record of the jobs was damaged and put aside; start the jobs again"
+            ),
+            jobs => error!(
+                ?aside,
+                ?jobs,
+                "the record of these jobs was damaged and put aside; start them again, the others go on"
+            ),
+        }
     }
     for (job, refusal) in &taken_up.unusable {
         error!(
