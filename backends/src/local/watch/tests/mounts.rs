@@ -52,17 +52,20 @@ async fn inside_below_the_root() {
 
 /// The new one gets the number of the old one, and what was shown stays reachable elsewhere: the system tells no watch.
 async fn replaced_at_once(lab: &Lab, watcher: &mut Watcher) {
-    let (disk, at) = (lab.at("disk"), lab.at("a/m"));
-    lab.write("disk/one/f", b"1");
-    lab.write("disk/two/f", b"1");
-    until(watcher, &["disk/two/f"]).await;
-    let bind = |what: &str| rustix::mount::mount_bind(disk.join(what), &at).unwrap();
+    let (disk, at) = (Lab::new(), lab.at("a/m"));
+    disk.write("one/f", b"1");
+    disk.write("two/f", b"1");
+    let bind = |what: &str| rustix::mount::mount_bind(disk.at(what), &at).unwrap();
     bind("one");
     until(watcher, &["a/m/f"]).await;
     // Nobody sees it unmounted.
     unmount(&at);
     bind("two");
-    until(watcher, &["a/m/f"]).await;
+    // More than what may still be said of the first one.
+    for name in ["f", "g", "h", "i"] {
+        disk.write(&format!("two/{name}"), b"2");
+        until(watcher, &[&format!("a/m/{name}")]).await;
+    }
     unmount(&at);
     until(watcher, &["a/m/below"]).await;
 }
