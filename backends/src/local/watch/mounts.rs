@@ -124,6 +124,7 @@ mod tests {
             .collect();
         assert_eq!(found, [("22", ""), ("30", ""), ("31", ""), ("32", "a/é\\")]);
     }
+
     /// The system gives the number of one that is unmounted to the next one.
     #[test]
     fn another_one_with_the_same_number_at_the_same_place_is_another_one() {
