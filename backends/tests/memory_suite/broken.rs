@@ -797,7 +797,7 @@ const TABLE: &[(Fault, &[&str])] = &[
 async fn notices(fault: Fault, name: &'static str) -> bool {
     let broken = Broken::new(fault);
     let run = tokio::spawn(async move { (promise(name).run)(&broken).await });
-    let limit = std::time::Duration::from_secs(60);
+    let limit = std::time::Duration::from_secs(300);
     let ended = tokio::time::timeout(limit, run).await;
     let ended = ended.unwrap_or_else(|_| panic!("{name} never ends with {fault:?}"));
     ended.is_err_and(|error| error.is_panic())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Barrier;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::kit::{Kit, Pen, file, options, path};
 use super::{Editor, Harness};
@@ -107,8 +107,14 @@ pub async fn one_folder_maker_wins(harness: &dyn Harness) {
     }
 }
 
-/// Adds 1 to the counter until it has done so; gives the hash of what it wrote.
-async fn increment(backend: &dyn StorageBackend, pen: &Pen, who: &str) -> ContentHash {
+/// Adds 1 to the counter until it has done so; gives the hash of what it wrote. Between reading and writing it waits at `gate`,
+/// once: all who wait there know the same version, so that one which is not compared is overwritten for sure.
+async fn increment(
+    backend: &dyn StorageBackend,
+    pen: &Pen,
+    who: &str,
+    mut gate: Option<&Barrier>,
+) -> ContentHash {
     let at = path("counter");
     for _ in 0..10_000 {
         let meta = backend.stat(&at).await.unwrap();
@@ -127,8 +133,10 @@ async fn increment(backend: &dyn StorageBackend, pen: &Pen, who: &str) -> Conten
         let text = String::from_utf8(read.content.to_vec()).unwrap();
         let count: u64 = text.split(' ').next().unwrap().parse().unwrap();
         let next = format!("{} {who}", count + 1);
-        // Others get their turn here, so that a version which is not compared is overwritten for sure.
-        tokio::task::yield_now().await;
+        match gate.take() {
+            Some(gate) => drop(gate.wait().await),
+            None => tokio::task::yield_now().await,
+        }
         let expect = Expect::Is(Expected::of(&meta, Some(read.hash)));
         match pen.write(file("counter", next.as_bytes()), expect).await {
             Ok(_) => return ContentHash::of(next.as_bytes()),
@@ -146,26 +154,30 @@ pub async fn no_increment_is_lost(harness: &dyn Harness) {
     };
     for (workers, times) in [(2, 40), (5, 10)] {
         kit.editor.write("counter", b"0 start").await;
-        let mut running = Vec::new();
+        let mut running = JoinSet::new();
+        let gate = Arc::new(Barrier::new(workers));
         for worker in 0..workers {
+            let gate = Arc::clone(&gate);
             let (backend, pen) = if worker % 2 == 0 {
                 (harness.backend(), kit.pen().await)
             } else {
                 (harness.second(), kit.second_pen().await)
             };
-            running.push(tokio::spawn(async move {
+            running.spawn(async move {
                 let mut written = Vec::new();
                 for time in 0..times {
                     let who = format!("{worker} {time}");
-                    written.push(increment(&*backend, &pen, &who).await);
+                    let gate = (time == 0).then_some(&*gate);
+                    written.push(increment(&*backend, &pen, &who, gate).await);
                 }
                 pen.finish().await;
                 (written, pen.0.stranded().await.len())
-            }));
+            });
         }
         let (mut written, mut stranded) = (Vec::new(), 0);
-        for worker in running {
-            let (hashes, found) = worker.await.unwrap();
+        // In the order of their ends: one that fails fails all, also while others wait for it.
+        while let Some(ended) = running.join_next().await {
+            let (hashes, found) = ended.unwrap();
             written.extend(hashes);
             stranded += found;
         }
