@@ -135,8 +135,8 @@ impl Spot {
             Ok(now) => (
                 ErrorKind::Elsewhere,
                 format!(
-                    "`{}` leads to {} now (a symbolic link?); put back what was there, or, if that is to be synced from now on, stop what runs \
-                     and start it again",
+                    "`{}` leads to {} now (a symbolic link?); put back what was there, or, if this is meant, stop what runs and sync \
+                     once with --accept-new-filesystem",
                     named.display(),
                     now.display()
                 ),
