@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use wl_core::filter::MaxSize;
 use wl_core::model::{Direction, Outcome, Sides, SyncPath, Timestamp};
 use wl_core::storage::Area;
 use wl_core::sync::{Looks, SyncJob, one_shot};
@@ -97,6 +98,34 @@ async fn a_large_file_that_is_being_written_is_not_read_and_is_no_problem() {
     let looked = looks.look(Area::path(path("big"))).await.unwrap();
     assert!(looked.written.is_empty() && looked.let_be.is_empty());
     assert!(world.storages.target.read_file("big").is_some());
+    looks.rest().await.unwrap();
+}
+
+/// A small file may be the beginning of one that is too large, of which no more would follow.
+#[tokio::test(start_paused = true)]
+async fn where_size_is_limited_no_beginning_of_a_file_takes_the_place_of_a_version() {
+    let _machine = InPlace::of(Rc::new(Still));
+    let world = World::new();
+    let (mut job, reads) = job(&world);
+    job.options.exclude.max_size = Some(MaxSize(3 << 20));
+    write(&world, 2, false);
+    let mut looks = Looks::new(job, "test");
+    looks.look(Area::Everything).await.unwrap();
+    let good = world.storages.target.read_file("big").unwrap();
+    reads.0.store(0, SeqCst);
+    for mib in [0, 1, 2, 3, 4] {
+        write(&world, mib, true);
+        let looked = looks.look(Area::path(path("big"))).await.unwrap();
+        let is_within = mib <= 3;
+        assert_eq!(looked.let_be == [path("big")], is_within, "{mib} MiB");
+        assert_eq!(world.storages.target.read_file("big"), Some(good.clone()));
+        tokio::time::advance(Duration::from_millis(500)).await;
+    }
+    assert_eq!(reads.0.load(SeqCst), 0);
+    write(&world, 1, false);
+    looks.look(Area::path(path("big"))).await.unwrap();
+    let target = world.storages.target.read_file("big").unwrap();
+    assert_eq!(target.len(), 1 << 20, "it is at rest");
     looks.rest().await.unwrap();
 }
 

@@ -1,5 +1,6 @@
 //! What is written to at this moment, in a continuous run: a large file is not read, nor a group, while the last write is a moment ago. Nearly
-//! always that would be in vain. But what never rests is tried once in a while: it may be whole between two writes.
+//! always that would be in vain. Nor is any file where size is limited: it may be the beginning of one that is too large, and the end would never
+//! follow. But what never rests is tried once in a while: it may be whole between two writes.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -122,10 +123,13 @@ fn insert(all: &mut HashMap<SyncPath, LetBe>, path: &SyncPath, one: LetBe) -> bo
 
 /// How long ago it was written to, if it is so large that it is not read in vain, and that is not long ago.
 pub(super) fn age_of_large(meta: &Meta) -> Option<Duration> {
-    let is_large = meta.kind == Kind::File && meta.size >= WORTH_WAITING;
-    meta.mtime
-        .filter(|_| is_large)
-        .and_then(|mtime| age(mtime, now()))
+    age_of_file(meta).filter(|_| meta.size >= WORTH_WAITING)
+}
+
+/// How long ago the file was written to, if that is not long ago.
+pub(super) fn age_of_file(meta: &Meta) -> Option<Duration> {
+    let mtime = meta.mtime.filter(|_| meta.kind == Kind::File)?;
+    age(mtime, now())
 }
 
 fn now() -> Timestamp {

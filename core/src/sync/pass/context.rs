@@ -16,7 +16,7 @@ use crate::reconcile::{Announced, Policy};
 use crate::state::{LeftAnnounced, PairState};
 use crate::storage::{CopySource, Durability, ErrorKind, StorageError, WriteSession};
 use crate::sync::Group;
-use crate::sync::unrest::{Unrest, age_of_large};
+use crate::sync::unrest::{Unrest, age_of_file, age_of_large};
 use crate::sync::{SyncError, SyncJob};
 
 /// Which removals a pass carries out. Somebody who removes a tree is seen while he is at it: what is too much as a whole is little
@@ -256,7 +256,11 @@ impl Context {
     /// The side on which the path was written to a moment ago, if it is not read because of that.
     pub(super) fn lets_be(&self, node: &Node) -> Option<Side> {
         let unrest = self.unrest()?;
-        let age = |side: &Side| node.found[*side].meta().and_then(age_of_large);
+        let age_of = match self.job.options.exclude.max_size {
+            Some(_) => age_of_file,
+            None => age_of_large,
+        };
+        let age = |side: &Side| node.found[*side].meta().and_then(age_of);
         let youngest = Side::BOTH
             .into_iter()
             .filter_map(|side| Some((age(&side)?, side)));
