@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -90,7 +91,7 @@ async fn the_process_that_is_killed() {
     let backend = open(folder, grade.parse().unwrap());
     let run = format!("killed-{}", std::process::id());
     let session = backend.begin(options(&run)).await.unwrap();
-    loop {
+    for turn in 0_u64.. {
         let mut requests = Vec::new();
         for file in 0..FILES {
             let name = format!("f{file}");
@@ -109,16 +110,21 @@ async fn the_process_that_is_killed() {
         let path = p("extra");
         let removed = session.remove(vec![RemoveRequest { path, expected }]).await;
         removed.into_iter().for_each(Result::unwrap);
+        if turn == 0 {
+            // Nobody may listen.
+            let _ = std::io::stderr().write_all(b"1");
+        }
     }
 }
 
+/// Its stderr tells when each file was written once.
 fn spawn(folder: &Path, grade: usize) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_process_that_is_killed"])
         .env(FOLDER, folder)
         .env(GRADE, grade.to_string())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap()
 }
@@ -129,6 +135,11 @@ async fn a_kill_at_any_moment_loses_nothing() {
         let dir = folder();
         for round in 0..20_u64 {
             let mut child = spawn(dir.path(), grade);
+            let mut told = child.stderr.take().unwrap();
+            if round == 0 {
+                // However slow the machine is, there is something to be lost.
+                told.read_exact(&mut [0]).unwrap();
+            }
             // Not to wait for anything: to be killed at another moment each time.
             std::thread::sleep(Duration::from_micros(4_000 + round * 2_311 % 27_000));
             child.kill().unwrap();

@@ -62,8 +62,9 @@ async fn a_replaced_root_pauses_its_job_until_the_right_one_is_back() {
         assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
         assert_eq!(world.read(&format!("{other}/other")), None);
         assert_eq!(world.read(&format!("{root}/a")), None);
+        // Before it is back: a look that finds it without this tells that all is well.
+        world.write("away/b", "2");
         put_back(&world, root);
-        world.write(&format!("{root}/b"), "2");
         state(&mut client, "j", State::Synced).await;
         assert_eq!(world.read(&format!("{other}/b")).as_deref(), Some("2"));
         assert_eq!(world.read("source/a").as_deref(), Some("1"));
@@ -113,9 +114,9 @@ async fn a_root_that_becomes_a_link_to_another_folder_pauses_its_job() {
         assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
         assert_eq!(world.read(&format!("{other}/other")), None);
         assert_eq!(world.read("elsewhere/a"), None);
+        world.write("away/b", "2");
         std::fs::remove_file(&path).unwrap();
         std::fs::rename(&away, &path).unwrap();
-        world.write(&format!("{root}/b"), "2");
         state(&mut client, "j", State::Synced).await;
         assert_eq!(world.read(&format!("{other}/b")).as_deref(), Some("2"));
         assert_eq!(world.read(&format!("{other}/other")), None);

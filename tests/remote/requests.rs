@@ -332,12 +332,16 @@ fn many_requests_are_on_their_way_at_once() {
             file.to_string(),
         );
     }
-    let delay = std::time::Duration::from_millis(20);
-    let slow = |name: &str| {
-        let which = Which::operation(name);
-        server.faults().delay(which, When::Always, delay)
+    // None is answered before so many have come: whoever sends one after the other never ends.
+    let together = |name: &str| {
+        let (faults, gate) = (server.faults(), Gate::new());
+        let opening = gate.clone();
+        let open = Action::before(move |_| opening.open());
+        let files = Which::operation(name).with_path("/p/d");
+        faults.add(files.clone(), When::Nth(24), open);
+        faults.add(files, When::Always, Action::Hold(gate))
     };
-    let (put, get) = (slow("PutObject"), slow("GetObject"));
+    let (put, get) = (together("PutObject"), together("GetObject"));
     synced(&world.sync(&local(&source), &s3(&server, "p")));
     let up = server.record().most_at_once();
     server.record().reset();

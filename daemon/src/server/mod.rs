@@ -164,8 +164,9 @@ impl Daemon {
             shutdown: stop.clone(),
         });
         let mut connections = Connections::new(commands);
-        beside.spawn(notify::feed_watchdog(self.jobs.clone()));
+        // Before all signs of life: they come from another thread.
         notify::ready();
+        beside.spawn(notify::feed_watchdog(self.jobs.clone()));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,

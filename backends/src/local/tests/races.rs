@@ -104,13 +104,13 @@ struct Written {
     in_file: HashMap<u64, Vec<u8>>,
 }
 
-/// Saves numbered versions as fast as it can until it is told to stop.
+/// Saves numbered versions as fast as it can until it is told to stop; one at least.
 fn edit(folder: &Path, save: Save, stop: &AtomicBool) -> Written {
     let mut written = Written::default();
     let path = folder.join("f");
     let new = folder.with_extension("new");
     let mut number = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while number == 0 || !stop.load(Ordering::Relaxed) {
         number += 1;
         let content = format!("editor {number:09}");
         match save {

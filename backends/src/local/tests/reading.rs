@@ -49,7 +49,7 @@ async fn what_took_the_files_place_is_not_read() {
         std::fs::remove_file(lab.at("d/f")).unwrap();
         assert_eq!(small(&lab, &request).await, Err(ErrorKind::NotFound));
         swap(&lab);
-        let soon = Duration::from_secs(20);
+        let soon = Duration::from_secs(120);
         let all = async {
             assert_eq!(small(&lab, &request).await, Err(ErrorKind::Busy), "{what}");
             let opened = lab.backend.read(request.clone()).await;

@@ -150,7 +150,7 @@ async fn the_program_ends_with_the_store() {
     let store = store_at(Box::new(program), folder.path()).await;
     assert!(!until_it_ends.is_finished());
     drop(store);
-    let patience = std::time::Duration::from_secs(60);
+    let patience = std::time::Duration::from_secs(120);
     let ended = tokio::time::timeout(patience, until_it_ends).await;
     ended.expect("killed").expect("no panic").expect("read");
 }

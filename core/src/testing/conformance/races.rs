@@ -134,7 +134,9 @@ async fn increment(
         let count: u64 = text.split(' ').next().unwrap().parse().unwrap();
         let next = format!("{} {who}", count + 1);
         match gate.take() {
-            Some(gate) => drop(gate.wait().await),
+            Some(gate) => {
+                gate.wait().await;
+            }
             None => tokio::task::yield_now().await,
         }
         let expect = Expect::Is(Expected::of(&meta, Some(read.hash)));

@@ -41,7 +41,7 @@ impl Azurite {
                 .arg("--location")
                 .arg(folder.path().join("data"));
             let mut process = Process::start("azurite-blob", command, folder)?;
-            process.wait_until(Duration::from_secs(60), || {
+            process.wait_until(Duration::from_secs(120), || {
                 makes_container(port) == Some(201)
             })?;
             Ok(Self { process, port })
@@ -121,7 +121,7 @@ impl FakeGcs {
                 .args(["-public-host", &format!("127.0.0.1:{port}")]);
             let mut process = Process::start("fake-gcs-server", command, folder)?;
             let kind = ("content-type".to_owned(), "application/json".to_owned());
-            process.wait_until(Duration::from_secs(30), || {
+            process.wait_until(Duration::from_secs(120), || {
                 let body = "{\"name\":\"bench\"}";
                 let path = "/storage/v1/b?project=test";
                 http(port, "POST", path, std::slice::from_ref(&kind), body) == Some(200)

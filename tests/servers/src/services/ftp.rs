@@ -34,7 +34,7 @@ impl Vsftpd {
             let mut command = Command::new(&vsftpd);
             command.arg(&config);
             let mut process = Process::start("vsftpd", command, folder)?;
-            process.wait_until(Duration::from_secs(20), || greets(port))?;
+            process.wait_until(Duration::from_secs(120), || greets(port))?;
             Ok(Self { process, port })
         })
     }

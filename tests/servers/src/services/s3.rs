@@ -77,7 +77,7 @@ fn ready(name: &str, command: Command, folder: TempDir, port: u16) -> Result<S3S
             && send("PUT", "/bench/ready") == Some(200)
             && send("DELETE", "/bench/ready").is_some()
     };
-    process.wait_until(Duration::from_secs(60), works)?;
+    process.wait_until(Duration::from_secs(120), works)?;
     Ok(S3Service {
         process,
         port,

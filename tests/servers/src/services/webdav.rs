@@ -52,7 +52,7 @@ fn ready(name: &str, command: Command, folder: TempDir, port: u16) -> Result<Web
         put.is_some_and(|status| status / 100 == 2)
             && http(port, "DELETE", "/ready", &[], "") == Some(204)
     };
-    process.wait_until(Duration::from_secs(30), works)?;
+    process.wait_until(Duration::from_secs(120), works)?;
     Ok(WebDavService { process, port })
 }
 

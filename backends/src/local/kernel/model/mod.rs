@@ -72,7 +72,7 @@ struct Inner {
 }
 
 /// Who waits for a lock this long waits for himself.
-const DEADLOCK: Duration = Duration::from_secs(10);
+const DEADLOCK: Duration = Duration::from_secs(120);
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use wl_core::model::SyncPath;
@@ -119,12 +121,15 @@ async fn storm(seed: u64) {
 
 pub async fn storm_of(lab: &Lab, mut watcher: Watcher, seed: u64) {
     let mut known = Known::default();
+    let looked = Arc::new(AtomicBool::new(false));
     let threads: Vec<_> = (1..=THREADS)
         .map(|thread| {
-            let root = lab.at("");
+            let (root, looked) = (lab.at(""), Arc::clone(&looked));
             std::thread::spawn(move || {
                 let mut dice = Dice::new(seed * 1000 + thread);
-                for number in 0..EDITS {
+                // However slow the one who looks is, it does so in the middle of this.
+                let goes_on = |number: &u32| *number < EDITS || !looked.load(Relaxed);
+                for number in (0..).take_while(goes_on) {
                     let _ = edit(&mut dice, &root, number);
                 }
             })
@@ -135,6 +140,7 @@ pub async fn storm_of(lab: &Lab, mut watcher: Watcher, seed: u64) {
         lab.write("running", b"");
         let said = next(&mut watcher).await;
         known.look(&lab.at(""), &said.into_area());
+        looked.store(true, Relaxed);
     }
     threads
         .into_iter()
