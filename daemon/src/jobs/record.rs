@@ -106,6 +106,11 @@ impl Record {
         }
     }
 
+    /// Where a copy of it lies once something in it made no sense.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.path.with_extension("json.damaged")
+    }
+
     /// The recorded jobs, and what was damaged. No job is given up for another one's record.
     pub(super) fn load(&self) -> Result<(Vec<Recorded>, Option<Damage>), RecordError> {
         let text = match fs::read(&self.path) {
@@ -123,7 +128,7 @@ impl Record {
             return Err(RecordError::Newer(self.path.clone(), version));
         }
         // It is never torn by wl itself. What is in it may be of use to a person.
-        let aside = self.path.with_extension("json.damaged");
+        let aside = self.aside();
         let Ok(contents) = serde_json::from_slice::<Contents<Value>>(&text) else {
             fs::rename(&self.path, &aside).map_err(|error| self.failed("move away", error))?;
             let jobs = Vec::new();
