@@ -20,7 +20,7 @@ use wl_core::sync::{
 
 use crate::exclude::{check_not_base, without_base};
 use crate::folder::{self, CreatedFolder};
-use crate::led::Led;
+use crate::led::{Leads, Led};
 use crate::private::with_secrets;
 use crate::shared::Library;
 use crate::{JobSpec, LOCAL, StorageSpec, registry, types};
@@ -96,7 +96,7 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     };
     let led = Led::to(spec, &job);
     if !spec.continuous {
-        // The daemon decides for its jobs, which remember where they began.
+        // For its jobs, which remember where they began, their owner decides.
         led.check(&job.options)?;
     }
     debug!(
@@ -156,8 +156,8 @@ impl PreparedJob {
     }
 
     /// Whether the paths lead where they led at the last run.
-    pub(crate) fn leads_where_it_led(&self) -> bool {
-        self.led.is_known()
+    pub(crate) fn leads(&self) -> Leads {
+        self.led.leads(&self.job.options)
     }
 
     /// The storages as reports name them.

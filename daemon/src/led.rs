@@ -23,6 +23,17 @@ struct Place {
     location: String,
 }
 
+/// What the memory says of where paths lead now.
+#[derive(Debug)]
+pub(crate) enum Leads {
+    /// Where they led at the last run, which may be one that accepted it.
+    AsKnown,
+    /// There is nothing to compare with, or it is accepted now.
+    Anew,
+    /// Elsewhere, and this says so.
+    Elsewhere(SyncError),
+}
+
 /// Where the paths of a job lead, and what is remembered of that.
 #[derive(Debug)]
 pub(crate) struct Led {
@@ -64,19 +75,27 @@ impl Led {
 
     /// Refuses what leads elsewhere than at the last run, unless it is accepted.
     pub(crate) fn check(&self, options: &SyncOptions) -> Result<(), SyncError> {
-        let Some(then) = self.remembered() else {
-            return Ok(());
-        };
-        match elsewhere(&then, &self.now) {
-            sides if sides.is_empty() || options.accept_new_filesystem => Ok(()),
-            // Where nothing was agreed on another folder is a beginning.
-            _ if !self.have_agreed(&then) => Ok(()),
-            sides => Err(led_elsewhere(&sides, &then, &self.now, options.direction)),
+        match self.leads(options) {
+            Leads::Elsewhere(error) => Err(error),
+            Leads::AsKnown | Leads::Anew => Ok(()),
         }
     }
 
-    /// Whether this is where the paths led at the last run, or where somebody accepted since that they lead.
-    pub(crate) fn is_known(&self) -> bool {
+    /// Whether the paths lead where they led at the last run.
+    pub(crate) fn leads(&self, options: &SyncOptions) -> Leads {
+        let Some(then) = self.remembered() else {
+            return Leads::Anew;
+        };
+        match elsewhere(&then, &self.now) {
+            sides if sides.is_empty() => Leads::AsKnown,
+            _ if options.accept_new_filesystem => Leads::Anew,
+            // Where nothing was agreed on another folder is a beginning.
+            _ if !self.have_agreed(&then) => Leads::Anew,
+            sides => Leads::Elsewhere(led_elsewhere(&sides, &then, &self.now, options.direction)),
+        }
+    }
+
+    fn is_known(&self) -> bool {
         let then = self.remembered();
         then.is_some_and(|then| elsewhere(&then, &self.now).is_empty())
     }

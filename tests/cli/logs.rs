@@ -117,6 +117,27 @@ fn an_operator_finds_begin_jobs_states_and_end() {
     }
 }
 
+/// A job that is not there any more is missed late, and nobody reads the log for it.
+#[test]
+fn a_record_that_was_put_aside_is_told_until_its_copy_is_taken_away() {
+    let home = Home::new();
+    home.ok("start");
+    home.ok("stop");
+    let state = home.base().join("state");
+    fs::write(state.join("jobs.json"), "{").unwrap();
+    let aside = state.join("jobs.json.damaged");
+    for line in ["start", "status", "status --output json"] {
+        let done = home.run(line);
+        assert_eq!(done.code, 0, "{line}: {done:?}");
+        let told = done.stderr.contains(aside.to_str().unwrap());
+        assert!(told, "{line}: {done:?}");
+    }
+    fs::remove_file(&aside).unwrap();
+    let done = home.run("status");
+    home.ok("stop");
+    assert_eq!(done.stderr, "", "{done:?}");
+}
+
 #[test]
 fn no_secret_is_logged_at_any_level() {
     const CANARY: &str = "hush-canary-7461";

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use wl_control::State;
+use wl_control::{EventKind, State};
 use wl_daemon::job::{explain, list_conflicts, run_one_shot};
 use wl_daemon::model::{Direction, Outcome, Sides, SyncPath};
 use wl_daemon::sync::{SyncErrorClass, SyncOptions};
 use wl_daemon::{JobSpec, Limits, StorageSpec};
 
-use crate::world::{World, state};
+use crate::world::{World, event, state};
 
 const SIDES: [(&str, &str); 2] = [("source", "target"), ("target", "source")];
 
@@ -273,11 +273,67 @@ async fn a_root_that_became_a_link_while_no_daemon_ran_pauses_its_job() {
         paused_because(&mut client, &["leads elsewhere"]).await;
         assert_eq!(world.read(&format!("{other}/other")), None);
         assert_eq!(world.read("elsewhere/a"), None);
-        // Who means it starts the job anew.
+    }
+}
+
+async fn paused_before_it_synced(client: &mut wl_control::Client) -> String {
+    loop {
+        let event = event(client, "j", EventKind::State).await;
+        let now = event.fields["state"].clone();
+        match serde_json::from_value(now).unwrap() {
+            (State::Paused, text) => return text,
+            (state, text) => assert_ne!(state, State::Synced, "{text}"),
+        }
+    }
+}
+
+/// It is the same sync, which was interrupted: nobody has said that it is to be another one.
+#[tokio::test]
+async fn a_job_that_is_started_anew_is_refused_what_a_single_run_is_until_one_accepts_it() {
+    for ((root, other), link) in SIDES.into_iter().zip(["way", "way/below"]) {
+        let (mut world, mut client) = synced_by_link(root, link, false).await;
         client.ask("stop", json!({"job-id": "j"})).await.unwrap();
-        client.ask("start", world.job("j", true)).await.unwrap();
+        lead(&world, link, "wrong");
+        let mut job = world.job("j", true);
+        job[root]["location"] = json!(world.path("way/below"));
+        job["options"] = json!({"mirror": true});
+        let mut spec = once(&world, root);
+        spec.options.direction = Direction::Mirror;
+        client.ask("start", job).await.unwrap();
+        let is_refused = async |client: &mut wl_control::Client, world: &World| {
+            let text = paused_before_it_synced(client).await;
+            let report = run_one_shot(&spec, Arc::default(), CancellationToken::new()).await;
+            assert_eq!(text, report.error.unwrap().desc);
+            assert!(text.contains("led to"), "{text}");
+            let wish = json!({"job-id": "j", "paths": ["a"], "keep": "source"});
+            let report = client.ask("resolve", wish).await.unwrap();
+            assert_eq!(report["error"]["class"], "root-changed", "{report:#}");
+            assert_eq!(world.read(&format!("{other}/a")).as_deref(), Some("1"));
+            assert_eq!(world.read(&format!("{other}/other")), None);
+            assert_eq!(world.read("wrong/below/a"), None);
+        };
+        is_refused(&mut client, &world).await;
+        world.end().await;
+        world.start().await;
+        let mut client = world.client().await;
+        // It may be told before anybody hears it, and is told once.
+        client.ask("subscribe", json!({"since": 0})).await.unwrap();
+        is_refused(&mut client, &world).await;
+        let mut accepts = once(&world, root);
+        accepts.options.accept_new_filesystem = true;
+        let report = run_one_shot(&accepts, Arc::default(), CancellationToken::new()).await;
+        assert_eq!(report.result, Outcome::Synced, "{report:?}");
+        client.ask("resume", json!({"job-id": "j"})).await.unwrap();
         state(&mut client, "j", State::Synced).await;
-        assert_eq!(world.read("elsewhere/a").as_deref(), Some("1"));
+        world.end().await;
+        world.start().await;
+        let mut client = world.client().await;
+        client.ask("subscribe", json!({"since": 0})).await.unwrap();
+        state(&mut client, "j", State::Synced).await;
+        assert_eq!(
+            world.read(&format!("{other}/other")).as_deref(),
+            Some("of another tree")
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use super::Context;
 use super::container::running;
 use crate::control;
 use crate::error::{CliError, CliResult, Exit};
-use crate::output::jobs;
+use crate::output::{escape, jobs};
 
 /// Show what the daemon keeps in sync
 ///
@@ -52,6 +52,7 @@ impl Status {
     }
 
     async fn show(&self, context: &Context<'_>) -> CliResult {
+        tell_put_aside(context)?;
         let Some(mut client) = control::connect_or_tell(context).await? else {
             if let Some(name) = &self.name {
                 context.store()?.load(name)?;
@@ -96,6 +97,20 @@ impl Status {
             None => control::all_jobs(client).await,
         }
     }
+}
+
+/// Says that jobs may be missing, which nobody would look for in the log.
+pub fn tell_put_aside(context: &Context<'_>) -> CliResult<()> {
+    if let Some(aside) = wl_daemon::jobs::put_aside(&context.base_dir()?) {
+        context.output.talk(&format!(
+            "Records of jobs made no sense and were put aside as {}: start with `{}container sync NAME` what is missing in `{}status`, and \
+             remove that file; the log names the jobs",
+            escape(&aside.display().to_string()),
+            context.wl(),
+            context.wl()
+        ));
+    }
+    Ok(())
 }
 
 /// What the daemon says of its jobs, and what only the manifests tell beside it.

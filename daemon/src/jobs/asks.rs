@@ -11,6 +11,7 @@ use super::owner::{Owner, halt, reply_with};
 use super::slot::{Resolve, Slot};
 use super::worker::{Reached, Work};
 use super::{Ask, Reply, StartRequest};
+use crate::led::Leads;
 use crate::{JobSpec, StorageSpec};
 
 impl Owner {
@@ -129,18 +130,12 @@ impl Owner {
         let taken_by = other.map(|(other, _)| other.clone());
         let begun = self.slots.get(id).and_then(|it| it.found.begun.as_ref());
         let is_there = begun == Some(&reached.identities);
-        // A run of its own may have accepted since that they lead elsewhere.
-        let may_go_on = begun.is_none() || is_there || reached.known;
+        let elsewhere = leads_elsewhere(begun, &reached);
         let (source, target) = (place(&reached.names.source), place(&reached.names.target));
-        let answer = match &taken_by {
-            _ if !may_go_on => Err(SyncError::new(
-                SyncErrorClass::RootChanged,
-                format!(
-                    "a folder of this job leads elsewhere than when the job was started (a symbolic link?): now it is {source} and {target}; put back what was there, and it goes on by itself; or, if these are to be synced from now on, run once with `--one-shot --accept-new-filesystem`: they are another pair of storages, and compared as on a first run if they were never synced"
-                ),
-            )),
-            None => Ok(()),
-            Some(other) => Err(SyncError::new(
+        let answer = match (elsewhere, &taken_by) {
+            (Some(error), _) => Err(error),
+            (None, None) => Ok(()),
+            (None, Some(other)) => Err(SyncError::new(
                 SyncErrorClass::Usage,
                 format!(
                     "the job `{other}` works on the same two storages, {source} and {target}, under other names; stop one of the two jobs"
@@ -334,6 +329,26 @@ fn page<'a>(
         page.push(next);
     }
     (page, behind.peek().is_some())
+}
+
+/// Why a job may not go on with the storages that it reached, if its paths lead elsewhere. One that has begun stays where that was; one that
+/// has not is held against the last run of the same paths, like a run of its own: stopped and started again it is no other sync.
+fn leads_elsewhere(begun: Option<&Sides<String>>, reached: &Reached) -> Option<SyncError> {
+    match (begun, &reached.leads) {
+        (Some(begun), _) if *begun == reached.identities => None,
+        // A run of its own may have accepted since that they lead elsewhere.
+        (_, Leads::AsKnown) | (None, Leads::Anew) => None,
+        (None, Leads::Elsewhere(error)) => Some(error.clone()),
+        (Some(_), Leads::Anew | Leads::Elsewhere(_)) => {
+            let (source, target) = (place(&reached.names.source), place(&reached.names.target));
+            Some(SyncError::new(
+                SyncErrorClass::RootChanged,
+                format!(
+                    "a folder of this job leads elsewhere than when the job was started (a symbolic link?): now it is {source} and {target}; put back what was there, and it goes on by itself; or, if these are to be synced from now on, run once with `--one-shot --accept-new-filesystem`: they are another pair of storages, and compared as on a first run if they were never synced"
+                ),
+            ))
+        }
+    }
 }
 
 /// Where a storage is, as reports say it.

@@ -16,7 +16,7 @@ mod slot;
 mod tests;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -62,6 +62,12 @@ pub fn recorded(base_dir: &Path) -> usize {
     let text = std::fs::read(path).unwrap_or_default();
     let record: Value = serde_json::from_slice(&text).unwrap_or_default();
     record["jobs"].as_array().map_or(0, Vec::len)
+}
+
+/// The copy of a record of jobs in which something made no sense, until somebody takes it away.
+pub fn put_aside(base_dir: &Path) -> Option<PathBuf> {
+    let aside = Record::new(&folder::state_path(base_dir)).aside();
+    aside.exists().then_some(aside)
 }
 
 /// What the continuous jobs below a base directory were started with. None, if that cannot be read.

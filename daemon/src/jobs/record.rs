@@ -1,5 +1,6 @@
 //! What is remembered over restarts: the continuous jobs, in `state/jobs.json` below the base directory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -57,14 +58,15 @@ pub(crate) struct Damage {
     pub(crate) jobs: Vec<String>,
 }
 
-/// The jobs of which a record makes sense, and the names of the others.
+/// The jobs of which a record makes sense, and the names of the others. A name that comes again makes none: the first of them has it.
 fn those_that_make_sense(records: Vec<Value>) -> (Vec<Recorded>, Vec<String>) {
-    let (mut good, mut given_up) = (Vec::new(), Vec::new());
+    let (mut good, mut given_up) = (Vec::<Recorded>::new(), Vec::new());
+    let mut taken = BTreeSet::new();
     for record in records {
         let name = record["start"]["job-id"].as_str().unwrap_or("?").to_owned();
-        match serde_json::from_value(record) {
-            Ok(job) => good.push(job),
-            Err(_) => given_up.push(name),
+        match serde_json::from_value::<Recorded>(record) {
+            Ok(job) if taken.insert(job.start.job_id.clone()) => good.push(job),
+            Ok(_) | Err(_) => given_up.push(name),
         }
     }
     (good, given_up)
@@ -104,6 +106,11 @@ impl Record {
         }
     }
 
+    /// Where a copy of it lies once something in it made no sense.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.path.with_extension("json.damaged")
+    }
+
     /// The recorded jobs, and what was damaged. No job is given up for another one's record.
     pub(super) fn load(&self) -> Result<(Vec<Recorded>, Option<Damage>), RecordError> {
         let text = match fs::read(&self.path) {
@@ -121,7 +128,7 @@ impl Record {
             return Err(RecordError::Newer(self.path.clone(), version));
         }
         // It is never torn by wl itself. What is in it may be of use to a person.
-        let aside = self.path.with_extension("json.damaged");
+        let aside = self.aside();
         let Ok(contents) = serde_json::from_slice::<Contents<Value>>(&text) else {
             fs::rename(&self.path, &aside).map_err(|error| self.failed("move away", error))?;
             let jobs = Vec::new();
@@ -264,6 +271,27 @@ mod tests {
             assert!(damage.is_none());
             assert_eq!(ids(&jobs), ["a", "b"]);
         }
+    }
+
+    /// Which of the two is meant nobody knows; both under one name could not be told apart.
+    #[test]
+    fn a_name_that_comes_again_in_the_record_is_put_aside_and_the_first_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::new(dir.path());
+        let mut again = job("a");
+        again.start.target.params["s3_url"] = json!("s3://another");
+        record
+            .save(vec![job("a"), again.clone(), job("b"), again])
+            .unwrap();
+        let (jobs, damage) = record.load().unwrap();
+        let names: Vec<_> = jobs.iter().map(|job| &*job.start.job_id).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(jobs[0].start.target.params["s3_url"], json!("s3://b"));
+        let Damage { aside, jobs } = damage.unwrap();
+        assert_eq!(jobs, ["a", "a"]);
+        assert!(fs::read_to_string(aside).unwrap().contains("s3://another"));
+        let (jobs, damage) = record.load().unwrap();
+        assert!(damage.is_none() && jobs.len() == 2);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use wl_core::sync::{Keep, News, NewsSender, Pending, SyncError, SyncErrorClass, 
 use super::machine::{Ending, Left};
 use crate::JobSpec;
 use crate::job::{self, PreparedJob, Ties};
+use crate::led::Leads;
 
 /// A run that is told to stop has this long to come to its end; then it is dropped, which harms nothing that is published.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -56,8 +57,8 @@ pub(super) struct Reached {
     pub(super) names: Sides<Value>,
     /// What makes them these and no others.
     pub(super) identities: Sides<String>,
-    /// They are those of the last run that was made of the same paths, which may be one that accepted them.
-    pub(super) known: bool,
+    /// Whether they are those of the last run that was made of the same paths.
+    pub(super) leads: Leads,
     /// Who waits to go on.
     pub(super) go_on: oneshot::Sender<Result<(), SyncError>>,
 }
@@ -81,7 +82,7 @@ impl Teller {
         let reached = Reached {
             names: prepared.names(),
             identities: prepared.identities(),
-            known: prepared.leads_where_it_led(),
+            leads: prepared.leads(),
             go_on,
         };
         self.tell(Told::Connected(Box::new(reached))).await;

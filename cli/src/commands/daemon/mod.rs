@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wl_daemon::{DaemonError, DaemonOptions, LogError};
 
 use super::Context;
+use super::status::tell_put_aside;
 use crate::control;
 use crate::error::{CliError, CliResult, Exit};
 
@@ -70,6 +71,7 @@ impl Start {
                 context.wl()
             ));
         }
+        tell_put_aside(context)?;
         context
             .output
             .print(&json!({ "started": !already }), || match already {
