@@ -14,7 +14,8 @@ use wl_core::storage::{
 use wl_core::sync::{Looked, Looks, News, SyncError, SyncJob, filter_now};
 
 use super::agenda::{Agenda, Next};
-use super::silence::attend;
+use super::beside::Beside;
+use super::silence::Questions;
 use super::telling::Telling;
 use super::{Findings, note};
 
@@ -49,6 +50,7 @@ pub(super) async fn follow(
         watchers,
         filter,
         telling: Telling::default(),
+        questions: Questions::default(),
         job,
         last,
     };
@@ -75,6 +77,8 @@ struct Following<'a> {
     filter: Arc<dyn Filter>,
     health: Sides<WatchHealth>,
     telling: Telling,
+    /// Whether the storages are there.
+    questions: Questions,
 }
 
 impl Following<'_> {
@@ -182,12 +186,22 @@ impl Following<'_> {
     /// Removals have waited long enough.
     async fn look_again(&mut self) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let done = attend(self.job, async {
-            let looked = self.looks.look_again().await?;
-            self.looked(&Area::default(), looked).await
-        });
-        let done = done.await;
-        self.went(done).await
+        let (looks, beside) = self.apart();
+        let done = match beside.attend(looks.look_again()).await {
+            Ok(looked) => self.looked(&Area::default(), looked).await,
+            Err(error) => Err(error),
+        };
+        self.went(done)
+    }
+
+    /// What looks, and what goes on beside it.
+    fn apart(&mut self) -> (&mut Looks, Beside<'_>) {
+        let beside = Beside {
+            job: self.job,
+            questions: &mut self.questions,
+            telling: &mut self.telling,
+        };
+        (&mut self.looks, beside)
     }
 
     fn saw(&mut self, side: Side, seen: Observation) {
@@ -204,25 +218,19 @@ impl Following<'_> {
 
     async fn carry_out(&mut self, next: Next) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let done = attend(self.job, async {
-            match next {
-                Next::Rest => Ok(()),
-                Next::Look(area) => self.look(area).await,
-                Next::Sweep(side) => self.sweep(side).await,
-            }
-        });
-        let done = done.await;
-        self.went(done).await?;
+        let done = match next {
+            Next::Rest => Ok(()),
+            Next::Look(area) => self.look(area).await,
+            Next::Sweep(side) => self.sweep(side).await,
+        };
+        self.went(done)?;
         match self.job.cancel.is_cancelled() {
             true => Ok(()),
             false => self.follow_rules().await,
         }
     }
 
-    async fn went(
-        &mut self,
-        (done, silent): (Result<(), SyncError>, bool),
-    ) -> Result<(), SyncError> {
+    fn went(&self, done: Result<(), SyncError>) -> Result<(), SyncError> {
         match done {
             // What a run that is stopped fails with is no news.
             Err(_) if self.job.cancel.is_cancelled() => Ok(()),
@@ -230,14 +238,7 @@ impl Following<'_> {
                 note(self.last, &Err(error.clone()));
                 Err(error)
             }
-            Ok(()) => {
-                // One that is told to stop has not seen all that it would have.
-                if silent && !self.job.cancel.is_cancelled() {
-                    // It got on after all, whether or not it found anything. What is to be looked at comes first.
-                    self.telling.owe_again();
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -254,7 +255,8 @@ impl Following<'_> {
     async fn sweep(&mut self, side: Side) -> Result<(), SyncError> {
         let began = Instant::now();
         self.watchers[side].looking();
-        let area = self.looks.sweep(side).await?;
+        let (looks, beside) = self.apart();
+        let area = beside.attend(looks.sweep(side)).await?;
         self.watchers[side].looked(&Area::Everything, began.elapsed(), false);
         self.watchers[side].acted(&area);
         if area == Area::Everything {
@@ -277,7 +279,8 @@ impl Following<'_> {
             self.watchers.target.looking();
         }
         let began = Instant::now();
-        let looked = self.looks.look(area.clone()).await?;
+        let (looks, beside) = self.apart();
+        let looked = beside.attend(looks.look(area.clone())).await?;
         let report = looked.report.as_ref();
         let worked = report.is_some_and(did_something);
         let took = began.elapsed();
