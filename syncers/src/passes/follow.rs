@@ -96,7 +96,7 @@ impl Following<'_> {
                 quiet_since = Instant::now();
                 continue;
             }
-            let pending = self.waiting();
+            let pending = self.waiting_with_few();
             let next = self.agenda.take(Instant::now());
             if next != Next::Rest {
                 self.carry_out(next, pending).await?;
@@ -144,7 +144,7 @@ impl Following<'_> {
 
     /// Lets go of what is held open, and tells what its end has found.
     async fn rest(&mut self) -> Result<(), SyncError> {
-        let pending = self.waiting();
+        let pending = self.waiting_with_few();
         let (looks, beside) = self.apart(pending);
         let report = beside.attend(looks.rest()).await?;
         let looked = Looked {
@@ -185,8 +185,17 @@ impl Following<'_> {
         }
     }
 
+    /// What waits, as long as no look at it takes long.
     fn waiting(&self) -> Pending {
-        let mut pending = self.agenda.pending(Instant::now());
+        self.with_removals(self.agenda.pending(Instant::now()))
+    }
+
+    /// What would wait if the next look did.
+    fn waiting_with_few(&self) -> Pending {
+        self.with_removals(self.agenda.pending_with_few(Instant::now()))
+    }
+
+    fn with_removals(&self, mut pending: Pending) -> Pending {
         if let Some(due) = self.looks.due() {
             pending.add_more(self.looks.held_back(), due);
         }
@@ -196,7 +205,7 @@ impl Following<'_> {
     /// Removals have waited long enough.
     async fn look_again(&mut self) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let pending = self.waiting();
+        let pending = self.waiting_with_few();
         let (looks, beside) = self.apart(pending);
         let done = match beside.attend(looks.look_again()).await {
             Ok(looked) => self.looked(&Area::default(), looked).await,
@@ -223,11 +232,15 @@ impl Following<'_> {
         let polls = self.watchers.as_ref().map(|watcher| watcher.polls());
         let is_gap = matches!(seen, Observation::Gap { .. });
         let area = seen.into_area();
+        let only_asks = self.watchers[side].only_asks(&area);
         // Smaller ones are looked at next, as any change.
         if is_gap && area == Area::Everything {
             self.agenda.missed(side, now);
         }
-        self.agenda.heard(side, area, &polls, now);
+        match area {
+            Area::Parts(_) if !only_asks || is_gap => self.agenda.changed(area, now),
+            area => self.agenda.heard(side, area, &polls, now),
+        }
     }
 
     async fn carry_out(&mut self, next: Next, pending: Pending) -> Result<(), SyncError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use wl_core::filter::IGNORE_FILE;
-use wl_core::model::{Side, Sides, SyncPath};
+use wl_core::model::{Sides, SyncPath};
 use wl_core::storage::StorageBackend;
 use wl_core::sync::{News, SyncJob};
 
