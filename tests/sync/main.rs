@@ -12,6 +12,7 @@ mod faults;
 mod filters;
 mod group_losses;
 mod groups;
+mod hangs;
 mod histories;
 mod interrupted;
 mod modes;

@@ -16,7 +16,7 @@ use crate::world::{World, read};
 
 /// Says what it is handed.
 #[derive(Debug)]
-struct Watcher(UnboundedReceiver<Observation>);
+pub struct Watcher(pub UnboundedReceiver<Observation>);
 
 #[async_trait]
 impl StorageWatcher for Watcher {
@@ -105,7 +105,7 @@ impl Observer for Strike {
     }
 }
 
-fn path(text: &str) -> SyncPath {
+pub fn path(text: &str) -> SyncPath {
     SyncPath::new(text).unwrap()
 }
 

@@ -40,6 +40,7 @@ mod sys;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trash;
+mod turn;
 mod verify;
 mod walk;
 mod watch;
@@ -96,7 +97,8 @@ impl BackendFactory for LocalFactory {
             let reason = format!("{error}; see `wl storage create local --help`");
             StorageError::new(ErrorKind::Config, "connect", reason)
         })?;
-        let backend = blocking(Runs::Elsewhere, "connect", move || {
+        let location = params.location.clone();
+        let backend = turn::in_turn(location, "connect", move || {
             LocalBackend::open(&params.location)
         })
         .await??;

@@ -269,6 +269,10 @@ pub trait StorageWatcher: Send {
     fn polls(&self) -> bool {
         false
     }
+    /// Whether it only asks for a look at `area` every so often: that it says so means no change there.
+    fn only_asks(&self, _area: &Area) -> bool {
+        self.polls()
+    }
     /// How it watches at this moment; may be another after each observation.
     fn health(&self) -> WatchHealth;
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::SyncError;
 use crate::model::{RunReport, Sides, SyncPath};
-use crate::storage::WatchHealth;
+use crate::storage::{MOST_PLACES, Parts, WatchHealth};
 
 /// What happened in a continuous run.
 #[derive(Debug)]
@@ -59,6 +59,18 @@ impl Pending {
     pub fn add_more(&mut self, paths: u64, until: Instant) {
         self.paths += paths;
         self.until = self.until.max(Some(until));
+    }
+
+    /// All of this waits, too. What is named already is not counted once more.
+    pub fn add_parts(&mut self, parts: &Parts, until: Instant) {
+        if parts.stands_for_many() {
+            return self.add_more(MOST_PLACES as u64, until);
+        }
+        for path in parts.subtrees().iter().chain(parts.paths()) {
+            if !self.first.contains(path) {
+                self.add(path.clone(), until);
+            }
+        }
     }
 
     /// What waits may be anywhere.

@@ -49,6 +49,8 @@ struct Young {
 #[derive(Debug)]
 pub(super) struct Agenda {
     now: Area,
+    /// What of it was told to have changed, as far as that are few places.
+    told: Area,
     /// Sides that may have changed anywhere.
     sweeps: Sides<bool>,
     /// Sides of which changes may have gone untold, since then, until they have been looked at.
@@ -117,6 +119,7 @@ impl Agenda {
     pub(super) fn new(rescan: Duration, now: Instant) -> Self {
         Self {
             now: Area::default(),
+            told: Area::default(),
             sweeps: Sides::default(),
             gaps: Sides::default(),
             resting: BTreeMap::new(),
@@ -218,6 +221,16 @@ impl Agenda {
         true
     }
 
+    /// The same, and somebody says that it has.
+    pub(super) fn changed(&mut self, area: Area, now: Instant) {
+        if let (Area::Parts(parts), Area::Parts(told)) = (&area, &self.told)
+            && parts.len() + told.len() <= FEW
+        {
+            self.told.add(area.clone());
+        }
+        self.add(area, now);
+    }
+
     /// What the watcher of `side` should have said may be missing: until [`Self::swept`] nobody knows.
     pub(super) fn missed(&mut self, side: Side, now: Instant) {
         self.gaps[side].get_or_insert(now);
@@ -235,6 +248,7 @@ impl Agenda {
 
     /// What to do now. What one path needs goes before what all of a side needs.
     pub(super) fn take(&mut self, now: Instant) -> Next {
+        self.told = Area::default();
         let all = self.everything <= now
             || self.now == Area::Everything
             || (self.sweeps.source && self.sweeps.target);
@@ -402,6 +416,21 @@ impl Agenda {
             }
             Area::Parts(parts) if parts.len() > FEW => pending.add_more(parts.len() as u64, now),
             Area::Parts(_) => {}
+        }
+        pending
+    }
+
+    /// The same, with the few places that are looked at next: that such a look takes long is not known before.
+    pub(super) fn pending_with_few(&self, now: Instant) -> Pending {
+        let mut pending = self.pending(now);
+        if let (Area::Parts(all), Area::Parts(told)) = (&self.now, &self.told)
+            && !all.stands_for_many()
+            && all.len() <= FEW
+        {
+            // What waits for its time was not put where it is looked at next.
+            let next = told.subtrees().iter().chain(told.paths());
+            next.filter(|path| all.holds(path))
+                .for_each(|path| pending.add(path.clone(), now));
         }
         pending
     }

@@ -11,10 +11,11 @@ use wl_core::storage::{
     Area, Filter, Observation, POLL_INTERVAL, PollWatcher, StorageWatcher, WatchHealth,
     WatchRequest,
 };
-use wl_core::sync::{Looked, Looks, News, SyncError, SyncJob, filter_now};
+use wl_core::sync::{Looked, Looks, News, Pending, SyncError, SyncJob, filter_now};
 
 use super::agenda::{Agenda, Next};
-use super::silence::attend;
+use super::beside::{Beside, Kept, Watchers, hear};
+use super::silence::{Questions, attend};
 use super::telling::Telling;
 use super::{Findings, note};
 
@@ -31,8 +32,6 @@ const BLOCKED: Duration = Duration::from_secs(60);
 /// And so is something that is left out, in whose place or folder nothing can be done: watchers do not watch it.
 const IN_THE_WAY: Duration = Duration::from_secs(300);
 
-type Watchers = Sides<Box<dyn StorageWatcher>>;
-
 /// Looks again and again until the job is stopped (`Ok`) or a look fails as a whole.
 pub(super) async fn follow(
     job: &SyncJob,
@@ -47,15 +46,17 @@ pub(super) async fn follow(
         agenda: Agenda::new(job.options.rescan, Instant::now()),
         health: watchers.as_ref().map(|watcher| watcher.health()),
         watchers,
+        kept: Kept::default(),
         filter,
         telling: Telling::default(),
+        questions: Questions::default(),
         job,
         last,
     };
     job.news.tell(News::Watching(run.health.clone())).await;
     let ended = run.go_on().await;
     // What ended it says more than what letting go says.
-    let rested = run.looks.rest().await;
+    let (rested, _) = attend(job, &mut run.questions, run.looks.rest()).await;
     ended?;
     let Some(report) = rested? else {
         return Ok(());
@@ -71,10 +72,14 @@ struct Following<'a> {
     looks: Looks,
     agenda: Agenda,
     watchers: Watchers,
+    /// What they said beside a look.
+    kept: Kept,
     /// What the watchers leave out.
     filter: Arc<dyn Filter>,
     health: Sides<WatchHealth>,
     telling: Telling,
+    /// Whether the storages are there.
+    questions: Questions,
 }
 
 impl Following<'_> {
@@ -91,9 +96,10 @@ impl Following<'_> {
                 quiet_since = Instant::now();
                 continue;
             }
+            let pending = self.waiting_with_few();
             let next = self.agenda.take(Instant::now());
             if next != Next::Rest {
-                self.carry_out(next).await?;
+                self.carry_out(next, pending).await?;
                 quiet_since = Instant::now();
                 continue;
             }
@@ -107,8 +113,8 @@ impl Following<'_> {
             tokio::select! {
                 biased;
                 () = self.job.cancel.cancelled() => break,
-                seen = self.watchers.source.next() => self.saw(Side::Source, seen?),
-                seen = self.watchers.target.next() => self.saw(Side::Target, seen?),
+                seen = hear(&mut self.watchers.source, &mut self.kept.source) => self.saw(Side::Source, seen?),
+                seen = hear(&mut self.watchers.target, &mut self.kept.target) => self.saw(Side::Target, seen?),
                 () = sleep_until(due) => {}
                 () = sleep_until(rest), if self.looks.is_open() => self.rest().await?,
             }
@@ -138,8 +144,11 @@ impl Following<'_> {
 
     /// Lets go of what is held open, and tells what its end has found.
     async fn rest(&mut self) -> Result<(), SyncError> {
+        let pending = self.waiting_with_few();
+        let (looks, beside) = self.apart(pending);
+        let report = beside.attend(looks.rest()).await?;
         let looked = Looked {
-            report: self.looks.rest().await?,
+            report,
             ..Looked::default()
         };
         match looked.report {
@@ -155,7 +164,7 @@ impl Following<'_> {
             let heard = unconstrained(async {
                 tokio::select! {
                     biased;
-                    seen = self.watchers[side].next() => Some(seen),
+                    seen = hear(&mut self.watchers[side], &mut self.kept[side]) => Some(seen),
                     () = std::future::ready(()) => None,
                 }
             });
@@ -170,24 +179,52 @@ impl Following<'_> {
 
     /// What waits for its time is work like any other: nobody is told meanwhile that both are in sync.
     async fn own_up(&mut self) {
-        let mut pending = self.agenda.pending(Instant::now());
-        if let Some(due) = self.looks.due() {
-            pending.add_more(self.looks.held_back(), due);
-        }
+        let pending = self.waiting();
         if let Some(pending) = self.telling.waits(pending, Instant::now()) {
             self.job.news.tell(News::Pending(pending)).await;
         }
     }
 
+    /// What waits, as long as no look at it takes long.
+    fn waiting(&self) -> Pending {
+        self.with_removals(self.agenda.pending(Instant::now()))
+    }
+
+    /// What would wait if the next look did.
+    fn waiting_with_few(&self) -> Pending {
+        self.with_removals(self.agenda.pending_with_few(Instant::now()))
+    }
+
+    fn with_removals(&self, mut pending: Pending) -> Pending {
+        if let Some(due) = self.looks.due() {
+            pending.add_more(self.looks.held_back(), due);
+        }
+        pending
+    }
+
     /// Removals have waited long enough.
     async fn look_again(&mut self) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let done = attend(self.job, async {
-            let looked = self.looks.look_again().await?;
-            self.looked(&Area::default(), looked).await
-        });
-        let done = done.await;
-        self.went(done).await
+        let pending = self.waiting_with_few();
+        let (looks, beside) = self.apart(pending);
+        let done = match beside.attend(looks.look_again()).await {
+            Ok(looked) => self.looked(&Area::default(), looked).await,
+            Err(error) => Err(error),
+        };
+        self.went(done)
+    }
+
+    /// What looks, and what goes on beside it.
+    fn apart(&mut self, pending: Pending) -> (&mut Looks, Beside<'_>) {
+        let beside = Beside {
+            job: self.job,
+            watchers: &mut self.watchers,
+            kept: &mut self.kept,
+            questions: &mut self.questions,
+            telling: &mut self.telling,
+            pending,
+        };
+        (&mut self.looks, beside)
     }
 
     fn saw(&mut self, side: Side, seen: Observation) {
@@ -195,34 +232,32 @@ impl Following<'_> {
         let polls = self.watchers.as_ref().map(|watcher| watcher.polls());
         let is_gap = matches!(seen, Observation::Gap { .. });
         let area = seen.into_area();
+        let only_asks = self.watchers[side].only_asks(&area);
         // Smaller ones are looked at next, as any change.
         if is_gap && area == Area::Everything {
             self.agenda.missed(side, now);
         }
-        self.agenda.heard(side, area, &polls, now);
+        match area {
+            Area::Parts(_) if !only_asks || is_gap => self.agenda.changed(area, now),
+            area => self.agenda.heard(side, area, &polls, now),
+        }
     }
 
-    async fn carry_out(&mut self, next: Next) -> Result<(), SyncError> {
+    async fn carry_out(&mut self, next: Next, pending: Pending) -> Result<(), SyncError> {
         self.job.progress.restart();
-        let done = attend(self.job, async {
-            match next {
-                Next::Rest => Ok(()),
-                Next::Look(area) => self.look(area).await,
-                Next::Sweep(side) => self.sweep(side).await,
-            }
-        });
-        let done = done.await;
-        self.went(done).await?;
+        let done = match next {
+            Next::Rest => Ok(()),
+            Next::Look(area) => self.look(area, pending).await,
+            Next::Sweep(side) => self.sweep(side, pending).await,
+        };
+        self.went(done)?;
         match self.job.cancel.is_cancelled() {
             true => Ok(()),
             false => self.follow_rules().await,
         }
     }
 
-    async fn went(
-        &mut self,
-        (done, silent): (Result<(), SyncError>, bool),
-    ) -> Result<(), SyncError> {
+    fn went(&self, done: Result<(), SyncError>) -> Result<(), SyncError> {
         match done {
             // What a run that is stopped fails with is no news.
             Err(_) if self.job.cancel.is_cancelled() => Ok(()),
@@ -230,14 +265,7 @@ impl Following<'_> {
                 note(self.last, &Err(error.clone()));
                 Err(error)
             }
-            Ok(()) => {
-                // One that is told to stop has not seen all that it would have.
-                if silent && !self.job.cancel.is_cancelled() {
-                    // It got on after all, whether or not it found anything. What is to be looked at comes first.
-                    self.telling.owe_again();
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -251,10 +279,11 @@ impl Following<'_> {
         Ok(())
     }
 
-    async fn sweep(&mut self, side: Side) -> Result<(), SyncError> {
+    async fn sweep(&mut self, side: Side, pending: Pending) -> Result<(), SyncError> {
         let began = Instant::now();
         self.watchers[side].looking();
-        let area = self.looks.sweep(side).await?;
+        let (looks, beside) = self.apart(pending);
+        let area = beside.attend(looks.sweep(side)).await?;
         self.watchers[side].looked(&Area::Everything, began.elapsed(), false);
         self.watchers[side].acted(&area);
         if area == Area::Everything {
@@ -270,14 +299,15 @@ impl Following<'_> {
         Ok(())
     }
 
-    async fn look(&mut self, area: Area) -> Result<(), SyncError> {
+    async fn look(&mut self, area: Area, pending: Pending) -> Result<(), SyncError> {
         if area == Area::Everything {
             self.job.news.tell(News::Looking).await;
             self.watchers.source.looking();
             self.watchers.target.looking();
         }
         let began = Instant::now();
-        let looked = self.looks.look(area.clone()).await?;
+        let (looks, beside) = self.apart(pending);
+        let looked = beside.attend(looks.look(area.clone())).await?;
         let report = looked.report.as_ref();
         let worked = report.is_some_and(did_something);
         let took = began.elapsed();

@@ -1,6 +1,7 @@
 //! What syncers on the shared pass have in common: run once, or again and again until stopped.
 
 mod agenda;
+mod beside;
 mod follow;
 mod pace;
 mod silence;

@@ -386,6 +386,20 @@ impl StorageWatcher for LocalWatcher {
         matches!(self.state, State::Polling { .. })
     }
 
+    fn only_asks(&self, area: &Area) -> bool {
+        let State::Watching(watching) = &self.state else {
+            return true;
+        };
+        match (watching.unwatched().area, area) {
+            (Area::Everything, _) => true,
+            (Area::Parts(_), Area::Everything) => false,
+            (Area::Parts(polled), Area::Parts(asked)) => {
+                let mut asked = asked.subtrees().iter().chain(asked.paths());
+                asked.all(|path| polled.holds(path))
+            }
+        }
+    }
+
     fn acted(&mut self, area: &Area) {
         match &self.state {
             State::Polling { .. } => self.rhythm.acted(area, |_| true),

@@ -85,6 +85,26 @@ async fn a_job_is_not_in_sync_for_ever_while_a_storage_is_silent() {
     }
 }
 
+/// Each question may hold a thread, and all jobs share those.
+#[tokio::test(start_paused = true)]
+async fn a_silent_storage_is_asked_nothing_more_until_it_has_answered() {
+    let mut world = World::synced().await;
+    world.target.hold(Hold::All);
+    for _ in 0..5 {
+        let (_, text) = world.next_state("j").await;
+        assert!(text.contains("has not answered for"), "{text}");
+        // The look, and the question.
+        assert_eq!(world.target.held_up(), 2, "{text}");
+    }
+    world.target.hold(Hold::Nowhere);
+    world.comes_to("j", State::Synced).await;
+    // It is asked anew, once it has answered.
+    world.target.hold(Hold::All);
+    let (_, text) = world.next_state("j").await;
+    assert!(text.ends_with("has not answered for 40 s"), "{text}");
+    assert_eq!(world.target.held_up(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_one_shot_is_stopped_too() {
     for hold in [Hold::Connect, Hold::List, Hold::Begin] {

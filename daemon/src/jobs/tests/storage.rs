@@ -50,6 +50,7 @@ pub(super) struct Place {
     harm: Mutex<Option<Harm>>,
     calls: Mutex<HashMap<Operation, u64>>,
     connects: Mutex<u64>,
+    held_up: Mutex<u64>,
 }
 
 static PLACES: LazyLock<Mutex<HashMap<String, Arc<Place>>>> = LazyLock::new(Mutex::default);
@@ -65,6 +66,7 @@ impl Place {
             harm: Mutex::default(),
             calls: Mutex::default(),
             connects: Mutex::default(),
+            held_up: Mutex::default(),
         });
         places.insert(place.name.clone(), Arc::clone(&place));
         place
@@ -88,6 +90,11 @@ impl Place {
         *self.connects.lock().unwrap()
     }
 
+    /// How often somebody was held up here.
+    pub(super) fn held_up(&self) -> u64 {
+        *self.held_up.lock().unwrap()
+    }
+
     /// Returns once somebody is held up here.
     pub(super) async fn is_held(&self) {
         // A held one listens for the end of that.
@@ -100,6 +107,7 @@ impl Place {
     async fn pass(&self, hold: Hold) {
         let holds = |now: &Hold| *now == hold || *now == Hold::All;
         if holds(&self.hold.borrow()) {
+            *self.held_up.lock().unwrap() += 1;
             let mut changes = self.hold.subscribe();
             let _ = changes.wait_for(|now| !holds(now)).await;
         }
