@@ -12,7 +12,7 @@ use wl_core::model::{
     Sides, SyncPath,
 };
 use wl_core::plugin::{ConnectContext, KnownGrade, Registry, SyncerPlugin, check_params};
-use wl_core::storage::{StorageBackend, TrashId, TrashItem, TrashKeep};
+use wl_core::storage::{Filter, StorageBackend, TrashId, TrashItem, TrashKeep};
 use wl_core::sync::{
     Emptied, Explanation, Keep, LastFilter, Needs, NewsSender, Progress, SyncError, SyncErrorClass,
     SyncJob, Syncer, empty_trash, stored_conflicts,
@@ -63,20 +63,20 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     let registry = registry().map_err(usage)?;
     check_writable(spec)?;
     let contexts = connect_contexts(spec);
-    check_not_base(&spec.base_dir, &spec.storages)?;
+    refuse_base(spec, &ties.cancel).await?;
     // Before a storage remembers something in it: it is private from the first moment.
     let state_dir = folder::state_dir(&spec.base_dir)?;
     let storages = &spec.storages;
     let source = connect_side(&registry, spec, Side::Source, &contexts);
     let source = unless_stopped(&ties.cancel, spec, Side::Source, source).await?;
-    let created = make_target(&storages.target)?;
+    let created = make_target(&storages.target, &ties.cancel).await?;
     let target = connect_side(&registry, spec, Side::Target, &contexts);
     let target = unless_stopped(&ties.cancel, spec, Side::Target, target).await?;
     let syncer = choose_syncer(&registry, spec)?;
     // A target that was made just now may be the base directory too.
-    check_not_base(&spec.base_dir, storages)?;
+    refuse_base(spec, &ties.cancel).await?;
     let mut options = spec.options.clone();
-    options.filter = without_base(&spec.base_dir, &spec.storages, &options.filter);
+    options.filter = leave_out_base(spec, &ties.cancel).await?;
     let storages = Sides::new(source, target);
     let job = SyncJob {
         storages: match spec.options.checksum {
@@ -489,10 +489,47 @@ pub fn known_grade(base_dir: &Path, spec: &StorageSpec) -> Option<KnownGrade> {
     factory.known_grade(&params, &folder::state_path(base_dir))
 }
 
-fn make_target(spec: &StorageSpec) -> Result<Option<CreatedFolder>, SyncError> {
+async fn make_target(
+    spec: &StorageSpec,
+    cancel: &CancellationToken,
+) -> Result<Option<CreatedFolder>, SyncError> {
     match spec.local_folder() {
-        Some(folder) if spec.create_missing => Ok(CreatedFolder::make(&folder)?),
+        Some(folder) if spec.create_missing => {
+            apart(cancel, move || CreatedFolder::make(&folder)).await
+        }
         _ => Ok(None),
+    }
+}
+
+async fn refuse_base(spec: &JobSpec, cancel: &CancellationToken) -> Result<(), SyncError> {
+    let (base, storages) = (spec.base_dir.clone(), spec.storages.clone());
+    apart(cancel, move || check_not_base(&base, &storages)).await
+}
+
+async fn leave_out_base(
+    spec: &JobSpec,
+    cancel: &CancellationToken,
+) -> Result<Arc<dyn Filter>, SyncError> {
+    let (base, storages) = (spec.base_dir.clone(), spec.storages.clone());
+    let filter = Arc::clone(&spec.options.filter);
+    apart(cancel, move || Ok(without_base(&base, &storages, &filter))).await
+}
+
+/// Does on a thread of its own what waits for as long as a mount hangs: all jobs share the few threads that must not.
+async fn apart<T: Send + 'static>(
+    cancel: &CancellationToken,
+    work: impl FnOnce() -> Result<T, SyncError> + Send + 'static,
+) -> Result<T, SyncError> {
+    tokio::select! {
+        () = cancel.cancelled() => Err(stopped()),
+        done = tokio::task::spawn_blocking(work) => match done {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process is ending.
+                Err(_) => Err(stopped()),
+            },
+        },
     }
 }
 

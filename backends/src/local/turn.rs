@@ -1,25 +1,31 @@
-//! Connecting to a place, one after the other: on a mount that hangs each attempt keeps a thread, also when nobody waits for it any more, and
+//! Connecting to a place, a few at a time: on a mount that hangs each attempt keeps a thread, also when nobody waits for it any more, and
 //! whoever pauses and resumes a job begins another one each time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use tokio::sync::Mutex as Turn;
+use tokio::sync::Semaphore;
 use wl_core::storage::Result;
 
 use super::blocking;
 use super::kernel::Runs;
 
-/// Places that somebody connects to at this moment.
-static PLACES: LazyLock<Mutex<HashMap<String, Arc<Turn<()>>>>> = LazyLock::new(Mutex::default);
+/// So many attempts to connect to one place may be under way. More than one: what hangs on a mount that is gone for good (`umount -l`) never ends,
+/// and the next one, which finds another mount there, does not wait for it.
+const MOST: usize = 3;
 
-/// Runs `work`, which may block, once what was begun for the same `place` before has ended. One that nobody waits for is not begun.
+/// Places that somebody connects to at this moment.
+static PLACES: LazyLock<Mutex<HashMap<String, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+
+/// Runs `work`, which may block, once fewer than [`MOST`] that were begun for the same `place` are under way. One that nobody waits for is not
+/// begun.
 pub(super) async fn in_turn<T: Send + 'static>(
     place: String,
     operation: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    let turn = turn_at(place).lock_owned().await;
+    // Nobody closes it.
+    let turn = turns_at(place).acquire_owned().await.ok();
     blocking(Runs::Elsewhere, operation, move || {
         // It is over when the thread is free, not when nobody waits for it any more.
         let _turn = turn;
@@ -28,10 +34,11 @@ pub(super) async fn in_turn<T: Send + 'static>(
     .await
 }
 
-fn turn_at(place: String) -> Arc<Turn<()>> {
+fn turns_at(place: String) -> Arc<Semaphore> {
     let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-    places.retain(|_, turn| Arc::strong_count(turn) > 1);
-    Arc::clone(places.entry(place).or_default())
+    places.retain(|_, turns| Arc::strong_count(turns) > 1);
+    let turns = places.entry(place);
+    Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(MOST))))
 }
 
 #[cfg(test)]
@@ -44,9 +51,9 @@ mod tests {
 
     /// Pauses and resumes of a job on a mount that hangs take no threads from the others.
     #[test]
-    fn attempts_that_hang_and_are_given_up_keep_one_thread() {
+    fn attempts_that_hang_and_are_given_up_keep_few_threads() {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(2)
+            .max_blocking_threads(MOST + 1)
             .enable_time()
             .build()
             .unwrap();
@@ -59,7 +66,7 @@ mod tests {
             })
         };
         runtime.block_on(async {
-            for _ in 0..3 {
+            for _ in 0..2 * MOST {
                 let attempt = std::pin::pin!(enter());
                 assert!(poll!(attempt).is_pending());
             }

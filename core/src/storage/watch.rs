@@ -269,6 +269,10 @@ pub trait StorageWatcher: Send {
     fn polls(&self) -> bool {
         false
     }
+    /// Whether it asks for a look every so often, at some places at least.
+    fn asks(&self) -> bool {
+        self.polls()
+    }
     /// Whether it only asks for a look at `area` every so often: that it says so means no change there.
     fn only_asks(&self, _area: &Area) -> bool {
         self.polls()

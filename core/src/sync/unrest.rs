@@ -1,6 +1,6 @@
 //! What is written to at this moment, in a continuous run: a large file is not read, nor a group, while the last write is a moment ago. Nearly
-//! always that would be in vain. Nor is any file where size is limited: it may be the beginning of one that is too large, and the end would never
-//! follow. But what never rests is tried once in a while: it may be whole between two writes.
+//! always that would be in vain. Nor is any new version of a file where size is limited: it may be the beginning of one that is too large, and
+//! the end would never follow. But what never rests is tried once in a while: it may be whole between two writes.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

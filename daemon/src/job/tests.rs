@@ -55,6 +55,26 @@ async fn a_storage_that_is_described_wrongly_is_told_by_its_side() {
     }
 }
 
+/// A mount that hangs holds up no other job, and who is told to stop does not wait for it.
+#[tokio::test]
+async fn what_may_hang_on_a_mount_is_done_apart() {
+    let (free, hangs) = std::sync::mpsc::channel::<()>();
+    let cancel = CancellationToken::new();
+    let mut work = std::pin::pin!(apart(&cancel, move || {
+        // It ends with the test; the limit is so that a failure is one.
+        let _ = hangs.recv_timeout(Duration::from_secs(120));
+        Ok(())
+    }));
+    tokio::select! {
+        biased;
+        _ = &mut work => panic!("it was waited for"),
+        () = std::future::ready(()) => {}
+    }
+    cancel.cancel();
+    assert_eq!(work.await.unwrap_err().class, SyncErrorClass::Cancelled);
+    drop(free);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_server_can_give_up_and_does_in_the_end() {
     let spec = spec(Direction::TwoWay);

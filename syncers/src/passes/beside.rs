@@ -99,7 +99,7 @@ pub(super) async fn hear(
 
 /// Hears one thing that is no mere wish to look now and then: those wait until the look has ended, as they count from there.
 async fn keep(watcher: &mut Box<dyn StorageWatcher>, kept: &mut Option<Result<Observation>>) {
-    if kept.is_some() || watcher.polls() {
+    if kept.is_some() || watcher.asks() {
         return pending().await;
     }
     *kept = Some(watcher.next().await);

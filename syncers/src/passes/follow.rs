@@ -160,18 +160,21 @@ impl Following<'_> {
     /// Takes what both watchers have to say at this moment.
     async fn hear_both(&mut self) -> Result<(), SyncError> {
         for side in Side::BOTH {
+            let kept = self.kept[side].take();
             // After a look that never paused the runtime would have anybody wait, whatever there is to hear.
             let heard = unconstrained(async {
                 tokio::select! {
                     biased;
-                    seen = hear(&mut self.watchers[side], &mut self.kept[side]) => Some(seen),
+                    seen = self.watchers[side].next() => Some(seen),
                     () = std::future::ready(()) => None,
                 }
             });
-            let Some(seen) = heard.await else { continue };
-            let seen = seen?;
-            if !planted(Bug::EventIsDropped) {
-                self.saw(side, seen);
+            let heard = heard.await;
+            for seen in kept.into_iter().chain(heard) {
+                let seen = seen?;
+                if !planted(Bug::EventIsDropped) {
+                    self.saw(side, seen);
+                }
             }
         }
         Ok(())
@@ -179,7 +182,11 @@ impl Following<'_> {
 
     /// What waits for its time is work like any other: nobody is told meanwhile that both are in sync.
     async fn own_up(&mut self) {
-        let pending = self.waiting();
+        // What was told to wait beside a look does so until it was looked at.
+        let pending = match self.telling.is_waiting() {
+            true => self.waiting_with_few(),
+            false => self.waiting(),
+        };
         if let Some(pending) = self.telling.waits(pending, Instant::now()) {
             self.job.news.tell(News::Pending(pending)).await;
         }
@@ -274,6 +281,8 @@ impl Following<'_> {
         if !Arc::ptr_eq(&self.filter, self.looks.filter()) {
             self.filter = Arc::clone(self.looks.filter());
             self.watchers = watch_both(self.job, &self.filter).await?;
+            // Everything is looked at by the new rules, whatever the old watchers said.
+            self.kept = Kept::default();
             self.agenda.add(Area::Everything, Instant::now());
         }
         Ok(())

@@ -39,6 +39,11 @@ impl Telling {
         Some(pending)
     }
 
+    /// Whether it was told last that something waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// This has to be told, with what was done before and not told yet.
     pub(super) fn owe(&mut self, mut report: RunReport) {
         if let Some(before) = self.latest.take() {

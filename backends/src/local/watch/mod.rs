@@ -386,6 +386,13 @@ impl StorageWatcher for LocalWatcher {
         matches!(self.state, State::Polling { .. })
     }
 
+    fn asks(&self) -> bool {
+        match &self.state {
+            State::Watching(watching) => !watching.unwatched().area.is_empty(),
+            _ => true,
+        }
+    }
+
     fn only_asks(&self, area: &Area) -> bool {
         let State::Watching(watching) = &self.state else {
             return true;

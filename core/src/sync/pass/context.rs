@@ -256,10 +256,9 @@ impl Context {
     /// The side on which the path was written to a moment ago, if it is not read because of that.
     pub(super) fn lets_be(&self, node: &Node) -> Option<Side> {
         let unrest = self.unrest()?;
-        let age_of = match self.job.options.exclude.max_size {
-            Some(_) => age_of_file,
-            None => age_of_large,
-        };
+        // The beginning of a file that is too large must not take the place of a version.
+        let limited = self.job.options.exclude.max_size.is_some() && node.base.is_some();
+        let age_of = if limited { age_of_file } else { age_of_large };
         let age = |side: &Side| node.found[*side].meta().and_then(age_of);
         let youngest = Side::BOTH
             .into_iter()
