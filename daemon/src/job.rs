@@ -73,8 +73,6 @@ pub async fn prepare(spec: &JobSpec, ties: Ties) -> Result<PreparedJob, SyncErro
     let target = connect_side(&registry, spec, Side::Target, &contexts);
     let target = unless_stopped(&ties.cancel, spec, Side::Target, target).await?;
     let syncer = choose_syncer(&registry, spec)?;
-    // A target that was made just now may be the base directory too.
-    refuse_base(spec, &ties.cancel).await?;
     let mut options = spec.options.clone();
     options.filter = leave_out_base(spec, &ties.cancel).await?;
     let storages = Sides::new(source, target);
@@ -506,13 +504,19 @@ async fn refuse_base(spec: &JobSpec, cancel: &CancellationToken) -> Result<(), S
     apart(cancel, move || check_not_base(&base, &storages)).await
 }
 
+/// The filter of a job that leaves out the base directory.
 async fn leave_out_base(
     spec: &JobSpec,
     cancel: &CancellationToken,
 ) -> Result<Arc<dyn Filter>, SyncError> {
     let (base, storages) = (spec.base_dir.clone(), spec.storages.clone());
     let filter = Arc::clone(&spec.options.filter);
-    apart(cancel, move || Ok(without_base(&base, &storages, &filter))).await
+    let work = move || {
+        // A target that was made just now may be the base directory too.
+        check_not_base(&base, &storages)?;
+        Ok(without_base(&base, &storages, &filter))
+    };
+    apart(cancel, work).await
 }
 
 /// Does on a thread of its own what waits for as long as a mount hangs: all jobs share the few threads that must not.

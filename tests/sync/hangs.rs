@@ -139,8 +139,12 @@ impl Following {
         (names.collect(), began.elapsed())
     }
 
-    /// Once it is told that nothing is pending any more, all is in sync.
-    async fn comes_to_be_in_sync(&mut self) {
+    /// It is told that the target does not answer, and nothing else; once that is over and it is told that nothing is pending any more, all is
+    /// in sync.
+    async fn is_silent_and_comes_to_be_in_sync(&mut self) {
+        let silent = self.until(|news| matches!(news, News::Silent(_))).await;
+        assert_eq!(silent.len(), 1, "{silent:?}");
+        self.target_is(Mood::Quick);
         let withdrawn = |news: &News| matches!(news, News::Pending(pending) if !pending.is_some());
         self.until(withdrawn).await;
         let Sides { source, target } = self.world.storages.clone();
@@ -172,12 +176,7 @@ async fn a_change_that_was_told_is_owned_up_to_while_its_look_hangs() {
         names == ["a", "b"] && took <= A_SECOND,
         "{names:?} {took:?}"
     );
-    let silent = following
-        .until(|news| matches!(news, News::Silent(_)))
-        .await;
-    assert_eq!(silent.len(), 1, "{silent:?}");
-    following.target_is(Mood::Quick);
-    following.comes_to_be_in_sync().await;
+    following.is_silent_and_comes_to_be_in_sync().await;
 }
 
 /// What was held open is let go of after two seconds without a look, and nobody heard the watchers as long as that hung.
@@ -194,12 +193,7 @@ async fn a_change_is_owned_up_to_while_the_run_comes_to_rest_on_a_storage_that_h
     following.change("a");
     let (names, took) = following.until_pending().await;
     assert!(names == ["a"] && took <= 2 * A_SECOND, "{names:?} {took:?}");
-    let silent = following
-        .until(|news| matches!(news, News::Silent(_)))
-        .await;
-    assert_eq!(silent.len(), 1, "{silent:?}");
-    following.target_is(Mood::Quick);
-    following.comes_to_be_in_sync().await;
+    following.is_silent_and_comes_to_be_in_sync().await;
 }
 
 /// Where changes are only looked for every so often, none is known of: such a look may take its time.
